@@ -1,0 +1,49 @@
+# The CPU kernels: one source compiled once for each instruction set, chosen among when they run.
+
+set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
+
+add_library(wavenet_cpu STATIC csrc/cpu/run.cpp csrc/cpu/dispatch.cpp)
+target_include_directories(wavenet_cpu PUBLIC csrc)
+target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
+
+set(isas portable)
+set(flags_portable "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND isas avx2 avx512)
+  set(flags_avx2 -mavx2 -mfma)
+  set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+endif()
+
+foreach(isa IN LISTS isas)
+  add_library(wavenet_cpu_${isa} OBJECT csrc/cpu/isa.cpp)
+  target_include_directories(wavenet_cpu_${isa} PRIVATE csrc)
+  # Multiply and add contract into one instruction everywhere alike, so that a row comes out the same
+  # whichever of the kernel's variants computed it.
+  target_compile_options(wavenet_cpu_${isa} PRIVATE
+      -Wall -Wextra -ffp-contract=fast -fno-math-errno ${flags_${isa}})
+  target_compile_definitions(wavenet_cpu_${isa} PRIVATE WAVENET_ISA=${isa})
+  target_sources(wavenet_cpu PRIVATE $<TARGET_OBJECTS:wavenet_cpu_${isa}>)
+  string(TOUPPER ${isa} upper)
+  target_compile_definitions(wavenet_cpu PRIVATE WAVENET_HAVE_${upper}=1)
+endforeach()
+
+# libgomp by its plain name libgomp.so.1: PyTorch ships a library of that name, and once torch is
+# imported the loader gives us the same one, so that there is a single pool of threads.
+find_package(OpenMP COMPONENTS CXX)
+if(OpenMP_CXX_FOUND)
+  target_link_libraries(wavenet_cpu PUBLIC OpenMP::OpenMP_CXX)
+else()
+  message(STATUS "wavenet-kernels: no OpenMP, the CPU kernels will use one thread")
+endif()
+
+if(WAVENET_KERNELS_SANITIZE)
+  foreach(target wavenet_cpu ${isas})
+    if(NOT target STREQUAL wavenet_cpu)
+      set(target wavenet_cpu_${target})
+    endif()
+    target_compile_options(${target} PRIVATE -fsanitize=${WAVENET_KERNELS_SANITIZE}
+                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    target_compile_definitions(${target} PRIVATE WAVENET_POISON=1)
+  endforeach()
+  target_link_options(wavenet_cpu PUBLIC -fsanitize=${WAVENET_KERNELS_SANITIZE})
+endif()

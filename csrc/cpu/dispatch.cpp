@@ -1,0 +1,65 @@
+#include "cpu/dispatch.h"
+
+#include <stdexcept>
+
+namespace wavenet::cpu {
+
+namespace {
+
+struct Candidate {
+  const Isa* isa;
+  bool usable;
+};
+
+std::vector<Candidate> candidates() {
+  std::vector<Candidate> all;
+#if defined(WAVENET_HAVE_AVX512)
+  all.push_back({&isa_avx512(), __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                                    __builtin_cpu_supports("fma")});
+#endif
+#if defined(WAVENET_HAVE_AVX2)
+  all.push_back({&isa_avx2(), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
+#endif
+  all.push_back({&isa_portable(), true});
+  return all;
+}
+
+std::string names(const std::vector<const Isa*>& isas) {
+  std::string text;
+  for (const Isa* isa : isas) text += (text.empty() ? "" : ", ") + std::string(isa->name);
+  return text;
+}
+
+}  // namespace
+
+std::vector<const Isa*> built_isas() {
+  std::vector<const Isa*> isas;
+  for (const Candidate& c : candidates()) isas.push_back(c.isa);
+  return isas;
+}
+
+std::vector<const Isa*> usable_isas() {
+  std::vector<const Isa*> isas;
+  for (const Candidate& c : candidates()) {
+    if (c.usable) isas.push_back(c.isa);
+  }
+  return isas;
+}
+
+const Isa& find_isa(const std::string& name) {
+  const std::vector<const Isa*> usable = usable_isas();
+  if (name.empty()) return *usable.front();
+  for (const Isa* isa : usable) {
+    if (name == isa->name) return *isa;
+  }
+  for (const Isa* isa : built_isas()) {
+    if (name == isa->name) {
+      throw std::invalid_argument("instruction set '" + name + "' is not one this processor has; usable here: " +
+                                  names(usable));
+    }
+  }
+  throw std::invalid_argument("instruction set '" + name + "' is not known; usable here: " + names(usable));
+}
+
+}  // namespace wavenet::cpu

@@ -1,0 +1,34 @@
+// What one instruction set offers: the work on one tile of rows, and the packing of weights for it.
+// The same source (isa.cpp) is compiled for each set; dispatch.cpp chooses.
+#pragma once
+
+#include <cstdint>
+
+#include "layer.h"
+
+namespace wavenet::cpu {
+
+// Which operator a Layer stands for, that is where it starts and ends.
+enum class Operator { conv, gate, gated_conv, block };
+
+struct Isa {
+  const char* name;
+  int64_t lanes;       // floats in a vector
+  int64_t block_rows;  // rows of the micro-kernel; tiles are best a multiple of it
+
+  // Weights are packed unit by unit, so that threads can share the work.
+  int64_t (*packed_floats)(const Layer&, Operator);
+  int64_t (*pack_units)(const Layer&, Operator);
+  void (*pack)(const Layer&, Operator, int64_t unit, float* packed);
+
+  // Rows [begin, end) of clip b. `scratch` holds scratch_bytes for a tile of that many rows, 64-byte aligned.
+  int64_t (*scratch_bytes)(const Layer&, Operator, int64_t rows);
+  void (*tile)(const Layer&, Operator, const float* packed, int64_t b, int64_t begin, int64_t end,
+               void* scratch);
+};
+
+const Isa& isa_portable();
+const Isa& isa_avx2();
+const Isa& isa_avx512();
+
+}  // namespace wavenet::cpu

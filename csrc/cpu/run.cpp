@@ -1,0 +1,113 @@
+#include "cpu/run.h"
+
+#include <algorithm>
+
+#include "cpu/memory.h"
+
+namespace wavenet::cpu {
+
+namespace {
+
+// Rows of a tile: z, x and the panel in use together stay in a 256 KiB L2 up to about 128 channels.
+constexpr int64_t kTileRows = 96;
+
+// Tiles of one clip, of equal size but for the last; smaller than kTileRows where that keeps threads busy.
+struct Tiling {
+  int64_t rows, per_clip, count;
+
+  Tiling(const Isa& isa, const Layer& l, int threads) {
+    const int64_t share = (l.B * l.T + threads - 1) / threads;
+    rows = std::max<int64_t>(1, std::min({kTileRows, l.T, share}));
+    rows = (rows + isa.block_rows - 1) / isa.block_rows * isa.block_rows;
+    per_clip = (l.T + rows - 1) / rows;
+    count = per_clip * l.B;
+  }
+};
+
+struct Work {
+  const Isa& isa;
+  Operator op;
+  const std::vector<Layer>& layers;
+  const std::vector<Tiling>& tilings;
+  float* packed;
+
+  // What one thread does. The loops are shared among the threads of the parallel region this is called in;
+  // outside any they are plain loops, so that one thread needs no region (which would not survive a fork).
+  void operator()(char* scratch) const {
+    for (std::size_t n = 0; n < layers.size(); ++n) {
+      const Layer& l = layers[n];
+      const Tiling& tiling = tilings[n];
+      const int64_t units = op == Operator::gate ? 0 : isa.pack_units(l, op);
+#pragma omp for schedule(static)
+      for (int64_t unit = 0; unit < units; ++unit) isa.pack(l, op, unit, packed);
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t i = 0; i < tiling.count; ++i) {
+        const int64_t begin = i % tiling.per_clip * tiling.rows;
+        isa.tile(l, op, packed, i / tiling.per_clip, begin, std::min(begin + tiling.rows, l.T), scratch);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int threads) {
+  std::vector<Tiling> tilings;
+  int64_t most_tiles = 0;
+  std::size_t packed_bytes = 0, scratch_bytes = 0;
+  for (const Layer& l : layers) {
+    if (l.B == 0 || l.T == 0) return;
+    const Tiling& tiling = tilings.emplace_back(isa, l, std::max(threads, 1));
+    most_tiles = std::max(most_tiles, tiling.count);
+    scratch_bytes = std::max<std::size_t>(scratch_bytes, isa.scratch_bytes(l, op, tiling.rows));
+    if (op != Operator::gate) {
+      packed_bytes = std::max<std::size_t>(packed_bytes, isa.packed_floats(l, op) * sizeof(float));
+    }
+  }
+  threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(most_tiles, 1)));
+  scratch_bytes = aligned_size(scratch_bytes);
+  const Memory packed = allocate(packed_bytes), scratch = allocate(scratch_bytes * threads);
+
+  const Work work{isa, op, layers, tilings, reinterpret_cast<float*>(packed.get())};
+  if (threads == 1) return work(scratch.get());
+  int next = 0;
+#pragma omp parallel num_threads(threads)
+  {
+    int mine;
+#pragma omp atomic capture
+    mine = next++;
+    work(scratch.get() + scratch_bytes * mine);
+  }
+}
+
+std::vector<Layer> layers_of(const Stack& stack) {
+  const int64_t count = static_cast<int64_t>(stack.dilations.size());
+  std::vector<Layer> layers(stack.dilations.size(), stack.first);
+  const auto at = [](const void* data, int64_t elements) -> const void* {
+    return data ? static_cast<const float*>(data) + elements : nullptr;
+  };
+  for (int64_t n = 0; n < count; ++n) {
+    Layer& l = layers[n];
+    l.dilation = stack.dilations[n];
+    l.left = left_padding(l.K, l.dilation, stack.same_padding);
+    l.conv_weight = at(l.conv_weight, n * l.C * l.R * l.K);
+    l.conv_bias = at(l.conv_bias, n * l.C);
+    l.out_weight = at(l.out_weight, n * (l.R + l.S) * l.D);
+    l.out_bias = at(l.out_bias, n * (l.R + l.S));
+    l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C));
+    l.accumulate_skip = n > 0;
+    if (n > 0) l.x = layers[n - 1].residual;
+    if (n + 1 == count) continue;
+    if (stack.saved.data && (n + 1) % stack.checkpoint_every == 0) {
+      l.residual = stack.saved;
+      const int64_t slot = (n + 1) / stack.checkpoint_every - 1;
+      l.residual.data = static_cast<float*>(stack.saved.data) + slot * stack.saved_stride;
+    } else {
+      // The last layer writes the stack's residual, which may be scratch[1]: its own input is never that.
+      l.residual = stack.scratch[(count - n) % 2];
+    }
+  }
+  return layers;
+}
+
+}  // namespace wavenet::cpu

@@ -1,0 +1,65 @@
+"""The source tree and the programs that build it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def cmake() -> str:
+    """Beside this Python, where `make install` puts it, or else on PATH."""
+    beside = Path(sys.executable).with_name("cmake")
+    found = str(beside) if beside.exists() else shutil.which("cmake")
+    assert found is not None, "cmake is missing: pip install cmake"
+    return found
+
+
+@pytest.fixture(scope="session")
+def configure(cmake):
+    """`configure(folder, **definitions)` runs CMake on the tree; returns the finished process."""
+
+    def run(build: Path, **definitions: str) -> subprocess.CompletedProcess[str]:
+        options = {
+            "Python_EXECUTABLE": sys.executable,
+            "WAVENET_KERNELS_OUTPUT_DIR": str(build / "modules"),
+            **definitions,
+        }
+        return subprocess.run(
+            [cmake, "-S", str(ROOT), "-B", str(build), *(f"-D{k}={v}" for k, v in options.items())],
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory) -> Path:
+    """A copy of the sources as a fresh clone would have them: no builds, no environments."""
+    copy = tmp_path_factory.mktemp("tree") / "wavenet-kernels"
+    left_out = shutil.ignore_patterns(
+        ".git",
+        ".venv",
+        "build",
+        "dist",
+        "runs",
+        "tests",
+        "*.so",
+        "*.egg-info",
+        "__pycache__",
+        ".*_cache",
+    )
+    shutil.copytree(ROOT, copy, ignore=left_out)
+    return copy

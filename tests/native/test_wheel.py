@@ -1,0 +1,81 @@
+"""What is in a wheel and in a source distribution, and that the wheel works by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import wavenet_kernels
+
+
+@pytest.fixture(scope="module")
+def wheel(tree, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    # One architecture: which ones there are by default is test_cuda_compiles' matter.
+    environment = {**os.environ, "WAVENET_KERNELS_CUDA_ARCHS": "90"}
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
+    built = subprocess.run(
+        [*command, "-w", str(folder), str(tree)], capture_output=True, text=True, env=environment
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_wheel_holds_modules_and_python_and_no_sources(wheel, root):
+    assert wheel.name.startswith(f"wavenet_kernels-{wavenet_kernels.__version__}-cp3")
+    assert "none-any" not in wheel.name
+    names = set(zipfile.ZipFile(wheel).namelist())
+    compiled = {name for name in names if name.endswith(".so")}
+    assert any(name.startswith("wavenet_kernels/_cpu.") for name in compiled)
+    assert all(name.startswith("wavenet_kernels/_c") for name in compiled)
+    assert {"wavenet_kernels/py.typed", "wavenet/py.typed"} <= names
+    for package, folder in (("wavenet_kernels", root), ("wavenet", root / "python_api")):
+        for path in (folder / package).rglob("*.py"):
+            assert path.relative_to(folder).as_posix() in names
+    allowed = ("wavenet/", "wavenet_kernels/", f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/")
+    assert all(name.startswith(allowed) for name in names)
+    sources = (".cpp", ".h", ".cu", ".cuh", ".cmake", "CMakeLists.txt")
+    assert not [name for name in names if name.endswith(sources)]
+
+
+def test_wheel_metadata(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name).decode()
+        (entry_points,) = [n for n in archive.namelist() if n.endswith("/entry_points.txt")]
+        assert "wavenet = wavenet.cli:main" in archive.read(entry_points).decode()
+        assert [n for n in archive.namelist() if n.endswith("licenses/LICENSE")]
+    assert "License-Expression: MIT" in metadata
+    assert "Requires-Python: >=3.10" in metadata
+    assert "Requires-Dist: torch>=2.6" in metadata
+    assert "Provides-Extra: triton" in metadata
+
+
+def test_wheel_works_unpacked(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import torch, wavenet, wavenet_kernels\n"
+        f"assert wavenet_kernels.__file__.startswith({str(tmp_path)!r}), wavenet_kernels.__file__\n"
+        "wavenet_kernels.use_backend('cpu')\n"
+        "assert wavenet_kernels.gated_activation(torch.zeros(1, 4, 3)).shape == (1, 2, 3)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+
+
+def test_source_distribution_holds_what_builds_it(tree, tmp_path):
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=tree, check=True, capture_output=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = [p for p in (tree / "csrc").rglob("*") if p.is_file()]
+    assert {p.relative_to(tree).as_posix() for p in needed} <= names
+    assert {"CMakeLists.txt", "setup.py", "pyproject.toml", "LICENSE"} <= names
