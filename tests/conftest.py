@@ -1,0 +1,35 @@
+"""Set-up of all tests: uninitialised memory is NaN, Triton is interpreted where there is no GPU."""
+
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Before triton is imported anywhere: its decorators look at this once.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+import wavenet_kernels
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _nan_in_uninitialised_memory():
+    """torch.empty gives NaN, so an element that a kernel does not write fails the test."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def _backend_as_it_was():
+    with wavenet_kernels.use_backend("auto"):
+        yield

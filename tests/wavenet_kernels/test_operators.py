@@ -1,0 +1,265 @@
+"""Every operator on every backend that has it, against the float64 reference by the rule."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numerics import assert_rule, check_operator
+from operator_cases import CASES, DIFFERENTIABLE, LAYOUTS, Case, call, strided
+
+import wavenet_kernels
+from wavenet_kernels import backends, reference
+
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+BACKENDS = ("reference", "cpu", "triton", "cuda")
+DTYPES = {
+    "reference": (torch.float32, torch.bfloat16, torch.float16),
+    "cpu": (torch.float32,),
+    "triton": (torch.float32, torch.bfloat16, torch.float16),
+    "cuda": (torch.float32, torch.bfloat16, torch.float16),
+}
+
+
+def _combinations() -> list:
+    """(operator, backend, dtype, device) of everything that exists, GPU ones marked so."""
+    found = []
+    for backend in BACKENDS:
+        for operator in DIFFERENTIABLE:
+            if not hasattr(backends.load(backend), operator):
+                continue
+            for dtype in DTYPES[backend]:
+                on_cpu = backend in ("reference", "cpu") or (
+                    backend == "triton" and not torch.cuda.is_available()
+                )
+                if on_cpu:
+                    found.append((operator, backend, dtype, "cpu"))
+                if backend != "cpu":
+                    found.append(
+                        pytest.param(operator, backend, dtype, "cuda", marks=pytest.mark.gpu)
+                    )
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("operator", "backend", "dtype", "device"), _combinations())
+def test_matches_the_float64_reference(operator, backend, dtype, device, case):
+    tensors, settings = call(operator, case, dtype, device)
+    gradients = hasattr(backends.load(backend), f"{operator}_backward")
+    check_operator(operator, tensors, settings, backend, gradients=gradients)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("operator", "backend", "dtype", "device"),
+    [c for c in _combinations() if not isinstance(c, tuple) or c[2] == torch.float32],
+)
+def test_any_strides(operator, backend, dtype, device, layout):
+    case = Case(residual=6, dilation_channels=6, skip=5, taps=3, time=37, cond="local")
+    tensors, settings = call(operator, case, dtype, device)
+    tensors[0] = strided(tensors[0], layout)
+    if operator != "dilated_conv1d":
+        tensors[-1] = strided(tensors[-1], layout)
+    gradients = hasattr(backends.load(backend), f"{operator}_backward")
+    check_operator(operator, tensors, settings, backend, gradients=gradients)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    operator=st.sampled_from(DIFFERENTIABLE),
+    backend=st.sampled_from(("reference", "cpu")),
+    batch=st.integers(1, 3),
+    residual=st.integers(1, 40),
+    dilation_channels=st.integers(1, 40),
+    skip=st.integers(0, 40),
+    half_taps=st.integers(0, 2),
+    even=st.booleans(),
+    time=st.integers(1, 150),
+    dilations=st.lists(st.integers(1, 80), min_size=1, max_size=3),
+    same=st.booleans(),
+    conv_bias=st.booleans(),
+    out_bias=st.booleans(),
+    cond=st.sampled_from(("none", "global", "local")),
+    scale=st.sampled_from((1.0, 0.5**0.5)),
+)
+def test_random_shapes(operator, backend, half_taps, even, same, dilations, **sizes):
+    if not hasattr(backends.load(backend), operator):
+        return
+    taps = 2 * half_taps + 1 if same else 2 * half_taps + 1 + even
+    case = Case(
+        **sizes, taps=taps, padding="same" if same else "causal", dilations=tuple(dilations)
+    )
+    tensors, settings = call(operator, case, torch.float32)
+    gradients = hasattr(backends.load(backend), f"{operator}_backward")
+    check_operator(operator, tensors, settings, backend, gradients=gradients)
+
+
+@pytest.mark.parametrize("empty", ["B", "T"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_empty_tensors(operator, empty):
+    case = Case(batch=0 if empty == "B" else 2, time=0 if empty == "T" else 5, cond="local")
+    tensors, settings = call(operator, case, torch.float32)
+    leaves = [t.requires_grad_() for t in tensors]
+    outputs = getattr(wavenet_kernels, operator)(*leaves, **settings)
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
+    assert all(o.shape[0] == case.batch and o.shape[2] == case.time for o in outputs)
+    sum(o.sum() for o in outputs).backward()
+    for leaf in leaves:
+        assert leaf.grad is not None
+        assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
+@pytest.mark.parametrize("last_residual", [True, False])
+@pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 7])
+def test_stack_options_change_no_result(last_residual, checkpoint_every):
+    tensors, settings = call("residual_stack", Case(dilations=(1, 2, 4, 8, 1)), torch.float64)
+    plain = [t.detach().requires_grad_() if t is not None else None for t in tensors]
+    ours = [t.detach().requires_grad_() if t is not None else None for t in tensors]
+    residual, skip = reference.residual_stack(*plain, **settings, last_residual=last_residual)
+    got_residual, got_skip = wavenet_kernels.residual_stack(
+        *ours, **settings, last_residual=last_residual, checkpoint_every=checkpoint_every
+    )
+    torch.testing.assert_close(got_residual, residual)
+    torch.testing.assert_close(got_skip, skip)
+    (residual.sum() + skip.square().sum()).backward()
+    (got_residual.sum() + got_skip.square().sum()).backward()
+    for a, b in zip(ours, plain, strict=True):
+        if a is not None:
+            torch.testing.assert_close(a.grad, b.grad)
+
+
+def _available(operator: str) -> list[str]:
+    return [name for name in ("reference", "cpu") if hasattr(backends.load(name), operator)]
+
+
+@pytest.mark.parametrize("backend", _available("residual_stack"))
+def test_last_residual_is_not_computed(backend):
+    tensors, settings = call("residual_stack", Case(out_bias=False), torch.float32)
+    tensors[3][-1, :16] = float("nan")  # the last layer's residual 1x1: no part of any result
+    with wavenet_kernels.use_backend(backend), torch.no_grad():
+        residual, skip = wavenet_kernels.residual_stack(*tensors, **settings, last_residual=False)
+    assert residual.shape == (2, 0, 50)
+    assert skip.isfinite().all()
+
+
+@pytest.mark.parametrize("backend", _available("residual_stack"))
+def test_stack_is_the_chain_of_blocks(backend):
+    case = Case(cond="local", scale=0.7, time=61)
+    tensors, settings = call("residual_stack", case, torch.float32)
+    x, conv_weight, conv_bias, out_weight, out_bias, cond = tensors
+    with wavenet_kernels.use_backend(backend), torch.no_grad():
+        residual, skip = wavenet_kernels.residual_stack(*tensors, **settings)
+        skips = 0
+        for layer, dilation in enumerate(case.dilations):
+            x, s = wavenet_kernels.residual_block(
+                x,
+                conv_weight[layer],
+                conv_bias[layer],
+                out_weight[layer],
+                out_bias[layer],
+                cond.chunk(3, dim=1)[layer],
+                dilation=dilation,
+                residual_scale=case.scale,
+            )
+            skips = skips + s
+    torch.testing.assert_close(residual, x)
+    torch.testing.assert_close(skip, skips)
+
+
+@pytest.mark.parametrize("backend", _available("residual_block"))
+def test_block_is_its_parts(backend):
+    case = Case(cond="global", taps=3)
+    (x, conv_weight, conv_bias, out_weight, out_bias, cond), settings = call(
+        "residual_block", case, torch.float32
+    )
+    del settings["residual_scale"]
+    with wavenet_kernels.use_backend(backend), torch.no_grad():
+        residual, skip = wavenet_kernels.residual_block(
+            x, conv_weight, conv_bias, out_weight, out_bias, cond, **settings
+        )
+        z = wavenet_kernels.gated_conv1d(x, conv_weight, conv_bias, cond, **settings)
+        a = wavenet_kernels.dilated_conv1d(x, conv_weight, conv_bias, **settings)
+        torch.testing.assert_close(wavenet_kernels.gated_activation(a, cond), z)
+        out = wavenet_kernels.dilated_conv1d(z, out_weight.unsqueeze(-1), out_bias)
+    torch.testing.assert_close(residual, x + out[:, :16])
+    torch.testing.assert_close(skip, out[:, 16:])
+
+
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+@pytest.mark.parametrize("taps", [1, 2, 3])
+def test_streaming_in_random_chunks_is_the_whole(taps, cond):
+    case = Case(time=200, taps=taps, cond=cond, dilations=(1, 2, 4, 32), scale=0.9)
+    tensors, settings = call("residual_stack", case, torch.float64)
+    x, *weights, c = tensors
+    whole = wavenet_kernels.residual_stack(*tensors, **settings)
+    del settings["padding"]
+    generator = torch.Generator().manual_seed(taps)
+    state = x.new_zeros(2, (taps - 1) * 39, 16)
+    done, pieces = 0, []
+    while done < case.time:
+        size = int(torch.randint(0, 40, (), generator=generator))
+        chunk = slice(done, done + size)
+        local = c[:, :, chunk] if cond == "local" else c
+        residual, skip, state = wavenet_kernels.residual_stack_stream(
+            x[:, :, chunk], state, *weights, local, **settings
+        )
+        pieces.append(torch.cat([residual, skip], dim=1))
+        done += size
+    torch.testing.assert_close(torch.cat(pieces, dim=2), torch.cat(whole, dim=1))
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_results_are_in_rows_order(operator):
+    tensors, settings = call(operator, Case(), torch.float32)
+    for backend in _available(operator):
+        with wavenet_kernels.use_backend(backend), torch.no_grad():
+            outputs = getattr(wavenet_kernels, operator)(*tensors, **settings)
+        for output in [outputs] if isinstance(outputs, torch.Tensor) else outputs:
+            assert output.transpose(1, 2).is_contiguous()
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [("reference", torch.float32), ("cpu", torch.float32), ("triton", torch.float32)],
+)
+def test_gate_saturates_and_keeps_nan(backend, dtype):
+    if backend == "triton" and torch.cuda.is_available():
+        pytest.skip("on a GPU the kernels run there; see the gpu tests")
+    values = torch.tensor(
+        [0.0, -0.0, 1e-30, 1e-4, 0.3, 0.62, 0.63, 5, 20, 88, 89, 104, 1e4, 3e38, float("inf")],
+        dtype=dtype,
+    )
+    values = torch.cat([values, -values, torch.tensor([float("nan")])])
+    pairs = torch.cartesian_prod(values, values).t().reshape(1, 2, -1)
+    truth = reference.gated_activation(pairs.double())
+    yardstick = reference.gated_activation(pairs)
+    with wavenet_kernels.use_backend(backend):
+        got = wavenet_kernels.gated_activation(pairs)
+    assert_rule(got, truth, yardstick, f"gate on {backend}")
+    small = pairs[:, 0].abs() <= 1e-4  # where the largest value hides nothing
+    small &= pairs[:, 0].isfinite() & pairs[:, 1].isfinite()
+    assert_rule(got[:, 0][small], truth[:, 0][small], yardstick[:, 0][small], "gate near zero")
+
+
+@pytest.mark.parametrize("backend", _available("residual_stack"))
+def test_a_nan_stays_where_the_reference_has_it(backend):
+    tensors, settings = call("residual_stack", Case(batch=1, time=64), torch.float32)
+    tensors[0][0, 3, 40] = float("nan")
+    tensors[0][0, 5, 20] = float("inf")
+    check_operator("residual_stack", tensors, settings, backend, gradients=False)
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_a_hundred_runs_are_bitwise_equal(operator):
+    tensors, settings = call(operator, Case(time=300, cond="local"), torch.float32)
+    leaves = [t.requires_grad_() for t in tensors]
+
+    def run() -> list[torch.Tensor]:
+        outputs = getattr(wavenet_kernels, operator)(*leaves, **settings)
+        outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+        return outputs + list(torch.autograd.grad(sum(o.square().sum() for o in outputs), leaves))
+
+    first = run()
+    for _ in range(99):
+        assert all(map(torch.equal, run(), first))

@@ -1,0 +1,200 @@
+"""What the wider world expects of a torch operator: opcheck, gradcheck, compile, export, ..."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch._dynamo.testing
+from operator_cases import DIFFERENTIABLE, Case, call
+
+import wavenet_kernels
+from wavenet_kernels import reference
+
+SMALL = Case(
+    residual=3, dilation_channels=2, skip=4, taps=3, time=11, dilations=(1, 6), cond="local"
+)
+ops = torch.ops.wavenet_kernels
+
+
+def _leaves(tensors):
+    return [None if t is None else t.detach().requires_grad_() for t in tensors]
+
+
+def _tuple(outputs):
+    return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+
+
+def _op_arguments(operator, tensors, settings, *, save=True):
+    """The registered operator's positional arguments."""
+    settings = {"residual_scale": 1.0, **settings} if "residual" in operator else settings
+    order = ("dilation", "dilations", "padding", "residual_scale")
+    values = [settings[name] for name in order if name in settings]
+    if operator == "residual_stack":
+        values = [list(values[0]), *values[1:], True, 1, save]
+    return (*tensors, *values, "auto")
+
+
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_opcheck(operator, cond):
+    case = Case(**{**vars(SMALL), "cond": cond, "conv_bias": cond != "global"})
+    tensors, settings = call(operator, case, torch.float32)
+    arguments = _op_arguments(operator, _leaves(tensors), settings)
+    torch.library.opcheck(getattr(ops, operator), arguments)
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_opcheck_of_the_backward(operator):
+    tensors, settings = call(operator, SMALL, torch.float32)
+    arguments = _op_arguments(operator, tensors, settings)
+    outputs = _tuple(getattr(ops, operator)(*arguments))
+    grads = [torch.ones_like(o) for o in outputs]
+    mask = [[True, False, True, True, True, True][: len(tensors)]]
+    if operator == "gated_activation":
+        arguments = (*grads, *arguments)
+    elif operator == "residual_stack":
+        x, *rest = tensors
+        *values, _save, backend = arguments[len(tensors) :]
+        arguments = (*grads[:2], x, outputs[2], *rest, *values, *mask, backend)
+    else:
+        arguments = (*grads, *arguments[:-1], *mask, arguments[-1])
+    torch.library.opcheck(getattr(ops, f"{operator}_backward"), arguments)
+
+
+def test_opcheck_of_streaming():
+    (x, *weights), settings = call("residual_stack", SMALL, torch.float32)
+    state = torch.randn(2, 2 * 7, 3)
+    torch.library.opcheck(
+        ops.residual_stack_stream, (x, state, *weights, list(settings["dilations"]), 0.7, "auto")
+    )
+
+
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+@pytest.mark.parametrize("padding", ["causal", "same"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_gradcheck(operator, padding, cond):
+    case = Case(**{**vars(SMALL), "cond": cond, "padding": padding, "scale": 0.7})
+    tensors, settings = call(operator, case, torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda *leaves: getattr(wavenet_kernels, operator)(*leaves, **settings), _leaves(tensors)
+    )
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_only_the_gradients_asked_for(operator):
+    tensors, settings = call(operator, SMALL, torch.float64)
+    leaves = _leaves(tensors)
+    outputs = _tuple(getattr(wavenet_kernels, operator)(*leaves, **settings))
+    every = torch.autograd.grad(sum(o.square().sum() for o in outputs), leaves)
+    for index, tensor in enumerate(tensors):
+        alone = tensor.detach().requires_grad_()
+        given = [*tensors[:index], alone, *tensors[index + 1 :]]
+        outputs = _tuple(getattr(wavenet_kernels, operator)(*given, **settings))
+        (grad,) = torch.autograd.grad(sum(o.square().sum() for o in outputs), [alone])
+        torch.testing.assert_close(grad, every[index])
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_compile_fullgraph_with_dynamic_batch_and_time(operator):
+    """One compilation serves other B and T, gradients included."""
+    public, plain = getattr(wavenet_kernels, operator), getattr(reference, operator)
+    torch._dynamo.reset()
+    compilations = torch._dynamo.testing.CompileCounterWithBackend("inductor")
+    compiled = torch.compile(public, fullgraph=True, dynamic=True, backend=compilations)
+    first = 0
+    # Sizes that no other dimension has: dynamo takes equal ones for the same.
+    for batch, time in ((5, 11), (8, 23), (9, 10)):
+        case = Case(**{**vars(SMALL), "batch": batch, "time": time})
+        tensors, settings = call(operator, case, torch.float32)
+        ours, theirs = _leaves(tensors), _leaves(tensors)
+        outputs, expected = _tuple(compiled(*ours, **settings)), _tuple(plain(*theirs, **settings))
+        for got, truth in zip(outputs, expected, strict=True):
+            torch.testing.assert_close(got, truth)
+        sum(o.square().sum() for o in outputs).backward()
+        sum(o.square().sum() for o in expected).backward()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+        first = first or compilations.frame_count
+        assert compilations.frame_count == first
+
+
+def test_compiled_code_follows_use_backend():
+    a = torch.randn(2, 4, 5)
+    compiled = torch.compile(wavenet_kernels.gated_activation, fullgraph=True)
+    with wavenet_kernels.use_backend("reference"):
+        expected = compiled(a)
+    with (
+        wavenet_kernels.use_backend("cuda"),
+        pytest.raises(wavenet_kernels.BackendUnavailableError),
+    ):
+        compiled(a)
+    torch.testing.assert_close(compiled(a), expected)
+
+
+def test_export_with_dynamic_shapes():
+    from wavenet.nn import ResidualStack
+
+    stack = ResidualStack(4, 3, 5, dilations=(1, 2, 4))
+    shapes = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time")}}
+    program = torch.export.export(stack, (torch.randn(2, 4, 16),), dynamic_shapes=shapes)
+    x = torch.randn(3, 4, 29)
+    for got, expected in zip(program.module()(x), stack(x), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_autocast(operator):
+    tensors, settings = call(operator, SMALL, torch.float32)
+    leaves = _leaves(tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        outputs = _tuple(getattr(wavenet_kernels, operator)(*leaves, **settings))
+    rounded = [None if t is None else t.bfloat16() for t in tensors]
+    expected = _tuple(getattr(wavenet_kernels, operator)(*rounded, **settings))
+    for got, truth in zip(outputs, expected, strict=True):
+        assert got.dtype == torch.bfloat16
+        assert torch.equal(got, truth)
+    sum(o.float().sum() for o in outputs).backward()
+    assert all(leaf.grad.dtype == torch.float32 for leaf in leaves if leaf is not None)
+
+
+def test_autocast_leaves_float64_alone():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z = wavenet_kernels.gated_activation(torch.randn(1, 2, 3, dtype=torch.float64))
+    assert z.dtype == torch.float64
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_double_backward_is_refused_with_a_sentence(operator):
+    tensors, settings = call(operator, SMALL, torch.float64)
+    leaves = _leaves(tensors)
+    outputs = _tuple(getattr(wavenet_kernels, operator)(*leaves, **settings))
+    loss = sum(o.square().sum() for o in outputs)
+    (grad,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
+    with pytest.raises(NotImplementedError, match=f"{operator} can be differentiated once"):
+        grad.sum().backward()
+
+
+def test_streaming_is_for_inference():
+    (x, *weights), settings = call("residual_stack", SMALL, torch.float64)
+    state = x.new_zeros(2, 14, 3)
+    residual, _, _ = wavenet_kernels.residual_stack_stream(
+        x.requires_grad_(), state, *weights, dilations=settings["dilations"]
+    )
+    with pytest.raises(NotImplementedError, match="residual_stack_stream is for inference"):
+        residual.sum().backward()
+
+
+def test_deep_copies_and_checkpointing():
+    from torch.utils.checkpoint import checkpoint
+
+    from wavenet.nn import ResidualStack
+
+    stack = ResidualStack(4, 3, 5, dilations=(1, 2))
+    twin = copy.deepcopy(stack)
+    x = torch.randn(2, 4, 9)
+    sum(o.sum() for o in stack(x)).backward()
+    sum(o.sum() for o in checkpoint(twin, x, use_reentrant=False)).backward()
+    for a, b in zip(stack.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
