@@ -1,0 +1,77 @@
+"""Reading one recording: decoded by libsndfile, mixed to mono, resampled by soxr."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+
+from .errors import AudioError, DataError
+
+# Rates outside are damaged headers; resampling from 1 Hz would ask for gigabytes.
+HEADER_RATES = (100, 10_000_000)
+
+
+def read_audio(path: str | os.PathLike[str], sample_rate: int) -> torch.Tensor:
+    """Read a recording as mono at `sample_rate`.
+
+    Args:
+        path: a file that libsndfile decodes (WAV, FLAC, OGG, MP3, AIFF, Opus, ...).
+        sample_rate: in Hz, at least 1.
+
+    Returns:
+        float32 (T,), T >= 1. Integer formats are scaled to [-1, 1); floating-point files keep
+        their values; channels are averaged.
+
+    Raises:
+        AudioError: the file is missing, can't be decoded, holds no samples, or holds NaN or
+            infinity.
+        DataError: `sample_rate` is not positive.
+    """
+    return torch.from_numpy(decode(Path(path), sample_rate))
+
+
+def decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
+    """`read_audio` as a NumPy array."""
+    if sample_rate < 1:
+        raise DataError(f"sample_rate is {sample_rate}; at least 1 Hz is accepted")
+    samples, rate = _read(path)
+    if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
+        raise AudioError(
+            f"{path}: its header says {rate} Hz; {HEADER_RATES[0]} to {HEADER_RATES[1]} Hz are read"
+        )
+    if not len(samples):
+        raise AudioError(f"{path}: holds no samples", "empty")
+    mono = samples.mean(axis=1, dtype=np.float32)
+    if not np.isfinite(mono).all():
+        raise AudioError(f"{path}: holds NaN or infinite samples; only finite ones are read")
+    if rate != sample_rate:
+        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+        if not len(mono):
+            raise AudioError(
+                f"{path}: its {len(samples)} samples at {rate} Hz are less than one at "
+                f"{sample_rate} Hz",
+                "empty",
+            )
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples (frames, channels) and the file's rate."""
+    if not path.is_file():
+        came = "is a folder" if path.is_dir() else "no such file"
+        raise AudioError(f"{path}: {came}; an audio file is expected", "missing")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes)", "empty")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        # libsndfile's own errors repeat the path and end in a full stop.
+        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+        raise AudioError(f"{path}: can't be decoded as audio ({reason})") from error
+    return samples, rate

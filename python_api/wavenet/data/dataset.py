@@ -1,0 +1,157 @@
+"""Clips as training items, and items as padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .cache import AudioCache
+from .clips import Clip
+from .errors import DataError
+from .seeding import generator
+
+
+class Batch(NamedTuple):
+    """Clips of unequal lengths side by side.
+
+    Attributes:
+        waveform: float32 (B, T), zeros after each clip's end.
+        lengths: int64 (B,), samples of each clip; the longest is T.
+        labels: int64 (B,), class indices.
+    """
+
+    waveform: Tensor
+    lengths: Tensor
+    labels: Tensor
+
+
+class Draw(NamedTuple):
+    """One visit of a clip: the random choices of an item depend on this (and the seed) alone.
+
+    `repeat` counts the visits of the same clip within one epoch, so that a clip drawn twice is
+    cropped and augmented in two ways.
+    """
+
+    clip: int
+    epoch: int
+    repeat: int = 0
+
+
+Augment = Callable[[Tensor, int, torch.Generator], Tensor]
+
+
+class ClipDataset(Dataset[tuple[Tensor, int]]):
+    """Clips with their class indices; items are (waveform float32 (T,), label index).
+
+    An item is asked for by a `Draw` (what `EpochBatchSampler` gives) or by a plain index, which
+    means its first visit in the epoch of `set_epoch`. Crop and augmentation come from a generator
+    seeded with (seed, epoch, clip, repeat), so they depend on neither the number of workers nor
+    the order of the batches.
+
+    Args:
+        clips: what to serve.
+        labels: the model's labels; a label's position is its class index.
+        cache: reads the clips, at the model's sample rate.
+        training: crop at random instead of at the centre.
+        max_samples: longest item in samples; longer clips are cropped to it. None: never crop.
+        augment: changes a training item, called as (waveform (T,), sample rate in Hz, generator).
+            `Augmentation` is one.
+        seed: another seed gives other crops and augmentations.
+
+    Raises:
+        DataError: no clips, a clip's label isn't in `labels`, `max_samples` is below 1, or
+            `augment` is given without `training`.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: Sequence[str],
+        cache: AudioCache,
+        *,
+        training: bool = False,
+        max_samples: int | None = None,
+        augment: Augment | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not clips:
+            raise DataError("clips is empty; at least one clip is needed")
+        if max_samples is not None and max_samples < 1:
+            raise DataError(f"max_samples is {max_samples}; at least 1 or None is accepted")
+        if augment is not None and not training:
+            raise DataError("augment is given but training is False; only training items change")
+        index_of = {label: index for index, label in enumerate(labels)}
+        for clip in clips:
+            if clip.label not in index_of:
+                raise DataError(
+                    f"{clip.path}: its label {clip.label!r} is not one of the model's "
+                    f"{len(index_of)} labels"
+                )
+        self.clips = list(clips)
+        self.targets = [index_of[clip.label] for clip in clips]
+        self.cache = cache
+        self.training = training
+        self.max_samples = max_samples
+        self.augment = augment
+        self.seed = seed
+        # Shared memory, so that workers that outlive an epoch see the next one too.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that plain indices belong to."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch plain indices belong to; call it before iterating a DataLoader."""
+        self._epoch.fill_(epoch)
+
+    def lengths(self) -> list[int]:
+        """Samples of each item, for batches of similar length; reads clips that aren't cached."""
+        longest = self.max_samples
+        totals = (self.cache.open(clip.path).size for clip in self.clips)
+        return [total if longest is None else min(total, longest) for total in totals]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int | Draw) -> tuple[Tensor, int]:
+        """One item.
+
+        Raises:
+            AudioError: the recording can't be read any more.
+            IndexError: there is no such clip.
+        """
+        draw = index if isinstance(index, Draw) else Draw(index, self.epoch)
+        samples = self.cache.open(self.clips[draw.clip].path)
+        random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
+        waveform = torch.from_numpy(np.array(self._crop(samples, random)))
+        if self.augment is not None:
+            waveform = self.augment(waveform, self.cache.sample_rate, random)
+        return waveform, self.targets[draw.clip]
+
+    def _crop(self, samples: NDArray[np.float32], random: torch.Generator) -> NDArray[np.float32]:
+        if self.max_samples is None or samples.size <= self.max_samples:
+            return samples
+        spare = samples.size - self.max_samples
+        start = int(torch.randint(spare + 1, (), generator=random)) if self.training else spare // 2
+        return samples[start : start + self.max_samples]
+
+
+def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
+    """Pad items at their ends to the longest of them.
+
+    Args:
+        items: (waveform float32 (T,), class index) pairs, at least one.
+    """
+    lengths = torch.tensor([len(waveform) for waveform, _ in items], dtype=torch.int64)
+    waveform = torch.zeros(len(items), int(lengths.max()))
+    for row, (samples, _) in zip(waveform, items, strict=True):
+        row[: len(samples)] = samples
+    return Batch(waveform, lengths, torch.tensor([label for _, label in items], dtype=torch.int64))

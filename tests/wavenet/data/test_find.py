@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from wavenet.data import Clip, DataError, find_clips, labels_of
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"not looked at")
+    return root
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "dog/10.wav",
+        "dog/2.WAV",
+        "dog/deeper/still/1.flac",
+        "cat/a.mp3",
+        "cat/b.ogg",
+        "cat/c.opus",
+        "cat/d.aif",
+        "cat/e.aiff",
+        "cat/notes.txt",
+        "cat/.hidden.wav",
+        "cat/.hidden/x.wav",
+        ".git/x.wav",
+        "docs/readme.md",
+    )
+    clips = find_clips(tmp_path)
+    assert [clip.path.relative_to(tmp_path).as_posix() for clip in clips] == [
+        "cat/a.mp3",
+        "cat/b.ogg",
+        "cat/c.opus",
+        "cat/d.aif",
+        "cat/e.aiff",
+        "dog/2.WAV",
+        "dog/10.wav",
+        "dog/deeper/still/1.flac",
+    ]
+    assert labels_of(clips) == ["cat", "dog"]
+    assert all(clip.split is clip.fold is clip.group is None for clip in clips)
+
+
+def test_labels_are_sorted_by_number_and_composed(tmp_path: Path) -> None:
+    touch(tmp_path, "10/a.wav", "9/a.wav", "u\u0308/a.wav")
+    assert labels_of(find_clips(str(tmp_path))) == ["9", "10", "\u00fc"]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation"])
+def test_split_folders(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "train/a/1.wav", "train/b/1.wav", f"{name}/a/2.wav", "test/b/3.wav")
+    found = {(clip.label, clip.split, clip.path.stem) for clip in find_clips(tmp_path)}
+    assert found == {
+        ("a", "train", "1"),
+        ("b", "train", "1"),
+        ("a", "validation", "2"),
+        ("b", "test", "3"),
+    }
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    touch(tmp_path, "train/day1/1.wav", "plane/1.wav")
+    assert labels_of(find_clips(tmp_path)) == ["plane", "train"]
+
+
+@pytest.mark.parametrize("loose", ["test/1.wav", "train/1.wav"])
+def test_a_split_without_classes(tmp_path: Path, loose: str) -> None:
+    touch(tmp_path, "train/a/1.wav", "train/b/1.wav", "test/a/2.wav", loose)
+    with pytest.raises(DataError, match=rf"{loose} is in no class"):
+        find_clips(tmp_path)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    elsewhere = touch(tmp_path / "elsewhere", "1.wav")
+    root = touch(tmp_path / "set", "b/1.wav")
+    (root / "a").symlink_to(elsewhere, target_is_directory=True)
+    (root / "b" / "again").symlink_to(root / "b", target_is_directory=True)
+    assert [(clip.label, clip.path.name) for clip in find_clips(root)] == [
+        ("a", "1.wav"),
+        ("b", "1.wav"),
+    ]
+
+
+def test_loose_files_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "loose.wav")
+    with pytest.warns(UserWarning, match="1 audio files are in no class folder"):
+        assert len(find_clips(tmp_path)) == 2
+
+
+def test_the_folder_with_a_manifest_is_read_by_it(tmp_path: Path) -> None:
+    touch(tmp_path, "x/1.wav", "x/2.wav")
+    (tmp_path / "manifest.csv").write_text("path,label\nx/1.wav,p\nx/2.wav,q\n")
+    expected = [Clip(tmp_path / "x/1.wav", "p"), Clip(tmp_path / "x/2.wav", "q")]
+    assert find_clips(tmp_path) == expected
+    assert find_clips(tmp_path / "manifest.csv") == expected
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such file or folder"):
+        find_clips(tmp_path / "nowhere")
+
+
+def test_not_a_data_set(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    with pytest.raises(DataError, match=r"a\.wav: a data set is a folder .* not a \.wav file"):
+        find_clips(tmp_path / "a.wav")
+
+
+def test_a_folder_without_classes(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found no audio files; expected one sub-folder per class"):
+        find_clips(tmp_path)
+    touch(tmp_path, "a.wav", "b.wav", "empty/readme.txt")
+    with pytest.raises(DataError, match="found 2 audio files but no sub-folders with audio"):
+        find_clips(tmp_path)
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "a/2.wav")
+    with pytest.raises(DataError, match="all 2 clips have the label 'a'; at least 2 classes"):
+        find_clips(tmp_path)
+    assert len(find_clips(tmp_path, min_classes=1)) == 2
