@@ -1,0 +1,248 @@
+"""The command line: `wavenet synth`, `train`, `evaluate`, `predict`, `info`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train and use WaveNet audio classifiers.",
+)
+# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
+console = Console() if sys.stdout.isatty() else Console(width=200)
+
+Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+
+
+def main() -> None:
+    """Run the command line; what is wrong with the user's input is said in one sentence."""
+    from wavenet.data import DataError
+    from wavenet.inference import ModelError
+    from wavenet.training import CheckpointError, ConfigError
+    from wavenet_kernels import BackendUnavailableError
+
+    try:
+        app()
+    except (
+        DataError, ConfigError, ModelError, CheckpointError, BackendUnavailableError
+    ) as error:  # fmt: skip
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
+        sys.exit(2)
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Where the data set goes.")],
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each of the ten classes.")] = 120,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 1.0,
+    sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Another seed gives other recordings.")] = 0,
+) -> None:
+    """Make a data set of ten synthesised environmental sounds, reproducible by seed.
+
+    Example: wavenet synth sounds/ --clips-per-class 200
+    """
+    from wavenet.data.synth import write_data_set
+
+    write_data_set(
+        folder,
+        clips_per_class=clips_per_class,
+        seconds=seconds,
+        sample_rate=sample_rate,
+        seed=seed,
+    )
+    console.print(f"wrote {10 * clips_per_class} clips to {folder}", highlight=False)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="The run folder: model, checkpoints, logs.")],
+    data: Annotated[
+        Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
+    ] = None,
+    leave_out_group: Annotated[
+        str | None, typer.Option(help="Train on all clips but this group's (speaker, say).")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
+    ] = False,
+) -> None:
+    """Train a classifier on labelled recordings.
+
+    Example: wavenet train --data recordings/ --out runs/mine --set training.epochs=50
+
+    A run that was interrupted goes on with: wavenet train --out runs/mine --resume
+    """
+    from wavenet.training import load_config
+    from wavenet.training import train as run_training
+    from wavenet.training.loop import CONFIG_NAME
+
+    overrides = list(override or [])
+    if data is not None:
+        overrides.append(f"data.source={json.dumps(str(data))}")
+    if leave_out_group is not None:
+        overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
+    saved = out / CONFIG_NAME
+    if resume and config is None and not overrides and saved.exists():
+        config = saved
+    result = run_training(load_config(config, overrides), out, resume=resume, console=console)
+    console.print(
+        f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
+        f"the model is in {result.run}",
+        highlight=False,
+    )
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: Annotated[
+        Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="train, validation, test or all; by default test if there is one."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Accuracy, macro-F1, per-class table and confusion matrix on labelled recordings.
+
+    Example: wavenet evaluate runs/mine --split test
+    """
+    from wavenet.inference import confusion_picture, load_model
+    from wavenet.inference import evaluate as evaluate_model
+    from wavenet.training.evaluation import clips_to_evaluate
+    from wavenet.training.log import replace_file
+
+    model = load_model(run, device)
+    chosen = clips_to_evaluate(run, model.config, data, split)
+    metrics = evaluate_model(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    folder = out or run
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
+    replace_file(folder / "metrics.json", json.dumps(content, indent=1).encode())
+    replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))
+
+    table = Table("class", "precision", "recall", "F1", "clips")
+    for row in metrics.per_class:
+        figures = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        table.add_row(row["label"], *figures, str(row["support"]))
+    console.print(table)
+    for reason in chosen.skipped:
+        console.print(f"skipped: {reason}", highlight=False, markup=False)
+    console.print(
+        f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
+        f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
+        f"metrics.json and confusion_matrix.png are in {folder}",
+        highlight=False,
+    )
+
+
+@app.command()
+def predict(
+    run: Run,
+    recordings: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Name the likeliest classes of recordings.
+
+    Example: wavenet predict runs/mine new.wav folder/ --top 5 --json
+    """
+    from wavenet.inference import find_recordings, load_model
+    from wavenet.inference import predict as classify
+
+    paths = find_recordings(recordings)
+    model = load_model(run, device)
+    failed = 0
+    table = Table("recording", *(f"{i + 1}." for i in range(min(top, len(model.config.labels)))))
+    for prediction in classify(model, paths, top):
+        failed += bool(prediction.error)
+        if as_json:
+            content: dict[str, object] = {"path": str(prediction.path)}
+            if prediction.error:
+                content["error"] = prediction.error
+            else:
+                content["top"] = [
+                    {"label": label, "probability": probability}
+                    for label, probability in prediction.top
+                ]
+            print(json.dumps(content, ensure_ascii=False), flush=True)
+        elif prediction.error:
+            table.add_row(str(prediction.path), prediction.error)
+        else:
+            cells = (f"{label} {probability:.1%}" for label, probability in prediction.top)
+            table.add_row(str(prediction.path), *cells)
+    if not as_json:
+        console.print(table)
+    if failed:
+        Console(stderr=True).print(f"{failed} of {len(paths)} recordings could not be read")
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(run: Run) -> None:
+    """What a saved model is: labels, rate, receptive field, size, how it was trained.
+
+    Example: wavenet info runs/mine
+    """
+    from wavenet.inference import load_model
+
+    model = load_model(run)
+    config = model.config
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    table = Table(show_header=False)
+    table.add_row("labels", f"{len(config.labels)}: {', '.join(config.labels)}")
+    table.add_row("sample rate", f"{config.sample_rate} Hz, input {config.input}")
+    table.add_row(
+        "receptive field", f"{model.receptive_field} samples, {model.receptive_field_ms:.0f} ms"
+    )
+    table.add_row(
+        "residual layers",
+        f"{config.stacks} x {config.layers_per_stack}, {config.kernel_size} taps, R, D, S = "
+        f"{config.residual_channels}, {config.dilation_channels}, {config.skip_channels}",
+    )
+    table.add_row(
+        "stem", f"{config.stem_kernel_size} taps, one step every {config.stem_stride} samples"
+    )
+    table.add_row(
+        "head",
+        f"{config.frame_ms:g} ms frames, {config.head_layers} convolutions of "
+        f"{config.head_channels} channels, {config.pooling} pooling",
+    )
+    table.add_row("parameters", f"{parameters:,}")
+    if (run / "metrics.csv").is_file():
+        with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        best = max(
+            rows, key=lambda r: (float(r["validation_accuracy"]), -float(r["validation_loss"]))
+        )
+        table.add_row(
+            "trained",
+            f"{len(rows)} epochs, best validation accuracy "
+            f"{float(best['validation_accuracy']):.1%} in epoch {best['epoch']}",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

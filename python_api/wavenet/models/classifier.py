@@ -1,0 +1,143 @@
+"""The WaveNet audio classifier: raw waveform in, one logit a class out."""
+
+from typing import NamedTuple
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from wavenet.data.mulaw import mu_law_encode
+from wavenet.models.config import WaveNetConfig
+from wavenet.models.head import FrameHead, Pooling
+from wavenet.models.stem import OneHotStem, Stem
+from wavenet.nn import ResidualStack
+
+
+class NextSample(NamedTuple):
+    """What the second head predicts, and the truth.
+
+    logits (B, 256, N): for each step the mu-law class of the sample after its newest one;
+    targets (B, N) int64: those classes, -100 (ignored by cross_entropy) beyond a clip's end.
+    """
+
+    logits: Tensor
+    targets: Tensor
+
+
+class NextSampleHead(nn.Module):
+    """ReLU, 1x1, ReLU, 1x1 over the skip sum: figure 4 of the WaveNet paper."""
+
+    CLASSES = 256
+
+    def __init__(self, skip_channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Conv1d(skip_channels, skip_channels, 1)
+        self.logits = nn.Conv1d(skip_channels, self.CLASSES, 1)
+
+    def forward(self, skip: Tensor) -> Tensor:
+        out: Tensor = self.logits(torch.relu(self.hidden(torch.relu(skip))))
+        return out
+
+
+class WaveNetClassifier(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="wavenet-kernels",
+    tags=["audio-classification", "wavenet"],
+    license="mit",
+):
+    """A WaveNet that classifies clips of any length (arXiv 1609.03499, section 3.4).
+
+    A strided causal stem, stacks of gated residual layers with dilations 1, 2, 4, ..., their skip
+    sum averaged to 10 ms frames, non-causal convolutions over the frames, pooling over the clip.
+
+    Args:
+        config: the architecture, the labels and the sample rate; see `WaveNetConfig`.
+
+    Save with ``model.save_pretrained(folder)`` (model.safetensors, config.json) and load with
+    ``WaveNetClassifier.from_pretrained(folder)``; both also speak to the Hugging Face Hub.
+
+    Example::
+
+        model = WaveNetClassifier(WaveNetConfig(labels=("dog", "rain"), sample_rate=16000))
+        logits = model(torch.randn(8, 16000))
+    """
+
+    def __init__(self, config: WaveNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = OneHotStem(config) if config.input == "one-hot" else Stem(config)
+        self.stack = ResidualStack(
+            config.residual_channels,
+            config.dilation_channels,
+            config.skip_channels,
+            dilations=config.dilations,
+            kernel_size=config.kernel_size,
+            last_residual=False,
+            checkpoint_every=config.checkpoint_every,
+        )
+        self.head = FrameHead(config)
+        self.pooling = Pooling(config.pooling, self.head.out_channels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(self.head.out_channels, len(config.labels))
+        self.next_sample = (
+            NextSampleHead(config.skip_channels) if config.next_sample_weight > 0 else None
+        )
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one output of the residual stack sees."""
+        return self.config.receptive_field
+
+    @property
+    def receptive_field_ms(self) -> float:
+        """The same in milliseconds."""
+        return self.config.receptive_field_ms
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits for a batch of clips.
+
+        Args:
+            waveform: (B, T) float samples in [-1, 1] at the config's sample rate, zero-padded.
+            lengths: (B,) ints from 1 to T, the samples of each clip before padding; None: all T.
+
+        Returns:
+            (B, classes). A clip's logits don't depend on its padding.
+
+        Raises:
+            ValueError: a waveform that is not (B, T) with T >= 1, or lengths that are not (B,).
+        """
+        logits, _ = self._classify(waveform, lengths)
+        return logits
+
+    def forward_with_next_sample(
+        self, waveform: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, NextSample]:
+        """`forward`, and the second head's prediction of the sample that follows each step."""
+        if self.next_sample is None:
+            raise ValueError("next_sample_weight is 0 in the config: the model has no such head")
+        logits, skip = self._classify(waveform, lengths)
+        newest = torch.arange(skip.shape[2], device=waveform.device) * self.config.stem_stride
+        following = newest[newest + 1 < waveform.shape[1]] + 1
+        targets = mu_law_encode(waveform[:, following], NextSampleHead.CLASSES)
+        if lengths is not None:
+            targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
+        predicted = self.next_sample(skip[:, :, : len(following)])
+        return logits, NextSample(predicted, targets)
+
+    def _classify(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        if waveform.dim() != 2 or waveform.shape[1] < 1:
+            raise ValueError(
+                f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T) with T from 1"
+            )
+        batch, time = waveform.shape
+        if lengths is None:
+            lengths = torch.full((batch,), time, device=waveform.device)
+        elif lengths.shape != (batch,):
+            raise ValueError(f"lengths has shape {tuple(lengths.shape)}; accepted is ({batch},)")
+        stride = self.config.stem_stride
+        steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        _, skip = self.stack(self.stem(waveform))
+        frames, frame_lengths = self.head(skip, steps)
+        pooled = self.pooling(frames, frame_lengths)
+        return self.classifier(self.dropout(pooled)), skip

@@ -1,0 +1,122 @@
+"""From the data section of a configuration to checked clips: training, validation, test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wavenet.data import (
+    AudioCache,
+    CheckReport,
+    Clip,
+    DataError,
+    check_clips,
+    find_clips,
+    labels_of,
+    select,
+    split_validation,
+    values_of,
+)
+from wavenet.training.config import DataConfig
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The clips of a run; `test` is empty where the data has no test split."""
+
+    train: list[Clip]
+    validation: list[Clip]
+    test: list[Clip]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What the loop trains on: every clip has been read once and found good."""
+
+    splits: Splits
+    labels: tuple[str, ...]
+    cache: AudioCache
+    report: CheckReport
+
+
+def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
+    """Who is trained on, chosen on and tested on; see `DataConfig`.
+
+    Clips without a split in data that has splits are training clips. The validation part never
+    comes from the test part.
+
+    Raises:
+        DataError: a group that no clip has, or nothing left to train on.
+    """
+    if config.leave_out_group:
+        test = select(clips, group=config.leave_out_group)
+        rest = select(clips, exclude_group=config.leave_out_group)
+        validation: list[Clip] = []
+    else:
+        test = [clip for clip in clips if clip.split == "test"]
+        validation = [clip for clip in clips if clip.split == "validation"]
+        rest = [clip for clip in clips if clip.split not in ("test", "validation")]
+    if not rest:
+        raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
+    if not validation:
+        rest, validation = split_validation(
+            rest, config.validation_fraction, seed, by_group=config.validation_by_group
+        )
+    return Splits(rest, validation, test)
+
+
+def prepare_data(
+    config: DataConfig,
+    sample_rate: int,
+    receptive_field: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> PreparedData:
+    """Find, check, decode and split the clips, before the first training step.
+
+    Args:
+        config: the data section.
+        sample_rate: of the model, in Hz.
+        receptive_field: of the model, in samples; shorter clips are counted in the report.
+        seed: of the validation part.
+        progress: called with (clips read, clips in all).
+
+    Raises:
+        DataError: no usable data; the message names the file or folder and what is wrong.
+    """
+    if not config.source:
+        raise DataError("data.source is empty: a folder with a sub-folder per class, or a manifest")
+    clips = find_clips(Path(config.source))
+    cache = AudioCache(config.cache or None, sample_rate)
+    report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
+    splits = split_clips(report.kept, config, seed)
+    labels = tuple(labels_of(splits.train))
+    if len(labels) < 2:
+        raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
+    known = set(labels)
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        strange = sorted({clip.label for clip in part} - known)
+        if strange:
+            raise DataError(
+                f"{config.source}: the {name} clips have labels that no training clip has: "
+                f"{', '.join(strange[:5])}"
+            )
+    return PreparedData(splits, labels, cache, report)
+
+
+def split_named(clips: Sequence[Clip], name: str, config: DataConfig, seed: int) -> list[Clip]:
+    """The clips of "train", "validation", "test" or "all".
+
+    Raises:
+        DataError: there is no such split.
+    """
+    if name == "all":
+        return list(clips)
+    part: list[Clip] = getattr(split_clips(clips, config, seed), name)
+    if not part:
+        have = ", ".join(values_of(clips, "split")) or "none"
+        raise DataError(f"{config.source}: has no {name} split (the clips' splits: {have})")
+    return part

@@ -1,0 +1,118 @@
+"""Metrics against scikit-learn, prediction, the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn import metrics as oracle
+
+from wavenet import WaveNetClassifier, WaveNetConfig
+from wavenet.inference import Metrics, confusion_matrix, confusion_picture
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_metrics_agree_with_scikit_learn(classes):
+    random = np.random.default_rng(classes)
+    truth = random.integers(0, classes, 200)
+    predicted = np.where(random.random(200) < 0.6, truth, random.integers(0, classes, 200))
+    labels = tuple(map(str, range(classes)))
+    metrics = Metrics(labels, confusion_matrix(truth, predicted, classes), 0.0)
+    assert np.array_equal(metrics.confusion, oracle.confusion_matrix(truth, predicted))
+    assert metrics.accuracy == pytest.approx(oracle.accuracy_score(truth, predicted))
+    assert metrics.macro_f1 == pytest.approx(oracle.f1_score(truth, predicted, average="macro"))
+    precision, recall, f1, support = oracle.precision_recall_fscore_support(truth, predicted)
+    for i, row in enumerate(metrics.per_class):
+        assert row["precision"] == pytest.approx(precision[i])
+        assert row["recall"] == pytest.approx(recall[i])
+        assert row["f1"] == pytest.approx(f1[i])
+        assert row["support"] == support[i]
+
+
+def test_classes_that_do_not_occur():
+    truth, predicted = np.array([0, 0, 1]), np.array([0, 1, 1])
+    metrics = Metrics(("a", "b", "c"), confusion_matrix(truth, predicted, 3), 0.0)
+    assert metrics.macro_f1 == pytest.approx(oracle.f1_score(truth, predicted, average="macro"))
+    assert metrics.per_class[2] == {
+        "label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0,
+    }  # fmt: skip
+    assert confusion_picture(metrics).startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """An untrained model and three recordings, one of them broken."""
+    folder = tmp_path_factory.mktemp("saved")
+    config = WaveNetConfig(
+        labels=("a", "b", "c"),
+        sample_rate=8000,
+        residual_channels=4,
+        dilation_channels=4,
+        skip_channels=4,
+        layers_per_stack=2,
+        stacks=1,
+    )
+    WaveNetClassifier(config).save_pretrained(folder / "model")
+    (folder / "clips").mkdir()
+    noise = np.random.default_rng(0).standard_normal((4000, 2)) * 0.1
+    soundfile.write(folder / "clips" / "stereo.flac", noise, 16000)
+    soundfile.write(folder / "clips" / "mono.wav", noise[:, 0], 8000)
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    return folder
+
+
+def _wavenet(*arguments) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wavenet.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_predict_json(saved):
+    done = _wavenet(
+        "predict", saved / "model", saved / "clips", saved / "broken.wav", "--json", "--top", 2
+    )
+    assert done.returncode == 1  # one of them could not be read
+    mono, stereo, broken = map(json.loads, done.stdout.splitlines())
+    assert mono["path"].endswith("mono.wav") and stereo["path"].endswith("stereo.flac")
+    assert [entry["label"] in "abc" for entry in mono["top"]] == [True, True]
+    assert mono["top"][0]["probability"] >= mono["top"][1]["probability"]
+    assert "broken.wav" in broken["error"]
+    assert "1 of 3 recordings could not be read" in done.stderr
+
+
+def test_predict_table_and_info(saved):
+    done = _wavenet("predict", saved / "model", saved / "clips" / "mono.wav")
+    assert done.returncode == 0, done.stderr
+    assert "mono.wav" in done.stdout.replace("\n", "")
+    done = _wavenet("info", saved / "model")
+    assert done.returncode == 0, done.stderr
+    assert "3: a, b, c" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("predict", "nowhere", "x.wav"), "x.wav: there is no such file or folder"),
+        (("info", "nowhere"), "nowhere: there is no such folder with a saved model"),
+        (("train", "--out", "runs/x"), "data.source is empty"),
+        (("train", "--out", "r", "--set", "model.stacks=none"), "stacks is 'none'; accepted is"),
+        (("train", "--out", "r", "--data", "nowhere"), "nowhere"),
+        (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
+    ],
+)
+def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = _wavenet(*arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["synth", "train", "evaluate", "predict", "info"])
+def test_help_has_an_example(command):
+    done = _wavenet(command, "--help")
+    assert done.returncode == 0
+    assert f"wavenet {command}" in done.stdout

@@ -1,0 +1,166 @@
+"""The classifier: causality, lengths, inputs, second loss, saving and loading."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from wavenet import WaveNetClassifier, WaveNetConfig, load_model
+from wavenet.data import mu_law_encode
+from wavenet.inference import ModelError
+from wavenet.models.stem import OneHotStem
+
+TINY = {
+    "labels": ("cat", "dog", "rain"),
+    "sample_rate": 8000,
+    "stem_stride": 4,
+    "stem_kernel_size": 8,
+    "residual_channels": 8,
+    "dilation_channels": 8,
+    "skip_channels": 12,
+    "layers_per_stack": 4,
+    "stacks": 2,
+    "head_channels": 10,
+}
+
+
+def _batch():
+    torch.manual_seed(0)
+    lengths = torch.tensor([1003, 500, 37, 1])
+    waveform = 0.3 * torch.randn(4, 1003)
+    for row, length in zip(waveform, lengths, strict=True):
+        row[length:] = 0
+    return waveform, lengths
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
+@pytest.mark.parametrize("kind", ["raw", "mu-law", "one-hot"])
+def test_logits_do_not_depend_on_padding(kind, pooling):
+    model = WaveNetClassifier(WaveNetConfig(**TINY, input=kind, pooling=pooling)).eval()
+    waveform, lengths = _batch()
+    logits = model(waveform, lengths)
+    assert logits.shape == (4, 3)
+    for i, length in enumerate(lengths):
+        torch.testing.assert_close(model(waveform[i : i + 1, :length])[0], logits[i])
+    longer = F.pad(waveform, (0, 777))
+    torch.testing.assert_close(model(longer, lengths), logits)
+
+
+def test_receptive_field_is_what_an_output_sees():
+    model = WaveNetClassifier(WaveNetConfig(**TINY)).double()
+    waveform = torch.randn(1, 4001, dtype=torch.float64, requires_grad=True)
+    _, skip = model._classify(waveform, None)
+    (grad,) = torch.autograd.grad(skip[0, :, -1].square().sum(), [waveform])
+    seen = grad[0].nonzero().flatten()
+    assert int(seen[-1]) == 4000
+    assert 4001 - int(seen[0]) == model.receptive_field == 128
+    assert model.receptive_field_ms == 16.0
+
+
+def test_one_hot_stem_is_a_convolution_over_one_hot_vectors():
+    stem = OneHotStem(WaveNetConfig(**TINY, input="one-hot"))
+    waveform = torch.rand(2, 30) * 2 - 1
+    codes = mu_law_encode(F.pad(waveform, (7, 0)))
+    weight = stem.weight.view(8, 256, -1).permute(2, 1, 0)
+    expected = F.conv1d(F.one_hot(codes, 256).float().mT, weight, stem.bias, stride=4)
+    torch.testing.assert_close(stem(waveform), expected)
+
+
+def test_next_sample_targets():
+    model = WaveNetClassifier(WaveNetConfig(**TINY, next_sample_weight=0.5))
+    waveform, lengths = _batch()
+    logits, following = model.forward_with_next_sample(waveform, lengths)
+    assert torch.equal(logits, model(waveform, lengths))
+    # Step j has seen samples up to 4 j; what follows is sample 4 j + 1, if the clip has it.
+    assert following.logits.shape == (4, 256, 251)
+    assert torch.equal(following.targets[0], mu_law_encode(waveform[0, 1::4]))
+    assert (following.targets >= 0).sum(1).tolist() == [251, 125, 9, 0]
+
+
+def test_next_sample_prediction_is_causal():
+    """What is predicted for a step doesn't change when the sample to predict does."""
+    model = WaveNetClassifier(WaveNetConfig(**TINY, next_sample_weight=0.5)).eval()
+    waveform, _ = _batch()
+    _, before = model.forward_with_next_sample(waveform)
+    changed = waveform.clone()
+    changed[:, 401:] = 0.9
+    _, after = model.forward_with_next_sample(changed)
+    assert torch.equal(before.logits[:, :, :101], after.logits[:, :, :101])
+    assert not torch.equal(before.logits[:, :, 101], after.logits[:, :, 101])
+
+
+def test_without_second_head_it_is_refused():
+    with pytest.raises(ValueError, match="next_sample_weight is 0"):
+        WaveNetClassifier(WaveNetConfig(**TINY)).forward_with_next_sample(torch.randn(1, 50))
+
+
+@pytest.mark.parametrize("shape", [(100,), (1, 1, 100), (1, 0)])
+def test_waveform_shape(shape):
+    with pytest.raises(ValueError, match=r"waveform has shape .*; accepted is \(B, T\)"):
+        WaveNetClassifier(WaveNetConfig(**TINY))(torch.zeros(shape))
+
+
+def test_lengths_shape():
+    with pytest.raises(ValueError, match=r"lengths has shape \(3,\); accepted is \(2,\)"):
+        WaveNetClassifier(WaveNetConfig(**TINY))(torch.zeros(2, 50), torch.ones(3).long())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("labels", ("one",)),
+        ("labels", ("twice", "twice")),
+        ("input", "mel"),
+        ("pooling", "sum"),
+        ("stem_kernel_size", 3),
+        ("stacks", 0),
+        ("head_kernel_size", 4),
+        ("head_layers", -1),
+        ("dropout", 1.0),
+        ("frame_ms", 0.0),
+        ("next_sample_weight", -1.0),
+    ],
+)
+def test_config_names_the_field(field, value):
+    with pytest.raises(ValueError, match=f"{field} is .*accepted"):
+        WaveNetConfig(**{**TINY, field: value})
+
+
+def test_save_and_load(tmp_path):
+    model = WaveNetClassifier(WaveNetConfig(**TINY, dropout=0.2, pooling="attention")).eval()
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["labels"] == ["cat", "dog", "rain"]
+    waveform, lengths = _batch()
+    for loaded in (WaveNetClassifier.from_pretrained(tmp_path).eval(), load_model(tmp_path)):
+        assert loaded.config == model.config
+        assert torch.equal(loaded(waveform, lengths), model(waveform, lengths))
+
+
+def test_loading_says_what_is_wrong(tmp_path):
+    with pytest.raises(ModelError, match="there is no such folder"):
+        load_model(tmp_path / "nothing")
+    with pytest.raises(ModelError, match=r"has no config\.json"):
+        load_model(tmp_path)
+    WaveNetClassifier(WaveNetConfig(**TINY)).save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="can't be loaded"):
+        load_model(tmp_path)
+    other = WaveNetClassifier(WaveNetConfig(**{**TINY, "skip_channels": 20}))
+    other.save_pretrained(tmp_path / "other")
+    weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(ModelError, match="(?s)can't be loaded.*size mismatch"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="config.json is damaged"):
+        load_model(tmp_path)
+
+
+def test_compiles():
+    model = WaveNetClassifier(WaveNetConfig(**TINY)).eval()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")
+    waveform, lengths = _batch()
+    torch.testing.assert_close(compiled(waveform, lengths), model(waveform, lengths))

@@ -1,0 +1,301 @@
+"""Training: configuration, the loop, what a run leaves behind, resuming."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from rich.console import Console
+from safetensors.torch import load_file
+
+from wavenet import load_model
+from wavenet.data import Clip, DataError
+from wavenet.inference import evaluate
+from wavenet.training import ConfigError, DataConfig, load_config, split_clips, train
+from wavenet.training.evaluation import clips_to_evaluate
+from wavenet.training.loop import learning_rate
+
+RATE = 4000
+OVERRIDES = [
+    "model.sample_rate=4000",
+    "model.stem_stride=4",
+    "model.stem_kernel_size=8",
+    "model.residual_channels=8",
+    "model.dilation_channels=8",
+    "model.skip_channels=8",
+    "model.layers_per_stack=4",
+    "model.stacks=1",
+    "model.head_channels=8",
+    "model.dropout=0.2",
+    "augmentation.gain_db=3",
+    "augmentation.shift_ms=5",
+    "training.epochs=3",
+    "training.batch_size=8",
+    "training.learning_rate=1e-2",
+    "training.device=cpu",
+]
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory) -> Path:
+    """Three classes of tones, easy to tell apart; 12 clips each, of unequal lengths."""
+    folder = tmp_path_factory.mktemp("recordings")
+    random_ = np.random.default_rng(0)
+    rows = []
+    for label, pitch in (("low", 150), ("middle", 500), ("high", 1500)):
+        (folder / label).mkdir()
+        for i in range(12):
+            t = np.arange(int(RATE * random_.uniform(0.1, 0.3))) / RATE
+            tone = 0.4 * np.sin(2 * math.pi * pitch * random_.uniform(0.9, 1.1) * t)
+            path = folder / label / f"{i}.wav"
+            soundfile.write(path, tone + 0.02 * random_.standard_normal(t.size), RATE)
+            split = "test" if i < 3 else "train"
+            rows.append((path.relative_to(folder), label, split, f"person{i % 4}"))
+    with open(folder / "all.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "split", "group"), *rows])
+    return folder
+
+
+def _config(recordings: Path, tmp_path: Path, *more: str):
+    source = [f"data.source={recordings / 'all.csv'}", f"data.cache={tmp_path / 'cache'}"]
+    return load_config(None, [*OVERRIDES, *source, *more])
+
+
+def _quiet() -> Console:
+    return Console(file=open(os.devnull, "w"))  # noqa: SIM115
+
+
+def test_a_run_learns_and_leaves_what_it_should(recordings, tmp_path):
+    run = tmp_path / "run"
+    config = _config(recordings, tmp_path, "training.epochs=15")
+    result = train(config, run, console=_quiet())
+    assert result.accuracy == 1.0
+    left = {path.name for path in run.iterdir()}
+    assert left == {
+        "model.safetensors",
+        "config.json",
+        "train.yaml",
+        "metrics.csv",
+        "training_curve.png",
+        "tensorboard",
+        "checkpoints",
+    }
+    assert len(list((run / "checkpoints").iterdir())) == 1
+    with open(run / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(15)]
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert load_config(run / "train.yaml") == config
+    model = load_model(run)
+    assert model.config.labels == ("high", "low", "middle")
+    chosen = clips_to_evaluate(run, model.config, None, None)
+    assert chosen.split == "test" and len(chosen.clips) == 9
+    assert evaluate(model, chosen.clips, chosen.cache).accuracy == 1.0
+
+
+def test_the_same_run_twice_is_the_same(recordings, tmp_path):
+    config = _config(recordings, tmp_path)
+    for name in ("a", "b"):
+        train(config, tmp_path / name, console=_quiet())
+    assert _weights(tmp_path / "a") == _weights(tmp_path / "b")
+
+
+def test_workers_change_nothing(recordings, tmp_path):
+    train(_config(recordings, tmp_path, "training.epochs=2"), tmp_path / "a", console=_quiet())
+    config = _config(recordings, tmp_path, "training.epochs=2", "data.workers=2")
+    train(config, tmp_path / "b", console=_quiet())
+    assert _weights(tmp_path / "a") == _weights(tmp_path / "b")
+
+
+def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
+    """SIGKILL, again and again, then --resume to the end: the weights of an unbroken run."""
+    more = ["training.epochs=6", "training.checkpoint_steps=2"]
+    train(_config(recordings, tmp_path, *more), tmp_path / "whole", console=_quiet())
+    config_file = tmp_path / "config.yaml"
+    _config(recordings, tmp_path, *more).save(config_file)
+    command = [sys.executable, "-m", "wavenet.cli", "train", "--resume"]
+    command += ["--config", str(config_file), "--out", str(tmp_path / "killed")]
+    random_ = random.Random(7)
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        # Kill some moments after the run's first sign of life, so that kills fall into training.
+        before = _signs(tmp_path / "killed")
+        while process.poll() is None and _signs(tmp_path / "killed") == before:
+            time.sleep(0.005)
+        try:
+            process.wait(timeout=random_.uniform(0.0, 0.4))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode in (0, -signal.SIGKILL), process.stderr.read().decode()
+        break
+    assert process.returncode == 0
+    assert kills >= 2
+    assert _weights(tmp_path / "killed") == _weights(tmp_path / "whole")
+    with open(tmp_path / "killed" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(tmp_path / "whole" / "metrics.csv", newline="") as file:
+        expected = list(csv.DictReader(file))
+    timing = ("seconds", "clips_per_second")
+    for got, truth in zip(rows, expected, strict=True):
+        assert {k: v for k, v in got.items() if k not in timing} == {
+            k: v for k, v in truth.items() if k not in timing
+        }
+
+
+def _signs(run: Path) -> set[str]:
+    """What is in the run folder now."""
+    return {str(path) for path in run.rglob("step-*")}
+
+
+def _weights(run: Path) -> dict[str, bytes]:
+    """The best model, and the model and optimizer of the last checkpoint."""
+    (last,) = (run / "checkpoints").glob("step-*")
+    best = load_file(run / "model.safetensors")
+    model = load_file(last / "model.safetensors")
+    named = {f"best {k}": v.numpy().tobytes() for k, v in best.items()}
+    return named | {f"last {k}": v.numpy().tobytes() for k, v in model.items()}
+
+
+def test_an_unfinished_checkpoint_is_not_taken(recordings, tmp_path):
+    run = tmp_path / "run"
+    train(_config(recordings, tmp_path), run, console=_quiet())
+    (whole,) = (run / "checkpoints").glob("step-*")
+    shutil.copytree(whole, run / "checkpoints" / ".partial")
+    (run / "checkpoints" / ".partial" / "model.safetensors").write_bytes(b"half")
+    result = train(_config(recordings, tmp_path), run, resume=True, console=_quiet())
+    assert result.epochs == 3
+
+
+def test_a_damaged_checkpoint_is_named(recordings, tmp_path):
+    from wavenet.training import CheckpointError
+
+    run = tmp_path / "run"
+    train(_config(recordings, tmp_path), run, console=_quiet())
+    (last,) = (run / "checkpoints").glob("step-*")
+    (last / "optimizer.bin").write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=f"{last.name}: the checkpoint can't be resumed"):
+        train(_config(recordings, tmp_path), run, resume=True, console=_quiet())
+
+
+def test_run_folder_of_another_run_is_refused(recordings, tmp_path):
+    run = tmp_path / "run"
+    train(_config(recordings, tmp_path), run, console=_quiet())
+    with pytest.raises(ConfigError, match="holds a run already; --resume goes on with it"):
+        train(_config(recordings, tmp_path), run, console=_quiet())
+    with pytest.raises(ConfigError, match="can't be resumed with another configuration"):
+        other = _config(recordings, tmp_path, "training.seed=1")
+        train(other, run, resume=True, console=_quiet())
+
+
+def test_second_loss_label_smoothing_and_balance_train(recordings, tmp_path):
+    config = _config(
+        recordings,
+        tmp_path,
+        "model.next_sample_weight=0.1",
+        "training.label_smoothing=0.1",
+        "training.balanced=true",
+        "training.epochs=1",
+    )
+    train(config, tmp_path / "run", console=_quiet())
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    assert "next_sample.logits.weight" in weights
+    load_model(tmp_path / "run")
+
+
+def test_leave_one_group_out(recordings, tmp_path):
+    config = _config(recordings, tmp_path, "data.leave_out_group=person2", "training.epochs=1")
+    train(config, tmp_path / "run", console=_quiet())
+    model = load_model(tmp_path / "run")
+    chosen = clips_to_evaluate(tmp_path / "run", model.config, None, None)
+    assert {clip.group for clip in chosen.clips} == {"person2"}
+    assert len(chosen.clips) == 9
+
+
+def test_validation_never_comes_from_the_test_part():
+    clips = [
+        Clip(Path(f"{label}{i}.wav"), label, split="test" if i < 5 else "train", group=f"g{i % 3}")
+        for label in ("a", "b")
+        for i in range(25)
+    ]
+    splits = split_clips(clips, DataConfig(source="x", validation_fraction=0.2), seed=3)
+    assert {c.split for c in splits.test} == {"test"}
+    assert {c.split for c in splits.train + splits.validation} == {"train"}
+    assert len(splits.validation) == 8
+    assert not set(splits.train) & set(splits.validation)
+    left_out = split_clips(clips, DataConfig(source="x", leave_out_group="g1"), seed=3)
+    assert {c.group for c in left_out.test} == {"g1"}
+    assert not any(c.group == "g1" for c in left_out.train + left_out.validation)
+    with pytest.raises(DataError, match="no clip has the group 'g9'"):
+        split_clips(clips, DataConfig(source="x", leave_out_group="g9"), seed=3)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    rates = [learning_rate(step, 100, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert rates[10] == 1.0
+    assert all(a < b for a, b in zip(rates[:10], rates[1:11], strict=True))
+    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert rates[-1] < 0.001
+
+
+CONFIG_ERRORS = {
+    "no file": ("missing.yaml", [], "missing.yaml: there is no such configuration file"),
+    "not YAML": ("a: [1", [], "can't be read as YAML"),
+    "not sections": ("- 1", [], "holds a list; accepted are sections"),
+    "unknown section": ("optimizer: {}", [], "no section 'optimizer'; there are model, data"),
+    "unknown field": ("training: {lr: 1}", [], "training has no field 'lr'; it has epochs"),
+    "labels": ("model: {labels: [a, b]}", [], "model has no field 'labels'"),
+    "not a section": ("training: 3", [], "training is 3; accepted are fields and values"),
+    "wrong type": ("training: {epochs: many}", [], "training.epochs is 'many'; accepted is an int"),
+    "not a number": ("training: {learning_rate: x}", [], "learning_rate is 'x'; accepted is a num"),
+    "out of range": ("training: {epochs: 0}", [], "training.epochs is 0; accepted is 1 or more"),
+    "model": ("model: {pooling: sum}", [], "model.pooling is 'sum'; accepted are"),
+    "augmentation": ("augmentation: {gain_db: -1}", [], "augmentation.gain_db is -1"),
+    "override form": ("", ["epochs=3"], "'epochs=3': accepted is section.field=value"),
+    "override value": ("", ["training.epochs=["], "'\\[' is not a YAML value"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIG_ERRORS)
+def test_config_errors(name, tmp_path):
+    content, overrides, sentence = CONFIG_ERRORS[name]
+    path = tmp_path / "missing.yaml"
+    if name != "no file":
+        path.write_text(content)
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(path, overrides)
+
+
+def test_config_is_resolved_in_full_and_overridden(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("training: {learning_rate: 1e-3, epochs: 5}\nmodel: {stacks: 2}\n")
+    config = load_config(path, ["training.epochs=7", "augmentation.noise_snr_db=[10, 20]"])
+    assert config.training.learning_rate == 1e-3
+    assert config.training.epochs == 7
+    assert config.model["stacks"] == 2
+    assert config.augmentation.noise_snr_db == (10, 20)
+    config.save(tmp_path / "resolved.yaml")
+    content = yaml.safe_load((tmp_path / "resolved.yaml").read_text())
+    assert content["model"]["residual_channels"] == 64
+    assert load_config(tmp_path / "resolved.yaml") == config
+
+
+def test_shipped_configs_load():
+    for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"):
+        load_config(path)
