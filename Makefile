@@ -1,0 +1,65 @@
+# Each target does all of its own set-up; `make help` lists them.
+#   PYTHON   the Python that .venv is made of, and that `make gpu` uses (default: python3)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CSRC   := $(shell find csrc -type f)
+
+.PHONY: help install demo test lint bench gpu clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     synthesise sounds, train a classifier on them, evaluate it, predict (minutes)"
+	@echo "make test     the tests"
+	@echo "make lint     formatting, lint, types, import rules"
+	@echo "make bench    the operators against reference implementations"
+	@echo "make gpu      the tests that need a GPU, with the torch that $(PYTHON) has; no network needed"
+	@echo "make install  .venv with everything in it; done again when what it is built from changes"
+	@echo "make clean    remove .venv, builds and caches"
+
+install: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The build requirements come first and the build is not isolated: it stays incremental.
+$(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN)/python
+	$(BIN)/python -m pip install -q -c constraints.txt setuptools pybind11 cmake ninja
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev,triton]"
+	touch $@
+
+demo: install
+	$(BIN)/wavenet synth runs/demo-data
+	$(BIN)/wavenet train --config configs/demo.yaml --data runs/demo-data --out runs/demo
+	$(BIN)/wavenet evaluate runs/demo --data runs/demo-data --split test
+	$(BIN)/wavenet predict runs/demo runs/demo-data/siren
+
+test: install
+	$(BIN)/python -m pytest -q
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+# Builds in place with plain CMake (pybind11 is all it needs of Python) and uses the tree as it is.
+gpu:
+	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
+	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
+	cmake --build build/gpu --parallel
+	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu
+	@if command -v compute-sanitizer >/dev/null; then \
+	    PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	        compute-sanitizer --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu; \
+	else echo "compute-sanitizer is not on PATH: that part of make gpu was left out"; fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find wavenet_kernels python_api tests benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,84 @@
+"""Runs CMake for the compiled modules; everything else about the package is in pyproject.toml."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class CMakeBuild(build_ext):
+    """Builds CMakeLists.txt into the package: the source tree when editable, else the wheel."""
+
+    def run(self) -> None:
+        top = ROOT if self.inplace else Path(self.build_lib).resolve()
+        # An editable build keeps its folder, so that the next one is incremental.
+        editable = ROOT / "build" / f"editable-{sys.implementation.cache_tag}"
+        build = editable if self.inplace else Path(self.build_temp).resolve() / "cmake"
+        cmake, ninja = _program("cmake"), _program("ninja")
+        if cmake is None:
+            raise RuntimeError("cmake was not found; `pip install cmake` provides it")
+        generator = "Ninja" if ninja else "Unix Makefiles"
+        _drop_unusable(build, generator)
+        configure = [
+            cmake,
+            *("-S", str(ROOT), "-B", str(build), "-G", generator),
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DWAVENET_KERNELS_OUTPUT_DIR={top / 'wavenet_kernels'}",
+            f"-DCMAKE_BUILD_TYPE={'Debug' if self.debug else 'Release'}",
+        ]
+        # Not left to the cache: they are another build's answer by now, perhaps.
+        for name in ("WAVENET_KERNELS_CUDA", "WAVENET_KERNELS_CUDA_ARCHS"):
+            configure.append(
+                f"-D{name}={os.environ[name]}" if os.environ.get(name) else f"-U{name}"
+            )
+        if ninja:
+            configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
+        jobs = str(self.parallel or os.cpu_count() or 1)
+        for command in (configure, [cmake, "--build", str(build), "--parallel", jobs]):
+            if subprocess.run(command).returncode != 0:
+                raise SystemExit("CMake failed: its own message above says why")
+
+    # CMake decides which modules there are, so setuptools need not look for them one by one.
+    def get_outputs(self) -> list[str]:
+        folder = Path(self.build_lib) / "wavenet_kernels"
+        return [] if self.inplace else [str(path) for path in folder.glob("_c*.so")]
+
+    def get_output_mapping(self) -> dict[str, str]:
+        return {}
+
+
+def _program(name: str) -> str | None:
+    """On PATH (a build environment's own), or beside this Python (a virtual environment's)."""
+    return shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+
+
+def _drop_unusable(build: Path, generator: str) -> None:
+    """Deletes a build folder that CMake would refuse: of other tools, or of another place."""
+    cache = build / "CMakeCache.txt"
+    if not cache.exists():
+        return
+    entries = {}
+    for line in cache.read_text().splitlines():
+        name, _, value = line.partition("=")
+        entries[name.partition(":")[0]] = value
+    vanished = [
+        name
+        for name in ("CMAKE_COMMAND", "CMAKE_MAKE_PROGRAM", "PYBIND11_INCLUDE_DIR")
+        if name in entries and not Path(entries[name]).exists()
+    ]
+    moved = Path(entries.get("CMAKE_HOME_DIRECTORY", "")) != ROOT
+    if vanished or moved or entries.get("CMAKE_GENERATOR") != generator:
+        shutil.rmtree(build)
+
+
+# The extension is listed for its presence alone: it makes the wheel a platform wheel.
+setup(
+    ext_modules=[Extension("wavenet_kernels._cpu", sources=[])],
+    cmdclass={"build_ext": CMakeBuild},
+)
