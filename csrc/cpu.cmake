@@ -2,7 +2,7 @@
 
 set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
 
-add_library(wavenet_cpu STATIC csrc/cpu/run.cpp csrc/cpu/dispatch.cpp)
+add_library(wavenet_cpu STATIC csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/dispatch.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 

@@ -10,6 +10,7 @@
 #include "bindings/rows.h"
 #include "cpu/dispatch.h"
 #include "cpu/run.h"
+#include "cpu/run_backward.h"
 
 namespace py = pybind11;
 using namespace wavenet;
@@ -50,24 +51,53 @@ void gated_conv1d(const std::string& isa, int threads, std::array<int64_t, 4> sh
   cpu::run(cpu::find_isa(isa), cpu::Operator::gated_conv, {l}, threads);
 }
 
-// A block is a stack of one layer. shape: B, T, R, D, S, K.
-void residual_stack(const std::string& isa, int threads, std::array<int64_t, 6> shape,
-                    std::vector<int64_t> dilations, bool same, float residual_scale, const RowsTuple& x,
-                    Address conv_weight, Address conv_bias, Address out_weight, Address out_bias,
-                    const RowsTuple& cond, const RowsTuple& residual, const RowsTuple& skip,
-                    const std::array<RowsTuple, 2>& scratch, const RowsTuple& saved, int64_t saved_stride,
-                    int64_t checkpoint_every) {
+// shape: B, T, R, D, S, K. `weights`: conv_weight, conv_bias, out_weight, out_bias.
+using Shape = std::array<int64_t, 6>;
+using Weights = std::array<Address, 4>;
+
+cpu::Stack stack_of(Shape shape, std::vector<int64_t> dilations, bool same, float residual_scale,
+                    const RowsTuple& x, const Weights& weights, const RowsTuple& cond, const RowsTuple& saved,
+                    int64_t saved_stride, int64_t checkpoint_every) {
   cpu::Stack stack;
   Layer& l = stack.first;
   l.B = shape[0], l.T = shape[1], l.R = shape[2], l.D = shape[3], l.S = shape[4], l.K = shape[5];
   l.C = 2 * l.D, l.residual_scale = residual_scale;
-  l.x = rows(x), l.cond = rows(cond), l.residual = rows(residual), l.skip = rows(skip);
-  l.conv_weight = pointer(conv_weight), l.conv_bias = pointer(conv_bias);
-  l.out_weight = pointer(out_weight), l.out_bias = pointer(out_bias);
+  l.x = rows(x), l.cond = rows(cond);
+  l.conv_weight = pointer(weights[0]), l.conv_bias = pointer(weights[1]);
+  l.out_weight = pointer(weights[2]), l.out_bias = pointer(weights[3]);
   stack.same_padding = same, stack.dilations = std::move(dilations);
-  stack.scratch[0] = rows(scratch[0]), stack.scratch[1] = rows(scratch[1]);
   stack.saved = rows(saved), stack.saved_stride = saved_stride, stack.checkpoint_every = checkpoint_every;
+  return stack;
+}
+
+// A block is a stack of one layer.
+void residual_stack(const std::string& isa, int threads, Shape shape, std::vector<int64_t> dilations, bool same,
+                    float residual_scale, const RowsTuple& x, const Weights& weights, const RowsTuple& cond,
+                    const RowsTuple& saved, int64_t saved_stride, int64_t checkpoint_every,
+                    const RowsTuple& residual, const RowsTuple& skip, const std::array<RowsTuple, 2>& scratch) {
+  cpu::Stack stack = stack_of(shape, std::move(dilations), same, residual_scale, x, weights, cond, saved,
+                              saved_stride, checkpoint_every);
+  stack.first.residual = rows(residual), stack.first.skip = rows(skip);
+  stack.scratch[0] = rows(scratch[0]), stack.scratch[1] = rows(scratch[1]);
   cpu::run(cpu::find_isa(isa), cpu::Operator::block, cpu::layers_of(stack), threads);
+}
+
+void residual_stack_backward(const std::string& isa, int threads, Shape shape, std::vector<int64_t> dilations,
+                             bool same, float residual_scale, const RowsTuple& x, const Weights& weights,
+                             const RowsTuple& cond, const RowsTuple& saved, int64_t saved_stride,
+                             const RowsTuple& grad_residual, const RowsTuple& grad_skip,
+                             const RowsTuple& grad_x, bool want_x, const RowsTuple& grad_a,
+                             const RowsTuple& grad_cond, const Weights& grad_weights) {
+  cpu::StackGradient gradient;
+  gradient.stack = stack_of(shape, std::move(dilations), same, residual_scale, x, weights, cond, saved,
+                            saved_stride, 1);
+  gradient.grad_residual = rows(grad_residual), gradient.grad_skip = rows(grad_skip);
+  gradient.grad_x = rows(grad_x), gradient.want_x = want_x;
+  gradient.grad_a = rows(grad_a), gradient.grad_cond = rows(grad_cond);
+  const auto writable = [&](int i) { return reinterpret_cast<float*>(grad_weights[i]); };
+  gradient.conv_weight = writable(0), gradient.conv_bias = writable(1);
+  gradient.out_weight = writable(2), gradient.out_bias = writable(3);
+  cpu::run_backward(cpu::find_isa(isa), gradient, threads);
 }
 
 std::vector<std::string> names(const std::vector<const cpu::Isa*>& isas) {
@@ -104,4 +134,5 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("dilated_conv1d", &dilated_conv1d, release);
   m.def("gated_conv1d", &gated_conv1d, release);
   m.def("residual_stack", &residual_stack, release);
+  m.def("residual_stack_backward", &residual_stack_backward, release);
 }

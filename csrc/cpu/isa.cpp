@@ -26,15 +26,28 @@ namespace WAVENET_ISA {
 #include "cpu/packing.h"
 #include "cpu/taps.h"
 #include "cpu/tile.h"
+#include "cpu/backward.h"
 // clang-format on
 
 }  // namespace WAVENET_ISA
 
 const Isa& WAVENET_CONCAT(isa_, WAVENET_ISA)() {
   namespace here = WAVENET_ISA;
-  static const Isa isa = {WAVENET_STRING(WAVENET_ISA), here::kLanes, here::kRows,
-                          here::packed_floats,         here::pack_units, here::pack,
-                          here::scratch_bytes,         here::tile};
+  static const Isa isa = {WAVENET_STRING(WAVENET_ISA),
+                          here::kLanes,
+                          here::kRows,
+                          here::packed_floats,
+                          here::pack_units,
+                          here::pack,
+                          here::scratch_bytes,
+                          here::tile,
+                          here::backward_packed_floats,
+                          here::backward_pack_units,
+                          here::backward_pack,
+                          here::backward_scratch_bytes,
+                          here::backward_tile,
+                          here::backward_x_tile,
+                          here::add_sum};
   return isa;
 }
 

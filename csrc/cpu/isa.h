@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "cpu/gradient.h"
 #include "layer.h"
 
 namespace wavenet::cpu {
@@ -25,6 +26,18 @@ struct Isa {
   int64_t (*scratch_bytes)(const Layer&, Operator, int64_t rows);
   void (*tile)(const Layer&, Operator, const float* packed, int64_t b, int64_t begin, int64_t end,
                void* scratch);
+
+  // The same for a layer's gradient: pass 1 adds to the slice, pass 2 writes grad_x (backward.h).
+  int64_t (*backward_packed_floats)(const Gradient&);
+  int64_t (*backward_pack_units)(const Gradient&);
+  void (*backward_pack)(const Gradient&, int64_t unit, float* packed);
+  int64_t (*backward_scratch_bytes)(const Gradient&, int64_t rows);
+  void (*backward_tile)(const Gradient&, const float* packed, int64_t b, int64_t begin, int64_t end,
+                        void* scratch, const Slice& to);
+  void (*backward_x_tile)(const Gradient&, const float* packed, int64_t b, int64_t begin, int64_t end,
+                          void* scratch);
+  // to (columns) += the sum of the rows.
+  void (*add_sum)(int64_t rows, const float* from, int64_t stride, int64_t columns, float* to);
 };
 
 const Isa& isa_portable();

@@ -3,26 +3,11 @@
 #include <algorithm>
 
 #include "cpu/memory.h"
+#include "cpu/tiling.h"
 
 namespace wavenet::cpu {
 
 namespace {
-
-// Rows of a tile: z, x and the panel in use together stay in a 256 KiB L2 up to about 128 channels.
-constexpr int64_t kTileRows = 96;
-
-// Tiles of one clip, of equal size but for the last; smaller than kTileRows where that keeps threads busy.
-struct Tiling {
-  int64_t rows, per_clip, count;
-
-  Tiling(const Isa& isa, const Layer& l, int threads) {
-    const int64_t share = (l.B * l.T + threads - 1) / threads;
-    rows = std::max<int64_t>(1, std::min({kTileRows, l.T, share}));
-    rows = (rows + isa.block_rows - 1) / isa.block_rows * isa.block_rows;
-    per_clip = (l.T + rows - 1) / rows;
-    count = per_clip * l.B;
-  }
-};
 
 struct Work {
   const Isa& isa;
@@ -42,8 +27,7 @@ struct Work {
       for (int64_t unit = 0; unit < units; ++unit) isa.pack(l, op, unit, packed);
 #pragma omp for schedule(dynamic, 1)
       for (int64_t i = 0; i < tiling.count; ++i) {
-        const int64_t begin = i % tiling.per_clip * tiling.rows;
-        isa.tile(l, op, packed, i / tiling.per_clip, begin, std::min(begin + tiling.rows, l.T), scratch);
+        isa.tile(l, op, packed, tiling.clip(i), tiling.begin(i), tiling.end(i, l), scratch);
       }
     }
   }

@@ -28,7 +28,7 @@ inline void sweep(int64_t begin, int64_t end, const Tap* taps, int64_t K, int64_
     rows = block_size(end - t);
     Vector totals[kRows * VECTORS];
     accumulate_block<VECTORS>(rows, taps, K, channels, panel, totals);
-    FINISH_UNROLL for (int64_t i = 0; i < rows; ++i) finish(t + i, totals + i * VECTORS);
+    for (int64_t i = 0; i < rows; ++i) finish(t + i, totals + i * VECTORS);
   }
 }
 

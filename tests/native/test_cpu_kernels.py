@@ -50,6 +50,15 @@ def test_long_sums_are_as_exact_as_eager(isa, channels):
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
+def test_a_large_bias_costs_no_precision(isa):
+    case = Case(batch=1, residual=64, dilation_channels=32, taps=2, time=300)
+    for operator in ("dilated_conv1d", "gated_conv1d"):
+        tensors, settings = call(operator, case, torch.float32)
+        tensors[2] = 5 * tensors[2]
+        check_operator(operator, tensors, settings, "cpu", gradients=False)
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 10.0, 1e3])
 def test_gate_is_exact_at_every_magnitude(isa, scale):
     a = scale * torch.randn(1, 46, 1000, generator=torch.Generator().manual_seed(0))

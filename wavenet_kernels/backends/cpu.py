@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 # torch before the compiled module: it loads the OpenMP runtime that both then share.
 import torch
@@ -40,7 +41,7 @@ def describe() -> str:
         isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
     except ValueError as error:
         return str(error)
-    return f"{isa}, {torch.get_num_threads()} threads; float32, forward"
+    return f"{isa}, {torch.get_num_threads()} threads; float32"
 
 
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
@@ -129,6 +130,40 @@ def residual_block(
     return residual, skip
 
 
+def residual_block_backward(
+    grad_residual: Tensor,
+    grad_skip: Tensor,
+    x: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    residual_scale: float,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    grad_x, *of_weights, grad_cond = residual_stack_backward(
+        grad_residual,
+        grad_skip,
+        x,
+        x.new_empty(0),
+        conv_weight.unsqueeze(0),
+        None if conv_bias is None else conv_bias.unsqueeze(0),
+        out_weight.unsqueeze(0),
+        None if out_bias is None else out_bias.unsqueeze(0),
+        cond,
+        [dilation],
+        padding,
+        residual_scale,
+        last_residual=True,
+        checkpoint_every=1,
+        output_mask=output_mask,
+    )
+    return (grad_x, *(g.squeeze(0) if g.dim() > 1 else g for g in of_weights), grad_cond)
+
+
 def residual_stack(
     x: Tensor,
     conv_weight: Tensor,
@@ -144,49 +179,156 @@ def residual_stack(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     _refuse_what_does_not_fit(x)
-    batch, residual_channels, time = x.shape
-    layers, gated, _, taps = conv_weight.shape
-    skip_channels = out_weight.shape[1] - residual_channels
-
-    residual = _empty_rows(x, batch, residual_channels if last_residual else 0, time)
-    skip = _empty_rows(x, batch, skip_channels, time)
+    batch, channels, time = x.shape
+    layers = len(dilations)
+    residual = _empty_rows(x, batch, channels if last_residual else 0, time)
+    skip = _empty_rows(x, batch, out_weight.shape[1] - channels, time)
     kept = len(range(checkpoint_every, layers, checkpoint_every)) if save else 0
-    saved = x.new_empty(kept, batch, time, residual_channels)
+    saved = x.new_empty(kept, batch, time, channels)
     # Inputs of layers that are not saved alternate between two buffers, one of them the residual
     # output where there is one.
     unsaved = layers - 1 - kept
     scratch = [
-        _empty_rows(x, batch, residual_channels, time) if unsaved > 0 else None,
+        _empty_rows(x, batch, channels, time) if unsaved > 0 else None,
         residual
         if last_residual
-        else _empty_rows(x, batch, residual_channels, time)
+        else _empty_rows(x, batch, channels, time)
         if unsaved > 1
         else None,
     ]
-
-    x, cond = _channels_last(x), _channels_last_or_none(cond)
-    conv_weight, out_weight = conv_weight.contiguous(), out_weight.contiguous()
-    conv_bias, out_bias = _contiguous_or_none(conv_bias), _contiguous_or_none(out_bias)
+    stack = _Stack(x, conv_weight, conv_bias, out_weight, out_bias, cond)
     _cpu.residual_stack(
         *_how(),
-        (batch, time, residual_channels, gated // 2, skip_channels, taps),
-        list(dilations),
-        padding == "same",
-        residual_scale,
-        _rows(x),
-        conv_weight.data_ptr(),
-        _address(conv_bias),
-        out_weight.data_ptr(),
-        _address(out_bias),
-        _rows(cond),
+        *stack.arguments(dilations, padding, residual_scale, saved),
+        checkpoint_every,
         _rows(residual),
         _rows(skip),
         tuple(map(_rows, scratch)),
-        _rows(saved[0].transpose(1, 2) if kept else None),
-        saved.stride(0),
-        checkpoint_every,
     )
     return residual, skip, saved
+
+
+def residual_stack_backward(
+    grad_residual: Tensor,
+    grad_skip: Tensor,
+    x: Tensor,
+    saved: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    padding: str,
+    residual_scale: float,
+    last_residual: bool,
+    checkpoint_every: int,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    _refuse_what_does_not_fit(x)
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    batch, channels, time = x.shape
+    grad_x = _empty_rows(x, batch, channels, time)
+    grad_weights = [
+        torch.empty_like(w, memory_format=torch.contiguous_format)
+        if w is not None and wanted
+        else None
+        for w, wanted in zip(weights, output_mask[1:5], strict=True)
+    ]
+    grad_cond = None
+    if cond is not None and output_mask[5]:
+        grad_cond = _empty_rows(cond, *cond.shape)
+    gated = conv_weight.shape[1]
+    # Local conditioning's gradient is that of the pre-activations; else those need a buffer.
+    local = grad_cond is not None and grad_cond.shape[2] > 1
+    grad_a = None if local else _empty_rows(x, batch, gated, time)
+    grad_skip = _channels_last(grad_skip)
+
+    grad = _channels_last(grad_residual) if last_residual else None
+    for first in reversed(range(0, len(dilations), checkpoint_every)):
+        part = slice(first, first + checkpoint_every)
+        of_layers = slice(first * gated, (first + checkpoint_every) * gated)
+        stack = _Stack(
+            saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
+            *(None if w is None else w[part] for w in weights),
+            None if cond is None else cond[:, of_layers],
+        )
+        inputs = (
+            stack.inputs(dilations[part], padding, residual_scale)
+            if checkpoint_every > 1
+            else saved
+        )
+        _cpu.residual_stack_backward(
+            *_how(),
+            *stack.arguments(dilations[part], padding, residual_scale, inputs),
+            _rows(grad),
+            _rows(grad_skip),
+            _rows(grad_x),
+            first > 0 or output_mask[0],
+            _rows(grad_a),
+            _rows(None if grad_cond is None else grad_cond[:, of_layers]),
+            tuple(_address(None if g is None else g[part]) for g in grad_weights),
+        )
+        grad = grad_x
+    return tuple(
+        g if g is not None and wanted else x.new_empty(0)
+        for g, wanted in zip((grad_x, *grad_weights, grad_cond), output_mask, strict=True)
+    )
+
+
+class _Stack:
+    """A stack's tensors as the kernels take them: weights contiguous, channels last.
+
+    It holds what it had to copy, for as long as the addresses are in use.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        conv_weight: Tensor,
+        conv_bias: Tensor | None,
+        out_weight: Tensor,
+        out_bias: Tensor | None,
+        cond: Tensor | None,
+    ) -> None:
+        self.x, self.cond = _channels_last(x), _channels_last_or_none(cond)
+        weights = (conv_weight, conv_bias, out_weight, out_bias)
+        self.weights = [_contiguous_or_none(w) for w in weights]
+        _, gated, residual, taps = conv_weight.shape
+        batch, _, time = x.shape
+        self.shape = (batch, time, residual, gated // 2, out_weight.shape[1] - residual, taps)
+
+    def arguments(
+        self, dilations: Sequence[int], padding: str, residual_scale: float, saved: Tensor
+    ) -> tuple[Any, ...]:
+        """The first arguments of the stack's kernels, forward and backward."""
+        return (
+            self.shape,
+            list(dilations),
+            padding == "same",
+            residual_scale,
+            _rows(self.x),
+            tuple(map(_address, self.weights)),
+            _rows(self.cond),
+            _rows(saved[0].transpose(1, 2) if saved.numel() else None),
+            saved.stride(0),
+        )
+
+    def inputs(self, dilations: Sequence[int], padding: str, residual_scale: float) -> Tensor:
+        """The input of every layer but the first, computed again: (L-1, B, T, R)."""
+        batch, time, residual, *_ = self.shape
+        inputs = self.x.new_empty(len(dilations) - 1, batch, time, residual)
+        if len(dilations) > 1:
+            absent = _rows(None)
+            _cpu.residual_stack(
+                *_how(),
+                *self.arguments(dilations[:-1], padding, residual_scale, inputs),
+                1,
+                _rows(inputs[-1].transpose(1, 2)),
+                absent,
+                (absent, absent),
+            )
+        return inputs
 
 
 @functools.cache
