@@ -54,10 +54,10 @@ gpu:
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
 	cmake --build build/gpu --parallel
 	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu
-	@if command -v compute-sanitizer >/dev/null; then \
+	@if compute-sanitizer $(PYTHON) -c "import torch; torch.zeros(1, device='cuda')" >/dev/null 2>&1; then \
 	    PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
 	        compute-sanitizer --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu; \
-	else echo "compute-sanitizer is not on PATH: that part of make gpu was left out"; fi
+	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so

@@ -4,34 +4,27 @@ The mean spectrum says which frequencies a clip holds and nothing about when. Wh
 hears time adds is its accuracy minus this. Four forms of mean spectrum and a range of penalties
 are tried, the best on the validation clips is measured on the test clips.
 
-    python benchmarks/synth_baseline.py [--out FILE.json] [--sample-rate 16000] [--seed 0]
+    python -m benchmarks.synth_baseline [--out FILE.json] [--sample-rate 16000] [--seed 0]
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import itertools
 import json
-import os
-import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import scipy
-import sklearn
-import soundfile
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.environment import RESULTS, environment
 from wavenet.data import Clip, find_clips, labels_of, read_audio, select
 from wavenet.data.synth import write_data_set
 
-HERE = Path(__file__).resolve().parent
 WINDOW_MS, HOP_MS, MEL_BANDS = 32, 16, 40
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # scikit-learn's C: smaller is stronger
 
@@ -93,35 +86,9 @@ def measure(folder: Path, rate: int) -> dict[str, object]:
     }
 
 
-def cpu_model() -> str:
-    """The processor's name as the system gives it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def commit() -> str:
-    """The commit of this checkout, with "-dirty" where files differ from it."""
-    command = [
-        "git",
-        "-C",
-        str(HERE),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=HERE / "results/synth-linear-baseline.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "synth-linear-baseline.json")
     parser.add_argument("--clips-per-class", type=int, default=150)
     parser.add_argument("--sample-rate", type=int, default=16000, help="in Hz")
     parser.add_argument("--seconds", type=float, default=1.0, help="duration of a clip")
@@ -153,17 +120,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seed": options.seed,
         "seconds_to_synthesise": round(synthesised - started, 2),
         "seconds_to_measure": round(time.perf_counter() - synthesised, 2),
-        "cpu": cpu_model(),
-        "cpus": os.cpu_count(),
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "scikit-learn": sklearn.__version__,
-            "soundfile": soundfile.__version__,
-        },
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **environment(),
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The operators against reference implementations: workloads x contenders x measurements."""

@@ -1,0 +1,86 @@
+"""`python -m benchmarks`: measures the residual stack, prints a table, writes JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.contenders import contenders
+from benchmarks.environment import RESULTS, environment
+from benchmarks.measure import Row, matrix_rate, measure
+from benchmarks.workloads import WORKLOADS, for_gpu
+
+
+def table(rows: list[Row]) -> Table:
+    """One line for each row; speed-ups are over eager in the same workload and pass."""
+    eager = {
+        (row["workload"], row["pass"]): row.get("median_ms")
+        for row in rows
+        if row["contender"] == "eager"
+    }
+    out = Table("workload", "pass", "contender")
+    for heading in ("ms", "p10-p90", "x eager", "GFLOP/s", "of ceiling", "MiB", "first ms"):
+        out.add_column(heading, justify="right")
+    for row in rows:
+        start = (row["workload"], row["pass"], row["contender"])
+        if "error" in row:
+            out.add_row(*start, row["error"])
+            continue
+        base = eager.get((row["workload"], row["pass"]))
+        out.add_row(
+            *start,
+            f"{row['median_ms']:.1f}",
+            f"{row['p10_ms']:.1f}-{row['p90_ms']:.1f}",
+            f"{base / row['median_ms']:.2f}" if base else "",
+            f"{row['gflops']:.1f}",
+            f"{row['share']:.0%}",
+            f"{row['peak_mib']:.0f}",
+            f"{row['first_ms']:.0f}",
+        )
+    return out
+
+
+def main() -> None:
+    """Parse the command line, measure, print, write."""
+    names = [workload.name for workload in WORKLOADS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--workloads", nargs="+", choices=names, default=names)
+    parser.add_argument("--contenders", nargs="+", help="e.g. eager 'ours cpu'; default: all")
+    parser.add_argument("--rounds", type=int, default=20, help="measurements of each (default 20)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    parser.add_argument("--out", type=Path, help="JSON file; default: in benchmarks/results/")
+    options = parser.parse_args()
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = getattr(torch, options.dtype)
+    rows: list[Row] = []
+    for workload in WORKLOADS:
+        if workload.name not in options.workloads:
+            continue
+        if device == "cuda":
+            workload = for_gpu(workload)
+        torch._dynamo.reset()
+        ceiling = matrix_rate(workload, rounds=options.rounds, device=device, dtype=dtype)
+        stacks = contenders(device, options.contenders)
+        measured = measure(workload, stacks, rounds=options.rounds, device=device, dtype=dtype)
+        for row in measured:
+            row["ceiling_gflops"] = ceiling
+            row["share"] = row.get("gflops", 0.0) / ceiling
+        rows += measured
+        Console(width=150).print(table(measured))
+
+    out = options.out or RESULTS / f"stack-{device}-{options.dtype}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    content = {**environment(device), "dtype": options.dtype, "rounds": options.rounds}
+    out.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()
