@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo test lint bench gpu clean
+.PHONY: help install demo clean-demo test lint bench gpu clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,7 @@ help:
 	@echo "make test     the tests"
 	@echo "make lint     formatting, lint, types, import rules"
 	@echo "make bench    the operators against reference implementations"
-	@echo "make gpu      the tests that need a GPU, with the torch that $(PYTHON) has; no network needed"
+	@echo "make gpu      build, tests, sanitizer and benchmarks on a GPU, with the torch of $(PYTHON); no network"
 	@echo "make install  .venv with everything in it; done again when what it is built from changes"
 	@echo "make clean    remove .venv, builds and caches"
 
@@ -30,11 +30,21 @@ $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev,triton]"
 	touch $@
 
+# Killed half-way, it goes on where it was; `make clean-demo` starts it anew.
 demo: install
 	$(BIN)/wavenet synth runs/demo-data
-	$(BIN)/wavenet train --config configs/demo.yaml --data runs/demo-data --out runs/demo
-	$(BIN)/wavenet evaluate runs/demo --data runs/demo-data --split test
-	$(BIN)/wavenet predict runs/demo runs/demo-data/siren
+	$(BIN)/wavenet train --config configs/demo.yaml --data runs/demo-data --out runs/demo --resume
+	$(BIN)/wavenet evaluate runs/demo --split test
+	$(BIN)/wavenet predict runs/demo runs/demo-data/*/*_0002.wav
+	@echo
+	@echo "The model is in runs/demo. To use it:"
+	@echo "  $(BIN)/wavenet predict runs/demo FILE_OR_FOLDER ...      what are these recordings?"
+	@echo "  $(BIN)/wavenet info runs/demo                            what is this model?"
+	@echo "  $(BIN)/wavenet train --data FOLDER --out runs/mine       train on recordings of your own"
+	@echo "  python: import wavenet; model = wavenet.load_model('runs/demo')"
+
+clean-demo:
+	rm -rf runs/demo runs/demo-data
 
 test: install
 	$(BIN)/python -m pytest -q
@@ -53,11 +63,12 @@ gpu:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
 	cmake --build build/gpu --parallel
-	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu
+	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu tests/wavenet_kernels
 	@if compute-sanitizer $(PYTHON) -c "import torch; torch.zeros(1, device='cuda')" >/dev/null 2>&1; then \
 	    PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
-	        compute-sanitizer --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu; \
+	        compute-sanitizer --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu tests/wavenet_kernels; \
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
+	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks --device cuda --dtype bfloat16
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so

@@ -12,6 +12,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/run.h"
+#include "cpu/run_backward.h"
 
 using namespace wavenet;
 
@@ -120,6 +121,41 @@ Outputs kernels(const Case& c, Tensors& in, const cpu::Isa& isa, int threads) {
   return out;
 }
 
+// Gradients of everything for upstream gradients of ones; conditioning's as the case has it.
+std::vector<Floats> gradients(Case c, Tensors& in, const cpu::Isa& isa, int threads) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  c.checkpoint_every = 1;
+  Outputs forward = kernels(c, in, isa, threads);
+  const int64_t layer = c.B * c.T * c.R, gated = c.L * 2 * c.D;
+  Floats ones_residual(forward.residual.size(), 1.0f), ones_skip(forward.skip.size(), 1.0f);
+  std::vector<Floats> out = {Floats(layer, nan),
+                             Floats(in.conv_weight.size(), nan),
+                             Floats(in.conv_bias.size(), nan),
+                             Floats(in.out_weight.size(), nan),
+                             Floats(in.out_bias.size(), nan),
+                             Floats(in.cond.size(), nan)};
+  Floats grad_a(c.cond_time > 1 ? 0 : c.B * c.T * 2 * c.D, nan);
+
+  cpu::StackGradient g;
+  Layer& l = g.stack.first;
+  l.B = c.B, l.T = c.T, l.R = c.R, l.D = c.D, l.S = c.S, l.K = c.K, l.C = 2 * c.D;
+  l.residual_scale = 0.7f;
+  l.x = rows(in.x, c.T, c.R), l.cond = rows(in.cond, c.cond_time, gated);
+  l.conv_weight = in.conv_weight.data(), l.out_weight = in.out_weight.data();
+  if (c.biases) l.conv_bias = in.conv_bias.data(), l.out_bias = in.out_bias.data();
+  g.stack.same_padding = c.same;
+  for (int64_t n = 1; n <= c.L; ++n) g.stack.dilations.push_back(c.dilation * n);
+  g.stack.saved = rows(forward.saved, c.T, c.R), g.stack.saved_stride = layer;
+  g.grad_residual = rows(ones_residual, c.T, c.R), g.grad_skip = rows(ones_skip, c.T, c.S);
+  g.grad_x = rows(out[0], c.T, c.R), g.grad_a = rows(grad_a, c.T, 2 * c.D);
+  g.grad_cond = rows(out[5], c.cond_time, gated);
+  if (c.cond_time == 1) l.cond.time_stride = g.grad_cond.time_stride = 0;
+  g.conv_weight = out[1].data(), g.out_weight = out[3].data();
+  if (c.biases) g.conv_bias = out[2].data(), g.out_bias = out[4].data();
+  cpu::run_backward(isa, g, threads);
+  return out;
+}
+
 double largest(const std::vector<double>& v) {
   double m = 0;
   for (double x : v) m = std::fmax(m, std::fabs(x));
@@ -175,6 +211,13 @@ int main() {
       for (float v : one.saved) expect(std::isfinite(v), "saved input", *isa, c);
       const bool equal = one.residual == three.residual && one.skip == three.skip && one.saved == three.saved;
       expect(equal, "results depend on the number of threads", *isa, c);
+
+      // That gradients are right is for the tests from Python to show; here, that they are all written.
+      const std::vector<Floats> grads = gradients(c, in, *isa, 1);
+      for (const Floats& grad : grads) {
+        for (float v : grad) expect(std::isfinite(v), "gradient", *isa, c);
+      }
+      expect(grads == gradients(c, in, *isa, 3), "gradients depend on the number of threads", *isa, c);
     }
   }
   std::printf(failures ? "%d failures\n" : "all good\n", failures);

@@ -44,7 +44,7 @@ def main() -> None:
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the data set goes.")],
-    clips_per_class: Annotated[int, typer.Option(help="Clips of each of the ten classes.")] = 120,
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each of the ten classes.")] = 150,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 1.0,
     sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 8000,
     seed: Annotated[int, typer.Option(help="Another seed gives other recordings.")] = 0,
@@ -55,14 +55,14 @@ def synth(
     """
     from wavenet.data.synth import write_data_set
 
-    write_data_set(
+    manifest = write_data_set(
         folder,
         clips_per_class=clips_per_class,
         seconds=seconds,
         sample_rate=sample_rate,
         seed=seed,
     )
-    console.print(f"wrote {10 * clips_per_class} clips to {folder}", highlight=False)
+    console.print(f"wrote {manifest}, {clips_per_class} clips a class", highlight=False)
 
 
 @app.command()

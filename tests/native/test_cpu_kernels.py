@@ -12,6 +12,7 @@ from operator_cases import CASES, DIFFERENTIABLE, Case, call
 
 import wavenet_kernels
 import wavenet_kernels._cpu as _cpu
+from wavenet_kernels import backends
 
 ISAS = _cpu.build_info()["isas"]
 
@@ -36,7 +37,8 @@ def threads():
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_every_instruction_set_obeys_the_rule(isa, operator, case):
     tensors, settings = call(operator, case, torch.float32)
-    check_operator(operator, tensors, settings, "cpu", gradients=False)
+    gradients = hasattr(backends.load("cpu"), f"{operator}_backward")
+    check_operator(operator, tensors, settings, "cpu", gradients=gradients)
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
@@ -88,6 +90,40 @@ def test_results_do_not_depend_on_threads(isa, case, threads):
             results.append(wavenet_kernels.residual_stack(*tensors, **settings))
     for residual, skip in results[1:]:
         assert torch.equal(residual, results[0][0]) and torch.equal(skip, results[0][1])
+
+
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+def test_gradients_do_not_depend_on_the_number_of_threads(threads, cond):
+    case = Case(batch=3, residual=20, dilation_channels=12, time=501, cond=cond)
+    tensors, settings = call("residual_stack", case, torch.float32)
+    leaves = [None if t is None else t.requires_grad_() for t in tensors]
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    results = []
+    with wavenet_kernels.use_backend("cpu"):
+        for count in (1, 2, 3, 7):
+            threads(count)
+            residual, skip = wavenet_kernels.residual_stack(*leaves, **settings)
+            loss = residual.sum() + skip.square().sum()
+            results.append(torch.autograd.grad(loss, wanted))
+    for gradients in results[1:]:
+        assert all(map(torch.equal, gradients, results[0]))
+
+
+@pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 5])
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+def test_checkpointing_changes_no_gradient(checkpoint_every, cond):
+    case = Case(dilations=(1, 2, 4, 8, 3), time=150, cond=cond)
+    tensors, settings = call("residual_stack", case, torch.float32)
+    settings = {**settings, "last_residual": False}
+    with wavenet_kernels.use_backend("cpu"):
+        results = []
+        for every in (1, checkpoint_every):
+            leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+            settings["checkpoint_every"] = every
+            _, skip = wavenet_kernels.residual_stack(*leaves, **settings)
+            wanted = [leaf for leaf in leaves if leaf is not None]
+            results.append(torch.autograd.grad(skip.square().sum(), wanted))
+    assert all(map(torch.equal, *results))
 
 
 def test_rows_do_not_depend_on_the_length(threads):

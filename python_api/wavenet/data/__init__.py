@@ -1,17 +1,17 @@
 """Recordings in, batches out: finds, checks, decodes, augments and batches labelled audio."""
 
-from .audio import read_audio
-from .augment import Augmentation
-from .cache import AudioCache, default_cache_folder
-from .check import CheckReport, Skipped, check_clips
-from .clips import Clip, labels_of
-from .dataset import Batch, ClipDataset, Draw, collate
-from .errors import AudioError, DataError
-from .find import find_clips
-from .manifest import read_manifest
-from .mulaw import mu_law_compress, mu_law_decode, mu_law_encode
-from .sampler import EpochBatchSampler
-from .splits import select, split_validation, values_of
+from wavenet.data.audio import read_audio
+from wavenet.data.augment import Augmentation
+from wavenet.data.cache import AudioCache, default_cache_folder
+from wavenet.data.check import CheckReport, Skipped, check_clips
+from wavenet.data.clips import Clip, labels_of
+from wavenet.data.dataset import Batch, ClipDataset, Draw, collate
+from wavenet.data.errors import AudioError, DataError
+from wavenet.data.find import find_clips
+from wavenet.data.manifest import read_manifest
+from wavenet.data.mulaw import mu_law_compress, mu_law_decode, mu_law_encode
+from wavenet.data.sampler import EpochBatchSampler
+from wavenet.data.splits import select, split_validation, values_of
 
 __all__ = [
     "AudioCache",

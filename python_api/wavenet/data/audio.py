@@ -11,7 +11,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from .errors import AudioError, DataError
+from wavenet.data.errors import AudioError, DataError
 
 # Rates outside are damaged headers; resampling from 1 Hz would ask for gigabytes.
 HEADER_RATES = (100, 10_000_000)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .errors import DataError
+from wavenet.data.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .audio import decode
-from .errors import DataError
+from wavenet.data.audio import decode
+from wavenet.data.errors import DataError
 
 # Part of every key: raise it when the same file would decode to other samples.
 FORMAT_VERSION = 1

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .cache import AudioCache
-from .clips import Clip, labels_of, natural_key
-from .errors import AudioError, DataError
+from wavenet.data.cache import AudioCache
+from wavenet.data.clips import Clip, labels_of, natural_key
+from wavenet.data.errors import AudioError, DataError
 
 
 class Skipped(NamedTuple):

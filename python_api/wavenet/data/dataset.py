@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .cache import AudioCache
-from .clips import Clip
-from .errors import DataError
-from .seeding import generator
+from wavenet.data.cache import AudioCache
+from wavenet.data.clips import Clip
+from wavenet.data.errors import DataError
+from wavenet.data.seeding import generator
 
 
 class Batch(NamedTuple):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from .clips import SPLIT_NAMES, Clip, normal_label
-from .errors import DataError
+from wavenet.data.clips import SPLIT_NAMES, Clip, normal_label
+from wavenet.data.errors import DataError
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "fold", "group")

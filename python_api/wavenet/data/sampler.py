@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch.utils.data import Sampler
 
-from .dataset import Draw
-from .errors import DataError
-from .seeding import generator
+from wavenet.data.dataset import Draw
+from wavenet.data.errors import DataError
+from wavenet.data.seeding import generator
 
 
 class EpochBatchSampler(Sampler[list[Draw]]):

@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from .clips import Clip, natural_key
-from .errors import DataError
+from wavenet.data.clips import Clip, natural_key
+from wavenet.data.errors import DataError
 
 Choice = str | Collection[str] | None
 

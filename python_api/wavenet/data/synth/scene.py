@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from wavenet.data.errors import DataError
+from wavenet.data.synth.dsp import Array, Rng, band, filtered, log_uniform, seconds_of, unit
+
 from . import sounds
-from .dsp import Array, Rng, band, filtered, log_uniform, seconds_of, unit
 
 SOUNDS = {
     sound.__name__: sound

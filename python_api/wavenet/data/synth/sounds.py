@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dsp import (
+from wavenet.data.synth.dsp import (
     Array,
     Rng,
     add_at,

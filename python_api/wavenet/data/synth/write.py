@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from ..errors import DataError
-from ..find import MANIFEST_NAME
-from .scene import SOUNDS, synthesise
+from wavenet.data.errors import DataError
+from wavenet.data.find import MANIFEST_NAME
+from wavenet.data.synth.scene import SOUNDS, synthesise
 
 # Says that a folder is ours to replace, and what is in it.
 MARKER_NAME = "synth.json"
