@@ -4,7 +4,7 @@ The mean spectrum says which frequencies a clip holds and nothing about when. Wh
 hears time adds is its accuracy minus this. Four forms of mean spectrum and a range of penalties
 are tried, the best on the validation clips is measured on the test clips.
 
-    python -m benchmarks.synth_baseline [--out FILE.json] [--sample-rate 16000] [--seed 0]
+    python -m benchmarks.synth_baseline [--out FILE.json] [--sample-rate 8000] [--seed 0]
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def measure(folder: Path, rate: int) -> dict[str, object]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=RESULTS / "synth-linear-baseline.json")
-    parser.add_argument("--clips-per-class", type=int, default=150)
-    parser.add_argument("--sample-rate", type=int, default=16000, help="in Hz")
+    parser.add_argument("--clips-per-class", type=int, default=300)
+    parser.add_argument("--sample-rate", type=int, default=8000, help="in Hz")
     parser.add_argument("--seconds", type=float, default=1.0, help="duration of a clip")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)

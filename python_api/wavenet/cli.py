@@ -44,14 +44,14 @@ def main() -> None:
 @app.command()
 def synth(
     folder: Annotated[Path, typer.Argument(help="Where the data set goes.")],
-    clips_per_class: Annotated[int, typer.Option(help="Clips of each of the ten classes.")] = 150,
+    clips_per_class: Annotated[int, typer.Option(help="Clips of each of the ten classes.")] = 300,
     seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 1.0,
     sample_rate: Annotated[int, typer.Option(help="In Hz.")] = 8000,
     seed: Annotated[int, typer.Option(help="Another seed gives other recordings.")] = 0,
 ) -> None:
     """Make a data set of ten synthesised environmental sounds, reproducible by seed.
 
-    Example: wavenet synth sounds/ --clips-per-class 200
+    Example: wavenet synth sounds/ --clips-per-class 500
     """
     from wavenet.data.synth import write_data_set
 

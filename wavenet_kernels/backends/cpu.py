@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.rows import channels_last, empty_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -25,9 +26,6 @@ except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
 NAME = "cpu"
-
-# Address, batch stride, time stride of rows with contiguous channels; address 0: absent.
-_Rows = tuple[int, int, int]
 
 
 def unavailable() -> str | None:
@@ -47,9 +45,11 @@ def describe() -> str:
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
     _refuse_what_does_not_fit(a)
     batch, channels, time = a.shape
-    z = _empty_rows(a, batch, channels // 2, time)
-    a, cond = _channels_last(a), _channels_last_or_none(cond)
-    _cpu.gated_activation(*_how(), (batch, time, channels // 2), _rows(a), _rows(cond), _rows(z))
+    z = empty_rows(a, batch, channels // 2, time)
+    a, cond = channels_last(a), channels_last(cond)
+    _cpu.gated_activation(
+        *_how(), (batch, time, channels // 2), rows_of(a), rows_of(cond), rows_of(z)
+    )
     return z
 
 
@@ -58,18 +58,18 @@ def dilated_conv1d(
 ) -> Tensor:
     _refuse_what_does_not_fit(x)
     (batch, residual, time), (channels, _, taps) = x.shape, weight.shape
-    y = _empty_rows(x, batch, channels, time)
-    x, weight, bias = _channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
+    y = empty_rows(x, batch, channels, time)
+    x, weight, bias = channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
     _cpu.dilated_conv1d(
         *_how(),
         (batch, time, residual, taps),
         channels,
-        _rows(x),
+        rows_of(x),
         weight.data_ptr(),
         _address(bias),
         dilation,
         padding == "same",
-        _rows(y),
+        rows_of(y),
     )
     return y
 
@@ -84,20 +84,20 @@ def gated_conv1d(
 ) -> Tensor:
     _refuse_what_does_not_fit(x)
     (batch, residual, time), (channels, _, taps) = x.shape, weight.shape
-    z = _empty_rows(x, batch, channels // 2, time)
-    x, weight, bias = _channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
-    cond = _channels_last_or_none(cond)
+    z = empty_rows(x, batch, channels // 2, time)
+    x, weight, bias = channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
+    cond = channels_last(cond)
     _cpu.gated_conv1d(
         *_how(),
         (batch, time, residual, taps),
         channels // 2,
-        _rows(x),
+        rows_of(x),
         weight.data_ptr(),
         _address(bias),
-        _rows(cond),
+        rows_of(cond),
         dilation,
         padding == "same",
-        _rows(z),
+        rows_of(z),
     )
     return z
 
@@ -181,18 +181,18 @@ def residual_stack(
     _refuse_what_does_not_fit(x)
     batch, channels, time = x.shape
     layers = len(dilations)
-    residual = _empty_rows(x, batch, channels if last_residual else 0, time)
-    skip = _empty_rows(x, batch, out_weight.shape[1] - channels, time)
+    residual = empty_rows(x, batch, channels if last_residual else 0, time)
+    skip = empty_rows(x, batch, out_weight.shape[1] - channels, time)
     kept = len(range(checkpoint_every, layers, checkpoint_every)) if save else 0
     saved = x.new_empty(kept, batch, time, channels)
     # Inputs of layers that are not saved alternate between two buffers, one of them the residual
     # output where there is one.
     unsaved = layers - 1 - kept
     scratch = [
-        _empty_rows(x, batch, channels, time) if unsaved > 0 else None,
+        empty_rows(x, batch, channels, time) if unsaved > 0 else None,
         residual
         if last_residual
-        else _empty_rows(x, batch, channels, time)
+        else empty_rows(x, batch, channels, time)
         if unsaved > 1
         else None,
     ]
@@ -201,9 +201,9 @@ def residual_stack(
         *_how(),
         *stack.arguments(dilations, padding, residual_scale, saved),
         checkpoint_every,
-        _rows(residual),
-        _rows(skip),
-        tuple(map(_rows, scratch)),
+        rows_of(residual),
+        rows_of(skip),
+        tuple(map(rows_of, scratch)),
     )
     return residual, skip, saved
 
@@ -226,53 +226,51 @@ def residual_stack_backward(
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, ...]:
     _refuse_what_does_not_fit(x)
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
     batch, channels, time = x.shape
-    grad_x = _empty_rows(x, batch, channels, time)
-    grad_weights = [
-        torch.empty_like(w, memory_format=torch.contiguous_format)
-        if w is not None and wanted
-        else None
-        for w, wanted in zip(weights, output_mask[1:5], strict=True)
-    ]
-    grad_cond = None
-    if cond is not None and output_mask[5]:
-        grad_cond = _empty_rows(cond, *cond.shape)
     gated = conv_weight.shape[1]
+    grad_x = empty_rows(x, batch, channels, time)
+    grad_weights = [
+        None if weight is None or not wanted else weight.new_empty(weight.shape)
+        for weight, wanted in zip(
+            (conv_weight, conv_bias, out_weight, out_bias), output_mask[1:5], strict=True
+        )
+    ]
+    grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
     # Local conditioning's gradient is that of the pre-activations; else those need a buffer.
-    local = grad_cond is not None and grad_cond.shape[2] > 1
-    grad_a = None if local else _empty_rows(x, batch, gated, time)
-    grad_skip = _channels_last(grad_skip)
+    local = grad_cond is not None and time > 1 and grad_cond.shape[2] == time
+    grad_a = None if local else empty_rows(x, batch, gated, time)
+    grad_skip = channels_last(grad_skip)
 
-    grad = _channels_last(grad_residual) if last_residual else None
+    grad = channels_last(grad_residual) if last_residual else None
     for first in reversed(range(0, len(dilations), checkpoint_every)):
         part = slice(first, first + checkpoint_every)
-        of_layers = slice(first * gated, (first + checkpoint_every) * gated)
+        of_part = slice(first * gated, (first + checkpoint_every) * gated)
         stack = _Stack(
             saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
-            *(None if w is None else w[part] for w in weights),
-            None if cond is None else cond[:, of_layers],
+            conv_weight[part],
+            None if conv_bias is None else conv_bias[part],
+            out_weight[part],
+            None if out_bias is None else out_bias[part],
+            None if cond is None else cond[:, of_part],
         )
-        inputs = (
-            stack.inputs(dilations[part], padding, residual_scale)
-            if checkpoint_every > 1
-            else saved
-        )
+        inputs = saved
+        if checkpoint_every > 1:
+            inputs = stack.inputs(dilations[part], padding, residual_scale)
         _cpu.residual_stack_backward(
             *_how(),
             *stack.arguments(dilations[part], padding, residual_scale, inputs),
-            _rows(grad),
-            _rows(grad_skip),
-            _rows(grad_x),
+            rows_of(grad),
+            rows_of(grad_skip),
+            rows_of(grad_x),
             first > 0 or output_mask[0],
-            _rows(grad_a),
-            _rows(None if grad_cond is None else grad_cond[:, of_layers]),
+            rows_of(grad_a),
+            rows_of(None if grad_cond is None else grad_cond[:, of_part]),
             tuple(_address(None if g is None else g[part]) for g in grad_weights),
         )
         grad = grad_x
     return tuple(
-        g if g is not None and wanted else x.new_empty(0)
-        for g, wanted in zip((grad_x, *grad_weights, grad_cond), output_mask, strict=True)
+        gradient if gradient is not None and wanted else x.new_empty(0)
+        for gradient, wanted in zip((grad_x, *grad_weights, grad_cond), output_mask, strict=True)
     )
 
 
@@ -291,7 +289,7 @@ class _Stack:
         out_bias: Tensor | None,
         cond: Tensor | None,
     ) -> None:
-        self.x, self.cond = _channels_last(x), _channels_last_or_none(cond)
+        self.x, self.cond = channels_last(x), channels_last(cond)
         weights = (conv_weight, conv_bias, out_weight, out_bias)
         self.weights = [_contiguous_or_none(w) for w in weights]
         _, gated, residual, taps = conv_weight.shape
@@ -307,10 +305,10 @@ class _Stack:
             list(dilations),
             padding == "same",
             residual_scale,
-            _rows(self.x),
+            rows_of(self.x),
             tuple(map(_address, self.weights)),
-            _rows(self.cond),
-            _rows(saved[0].transpose(1, 2) if saved.numel() else None),
+            rows_of(self.cond),
+            rows_of(saved[0].transpose(1, 2) if saved.numel() else None),
             saved.stride(0),
         )
 
@@ -319,12 +317,12 @@ class _Stack:
         batch, time, residual, *_ = self.shape
         inputs = self.x.new_empty(len(dilations) - 1, batch, time, residual)
         if len(dilations) > 1:
-            absent = _rows(None)
+            absent = rows_of(None)
             _cpu.residual_stack(
                 *_how(),
                 *self.arguments(dilations[:-1], padding, residual_scale, inputs),
                 1,
-                _rows(inputs[-1].transpose(1, 2)),
+                rows_of(inputs[-1].transpose(1, 2)),
                 absent,
                 (absent, absent),
             )
@@ -359,32 +357,9 @@ def _refuse_what_does_not_fit(x: Tensor) -> None:
         )
 
 
-def _empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
-    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows."""
-    return like.new_empty(batch, time, channels).transpose(1, 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """(B, C, T) with channel stride 1: x itself, or a copy of it."""
-    if x.stride(1) == 1 or x.shape[1] == 1:
-        return x
-    return x.transpose(1, 2).contiguous().transpose(1, 2)
-
-
-def _channels_last_or_none(x: Tensor | None) -> Tensor | None:
-    return None if x is None else _channels_last(x)
-
-
 def _contiguous_or_none(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.contiguous()
 
 
 def _address(x: Tensor | None) -> int:
     return 0 if x is None else x.data_ptr()
-
-
-def _rows(x: Tensor | None) -> _Rows:
-    """What the kernels need of a (B, C, T) tensor; a single time serves all times."""
-    if x is None or x.numel() == 0:
-        return (0, 0, 0)
-    return (x.data_ptr(), x.stride(0), x.stride(2) if x.shape[2] > 1 else 0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.rows import channels_last, empty_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -25,9 +26,6 @@ except ImportError as error:
 
 NAME = "cuda"
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-
-# Address, batch stride, time stride of rows with contiguous channels; address 0: absent.
-_Rows = tuple[int, int, int]
 
 
 @functools.cache
@@ -52,22 +50,22 @@ def describe() -> str:
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
     _refuse_what_does_not_fit(a)
     batch, channels, time = a.shape
-    z = _empty_rows(a, batch, channels // 2, time)
-    a, cond = _channels_last(a), None if cond is None else _channels_last(cond)
+    z = empty_rows(a, batch, channels // 2, time)
+    a, cond = channels_last(a), channels_last(cond)
     shape = (batch, time, channels // 2)
-    _cuda.gated_activation(*_how(a), shape, _rows(a), _rows(cond), _rows(z))
+    _cuda.gated_activation(*_how(a), shape, rows_of(a), rows_of(cond), rows_of(z))
     return z
 
 
 def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
     _refuse_what_does_not_fit(a)
     batch, channels, time = a.shape
-    grad_a = _empty_rows(a, batch, channels, time)
-    grad, a = _channels_last(grad), _channels_last(a)
-    cond = None if cond is None else _channels_last(cond)
+    grad_a = empty_rows(a, batch, channels, time)
+    grad, a = channels_last(grad), channels_last(a)
+    cond = channels_last(cond)
     shape = (batch, time, channels // 2)
     _cuda.gated_activation_backward(
-        *_how(a), shape, _rows(grad), _rows(a), _rows(cond), _rows(grad_a)
+        *_how(a), shape, rows_of(grad), rows_of(a), rows_of(cond), rows_of(grad_a)
     )
     return grad_a
 
@@ -108,22 +106,3 @@ def _how(x: Tensor) -> tuple[int, int, str]:
     """What every kernel is told first: device, stream and dtype."""
     stream: int = torch.cuda.current_stream(x.device).cuda_stream
     return x.device.index, stream, _DTYPES[x.dtype]
-
-
-def _empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
-    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows."""
-    return like.new_empty(batch, time, channels).transpose(1, 2)
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    """(B, C, T) with channel stride 1: x itself, or a copy of it."""
-    if x.stride(1) == 1 or x.shape[1] == 1:
-        return x
-    return x.transpose(1, 2).contiguous().transpose(1, 2)
-
-
-def _rows(x: Tensor | None) -> _Rows:
-    """What the kernels need of a (B, C, T) tensor; a single time serves all times."""
-    if x is None or x.numel() == 0:
-        return (0, 0, 0)
-    return (x.data_ptr(), x.stride(0), x.stride(2) if x.shape[2] > 1 else 0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends
+from wavenet_kernels.rows import empty_rows
 
 NAMESPACE = "wavenet_kernels"
 _library = torch.library.Library(NAMESPACE, "DEF")
@@ -103,11 +104,6 @@ def _refuse(name: str) -> Callable[..., Any]:
         )
 
     return backward
-
-
-def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
-    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows."""
-    return like.new_empty(batch, time, channels).transpose(1, 2)
 
 
 def empty_gradients(

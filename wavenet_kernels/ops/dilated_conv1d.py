@@ -9,7 +9,8 @@ from torch import Tensor
 
 from wavenet_kernels import backends
 from wavenet_kernels.ops._check import check_channels, check_convolution, check_shape, check_tensors
-from wavenet_kernels.ops._register import empty_gradients, empty_rows, register, wanted
+from wavenet_kernels.ops._register import empty_gradients, register, wanted
+from wavenet_kernels.rows import empty_rows
 
 
 def dilated_conv1d(

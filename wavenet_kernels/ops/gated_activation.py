@@ -15,7 +15,8 @@ from wavenet_kernels.ops._check import (
     check_shape,
     check_tensors,
 )
-from wavenet_kernels.ops._register import empty_rows, register
+from wavenet_kernels.ops._register import register
+from wavenet_kernels.rows import empty_rows
 
 
 def gated_activation(a: Tensor, cond: Tensor | None = None) -> Tensor:

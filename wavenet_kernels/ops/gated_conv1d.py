@@ -16,7 +16,8 @@ from wavenet_kernels.ops._check import (
     check_shape,
     check_tensors,
 )
-from wavenet_kernels.ops._register import empty_gradients, empty_rows, register, wanted
+from wavenet_kernels.ops._register import empty_gradients, register, wanted
+from wavenet_kernels.rows import empty_rows
 
 
 def gated_conv1d(

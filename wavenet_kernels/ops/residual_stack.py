@@ -10,7 +10,8 @@ from torch import Tensor
 
 from wavenet_kernels import backends
 from wavenet_kernels.ops._check import check_convolution, check_stack
-from wavenet_kernels.ops._register import empty_gradients, empty_rows, register, wanted
+from wavenet_kernels.ops._register import empty_gradients, register, wanted
+from wavenet_kernels.rows import empty_rows
 
 
 def residual_stack(

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from wavenet_kernels import backends
 from wavenet_kernels.ops._check import check_convolution, check_shape, check_stack, check_tensors
-from wavenet_kernels.ops._register import empty_rows, register
+from wavenet_kernels.ops._register import register
+from wavenet_kernels.rows import empty_rows
 
 
 def residual_stack_stream(

@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from wavenet_kernels.rows import empty_rows
+
 
 @triton.jit
 def tanh(x):
@@ -118,26 +120,26 @@ def tile_sizes(channels: int) -> tuple[int, int]:
 def forward(a: Tensor, cond: Tensor | None) -> Tensor:
     """a (B, 2D, T), cond (B, 2D, T or 1) -> z (B, D, T)."""
     batch, channels, time = a.shape
-    z = a.new_empty(batch, time, channels // 2)
+    z = empty_rows(a, batch, channels // 2, time)
     grid, sizes = _launch(batch, channels // 2, time)
     with torch.cuda.device_of(a):
         forward_kernel[grid](
             a, *_strides(a), *_cond(a, cond), z, time, channels // 2, cond is not None, *sizes
         )
-    return z.transpose(1, 2)
+    return z
 
 
 def backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
     """grad (B, D, T), a (B, 2D, T), cond (B, 2D, T or 1) -> grad_a (B, 2D, T)."""
     batch, channels, time = a.shape
-    grad_a = a.new_empty(batch, time, channels)
+    grad_a = empty_rows(a, batch, channels, time)
     grid, sizes = _launch(batch, channels // 2, time)
     with torch.cuda.device_of(a):
         backward_kernel[grid](
             grad, *_strides(grad), a, *_strides(a), *_cond(a, cond),
             grad_a, time, channels // 2, cond is not None, *sizes,
         )  # fmt: skip
-    return grad_a.transpose(1, 2)
+    return grad_a
 
 
 def _launch(batch: int, channels: int, time: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.data.errors import DataError
+from wavenet.data.synth import sounds
 from wavenet.data.synth.dsp import Array, Rng, band, filtered, log_uniform, seconds_of, unit
-
-from . import sounds
 
 SOUNDS = {
     sound.__name__: sound

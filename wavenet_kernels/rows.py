@@ -1,0 +1,33 @@
+"""The memory order that kernels work on: (B, T, C) rows, seen from PyTorch as (B, C, T) tensors."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, overload
+
+from torch import Tensor
+
+# What a compiled kernel is told of a tensor: address, batch stride, time stride; address 0: absent.
+Rows: TypeAlias = tuple[int, int, int]
+
+
+def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
+    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows."""
+    return like.new_empty(batch, time, channels).transpose(1, 2)
+
+
+@overload
+def channels_last(x: Tensor) -> Tensor: ...
+@overload
+def channels_last(x: Tensor | None) -> Tensor | None: ...
+def channels_last(x: Tensor | None) -> Tensor | None:
+    """(B, C, T) with channel stride 1, whatever its other strides: x itself, or a copy of it."""
+    if x is None or x.stride(1) == 1 or x.shape[1] == 1:
+        return x
+    return x.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+def rows_of(x: Tensor | None) -> Rows:
+    """A (B, C, T) tensor with channel stride 1, for a kernel; a single time serves all times."""
+    if x is None or x.numel() == 0:
+        return (0, 0, 0)
+    return (x.data_ptr(), x.stride(0), x.stride(2) if x.shape[2] > 1 else 0)
