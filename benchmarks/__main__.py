@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler counts memory here, silently
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -59,6 +61,7 @@ def main() -> None:
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = getattr(torch, options.dtype)
+    where = environment(device)  # the commit that runs, whatever is edited meanwhile
     rows: list[Row] = []
     for workload in WORKLOADS:
         if workload.name not in options.workloads:
@@ -77,7 +80,7 @@ def main() -> None:
 
     out = options.out or RESULTS / f"stack-{device}-{options.dtype}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
-    content = {**environment(device), "dtype": options.dtype, "rounds": options.rounds}
+    content = {**where, "dtype": options.dtype, "rounds": options.rounds}
     out.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {out}")
 

@@ -22,7 +22,8 @@ def contenders(device: str, wanted: list[str] | None = None) -> dict[str, Stack]
     if device == "cuda":
         every["compile max-autotune"] = torch.compile(reference.residual_stack, mode="max-autotune")
     for name in wavenet_kernels.available_backends():
-        if hasattr(backends.load(name), "residual_stack"):
+        elsewhere = name == "cpu" and device != "cpu"
+        if hasattr(backends.load(name), "residual_stack") and not elsewhere:
             every[f"ours {name}"] = _on(name)
     every["eager again"] = reference.residual_stack
     unknown = set(wanted or ()) - set(every)

@@ -103,6 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seconds": options.seconds,
         "seed": options.seed,
     }
+    where = environment()  # the commit that runs, whatever is edited meanwhile
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         write_data_set(Path(folder) / "synth", **made_with)
@@ -120,7 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
         "seed": options.seed,
         "seconds_to_synthesise": round(synthesised - started, 2),
         "seconds_to_measure": round(time.perf_counter() - synthesised, 2),
-        **environment(),
+        **where,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@
 
 namespace wavenet {
 
-enum class DType : int32_t { float32 = 0, float64 = 1, bfloat16 = 2, float16 = 3 };
+enum class DType : int32_t { float32, bfloat16, float16 };
 
 // A (B, T, C) tensor whose channels are contiguous; strides count elements and may be anything, 0 included
 // (conditioning that holds for a whole clip has time_stride 0). No data: the tensor is absent.

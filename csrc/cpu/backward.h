@@ -163,14 +163,31 @@ void add_sum(int64_t rows, const float* a, int64_t stride, int64_t columns, floa
   }
 }
 
-// gW_k += ga^T x_k over those rows of the tile whose tap k lies inside the clip.
+// gW_k += ga^T x_k over rows [begin, end) of the tile, where tap k sees padding. That adds nothing, unless ga is
+// infinite or NaN: then NaN, as it does where zeros are padded in memory.
+inline void add_padded_gradient(const Gradient& g, int64_t b, int64_t begin, int64_t end, float* to,
+                                int64_t to_stride) {
+  for (int64_t t = begin; t < end; ++t) {
+    const float* ga = row(g.grad_a, b, t);
+    for (int64_t c = 0; c < 2 * g.layer.D; ++c) {
+      const float nothing = 0.0f * ga[c];
+      if (nothing == 0.0f) continue;
+      for (int64_t r = 0; r < g.layer.R; ++r) to[c * to_stride + r] += nothing;
+    }
+  }
+}
+
+// gW_k += ga^T x_k over the rows of the tile.
 inline void add_conv_gradient(const Gradient& g, int64_t b, int64_t begin, int64_t end, float* x_copy,
                               const Slice& to) {
   const Layer& l = g.layer;
   for (int64_t k = 0; k < l.K; ++k) {
     const int64_t shift = k * l.dilation - l.left;
-    const int64_t first = larger(begin, -shift), last = smaller(end, l.T - shift);
-    if (first >= last) continue;
+    const int64_t first = smaller(larger(begin, -shift), end), last = larger(smaller(end, l.T - shift), first);
+    float* to_tap = to.conv_weight + k * 2 * l.D * to.r_stride;
+    add_padded_gradient(g, b, begin, first, to_tap, to.r_stride);
+    add_padded_gradient(g, b, last, end, to_tap, to.r_stride);
+    if (first == last) continue;
     const float* x = row(l.x, b, first + shift);
     int64_t stride = l.x.time_stride;
     if (x_stride(l)) {
@@ -181,7 +198,7 @@ inline void add_conv_gradient(const Gradient& g, int64_t b, int64_t begin, int64
       x = x_copy, stride = padded;
     }
     add_transposed_product(last - first, row(g.grad_a, b, first), g.grad_a.time_stride, 2 * l.D, x, stride, l.R,
-                           to.conv_weight + k * 2 * l.D * to.r_stride, to.r_stride);
+                           to_tap, to.r_stride);
   }
 }
 

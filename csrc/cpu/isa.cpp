@@ -34,7 +34,6 @@ namespace WAVENET_ISA {
 const Isa& WAVENET_CONCAT(isa_, WAVENET_ISA)() {
   namespace here = WAVENET_ISA;
   static const Isa isa = {WAVENET_STRING(WAVENET_ISA),
-                          here::kLanes,
                           here::kRows,
                           here::packed_floats,
                           here::pack_units,

@@ -14,7 +14,6 @@ enum class Operator { conv, gate, gated_conv, block };
 
 struct Isa {
   const char* name;
-  int64_t lanes;       // floats in a vector
   int64_t block_rows;  // rows of the micro-kernel; tiles are best a multiple of it
 
   // Weights are packed unit by unit, so that threads can share the work.

@@ -70,6 +70,13 @@ std::vector<Layer> layers_of(const Stack& stack) {
   const auto at = [](const void* data, int64_t elements) -> const void* {
     return data ? static_cast<const float*>(data) + elements : nullptr;
   };
+  // Inputs that are not saved alternate between the scratch buffers, counted from the end: the last layer may
+  // write its residual to scratch[1], and its own input must not be there.
+  std::vector<const Rows*> output(layers.size(), nullptr);
+  for (int64_t n = count - 2, unsaved = 0; n >= 0; --n) {
+    const bool saved = stack.saved.data && (n + 1) % stack.checkpoint_every == 0;
+    if (!saved) output[n] = &stack.scratch[unsaved++ % 2];
+  }
   for (int64_t n = 0; n < count; ++n) {
     Layer& l = layers[n];
     l.dilation = stack.dilations[n];
@@ -82,13 +89,12 @@ std::vector<Layer> layers_of(const Stack& stack) {
     l.accumulate_skip = n > 0;
     if (n > 0) l.x = layers[n - 1].residual;
     if (n + 1 == count) continue;
-    if (stack.saved.data && (n + 1) % stack.checkpoint_every == 0) {
+    if (output[n]) {
+      l.residual = *output[n];
+    } else {
       l.residual = stack.saved;
       const int64_t slot = (n + 1) / stack.checkpoint_every - 1;
       l.residual.data = static_cast<float*>(stack.saved.data) + slot * stack.saved_stride;
-    } else {
-      // The last layer writes the stack's residual, which may be scratch[1]: its own input is never that.
-      l.residual = stack.scratch[(count - n) % 2];
     }
   }
   return layers;

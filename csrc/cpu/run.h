@@ -17,7 +17,7 @@ struct Stack {
   Layer first;
   bool same_padding = false;
   std::vector<int64_t> dilations;
-  Rows scratch[2];           // (B, T, R) each; scratch[1] may be the stack's residual output
+  Rows scratch[2];           // (B, T, R) each, the second if two inputs are unsaved; that may be the residual
   Rows saved;                // (N, B, T, R): inputs of layers n, 2n, ...; absent: not kept
   int64_t saved_stride = 0;  // elements from one saved input to the next
   int64_t checkpoint_every = 1;

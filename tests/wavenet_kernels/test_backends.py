@@ -38,6 +38,14 @@ def test_use_backend_as_context_and_as_call():
     use_backend("auto")
 
 
+def test_a_context_made_before_takes_hold_when_entered():
+    context = use_backend("cpu")
+    use_backend("reference")
+    with context:
+        assert backends.current_backend() == "cpu"
+    use_backend("auto")
+
+
 def test_context_ends_with_an_exception():
     with pytest.raises(ZeroDivisionError), use_backend("reference"):
         1 / 0  # noqa: B018
@@ -52,6 +60,7 @@ def test_unknown_name():
 def test_variable():
     code = "import wavenet_kernels.backends as b; print(b.current_backend())"
     assert _python(code, WAVENET_KERNELS_BACKEND="reference").stdout.strip() == "reference"
+    assert _python(code, WAVENET_KERNELS_BACKEND="").stdout.strip() == "auto"
     code = "import torch, wavenet_kernels as w; w.gated_activation(torch.zeros(1, 2, 3))"
     error = _python(code, WAVENET_KERNELS_BACKEND="fast").stderr
     assert "WAVENET_KERNELS_BACKEND: 'fast' is not a backend" in error

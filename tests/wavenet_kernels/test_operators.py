@@ -110,23 +110,55 @@ def test_empty_tensors(operator, empty):
         assert torch.equal(leaf.grad, torch.zeros_like(leaf))
 
 
+@pytest.mark.parametrize("skip_channels", [0, 32])
 @pytest.mark.parametrize("last_residual", [True, False])
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 7])
-def test_stack_options_change_no_result(last_residual, checkpoint_every):
-    tensors, settings = call("residual_stack", Case(dilations=(1, 2, 4, 8, 1)), torch.float64)
+@pytest.mark.parametrize("layers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_stack_options_change_no_result(
+    backend, layers, checkpoint_every, last_residual, skip_channels
+):
+    if not (last_residual or skip_channels):
+        return  # no output, no gradient: see the next test
+    case = Case(dilations=(1, 2, 4, 8, 1)[:layers], skip=skip_channels)
+    dtype = torch.float64 if backend == "reference" else torch.float32
+    tensors, settings = call("residual_stack", case, dtype)
     plain = [t.detach().requires_grad_() if t is not None else None for t in tensors]
     ours = [t.detach().requires_grad_() if t is not None else None for t in tensors]
     residual, skip = reference.residual_stack(*plain, **settings, last_residual=last_residual)
-    got_residual, got_skip = wavenet_kernels.residual_stack(
-        *ours, **settings, last_residual=last_residual, checkpoint_every=checkpoint_every
-    )
+    options = {"last_residual": last_residual, "checkpoint_every": checkpoint_every}
+    with wavenet_kernels.use_backend(backend):
+        got_residual, got_skip = wavenet_kernels.residual_stack(*ours, **settings, **options)
     torch.testing.assert_close(got_residual, residual)
     torch.testing.assert_close(got_skip, skip)
     (residual.sum() + skip.square().sum()).backward()
     (got_residual.sum() + got_skip.square().sum()).backward()
     for a, b in zip(ours, plain, strict=True):
         if a is not None:
-            torch.testing.assert_close(a.grad, b.grad)
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_stack_without_any_output(backend):
+    tensors, settings = call("residual_stack", Case(skip=0), torch.float32)
+    with wavenet_kernels.use_backend(backend):
+        residual, skip = wavenet_kernels.residual_stack(*tensors, **settings, last_residual=False)
+    assert residual.shape == skip.shape == (2, 0, 50)
+
+
+@pytest.mark.parametrize("padding", ["causal", "same"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE[1:])
+def test_a_dilation_beyond_the_signal_needs_no_memory(operator, padding):
+    far = Case(time=9, taps=3, dilations=(2**40,), padding=padding)
+    near = Case(time=9, taps=3, dilations=(9,), padding=padding)
+    for backend in _available(operator):
+        with wavenet_kernels.use_backend(backend):
+            results = []
+            for case in (far, near):
+                tensors, settings = call(operator, case, torch.float32)
+                outputs = getattr(wavenet_kernels, operator)(*tensors, **settings)
+                results.append([outputs] if isinstance(outputs, torch.Tensor) else outputs)
+        assert all(map(torch.equal, *results))
 
 
 def _available(operator: str) -> list[str]:
@@ -248,6 +280,14 @@ def test_a_nan_stays_where_the_reference_has_it(backend):
     tensors[0][0, 3, 40] = float("nan")
     tensors[0][0, 5, 20] = float("inf")
     check_operator("residual_stack", tensors, settings, backend, gradients=False)
+
+
+@pytest.mark.parametrize("backend", _available("residual_stack_backward"))
+def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend):
+    case = Case(batch=1, time=20, dilations=(30, 2))
+    tensors, settings = call("residual_stack", case, torch.float32)
+    tensors[0][0, 3, 10] = float("nan")
+    check_operator("residual_stack", tensors, settings, backend)
 
 
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)

@@ -159,6 +159,37 @@ def test_autocast(operator):
     assert all(leaf.grad.dtype == torch.float32 for leaf in leaves if leaf is not None)
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_backward_inside_autocast_is_the_same(operator, backend):
+    """Its dtypes were chosen by the forward; autocast then casts nothing in it."""
+    tensors, settings = call(operator, SMALL, torch.float32)
+    results = []
+    for inside in (False, True):
+        leaves = _leaves(tensors)
+        with wavenet_kernels.use_backend(backend):
+            outputs = _tuple(getattr(wavenet_kernels, operator)(*leaves, **settings))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=inside):
+            results.append(torch.autograd.grad(sum(o.sum() for o in outputs), leaves))
+    assert all(map(torch.equal, *results))
+
+
+def test_autocast_in_compiled_code():
+    tensors, settings = call("residual_stack", SMALL, torch.float32)
+    leaves = _leaves(tensors)
+
+    def run(*leaves):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return wavenet_kernels.residual_stack(*leaves, **settings)
+
+    compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
+    for got, expected in zip(compiled(*leaves), run(*leaves), strict=True):
+        assert got.dtype == torch.bfloat16
+        assert torch.equal(got, expected)
+    sum(o.float().sum() for o in compiled(*leaves)).backward()
+    assert all(leaf.grad.dtype == torch.float32 for leaf in leaves)
+
+
 def test_autocast_leaves_float64_alone():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         z = wavenet_kernels.gated_activation(torch.randn(1, 2, 3, dtype=torch.float64))
@@ -174,6 +205,41 @@ def test_double_backward_is_refused_with_a_sentence(operator):
     (grad,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
     with pytest.raises(NotImplementedError, match=f"{operator} can be differentiated once"):
         grad.sum().backward()
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_forward_mode_is_refused_with_a_sentence(operator):
+    tensors, settings = call(operator, SMALL, torch.float64)
+    public = getattr(wavenet_kernels, operator)
+    sentence = f"{operator}: forward-mode differentiation is not implemented"
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(tensors[0], torch.ones_like(tensors[0]))
+        with pytest.raises(NotImplementedError, match=sentence):
+            public(dual, *tensors[1:], **settings)
+    with pytest.raises(NotImplementedError, match=sentence):
+        torch.func.jvp(
+            lambda x: public(x, *tensors[1:], **settings),
+            (tensors[0],),
+            (torch.ones_like(tensors[0]),),
+        )
+
+
+@pytest.mark.parametrize("layers", [4, 12])
+def test_backward_allocates_nothing_for_the_saved_inputs(layers):
+    """Peak memory of a step beyond inputs and outputs: saved inputs, and a few layers' worth."""
+    case = Case(batch=1, time=4000, dilations=(1,) * layers, conv_bias=False, out_bias=False)
+    tensors, settings = call("residual_stack", case, torch.float32)
+    leaves = _leaves(tensors)
+    _, skip = wavenet_kernels.residual_stack(*leaves, **settings, last_residual=False)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        skip.sum().backward()
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    # skip's gradient, grad_x, grad_a, a transposed copy: none of it grows with the layers.
+    assert peak < 10 * 4 * 4000 * 16
 
 
 def test_streaming_is_for_inference():

@@ -24,7 +24,7 @@ NAMES = ("reference", "cpu", "triton", "cuda")
 _AUTO = {"cpu": ("cpu", "reference")}
 _AUTO_ELSEWHERE = ("reference",)
 
-_current = os.environ.get("WAVENET_KERNELS_BACKEND", "auto")
+_current = os.environ.get("WAVENET_KERNELS_BACKEND") or "auto"
 
 
 def current_backend() -> str:
@@ -35,9 +35,10 @@ def current_backend() -> str:
 class use_backend:  # noqa: N801 - reads as a function, like torch.no_grad
     """Choose who computes: "auto" or one of "reference", "cpu", "triton", "cuda".
 
-    As a call it holds from then on for the whole process; as a context manager until the end of
-    the block. A named backend that can't serve a call raises BackendUnavailableError; only "auto"
-    looks further. An operator's backward runs on the backend that its forward was called with.
+    As a call it holds from then on for the whole process, all threads included; as a context
+    manager until the end of the block, which must not overlap with another thread's. A named
+    backend that can't serve a call raises BackendUnavailableError; only "auto" looks further. An
+    operator's backward runs on the backend that its forward was called with.
 
     Example::
 
@@ -51,11 +52,12 @@ class use_backend:  # noqa: N801 - reads as a function, like torch.no_grad
     def __init__(self, name: str) -> None:
         global _current
         _known(name, "use_backend")
-        self._before = _current
+        self._name, self._before = name, _current
         _current = name
 
     def __enter__(self) -> None:
-        return None
+        global _current
+        _current = self._name
 
     def __exit__(
         self,

@@ -242,9 +242,11 @@ def residual_stack_backward(
     grad_skip = channels_last(grad_skip)
 
     grad = channels_last(grad_residual) if last_residual else None
-    for first in reversed(range(0, len(dilations), checkpoint_every)):
-        part = slice(first, first + checkpoint_every)
-        of_part = slice(first * gated, (first + checkpoint_every) * gated)
+    # With every input saved one call does; else a call for each part that starts with a saved one.
+    size = len(dilations) if checkpoint_every == 1 else checkpoint_every
+    for first in reversed(range(0, len(dilations), size)):
+        part = slice(first, first + size)
+        of_part = slice(first * gated, (first + size) * gated)
         stack = _Stack(
             saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
             conv_weight[part],
@@ -253,7 +255,7 @@ def residual_stack_backward(
             None if out_bias is None else out_bias[part],
             None if cond is None else cond[:, of_part],
         )
-        inputs = saved
+        inputs = saved.contiguous()
         if checkpoint_every > 1:
             inputs = stack.inputs(dilations[part], padding, residual_scale)
         _cpu.residual_stack_backward(

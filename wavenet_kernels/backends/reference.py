@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet_kernels import reference
+from wavenet_kernels.rows import empty_rows
 
 NAME = "reference"
 
@@ -173,7 +174,7 @@ def residual_stack(
             kept.append(x.transpose(1, 2))
         if index == len(layers) - 1 and not last_residual:
             skip_sum = skip_sum + _skip_alone(x, *tensors, dilation, padding)
-            x = x.new_empty(batch, time, 0).transpose(1, 2)
+            x = empty_rows(x, batch, 0, time)
         else:
             x, skip = reference.residual_block(
                 x, *tensors, dilation=dilation, padding=padding, residual_scale=residual_scale
@@ -196,6 +197,8 @@ def _skip_alone(
     """The skip of a layer whose residual nobody needs."""
     z = reference.gated_conv1d(x, conv_weight, conv_bias, cond, dilation=dilation, padding=padding)
     residual = x.shape[1]
+    if out_weight.shape[0] == residual:
+        return z[:, :0]
     bias = None if out_bias is None else out_bias[residual:]
     return F.conv1d(z, out_weight[residual:].unsqueeze(-1), bias)
 
@@ -280,8 +283,8 @@ def residual_stack_stream(
 
 
 def _rows(tensor: Tensor) -> Tensor:
-    """(B, C, T) in the memory order of (B, T, C) rows."""
-    return tensor.transpose(1, 2).contiguous().transpose(1, 2)
+    """A (B, C, T) tensor of its own in the memory order of (B, T, C) rows."""
+    return empty_rows(tensor, *tensor.shape).copy_(tensor)
 
 
 def _channels_first(tensor: Tensor) -> Tensor:

@@ -6,14 +6,29 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def refuse_forward_mode(operator: str, *tensors: Tensor | None) -> None:
+    """Without this the derivative would silently be zero."""
+    if forward_ad._current_level < 0:
+        return
+    for tensor in tensors:
+        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(
+                f"{operator}: forward-mode differentiation is not implemented; the function of "
+                "that name in wavenet_kernels.reference has it"
+            )
 
 
 def check_tensors(operator: str, **tensors: Tensor | None) -> None:
     """All tensors share the first one's dtype and device, and the dtype is a floating one."""
     present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    first_name, first = next(iter(present.items()))
+    first_name, first = next(iter(tensors.items()))
+    if first is None:
+        raise TypeError(f"{operator}: {first_name} is None; accepted is a tensor")
     if first.dtype not in _DTYPES:
         raise TypeError(
             f"{operator}: {first_name} is {first.dtype}; accepted are float32, float64, bfloat16 "

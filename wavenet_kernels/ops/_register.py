@@ -38,8 +38,9 @@ def register(
         setup_context, backward: as of `torch.library.register_autograd`; without them,
             differentiating the operator is refused with a sentence.
     """
-    name = schema.partition("(")[0]
+    name, _, rest = schema.partition("(")
     qualified = f"{NAMESPACE}::{name}"
+    names = [argument.split()[-1] for argument in rest.partition(")")[0].split(",")]
 
     def implementation(*args: Any) -> Any:
         *arguments, backend = args
@@ -48,6 +49,13 @@ def register(
         first: Tensor = arguments[0]
         if first.shape[0] == 0 or first.shape[2] == 0:
             return (when_empty or zeros)(*arguments)
+        if "state" not in names:
+            arguments = _within_time(names, arguments, first.shape[2])
+        device = first.device.type
+        if torch.is_autocast_enabled(device):
+            # Dtypes have been chosen by now, in a backward by its forward: nothing below casts.
+            with torch.autocast(device, enabled=False):
+                return backends.run(name, backend, *arguments)
         return backends.run(name, backend, *arguments)
 
     def fake(*args: Any) -> Any:
@@ -70,6 +78,21 @@ def register(
     if check is not None:
         for device in ("cpu", "cuda", "xpu"):
             _library.impl(name, _autocast(name, device), f"Autocast{device.upper()}")
+
+
+def _within_time(names: Sequence[str], arguments: list[Any], time: int) -> list[Any]:
+    """The arguments with dilations of at most T.
+
+    A tap T steps away is outside the signal for every output, as one further away is; but no
+    backend has to pad for a halo that is longer than any signal.
+    """
+    arguments = list(arguments)
+    for index, name in enumerate(names[: len(arguments)]):
+        if name == "dilation":
+            arguments[index] = min(arguments[index], time)
+        elif name == "dilations":
+            arguments[index] = [min(dilation, time) for dilation in arguments[index]]
+    return arguments
 
 
 def _autocast(name: str, device: str) -> Callable[..., Any]:

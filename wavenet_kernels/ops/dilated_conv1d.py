@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends
-from wavenet_kernels.ops._check import check_channels, check_convolution, check_shape, check_tensors
+from wavenet_kernels.ops._check import (
+    check_channels,
+    check_convolution,
+    check_shape,
+    check_tensors,
+    refuse_forward_mode,
+)
 from wavenet_kernels.ops._register import empty_gradients, register, wanted
 from wavenet_kernels.rows import empty_rows
 
@@ -39,7 +45,11 @@ def dilated_conv1d(
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
+
+    Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
+    transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
+    refuse_forward_mode("dilated_conv1d", x, weight, bias)
     op: Tensor = torch.ops.wavenet_kernels.dilated_conv1d(
         x, weight, bias, dilation, padding, backends.current_backend()
     )

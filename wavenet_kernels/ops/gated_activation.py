@@ -14,6 +14,7 @@ from wavenet_kernels.ops._check import (
     check_even,
     check_shape,
     check_tensors,
+    refuse_forward_mode,
 )
 from wavenet_kernels.ops._register import register
 from wavenet_kernels.rows import empty_rows
@@ -38,6 +39,7 @@ def gated_activation(a: Tensor, cond: Tensor | None = None) -> Tensor:
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
+    refuse_forward_mode("gated_activation", a, cond)
     op: Tensor = torch.ops.wavenet_kernels.gated_activation(a, cond, backends.current_backend())
     return op
 

@@ -15,6 +15,7 @@ from wavenet_kernels.ops._check import (
     check_even,
     check_shape,
     check_tensors,
+    refuse_forward_mode,
 )
 from wavenet_kernels.ops._register import empty_gradients, register, wanted
 from wavenet_kernels.rows import empty_rows
@@ -48,7 +49,11 @@ def gated_conv1d(
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
+
+    Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
+    transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
+    refuse_forward_mode("gated_conv1d", x, weight, bias, cond)
     op: Tensor = torch.ops.wavenet_kernels.gated_conv1d(
         x, weight, bias, cond, dilation, padding, backends.current_backend()
     )

@@ -16,6 +16,7 @@ from wavenet_kernels.ops._check import (
     check_residual_and_skip,
     check_shape,
     check_tensors,
+    refuse_forward_mode,
 )
 from wavenet_kernels.ops._register import empty_gradients, register, wanted
 from wavenet_kernels.rows import empty_rows
@@ -57,14 +58,14 @@ def residual_block(
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
+
+    Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
+    transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
+    tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond)
+    refuse_forward_mode("residual_block", *tensors)
     residual, skip = torch.ops.wavenet_kernels.residual_block(
-        x,
-        conv_weight,
-        conv_bias,
-        out_weight,
-        out_bias,
-        cond,
+        *tensors,
         dilation,
         padding,
         residual_scale,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends
-from wavenet_kernels.ops._check import check_convolution, check_stack
+from wavenet_kernels.ops._check import check_convolution, check_stack, refuse_forward_mode
 from wavenet_kernels.ops._register import empty_gradients, register, wanted
 from wavenet_kernels.rows import empty_rows
 
@@ -56,8 +56,12 @@ def residual_stack(
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
+
+    Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
+    transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
     tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond)
+    refuse_forward_mode("residual_stack", *tensors)
     save = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     residual, skip, _saved = torch.ops.wavenet_kernels.residual_stack(
         *tensors,
@@ -130,15 +134,23 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     x, *weights_and_cond = arguments[:6]
     ctx.settings = arguments[6:]
     ctx.mark_non_differentiable(output[2])
+    # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
+    ctx.set_materialize_grads(False)
+    ctx.shapes = output[0].shape, output[1].shape
     ctx.save_for_backward(x, output[2], *weights_and_cond)
 
 
 def _backward(
-    ctx: Any, grad_residual: Tensor, grad_skip: Tensor, _grad_saved: Tensor
+    ctx: Any, grad_residual: Tensor | None, grad_skip: Tensor | None, _grad_saved: None
 ) -> tuple[Tensor | None, ...]:
     mask = ctx.needs_input_grad[:6]
+    tensors = ctx.saved_tensors
+    grads = [
+        tensors[0].new_zeros(shape) if grad is None else grad
+        for grad, shape in zip((grad_residual, grad_skip), ctx.shapes, strict=True)
+    ]
     gradients = torch.ops.wavenet_kernels.residual_stack_backward(
-        grad_residual, grad_skip, *ctx.saved_tensors, *ctx.settings, mask, ctx.backend
+        *grads, *tensors, *ctx.settings, mask, ctx.backend
     )
     return *wanted(gradients, mask), *[None] * 7
 

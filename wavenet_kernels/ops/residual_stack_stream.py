@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends
-from wavenet_kernels.ops._check import check_convolution, check_shape, check_stack, check_tensors
+from wavenet_kernels.ops._check import (
+    check_convolution,
+    check_shape,
+    check_stack,
+    check_tensors,
+    refuse_forward_mode,
+)
 from wavenet_kernels.ops._register import register
 from wavenet_kernels.rows import empty_rows
 
@@ -39,20 +45,17 @@ def residual_stack_stream(
             `residual_stack`; cond (B, L*2D, T or 1) belongs to this chunk.
 
     Returns:
-        residual (B, R, T), skip sum (B, S, T), and the state to pass with the next chunk.
+        residual (B, R, T), skip sum (B, S, T), and the state to pass with the next chunk; under
+        torch.autocast all three, the state too, are in its dtype.
 
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
     """
+    tensors = (x, state, conv_weight, conv_bias, out_weight, out_bias, cond)
+    refuse_forward_mode("residual_stack_stream", *tensors)
     residual, skip, new_state = torch.ops.wavenet_kernels.residual_stack_stream(
-        x,
-        state,
-        conv_weight,
-        conv_bias,
-        out_weight,
-        out_bias,
-        cond,
+        *tensors,
         list(dilations),
         residual_scale,
         backends.current_backend(),
