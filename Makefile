@@ -40,7 +40,8 @@ demo: install
 	@echo "The model is in runs/demo. To use it:"
 	@echo "  $(BIN)/wavenet predict runs/demo FILE_OR_FOLDER ...      what are these recordings?"
 	@echo "  $(BIN)/wavenet info runs/demo                            what is this model?"
-	@echo "  $(BIN)/wavenet train --data FOLDER --out runs/mine       train on recordings of your own"
+	@echo "  $(BIN)/wavenet train --config configs/demo.yaml --data FOLDER --out runs/mine"
+	@echo "                                                           train on recordings of your own"
 	@echo "  python: import wavenet; model = wavenet.load_model('runs/demo')"
 
 clean-demo:

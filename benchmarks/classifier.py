@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 from benchmarks.environment import RESULTS, environment
@@ -33,12 +32,10 @@ def main() -> None:
     where = environment()  # the commit that runs, whatever is edited meanwhile
     name = "-".join(filter(None, (options.name, options.leave_out)))
     run = Path("runs") / name
-    overrides = [f"data.source={json.dumps(str(options.data))}"]
+    overrides = [f"data.source={json.dumps(str(options.data.resolve()))}"]
     overrides.append(f"data.leave_out_group={json.dumps(options.leave_out)}")
     config = load_config(options.config, overrides)
-    started = time.perf_counter()
     result = train(config, run, resume=True)
-    seconds = time.perf_counter() - started
 
     model = load_model(run)
     chosen = clips_to_evaluate(run, model.config, None, "test")
@@ -54,7 +51,7 @@ def main() -> None:
         "test_macro_f1": metrics.macro_f1,
         "validation_accuracy": result.accuracy,
         "epochs": result.epochs,
-        "training_seconds": round(seconds, 1),
+        "training_seconds": round(result.seconds, 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "receptive_field_ms": model.receptive_field_ms,
         **where,
@@ -63,7 +60,7 @@ def main() -> None:
     out = RESULTS / f"classifier-{name}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"{name}: test accuracy {metrics.accuracy:.2%}, trained in {seconds:.0f} s; wrote {out}")
+    print(f"{name}: test accuracy {metrics.accuracy:.2%}, {result.seconds:.0f} s; wrote {out}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 app = typer.Typer(
@@ -21,24 +23,39 @@ app = typer.Typer(
 # Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
 console = Console() if sys.stdout.isatty() else Console(width=200)
 
+
+def _say(line: str) -> None:
+    """A line of plain text: brackets in names are no markup."""
+    console.print(line, highlight=False, markup=False)
+
+
 Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
 
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
-    from wavenet.data import DataError
-    from wavenet.inference import ModelError
-    from wavenet.training import CheckpointError, ConfigError
-    from wavenet_kernels import BackendUnavailableError
-
     try:
         app()
-    except (
-        DataError, ConfigError, ModelError, CheckpointError, BackendUnavailableError
-    ) as error:  # fmt: skip
+    except Exception as error:
+        if not isinstance(error, _expected()):
+            raise
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
         sys.exit(2)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """The errors that are about the user's input or machine; others are ours, with a traceback."""
+    # Imported when needed: `wavenet --help` should not wait for torch.
+    from safetensors import SafetensorError
+
+    from wavenet.data import DataError
+    from wavenet.inference import ModelError
+    from wavenet.training import CheckpointError, ConfigError, TrainingError
+    from wavenet_kernels import BackendUnavailableError
+
+    ours = (DataError, ModelError, CheckpointError, ConfigError, TrainingError)
+    return (*ours, BackendUnavailableError, OSError, SafetensorError)
 
 
 @app.command()
@@ -55,14 +72,17 @@ def synth(
     """
     from wavenet.data.synth import write_data_set
 
-    manifest = write_data_set(
-        folder,
-        clips_per_class=clips_per_class,
-        seconds=seconds,
-        sample_rate=sample_rate,
-        seed=seed,
-    )
-    console.print(f"wrote {manifest}, {clips_per_class} clips a class", highlight=False)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("synthesising")
+        manifest = write_data_set(
+            folder,
+            clips_per_class=clips_per_class,
+            seconds=seconds,
+            sample_rate=sample_rate,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _say(f"wrote {manifest}, {clips_per_class} clips a class")
 
 
 @app.command()
@@ -84,7 +104,10 @@ def train(
 ) -> None:
     """Train a classifier on labelled recordings.
 
-    Example: wavenet train --data recordings/ --out runs/mine --set training.epochs=50
+    Example: wavenet train --config configs/demo.yaml --data recordings/ --out runs/mine
+
+    Single fields are set with --set training.epochs=50 or the like; the resolved configuration,
+    with every field there is, lies in the run folder as train.yaml.
 
     A run that was interrupted goes on with: wavenet train --out runs/mine --resume
     """
@@ -94,17 +117,20 @@ def train(
 
     overrides = list(override or [])
     if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data))}")
+        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
     saved = out / CONFIG_NAME
-    if resume and config is None and not overrides and saved.exists():
+    if resume and config is None and saved.exists():
         config = saved
-    result = run_training(load_config(config, overrides), out, resume=resume, console=console)
-    console.print(
+    try:
+        result = run_training(load_config(config, overrides), out, resume=resume, console=console)
+    except KeyboardInterrupt:
+        _say(f"interrupted; to go on: wavenet train --out {out} --resume")
+        raise typer.Exit(130) from None
+    _say(
         f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
-        f"the model is in {result.run}",
-        highlight=False,
+        f"the model is in {result.run}"
     )
 
 
@@ -125,34 +151,39 @@ def evaluate(
 ) -> None:
     """Accuracy, macro-F1, per-class table and confusion matrix on labelled recordings.
 
+    Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
+    `wavenet predict` hears recordings whole.
+
     Example: wavenet evaluate runs/mine --split test
     """
+    from wavenet.files import replace_file
     from wavenet.inference import confusion_picture, load_model
     from wavenet.inference import evaluate as evaluate_model
+    from wavenet.training import ConfigError
     from wavenet.training.evaluation import clips_to_evaluate
-    from wavenet.training.log import replace_file
 
     model = load_model(run, device)
+    folder = out or run
+    if out is None and not run.is_dir():
+        raise ConfigError(f"{run} is not a folder to write results into; give --out")
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = clips_to_evaluate(run, model.config, data, split)
     metrics = evaluate_model(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
-    folder = out or run
-    folder.mkdir(parents=True, exist_ok=True)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
-    replace_file(folder / "metrics.json", json.dumps(content, indent=1).encode())
+    replace_file(folder / "metrics.json", json.dumps(content, indent=1))
     replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))
 
     table = Table("class", "precision", "recall", "F1", "clips")
     for row in metrics.per_class:
         figures = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
-        table.add_row(row["label"], *figures, str(row["support"]))
+        table.add_row(escape(row["label"]), *figures, str(row["support"]))
     console.print(table)
     for reason in chosen.skipped:
-        console.print(f"skipped: {reason}", highlight=False, markup=False)
-    console.print(
+        _say(f"skipped: {reason}")
+    _say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
-        f"metrics.json and confusion_matrix.png are in {folder}",
-        highlight=False,
+        f"metrics.json and confusion_matrix.png are in {folder}"
     )
 
 
@@ -188,10 +219,10 @@ def predict(
                 ]
             print(json.dumps(content, ensure_ascii=False), flush=True)
         elif prediction.error:
-            table.add_row(str(prediction.path), prediction.error)
+            table.add_row(escape(str(prediction.path)), escape(prediction.error))
         else:
             cells = (f"{label} {probability:.1%}" for label, probability in prediction.top)
-            table.add_row(str(prediction.path), *cells)
+            table.add_row(escape(str(prediction.path)), *map(escape, cells))
     if not as_json:
         console.print(table)
     if failed:
@@ -211,7 +242,7 @@ def info(run: Run) -> None:
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
     table = Table(show_header=False)
-    table.add_row("labels", f"{len(config.labels)}: {', '.join(config.labels)}")
+    table.add_row("labels", escape(f"{len(config.labels)}: {', '.join(config.labels)}"))
     table.add_row("sample rate", f"{config.sample_rate} Hz, input {config.input}")
     table.add_row(
         "receptive field", f"{model.receptive_field} samples, {model.receptive_field_ms:.0f} ms"
@@ -230,9 +261,11 @@ def info(run: Run) -> None:
         f"{config.head_channels} channels, {config.pooling} pooling",
     )
     table.add_row("parameters", f"{parameters:,}")
+    rows: list[dict[str, str]] = []
     if (run / "metrics.csv").is_file():
         with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+    if rows:
         best = max(
             rows, key=lambda r: (float(r["validation_accuracy"]), -float(r["validation_loss"]))
         )

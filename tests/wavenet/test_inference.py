@@ -100,6 +100,8 @@ def test_predict_table_and_info(saved):
         (("train", "--out", "runs/x"), "data.source is empty"),
         (("train", "--out", "r", "--set", "model.stacks=none"), "stacks is 'none'; accepted is"),
         (("train", "--out", "r", "--data", "nowhere"), "nowhere"),
+        (("info", "no-owner/nothing/else"), "there is no such folder with a saved model"),
+        (("train", "--out", "/proc/x", "--data", "."), "/proc/x: can't be made a run folder"),
         (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
     ],
 )
@@ -109,6 +111,34 @@ def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch):
     assert done.returncode == 2
     assert sentence in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr
+
+
+def test_from_synthesised_sounds_to_predictions(tmp_path):
+    """The whole way on the command line, with brackets in the names."""
+    data, run = tmp_path / "sounds", tmp_path / "[run]"
+    assert _wavenet("synth", data, "--clips-per-class", 10).returncode == 0
+    small = ["stem_stride=32", "stem_kernel_size=64", "layers_per_stack=3", "stacks=1"]
+    small += [f"{name}_channels=8" for name in ("residual", "dilation", "skip", "head")]
+    overrides = [f"model.{field}" for field in ["sample_rate=8000", *small]]
+    overrides += ["training.epochs=2", f"data.cache={tmp_path / 'cache'}"]
+    options = [part for override in overrides for part in ("--set", override)]
+    done = _wavenet("train", "--data", data, "--out", run, *options)
+    assert done.returncode == 0, done.stderr
+    assert f"the model is in {run}" in done.stdout
+    done = _wavenet("train", "--out", run, "--resume")
+    assert done.returncode == 0, done.stderr
+    done = _wavenet("train", "--out", run, "--resume", "--set", "training.epochs=3")
+    assert done.returncode == 2 and "different are training.epochs" in done.stderr
+    done = _wavenet("evaluate", run)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["split"] == "test" and metrics["clips"] == 20
+    assert (run / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    done = _wavenet("predict", run, data / "siren")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("siren_") == 10
+    done = _wavenet("info", run)
+    assert "2 epochs" in done.stdout
 
 
 @pytest.mark.parametrize("command", ["synth", "train", "evaluate", "predict", "info"])

@@ -92,6 +92,16 @@ def test_next_sample_prediction_is_causal():
     assert not torch.equal(before.logits[:, :, 101], after.logits[:, :, 101])
 
 
+def test_clips_of_one_sample_have_no_next():
+    from wavenet.data import Batch
+    from wavenet.training.loss import ClassificationLoss
+
+    model = WaveNetClassifier(WaveNetConfig(**TINY, next_sample_weight=0.5))
+    batch = Batch(torch.zeros(2, 1), torch.ones(2).long(), torch.tensor([0, 1]))
+    loss, _ = ClassificationLoss(model)(batch)
+    assert loss.isfinite()
+
+
 def test_without_second_head_it_is_refused():
     with pytest.raises(ValueError, match="next_sample_weight is 0"):
         WaveNetClassifier(WaveNetConfig(**TINY)).forward_with_next_sample(torch.randn(1, 50))
@@ -154,8 +164,16 @@ def test_loading_says_what_is_wrong(tmp_path):
     weights.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
     with pytest.raises(ModelError, match="(?s)can't be loaded.*size mismatch"):
         load_model(tmp_path)
+    (tmp_path / "config.json").write_text('{"labels": ["a", "b"], "wings": 2}')
+    with pytest.raises(ModelError, match=r"fields that this version does not know: \['wings'\]"):
+        load_model(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ModelError, match="holds a list; accepted are fields"):
+        load_model(tmp_path)
+    with pytest.raises(ModelError, match="device 'banana' can't be used here"):
+        load_model(tmp_path, device="banana")
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ModelError, match="config.json is damaged"):
+    with pytest.raises(ModelError, match="config.json: is damaged"):
         load_model(tmp_path)
 
 

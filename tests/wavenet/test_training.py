@@ -23,7 +23,15 @@ from safetensors.torch import load_file
 from wavenet import load_model
 from wavenet.data import Clip, DataError
 from wavenet.inference import evaluate
-from wavenet.training import ConfigError, DataConfig, load_config, split_clips, train
+from wavenet.training import (
+    CheckpointError,
+    ConfigError,
+    DataConfig,
+    TrainingError,
+    load_config,
+    split_clips,
+    train,
+)
 from wavenet.training.evaluation import clips_to_evaluate
 from wavenet.training.loop import learning_rate
 
@@ -87,6 +95,7 @@ def test_a_run_learns_and_leaves_what_it_should(recordings, tmp_path):
         "model.safetensors",
         "config.json",
         "train.yaml",
+        "clips.csv",
         "metrics.csv",
         "training_curve.png",
         "tensorboard",
@@ -131,10 +140,12 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
     kills = 0
     for _ in range(40):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        # Kill some moments after the run's first sign of life, so that kills fall into training.
-        before = _signs(tmp_path / "killed")
-        while process.poll() is None and _signs(tmp_path / "killed") == before:
-            time.sleep(0.005)
+        # Mostly some moments after a new checkpoint, so that kills fall into training and the run
+        # gets on; now and then right after the folder's first change, wherever that falls.
+        watched = _signs if random_.random() < 0.8 else _files
+        before = watched(tmp_path / "killed")
+        while process.poll() is None and watched(tmp_path / "killed") == before:
+            time.sleep(0.002)
         try:
             process.wait(timeout=random_.uniform(0.0, 0.4))
         except subprocess.TimeoutExpired:
@@ -159,8 +170,13 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
 
 
 def _signs(run: Path) -> set[str]:
-    """What is in the run folder now."""
+    """The whole checkpoints there are."""
     return {str(path) for path in run.rglob("step-*")}
+
+
+def _files(run: Path) -> set[str]:
+    """All that is in the run folder."""
+    return {str(path) for path in run.rglob("*")}
 
 
 def _weights(run: Path) -> dict[str, bytes]:
@@ -182,15 +198,52 @@ def test_an_unfinished_checkpoint_is_not_taken(recordings, tmp_path):
     assert result.epochs == 3
 
 
-def test_a_damaged_checkpoint_is_named(recordings, tmp_path):
-    from wavenet.training import CheckpointError
-
+@pytest.mark.parametrize("content", [b"", b"nonsense"])
+@pytest.mark.parametrize("name", ["optimizer.bin", "model.safetensors", "progress.json"])
+def test_a_damaged_checkpoint_is_named(recordings, tmp_path, name, content):
     run = tmp_path / "run"
-    train(_config(recordings, tmp_path), run, console=_quiet())
+    train(_config(recordings, tmp_path, "training.epochs=1"), run, console=_quiet())
     (last,) = (run / "checkpoints").glob("step-*")
-    (last / "optimizer.bin").write_bytes(b"nonsense")
+    (last / name).write_bytes(content)
+    config = _config(recordings, tmp_path, "training.epochs=1")
     with pytest.raises(CheckpointError, match=f"{last.name}: the checkpoint can't be resumed"):
-        train(_config(recordings, tmp_path), run, resume=True, console=_quiet())
+        train(config, run, resume=True, console=_quiet())
+
+
+def test_data_that_changed_is_not_resumed(recordings, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(recordings, copy)
+    run = tmp_path / "run"
+    train(_config(copy, tmp_path, "training.epochs=1"), run, console=_quiet())
+    chosen = clips_to_evaluate(run, load_model(run).config, None, "validation")
+    (copy / "low" / "5.wav").unlink()
+    with pytest.raises(ConfigError, match=r"has changed, see .*clips\.csv"):
+        train(_config(copy, tmp_path, "training.epochs=1"), run, resume=True, console=_quiet())
+    # Evaluation goes by what the run did, not by what the folder holds now.
+    later = clips_to_evaluate(run, load_model(run).config, None, "validation")
+    assert {c.path for c in later.clips} == {c.path for c in chosen.clips if c.path.exists()}
+
+
+def test_other_recordings_are_evaluated(recordings, tmp_path):
+    """A test set alone, and one class alone, are fine to evaluate."""
+    run = tmp_path / "run"
+    train(_config(recordings, tmp_path, "training.epochs=1"), run, console=_quiet())
+    shutil.copytree(recordings / "low", tmp_path / "others" / "low")
+    chosen = clips_to_evaluate(run, load_model(run).config, tmp_path / "others", None)
+    assert chosen.split == "all" and len(chosen.clips) == 12
+    lines = (recordings / "all.csv").read_text().splitlines()
+    tests = [lines[0], *(line for line in lines if ",test," in line)]
+    only_tests = recordings / "tests.csv"
+    only_tests.write_text("\n".join(tests))
+    chosen = clips_to_evaluate(run, load_model(run).config, only_tests, None)
+    assert chosen.split == "test" and len(chosen.clips) == 9
+
+
+def test_a_loss_that_is_no_number_stops_the_run(recordings, tmp_path):
+    config = _config(recordings, tmp_path, "training.learning_rate=1e30")
+    with pytest.raises(TrainingError, match="the loss is not finite in epoch 1; a lower"):
+        train(config, tmp_path / "run", console=_quiet())
+    assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_run_folder_of_another_run_is_refused(recordings, tmp_path):
@@ -198,7 +251,7 @@ def test_run_folder_of_another_run_is_refused(recordings, tmp_path):
     train(_config(recordings, tmp_path), run, console=_quiet())
     with pytest.raises(ConfigError, match="holds a run already; --resume goes on with it"):
         train(_config(recordings, tmp_path), run, console=_quiet())
-    with pytest.raises(ConfigError, match="can't be resumed with another configuration"):
+    with pytest.raises(ConfigError, match="another configuration.*different are training.seed"):
         other = _config(recordings, tmp_path, "training.seed=1")
         train(other, run, resume=True, console=_quiet())
 
@@ -223,7 +276,7 @@ def test_leave_one_group_out(recordings, tmp_path):
     train(config, tmp_path / "run", console=_quiet())
     model = load_model(tmp_path / "run")
     chosen = clips_to_evaluate(tmp_path / "run", model.config, None, None)
-    assert {clip.group for clip in chosen.clips} == {"person2"}
+    assert {int(clip.path.stem) % 4 for clip in chosen.clips} == {2}
     assert len(chosen.clips) == 9
 
 
@@ -263,7 +316,15 @@ CONFIG_ERRORS = {
     "labels": ("model: {labels: [a, b]}", [], "model has no field 'labels'"),
     "not a section": ("training: 3", [], "training is 3; accepted are fields and values"),
     "wrong type": ("training: {epochs: many}", [], "training.epochs is 'many'; accepted is an int"),
-    "not a number": ("training: {learning_rate: x}", [], "learning_rate is 'x'; accepted is a num"),
+    "not a number": (
+        "training: {learning_rate: x}",
+        [],
+        "learning_rate is 'x'; accepted is a finite",
+    ),
+    "not finite": ("model: {frame_ms: .nan}", [], "frame_ms is nan; accepted is a finite"),
+    "seed": ("training: {seed: 99999999999}", [], "seed is 99999999999; accepted is 0 or more"),
+    "a section that is false": ("data: false", [], "data is False; accepted are fields"),
+    "noise": ("augmentation: {noise_snr_db: 5}", [], "augmentation.noise_snr_db is 5"),
     "out of range": ("training: {epochs: 0}", [], "training.epochs is 0; accepted is 1 or more"),
     "model": ("model: {pooling: sum}", [], "model.pooling is 'sum'; accepted are"),
     "augmentation": ("augmentation: {gain_db: -1}", [], "augmentation.gain_db is -1"),

@@ -79,7 +79,10 @@ def available_backends() -> tuple[str, ...]:
 
 def load(name: str) -> ModuleType:
     """The backend's module, imported on first use."""
-    _known(name, "WAVENET_KERNELS_BACKEND")
+    try:
+        _known(name, "WAVENET_KERNELS_BACKEND")
+    except ValueError as error:
+        raise BackendUnavailableError(str(error)) from None
     return importlib.import_module(f"{__name__}.{name}")
 
 

@@ -38,7 +38,8 @@ class Augmentation:
             if not (math.isfinite(value) and value >= 0):
                 raise DataError(f"{name} is {value}; a finite number >= 0 is accepted")
         if self.noise_snr_db is not None:
-            snr = tuple(self.noise_snr_db)  # YAML gives a list
+            given = self.noise_snr_db
+            snr = tuple(given) if isinstance(given, (tuple, list)) else ()  # YAML gives a list
             if len(snr) != 2 or not all(map(math.isfinite, snr)) or snr[0] > snr[1]:
                 raise DataError(
                     f"noise_snr_db is {self.noise_snr_db}; (lowest, highest) in dB or None is "

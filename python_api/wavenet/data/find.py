@@ -59,7 +59,7 @@ def find_clips(source: str | os.PathLike[str], *, min_classes: int = 2) -> list[
 
 
 def _find_in_folder(root: Path) -> list[Clip]:
-    folders = [folder for folder in _folders(root) if next(_audio_files(folder), None)]
+    folders = [folder for folder in _folders(root) if next(audio_files(folder), None)]
     names = {folder.name.lower() for folder in folders}
     # A class may be called "train"; a split is meant when nothing but splits is there.
     if len(folders) > 1 and "train" in names and names <= SPLIT_NAMES.keys():
@@ -92,7 +92,7 @@ def _find_in_split(root: Path, folder: Path) -> Iterator[Clip]:
 
 
 def _find_in_class(root: Path, folder: Path, split: str | None) -> list[Clip]:
-    paths = sorted(_audio_files(folder), key=lambda p: natural_key(p.relative_to(root).as_posix()))
+    paths = sorted(audio_files(folder), key=lambda p: natural_key(p.relative_to(root).as_posix()))
     return [Clip(path, normal_label(folder.name), split) for path in paths]
 
 
@@ -113,13 +113,13 @@ def _is_audio(path: Path) -> bool:
     return path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
 
 
-def _audio_files(folder: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
+def audio_files(folder: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """Audio files at any depth; links to folders are followed, circles of them are not."""
     real = folder.resolve()
     if real in seen:
         return
     for entry in _visible(folder):
         if entry.is_dir():
-            yield from _audio_files(entry, seen | {real})
+            yield from audio_files(entry, seen | {real})
         elif _is_audio(entry):
             yield entry

@@ -5,18 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from torch.utils.data import DataLoader
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-from wavenet.data import AudioCache, Clip, ClipDataset, collate  # noqa: E402
-from wavenet.inference.metrics import Metrics, confusion_matrix  # noqa: E402
-from wavenet.models import WaveNetClassifier  # noqa: E402
+from wavenet.data import AudioCache, Clip, ClipDataset, collate
+from wavenet.inference.metrics import Metrics, confusion_matrix
+from wavenet.models import WaveNetClassifier
 
 
 @torch.inference_mode()
@@ -67,7 +64,8 @@ def confusion_picture(metrics: Metrics) -> bytes:
     classes = len(metrics.labels)
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
     size = min(4 + 0.45 * classes, 24)
-    figure, axis = plt.subplots(figsize=(size, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout="constrained")
+    axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(classes), metrics.labels, rotation=90)
     axis.set_yticks(range(classes), metrics.labels)
@@ -80,5 +78,4 @@ def confusion_picture(metrics: Metrics) -> bytes:
             axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=120)
-    plt.close(figure)
     return out.getvalue()

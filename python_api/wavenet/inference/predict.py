@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from wavenet.data import AudioError, DataError, read_audio
-from wavenet.data.find import AUDIO_SUFFIXES
+from wavenet.data.find import AUDIO_SUFFIXES, audio_files
 from wavenet.models import WaveNetClassifier
 
 
@@ -26,7 +26,7 @@ class Prediction:
 
 
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders replaced by the recordings anywhere inside them, sorted.
+    """Files as they are, folders replaced by the recordings anywhere inside them, in order.
 
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
@@ -34,11 +34,10 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(
-                p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file()
-            )
+            inside = list(audio_files(path))
             if not inside:
-                raise DataError(f"{path}: holds no recordings ({', '.join(AUDIO_SUFFIXES)})")
+                accepted = ", ".join(sorted(AUDIO_SUFFIXES))
+                raise DataError(f"{path}: holds no recordings ({accepted})")
             found += inside
         elif path.exists():
             found.append(path)

@@ -122,7 +122,10 @@ class WaveNetClassifier(
         targets = mu_law_encode(waveform[:, following], NextSampleHead.CLASSES)
         if lengths is not None:
             targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
-        predicted = self.next_sample(skip[:, :, : len(following)])
+        steps = len(following)
+        if steps == 0:
+            return logits, NextSample(skip.new_zeros(len(skip), NextSampleHead.CLASSES, 0), targets)
+        predicted = self.next_sample(skip[:, :, :steps])
         return logits, NextSample(predicted, targets)
 
     def _classify(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -74,7 +74,7 @@ class WaveNetConfig:
             "head_kernel_size",
         ):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}; accepted is an int from 1")
         if not isinstance(self.head_layers, int) or self.head_layers < 0:
             raise ValueError(f"head_layers is {self.head_layers!r}; accepted is an int from 0")

@@ -8,8 +8,8 @@ from wavenet.training.config import (
     TrainingConfig,
     load_config,
 )
-from wavenet.training.loop import Result, train
-from wavenet.training.prepare import PreparedData, Splits, prepare_data, split_clips, split_named
+from wavenet.training.loop import Result, TrainingError, train
+from wavenet.training.prepare import PreparedData, Splits, prepare_data, split_clips
 
 __all__ = [
     "CheckpointError",
@@ -20,9 +20,9 @@ __all__ = [
     "RunConfig",
     "Splits",
     "TrainingConfig",
+    "TrainingError",
     "load_config",
     "prepare_data",
     "split_clips",
-    "split_named",
     "train",
 ]

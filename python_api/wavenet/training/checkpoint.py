@@ -12,10 +12,10 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError  # accelerate's weights-only loading raises it
 
 from accelerate import Accelerator
 
+from wavenet.files import sync
 from wavenet.models import WaveNetClassifier
 
 
@@ -59,9 +59,9 @@ def save_checkpoint(accelerator: Accelerator, run: Path, progress: Progress) -> 
         text = json.dumps(asdict(progress), indent=1)
         (partial / "progress.json").write_text(text, encoding="utf-8")
         for path in (*partial.iterdir(), partial):
-            _sync(path)
+            sync(path)
         partial.rename(final)
-        _sync(folder)
+        sync(folder)
         for older in _checkpoints(run)[:-1]:
             shutil.rmtree(older, ignore_errors=True)
     accelerator.wait_for_everyone()
@@ -80,14 +80,14 @@ def load_checkpoint(accelerator: Accelerator, run: Path) -> Progress | None:
     try:
         content = json.loads((newest / "progress.json").read_text(encoding="utf-8"))
         progress = Progress(**content)
+        if not isinstance(progress.history, list):
+            raise TypeError("history is not a list")
         accelerator.load_state(str(newest))
-    except (
-        OSError, ValueError, TypeError, RuntimeError, KeyError, UnpicklingError
-    ) as error:  # fmt: skip
+    except Exception as error:  # a damaged file makes its reader raise anything
         what = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(
-            f"{newest}: the checkpoint can't be resumed ({what}); remove this folder to go on "
-            "from an older one or from the start"
+            f"{newest}: the checkpoint can't be resumed ({what}); without the folder "
+            f"{newest.parent} the run starts anew"
         ) from error
     return progress
 
@@ -99,7 +99,7 @@ def save_model(model: WaveNetClassifier, run: Path) -> None:
     model.save_pretrained(partial)
     # The weights last: whoever finds new weights finds the configuration that goes with them.
     for name in ("config.json", "model.safetensors"):
-        _sync(partial / name)
+        sync(partial / name)
         os.replace(partial / name, run / name)
     shutil.rmtree(partial, ignore_errors=True)
 
@@ -107,12 +107,3 @@ def save_model(model: WaveNetClassifier, run: Path) -> None:
 def _checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return sorted((run / "checkpoints").glob("step-*"))
-
-
-def _sync(path: Path) -> None:
-    """Data reaches the disk before the name that promises it does."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

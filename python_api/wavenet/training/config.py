@@ -12,6 +12,7 @@ from the data), `data`, `augmentation` and `training`, each field optional::
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 from wavenet.data import Augmentation
+from wavenet.files import replace_file
 from wavenet.models import WaveNetConfig
 
 
@@ -56,6 +58,10 @@ class DataConfig:
         _require(0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1")
         _require(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
         _require(self.workers >= 0, self, "workers", "0 or more")
+
+    def max_samples(self, sample_rate: int) -> int | None:
+        """The longest clip in samples; None: as long as it is."""
+        return max(1, round(self.max_seconds * sample_rate)) if self.max_seconds else None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ class TrainingConfig:
         _require(self.weight_decay >= 0, self, "weight_decay", "0 or more")
         _require(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
         _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
+        _require(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
         _require(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
         precisions = ("auto", "no", "bf16", "fp16")
         _require(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
@@ -120,8 +127,18 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write the resolved configuration, every field spelled out, as YAML."""
-        content = dataclasses.asdict(self)
-        path.write_text(yaml.safe_dump(_plain(content), sort_keys=False), encoding="utf-8")
+        content = _plain(dataclasses.asdict(self))
+        replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+    def differences(self, other: RunConfig) -> list[str]:
+        """The names of the fields in which two configurations differ."""
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        return [
+            f"{section}.{name}"
+            for section, fields in mine.items()
+            for name, value in fields.items()
+            if value != others[section].get(name)
+        ]
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -155,7 +172,8 @@ def _apply(content: dict[str, Any], override: str) -> None:
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
         raise ConfigError(f"override {override!r}: accepted is section.field=value")
-    part = content.setdefault(section, {}) or {}
+    part = content.get(section)
+    part = {} if part is None else part
     if not isinstance(part, dict):
         raise ConfigError(f"override {override!r}: {section} is not a section")
     try:
@@ -177,7 +195,7 @@ def _build(content: Mapping[str, Any], where: str) -> RunConfig:
         if section not in sections:
             raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
         cls = sections[section]
-        values = _checked(cls, values or {}, f"{where}: {section}")
+        values = _checked(cls, {} if values is None else values, f"{where}: {section}")
         try:
             if cls is WaveNetConfig:
                 cls(labels=("a", "b"), **values)  # the labels are not known yet
@@ -219,11 +237,12 @@ _ARTICLE = {"int": "an int", "bool": "true or false", "str": "a text"}
 
 def _number(value: Any, where: str) -> float:
     try:
-        if isinstance(value, bool):
+        number = float(value)
+        if isinstance(value, bool) or not math.isfinite(number):
             raise ValueError
-        return float(value)
     except (TypeError, ValueError):
-        raise ConfigError(f"{where} is {value!r}; accepted is a number") from None
+        raise ConfigError(f"{where} is {value!r}; accepted is a finite number") from None
+    return number
 
 
 def _plain(value: Any) -> Any:

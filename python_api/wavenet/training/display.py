@@ -57,10 +57,10 @@ class Display:
         )
 
     @contextmanager
-    def training(self, epochs: int, steps: int) -> Iterator[TrainingDisplay]:
-        """A bar over the steps of all epochs."""
+    def training(self, epochs: int, steps: int, done: int) -> Iterator[TrainingDisplay]:
+        """A bar over the steps of all epochs, of which `done` were there before."""
         with self._bar("{task.fields[figures]}") as bar:
-            yield TrainingDisplay(self, bar, epochs, steps)
+            yield TrainingDisplay(self, bar, epochs, epochs * steps, done)
 
     def _bar(self, figures: str) -> Bar:
         return Bar(
@@ -78,12 +78,11 @@ class Display:
 class TrainingDisplay:
     """The bar of a run under way: loss, accuracy, clips a second, time left."""
 
-    def __init__(self, display: Display, bar: Bar, epochs: int, steps: int) -> None:
+    def __init__(self, display: Display, bar: Bar, epochs: int, total: int, done: int) -> None:
         self.display = display
         self.bar = bar
         self.epochs = epochs
-        self.steps = steps
-        self.task = bar.add_task("training", total=epochs * steps, figures="")
+        self.task = bar.add_task("training", total=total, completed=done, figures="")
         self.updated = time.perf_counter()
         self.clips = 0.0
 
@@ -104,7 +103,7 @@ class TrainingDisplay:
 
     def epoch(self, row: dict[str, float], better: bool) -> None:
         """A line for a finished epoch."""
-        self.clips = 0.0
+        self.updated, self.clips = time.perf_counter(), 0.0
         if not self.display.active:
             return
         self.display.console.print(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from wavenet.data import AudioCache, Clip, check_clips, find_clips
+from wavenet.data import AudioCache, Clip, check_clips, find_clips, select
 from wavenet.models import WaveNetConfig
-from wavenet.training.config import ConfigError, RunConfig, load_config
-from wavenet.training.loop import CONFIG_NAME
-from wavenet.training.prepare import split_named
+from wavenet.training.config import ConfigError, DataConfig, load_config
+from wavenet.training.loop import CLIPS_NAME, CONFIG_NAME
+from wavenet.training.prepare import read_clips_table
 
 SPLITS = ("train", "validation", "test", "all")
 
@@ -30,38 +29,38 @@ class Chosen:
 def clips_to_evaluate(
     run: Path, model: WaveNetConfig, data: Path | None, split: str | None
 ) -> Chosen:
-    """The clips of a split, made with the run's own data section, so that it is the same split.
+    """The clips of a split, of the run's own data or of other recordings.
 
     Args:
-        run: the run folder; without a resolved config in it, `data` must be given.
+        run: the run folder. Its clips.csv says which clips were in which split.
         model: the model's configuration: labels and sample rate.
-        data: recordings to use instead of the run's.
+        data: recordings to use instead, with splits of their own or without any.
         split: one of "train", "validation", "test" and "all"; None: test if there is one, else
-            validation if the recordings are the run's, else all.
+            validation for the run's own data and all of other recordings.
 
     Raises:
         ConfigError, DataError: no such split, no data.
     """
     if split is not None and split not in SPLITS:
         raise ConfigError(f"--split is {split!r}; accepted are {', '.join(SPLITS)}")
-    saved = run / CONFIG_NAME
-    config = load_config(saved) if saved.is_file() else RunConfig()
-    if data is None and not config.data.source:
-        raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
-    section = config.data
+    config = load_config(run / CONFIG_NAME).data if (run / CONFIG_NAME).is_file() else DataConfig()
     if data is not None:
-        section = dataclasses.replace(section, source=str(data))
-    cache = AudioCache(section.cache or None, model.sample_rate)
-    clips = find_clips(Path(section.source))
-    seed = config.training.seed
+        clips = find_clips(data, min_classes=1)
+    elif (run / CLIPS_NAME).is_file():
+        clips = read_clips_table(run / CLIPS_NAME)
+    else:
+        raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
     if split is None:
-        own = data is None or str(data) == config.data.source
-        has_test = bool(section.leave_out_group) or any(clip.split == "test" for clip in clips)
-        split = "test" if has_test else "validation" if own else "all"
-    # The run split the clips that it had found good; the same ones make the same split.
-    report = check_clips(clips, cache, labels=model.labels, min_classes=1)
-    chosen = split_named(report.kept, split, section, seed)
-    skipped = [s.reason for s in report.skipped if split == "all" or s.clip.split in (None, split)]
-    seconds = section.max_seconds
-    max_samples = max(1, round(seconds * model.sample_rate)) if seconds else None
-    return Chosen(chosen, cache, section.source, split, max_samples, skipped)
+        has_test = any(clip.split == "test" for clip in clips)
+        split = "test" if has_test else "validation" if data is None else "all"
+    wanted = clips if split == "all" else select(clips, split=split)
+    cache = AudioCache(config.cache or None, model.sample_rate)
+    report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
+    return Chosen(
+        report.kept,
+        cache,
+        str(data or config.source),
+        split,
+        config.max_samples(model.sample_rate),
+        [skipped.reason for skipped in report.skipped],
+    )

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from torch.utils.tensorboard import SummaryWriter  # noqa: E402
+from wavenet.files import replace_file
 
 Row = dict[str, float]
 
 
 class RunLog:
-    """Writes a row for each epoch; on resuming, the rows of the checkpoint replace what is there.
+    """Writes a row for each epoch; a resumed run goes on from the rows of its checkpoint.
 
     Args:
         run: the run folder.
@@ -38,33 +36,21 @@ class RunLog:
             if name not in ("epoch", "step"):
                 self.writer.add_scalar(name, value, int(row["step"]))
         self.writer.flush()
-        self.write()
-
-    def write(self) -> None:
-        """Bring metrics.csv and training_curve.png up to the history."""
-        if not self.history:
-            return
         text = io.StringIO()
         table = csv.DictWriter(text, fieldnames=list(self.history[0]))
         table.writeheader()
         table.writerows(self.history)
-        replace_file(self.run / "metrics.csv", text.getvalue().encode())
+        replace_file(self.run / "metrics.csv", text.getvalue())
         replace_file(self.run / "training_curve.png", training_curve(self.history))
 
     def close(self) -> None:
         self.writer.close()
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
 def training_curve(history: Sequence[Row]) -> bytes:
     """Loss and accuracy of training and validation over epochs, as PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5), layout="constrained")  # not pyplot: a notebook keeps its own
+    axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axis, name, unit in zip(
         axes, ("loss", "accuracy"), ("nats", "share of clips"), strict=True
@@ -76,5 +62,4 @@ def training_curve(history: Sequence[Row]) -> bytes:
         axis.legend()
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=120)
-    plt.close(figure)
     return out.getvalue()

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavenet.data import Batch, ClipDataset, EpochBatchSampler, collate
+from wavenet.files import replace_file
 from wavenet.inference import evaluate
 from wavenet.models import WaveNetClassifier
 from wavenet.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_model
@@ -27,19 +28,28 @@ from wavenet.training.config import ConfigError, RunConfig, load_config
 from wavenet.training.display import Display
 from wavenet.training.log import RunLog
 from wavenet.training.loss import ClassificationLoss
-from wavenet.training.prepare import PreparedData, prepare_data
+from wavenet.training.prepare import PreparedData, clips_table, prepare_data
 
 CONFIG_NAME = "train.yaml"
+CLIPS_NAME = "clips.csv"
+
+
+class TrainingError(RuntimeError):
+    """Training that can't go on: the message says why, and what to change."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: the validation accuracy of the saved model, epochs and steps done."""
+    """How a run ended: validation accuracy of the saved model, epochs, steps, seconds of training.
+
+    The seconds are those of all epochs, whenever they were run; validation is not in them.
+    """
 
     run: Path
     accuracy: float
     epochs: int
     steps: int
+    seconds: float
 
 
 def train(
@@ -57,11 +67,13 @@ def train(
         ConfigError: the folder holds another run, or `resume` comes with another configuration.
         DataError: no usable data.
         CheckpointError: a checkpoint that can't be resumed.
+        TrainingError: the loss is no longer a number.
     """
     settings = config.training
     _claim(run, config, resume)
     accelerator = Accelerator(
-        cpu=settings.device == "cpu", mixed_precision=_precision(settings.mixed_precision)
+        cpu=settings.device == "cpu",
+        mixed_precision=_precision(settings.mixed_precision, settings.device),
     )
     display = Display(console or Console(), accelerator.is_main_process)
     _make_deterministic(accelerator)
@@ -80,12 +92,12 @@ def train(
     steps = settings.epochs * len(loader)
     display.describe(data, model, accelerator)
 
-    progress = (load_checkpoint(accelerator, run) if resume else None) or Progress()
     if accelerator.is_main_process:
-        config.save(run / CONFIG_NAME)
+        _record(run, config, data)
+    progress = (load_checkpoint(accelerator, run) if resume else None) or Progress()
     log = RunLog(run, progress.history, progress.step) if accelerator.is_main_process else None
 
-    with display.training(settings.epochs, len(loader)) as shown:
+    with display.training(settings.epochs, len(loader), progress.step) as shown:
         while progress.epoch < settings.epochs:
             loss_of.train()
             started = time.perf_counter() - progress.seconds
@@ -123,8 +135,13 @@ def train(
                 data.splits.validation,
                 data.cache,
                 batch_size=settings.batch_size,
-                max_samples=_max_samples(config),
+                max_samples=config.data.max_samples(anonymous.sample_rate),
             )
+            if not math.isfinite(loss_sum + found.loss):
+                raise TrainingError(
+                    f"the loss is not finite in epoch {progress.epoch + 1}; a lower "
+                    f"training.learning_rate than {settings.learning_rate:g} may help"
+                )
             progress.epoch += 1
             row = {
                 "epoch": progress.epoch,
@@ -153,7 +170,8 @@ def train(
     if log is not None:
         log.close()
     accelerator.end_training()
-    return Result(run, progress.best_accuracy, progress.epoch, progress.step)
+    seconds = sum(row["seconds"] for row in progress.history)
+    return Result(run, progress.best_accuracy, progress.epoch, progress.step, seconds)
 
 
 def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
@@ -166,24 +184,43 @@ def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
 
 def _claim(run: Path, config: RunConfig, resume: bool) -> None:
     """The run folder is there, and belongs to this run."""
+    if not config.data.source:
+        raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
     saved = run / CONFIG_NAME
     if saved.exists() and not resume:
         raise ConfigError(
             f"{run}: holds a run already; --resume goes on with it, another --out starts a new one"
         )
-    if saved.exists() and load_config(saved) != config:
+    if saved.exists() and (different := load_config(saved).differences(config)):
         raise ConfigError(
-            f"{run}: can't be resumed with another configuration than its own, {saved}"
+            f"{run}: can't be resumed with another configuration than its own, {saved}; "
+            f"different are {', '.join(different)}"
         )
     try:
         run.mkdir(parents=True, exist_ok=True)
+        (run / ".writable").touch()
+        (run / ".writable").unlink()
     except OSError as error:
         raise ConfigError(f"{run}: can't be made a run folder: {error.strerror}") from None
 
 
-def _precision(wanted: str) -> str:
+def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
+    """Leave the resolved configuration and the clips; on resuming, they are the same."""
+    table = clips_table(data)
+    saved = run / CLIPS_NAME
+    if not saved.exists():
+        replace_file(saved, table)
+    elif saved.read_text(encoding="utf-8") != table:
+        raise ConfigError(f"{run}: can't be resumed: {config.data.source} has changed, see {saved}")
+    if not (run / CONFIG_NAME).exists():
+        config.save(run / CONFIG_NAME)
+
+
+def _precision(wanted: str, device: str) -> str:
     if wanted != "auto":
         return wanted
+    if device == "cpu":
+        return "no"
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "no"
 
 
@@ -212,7 +249,7 @@ def _loader(config: RunConfig, data: PreparedData) -> DataLoader[tuple[Tensor, i
         data.labels,
         data.cache,
         training=True,
-        max_samples=_max_samples(config),
+        max_samples=config.data.max_samples(data.cache.sample_rate),
         augment=config.augmentation,
         seed=settings.seed,
     )
@@ -228,14 +265,8 @@ def _loader(config: RunConfig, data: PreparedData) -> DataLoader[tuple[Tensor, i
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=config.data.workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() and settings.device != "cpu",
     )
-
-
-def _max_samples(config: RunConfig) -> int | None:
-    seconds = config.data.max_seconds
-    sample_rate = config.model_config(("a", "b")).sample_rate
-    return max(1, round(seconds * sample_rate)) if seconds else None
 
 
 def _batches(loader: Any, epoch: int, done: int) -> Iterator[Batch]:

@@ -29,7 +29,9 @@ class ClassificationLoss(nn.Module):
             logits = self.model(batch.waveform, batch.lengths)
             return self._classification(logits, batch.labels), logits
         logits, following = self.model.forward_with_next_sample(batch.waveform, batch.lengths)
-        next_sample = F.cross_entropy(following.logits.float(), following.targets)
+        # Clips of one sample have no next one; a batch of such alone must not divide by zero.
+        total = F.cross_entropy(following.logits.float(), following.targets, reduction="sum")
+        next_sample = total / (following.targets >= 0).sum().clamp(min=1)
         return self._classification(logits, batch.labels) + weight * next_sample, logits
 
     def _classification(self, logits: Tensor, labels: Tensor) -> Tensor:

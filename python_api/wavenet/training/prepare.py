@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,6 @@ from wavenet.data import (
     labels_of,
     select,
     split_validation,
-    values_of,
 )
 from wavenet.training.config import DataConfig
 
@@ -87,8 +88,6 @@ def prepare_data(
     Raises:
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
-    if not config.source:
-        raise DataError("data.source is empty: a folder with a sub-folder per class, or a manifest")
     clips = find_clips(Path(config.source))
     cache = AudioCache(config.cache or None, sample_rate)
     report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
@@ -107,16 +106,32 @@ def prepare_data(
     return PreparedData(splits, labels, cache, report)
 
 
-def split_named(clips: Sequence[Clip], name: str, config: DataConfig, seed: int) -> list[Clip]:
-    """The clips of "train", "validation", "test" or "all".
+def clips_table(data: PreparedData) -> str:
+    """Every clip of the run as CSV: absolute path, label, split, or why it was skipped.
 
-    Raises:
-        DataError: there is no such split.
+    The run keeps it as clips.csv: what was trained on is known whatever becomes of the folder.
     """
-    if name == "all":
-        return list(clips)
-    part: list[Clip] = getattr(split_clips(clips, config, seed), name)
-    if not part:
-        have = ", ".join(values_of(clips, "split")) or "none"
-        raise DataError(f"{config.source}: has no {name} split (the clips' splits: {have})")
-    return part
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("path", "label", "split", "skipped"))
+    parts = data.splits
+    for name, part in (
+        ("train", parts.train),
+        ("validation", parts.validation),
+        ("test", parts.test),
+    ):
+        table.writerows((clip.path.resolve(), clip.label, name, "") for clip in part)
+    for skipped in data.report.skipped:
+        clip = skipped.clip
+        table.writerow((clip.path.resolve(), clip.label, clip.split or "", skipped.reason))
+    return text.getvalue()
+
+
+def read_clips_table(path: Path) -> list[Clip]:
+    """The clips that were not skipped, with their splits."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            Clip(Path(row["path"]), row["label"], row["split"])
+            for row in csv.DictReader(file)
+            if not row["skipped"]
+        ]
