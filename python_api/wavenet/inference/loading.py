@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 import torch
@@ -43,7 +43,7 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
         _check_config(folder / "config.json")
     try:
         # The mixin prints where it loads from; standard output belongs to predictions.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()):
             model = WaveNetClassifier.from_pretrained(str(source), strict=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"{source}: can't be loaded: {error}") from error
