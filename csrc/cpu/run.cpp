@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/memory.h"
+#include "cpu/threads.h"
 #include "cpu/tiling.h"
 
 namespace wavenet::cpu {
@@ -16,8 +17,7 @@ struct Work {
   const std::vector<Tiling>& tilings;
   float* packed;
 
-  // What one thread does. The loops are shared among the threads of the parallel region this is called in;
-  // outside any they are plain loops, so that one thread needs no region (which would not survive a fork).
+  // What one thread does; the threads share the loops.
   void operator()(char* scratch) const {
     for (std::size_t n = 0; n < layers.size(); ++n) {
       const Layer& l = layers[n];
@@ -49,19 +49,8 @@ void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int thre
     }
   }
   threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(most_tiles, 1)));
-  scratch_bytes = aligned_size(scratch_bytes);
-  const Memory packed = allocate(packed_bytes), scratch = allocate(scratch_bytes * threads);
-
-  const Work work{isa, op, layers, tilings, reinterpret_cast<float*>(packed.get())};
-  if (threads == 1) return work(scratch.get());
-  int next = 0;
-#pragma omp parallel num_threads(threads)
-  {
-    int mine;
-#pragma omp atomic capture
-    mine = next++;
-    work(scratch.get() + scratch_bytes * mine);
-  }
+  const Memory packed = allocate(packed_bytes);
+  run_on_threads(threads, scratch_bytes, Work{isa, op, layers, tilings, reinterpret_cast<float*>(packed.get())});
 }
 
 std::vector<Layer> layers_of(const Stack& stack) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cpu/memory.h"
+#include "cpu/threads.h"
 #include "cpu/tiling.h"
 
 namespace wavenet::cpu {
@@ -49,7 +50,7 @@ struct Work {
   float* packed;
   float* slices;
 
-  // What one thread does; the loops are shared as in run.cpp.
+  // What one thread does; the threads share the loops.
   void operator()(char* scratch) const {
     for (int64_t n = static_cast<int64_t>(gradients.size()) - 1; n >= 0; --n) {
       const Gradient& g = gradients[n];
@@ -166,22 +167,10 @@ void run_backward(const Isa& isa, const StackGradient& all, int threads) {
     scratch_bytes = std::max<std::size_t>(scratch_bytes, isa.backward_scratch_bytes(g, tiling.rows));
   }
   threads = static_cast<int>(std::clamp<int64_t>(threads, 1, tiling.count));
-  scratch_bytes = aligned_size(scratch_bytes);
-  const Memory packed = allocate(packed_bytes), scratch = allocate(scratch_bytes * threads);
-  const Memory slices = allocate(want_weights ? slice_bytes * groups : 0);
-
-  const Work work{isa,    all,          gradients,
-                  tiling, layout,       groups,
-                  want_weights, reinterpret_cast<float*>(packed.get()), reinterpret_cast<float*>(slices.get())};
-  if (threads == 1) return work(scratch.get());
-  int next = 0;
-#pragma omp parallel num_threads(threads)
-  {
-    int mine;
-#pragma omp atomic capture
-    mine = next++;
-    work(scratch.get() + scratch_bytes * mine);
-  }
+  const Memory packed = allocate(packed_bytes), slices = allocate(want_weights ? slice_bytes * groups : 0);
+  run_on_threads(threads, scratch_bytes,
+                 Work{isa, all, gradients, tiling, layout, groups, want_weights,
+                      reinterpret_cast<float*>(packed.get()), reinterpret_cast<float*>(slices.get())});
 }
 
 }  // namespace wavenet::cpu
