@@ -147,7 +147,7 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
         while process.poll() is None and watched(tmp_path / "killed") == before:
             time.sleep(0.002)
         try:
-            process.wait(timeout=random_.uniform(0.0, 0.4))
+            process.wait(timeout=random_.uniform(0.0, 0.25))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -65,11 +65,13 @@ def test_any_strides(operator, backend, dtype, device, layout):
     check_operator(operator, tensors, settings, backend, gradients=gradients)
 
 
-@settings(max_examples=60, deadline=None)
+# The same examples every time. A few clips each, because the yardstick of the rule, eager's own
+# error on the same tensor, means little on a tensor of one or two elements.
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),
     backend=st.sampled_from(("reference", "cpu")),
-    batch=st.integers(1, 3),
+    batch=st.integers(4, 6),
     residual=st.integers(1, 40),
     dilation_channels=st.integers(1, 40),
     skip=st.integers(0, 40),
