@@ -169,14 +169,14 @@ def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
         }
 
 
+def _files(run: Path) -> set[str]:
+    """All that is in the run folder; os.walk minds no folder that vanishes under it."""
+    return {os.path.join(at, name) for at, dirs, files in os.walk(run) for name in dirs + files}
+
+
 def _signs(run: Path) -> set[str]:
     """The whole checkpoints there are."""
-    return {str(path) for path in run.rglob("step-*")}
-
-
-def _files(run: Path) -> set[str]:
-    """All that is in the run folder."""
-    return {str(path) for path in run.rglob("*")}
+    return {path for path in _files(run) if os.path.basename(path).startswith("step-")}
 
 
 def _weights(run: Path) -> dict[str, bytes]:
