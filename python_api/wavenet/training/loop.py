@@ -101,6 +101,7 @@ def train(
         while progress.epoch < settings.epochs:
             loss_of.train()
             started = time.perf_counter() - progress.seconds
+            # float64, which the mps device has not: there the sums are kept on the CPU.
             sums = torch.tensor(
                 [progress.loss_sum, progress.correct, progress.clips],
                 dtype=torch.float64,
@@ -121,7 +122,8 @@ def train(
                 progress.batch += 1
                 size = batch.labels.shape[0]
                 correct = (logits.argmax(1) == batch.labels).sum()
-                sums += torch.stack([loss.detach() * size, correct, torch.full_like(correct, size)])
+                batch_sums = [loss.detach() * size, correct, torch.full_like(correct, size)]
+                sums += torch.stack(batch_sums).to(sums)
                 shown.step(progress, sums)
                 due = settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0
                 if due and progress.batch < len(loader):
