@@ -75,16 +75,9 @@ struct GateAndSlopes {
 };
 
 inline GateAndSlopes gate_and_slopes(Vector f, Vector g) {
-  constexpr uint32_t kSign = 0x80000000u;
-  Vector n;
-  const Vector magnitude = from_bits(to_bits(f) & ~kSign);
-  Vector p = expm1_reduced(at_least(-40.0f, magnitude * -2.0f), n);
-  const Vector half = exp2_of(n, -1u);
-  const Vector h = p * half + (half - 0.5f);
-  const Vector tanh_magnitude = h / (h + 1.0f);  // -|tanh|
-  const Vector tanh = from_bits((to_bits(tanh_magnitude) & ~kSign) | (to_bits(f) & kSign));
-  p = expm1_reduced(at_most(89.5f, at_least(-40.0f, -g)), n);
-  const Vector sigmoid = 1.0f / ((p + 1.0f) * 2.0f * exp2_of(n, -1u) + 1.0f);
+  const Vector h = half_expm1(f);
+  const Vector tanh = with_sign(h / (h + 1.0f), f);
+  const Vector sigmoid = 1.0f / (exp_of_minus(g) + 1.0f);
   const Vector z = tanh * sigmoid;
   return {z, sigmoid * (1.0f - tanh * tanh), z * (1.0f - sigmoid)};
 }

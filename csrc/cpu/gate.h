@@ -28,20 +28,30 @@ inline Vector exp2_of(Vector shifted_n, uint32_t offset) {
   return from_bits((to_bits(shifted_n) + (127u + offset)) << 23);
 }
 
-inline Vector gate(Vector f, Vector g) {
-  constexpr uint32_t kSign = 0x80000000u;
+constexpr uint32_t kSign = 0x80000000u;
+
+// The magnitude of one vector with the signs of another, those of zeros too.
+inline Vector with_sign(Vector magnitude, Vector sign) {
+  return from_bits((to_bits(magnitude) & ~kSign) | (to_bits(sign) & kSign));
+}
+
+// h = expm1(-2|f|) / 2. At 2|f| = 40 tanh has long been 1.
+inline Vector half_expm1(Vector f) {
   Vector n;
-
   const Vector magnitude = from_bits(to_bits(f) & ~kSign);
-  // At 2|f| = 40 tanh has long been 1.
-  Vector p = expm1_reduced(at_least(-40.0f, magnitude * -2.0f), n);
+  const Vector p = expm1_reduced(at_least(-40.0f, magnitude * -2.0f), n);
   const Vector half = exp2_of(n, -1u);
-  const Vector h = p * half + (half - 0.5f);
+  return p * half + (half - 0.5f);
+}
 
-  // exp(-g) from exp(-40), which vanishes beside 1, to infinity (reached before 89.5).
-  p = expm1_reduced(at_most(89.5f, at_least(-40.0f, -g)), n);
-  const Vector e = (p + 1.0f) * 2.0f * exp2_of(n, -1u);
+// exp(-g) from exp(-40), which vanishes beside 1, to infinity (reached before 89.5).
+inline Vector exp_of_minus(Vector g) {
+  Vector n;
+  const Vector p = expm1_reduced(at_most(89.5f, at_least(-40.0f, -g)), n);
+  return (p + 1.0f) * 2.0f * exp2_of(n, -1u);
+}
 
-  const Vector z = h / ((h + 1.0f) * (e + 1.0f));  // -|z|; the sign is f's, that of zeros too
-  return from_bits((to_bits(z) & ~kSign) | (to_bits(f) & kSign));
+inline Vector gate(Vector f, Vector g) {
+  const Vector h = half_expm1(f), e = exp_of_minus(g);
+  return with_sign(h / ((h + 1.0f) * (e + 1.0f)), f);
 }
