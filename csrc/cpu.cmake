@@ -2,7 +2,9 @@
 
 set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
 
-add_library(wavenet_cpu STATIC csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/dispatch.cpp)
+add_library(wavenet_cpu STATIC
+    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/dispatch.cpp csrc/cpu/memory.cpp
+    csrc/cpu/threads.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
@@ -14,15 +16,20 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
 endif()
 
+set(kernels "")
 foreach(isa IN LISTS isas)
-  add_library(wavenet_cpu_${isa} OBJECT csrc/cpu/isa.cpp)
-  target_include_directories(wavenet_cpu_${isa} PRIVATE csrc)
-  # Multiply and add contract into one instruction everywhere alike, so that a row comes out the same
-  # whichever of the kernel's variants computed it.
-  target_compile_options(wavenet_cpu_${isa} PRIVATE
-      -Wall -Wextra -ffp-contract=fast -fno-math-errno ${flags_${isa}})
-  target_compile_definitions(wavenet_cpu_${isa} PRIVATE WAVENET_ISA=${isa})
-  target_sources(wavenet_cpu PRIVATE $<TARGET_OBJECTS:wavenet_cpu_${isa}>)
+  foreach(real float double)
+    set(target wavenet_cpu_${isa}_${real})
+    list(APPEND kernels ${target})
+    add_library(${target} OBJECT csrc/cpu/isa.cpp)
+    target_include_directories(${target} PRIVATE csrc)
+    # Multiply and add contract into one instruction everywhere alike, so that a row comes out the same
+    # whichever of the kernel's variants computed it.
+    target_compile_options(${target} PRIVATE
+        -Wall -Wextra -ffp-contract=fast -fno-math-errno ${flags_${isa}})
+    target_compile_definitions(${target} PRIVATE WAVENET_ISA=${isa} WAVENET_REAL=${real})
+    target_sources(wavenet_cpu PRIVATE $<TARGET_OBJECTS:${target}>)
+  endforeach()
   string(TOUPPER ${isa} upper)
   target_compile_definitions(wavenet_cpu PRIVATE WAVENET_HAVE_${upper}=1)
 endforeach()
@@ -37,13 +44,15 @@ else()
 endif()
 
 if(WAVENET_KERNELS_SANITIZE)
-  foreach(target wavenet_cpu ${isas})
-    if(NOT target STREQUAL wavenet_cpu)
-      set(target wavenet_cpu_${target})
-    endif()
+  foreach(target wavenet_cpu ${kernels})
     target_compile_options(${target} PRIVATE -fsanitize=${WAVENET_KERNELS_SANITIZE}
                            -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
     target_compile_definitions(${target} PRIVATE WAVENET_POISON=1)
   endforeach()
   target_link_options(wavenet_cpu PUBLIC -fsanitize=${WAVENET_KERNELS_SANITIZE})
+  if(WAVENET_KERNELS_SANITIZE MATCHES thread)
+    find_package(Threads REQUIRED)
+    target_compile_definitions(wavenet_cpu PUBLIC WAVENET_STD_THREADS=1)
+    target_link_libraries(wavenet_cpu PUBLIC Threads::Threads)
+  endif()
 endif()

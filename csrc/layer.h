@@ -14,26 +14,31 @@
 
 namespace wavenet {
 
-enum class DType : int32_t { float32, bfloat16, float16 };
+enum class DType : int32_t { float32, bfloat16, float16, float64 };
 
-// A (B, T, C) tensor whose channels are contiguous; strides count elements and may be anything, 0 included
-// (conditioning that holds for a whole clip has time_stride 0). No data: the tensor is absent.
+// A (B, T, C) tensor; strides count elements and may be anything, 0 included (conditioning that holds for a
+// whole clip has time_stride 0). Channels are contiguous but where a field says otherwise. No data: the tensor is
+// absent.
 struct Rows {
   void* data = nullptr;
   int64_t batch_stride = 0;
   int64_t time_stride = 0;
+  int64_t channel_stride = 1;
 };
 
 struct Layer {
-  DType dtype = DType::float32;  // of every tensor here
+  DType dtype = DType::float32;  // of every tensor here; on CPUs of the activations, and weights are Reals
   int64_t B = 0, T = 0, R = 0, D = 0, S = 0, K = 1;
   int64_t C = 0;  // channels of the convolution: 2D where a gate follows, else any number
   int64_t dilation = 1;
   int64_t left = 0;  // rows of zeros before row 0: (K-1) d when causal, (K-1) d / 2 when "same"
-  float residual_scale = 1;
+  double residual_scale = 1;
+  bool fast = true;  // convolutions may use algorithms that need fewer multiplications (on CPUs)
   bool accumulate_skip = false;  // add to skip rather than overwrite it
 
-  Rows x;                             // (B, T, R)
+  int64_t past = 0;  // rows of x that exist before row 0: 0, but for a stream
+
+  Rows x;                             // (B, T, R), on CPUs with any channel stride
   const void* conv_weight = nullptr;  // (C, R, K), contiguous like all weights
   const void* conv_bias = nullptr;    // (C) or absent
   Rows cond;                          // (B, T, 2D) or absent

@@ -6,8 +6,9 @@ from typing import TypeAlias, overload
 
 from torch import Tensor
 
-# What a compiled kernel is told of a tensor: address, batch stride, time stride; address 0: absent.
-Rows: TypeAlias = tuple[int, int, int]
+# What a compiled kernel is told of a tensor: address, batch stride, time stride, channel stride;
+# address 0: absent.
+Rows: TypeAlias = tuple[int, int, int, int]
 
 
 def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
@@ -27,7 +28,13 @@ def channels_last(x: Tensor | None) -> Tensor | None:
 
 
 def rows_of(x: Tensor | None) -> Rows:
-    """A (B, C, T) tensor with channel stride 1, for a kernel; a single time serves all times."""
+    """A (B, C, T) tensor, for a kernel; a single time serves all times."""
     if x is None or x.numel() == 0:
-        return (0, 0, 0)
-    return (x.data_ptr(), x.stride(0), x.stride(2) if x.shape[2] > 1 else 0)
+        return (0, 0, 0, 1)
+    batch, channel, time = x.stride()
+    return (
+        x.data_ptr(),
+        batch,
+        time if x.shape[2] > 1 else 0,
+        channel if x.shape[1] > 1 else 1,
+    )

@@ -16,13 +16,6 @@ using namespace wavenet;
 
 namespace {
 
-DType dtype_of(const std::string& name) {
-  if (name == "float32") return DType::float32;
-  if (name == "bfloat16") return DType::bfloat16;
-  if (name == "float16") return DType::float16;
-  throw std::invalid_argument("dtype '" + name + "' is not one of float32, bfloat16, float16");
-}
-
 // shape: B, T, D.
 Layer gate(const std::string& dtype, std::array<int64_t, 3> shape, const RowsTuple& a, const RowsTuple& cond) {
   Layer l;

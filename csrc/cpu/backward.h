@@ -1,276 +1,379 @@
-// The gradient of one residual layer, in two passes over tiles of rows. Included by isa.cpp.
+// The gradient of a layer, or of the part of it that an operator is, in two passes over tiles of rows. Included by
+// isa.cpp.
 //
-//   pass 1   x -> a -> z, tanh', sigmoid' (recomputed)      go = [s gr ; gs]
-//            gz = go V -> ga = gz * (tanh', sigmoid')       ga to memory: pass 2 needs that of other rows
-//            partial sums over the tile's rows:             gV += go^T z,  gW_k += ga^T x_k,  gv, gb
-//   pass 2   gx = s gr + sum_k ga[t + left - k d] W_k       a convolution whose taps look ahead
+//   pass 1   x -> a -> z, tanh', sigmoid' (recomputed)
+//            gz = s gr V_r + gs V_s -> ga = gz * (tanh', sigmoid')      to memory: pass 2 needs that of other rows
+//            partial sums over the tile's rows:                         gV += go^T z,  gW_k += ga^T x_k,  gv, gb
+//   pass 2   gx = s gr + sum_k ga[t + left - k d] W_k                   a convolution whose taps look ahead
+//
+// gW comes in the terms of fast.h too: with gy0 and gy1 the gradients of a unit's outputs, each product m_j of
+// inputs and a weight has the gradient gm_j (gy0; gy0 + gy1; gy0 - gy1; gy1), and gm_j^T inputs_j summed over the
+// units is that of the weight it was made with. An infinite ga or x, and the tile is done the plain way.
 //
 // The sums of pass 1 go to the slice of memory of the group of tiles at hand; run_backward.cpp adds the slices
 // up in a fixed order, so no sum depends on the number of threads.
 #pragma once
 
-// Channels of the 1x1s' output whose gradient exists: all, or those of the skip alone.
-inline int64_t out_channels(const Gradient& g) { return (g.grad_residual.data ? g.layer.R : 0) + g.layer.S; }
-inline int64_t out_first(const Gradient& g) { return g.grad_residual.data ? 0 : g.layer.R; }
+inline bool recomputes(Operator op) { return op == Operator::gated_conv || op == Operator::block; }
 
-inline Panels gz_panels(const Gradient& g) { return Panels{g.layer.D, out_channels(g), false}; }
-inline Panels gx_panels(const Gradient& g) {
-  return Panels{g.grad_x.data ? g.layer.R : 0, g.layer.K * 2 * g.layer.D, false};
+inline Panels gz_panels(const Gradient& g, Operator op) {
+  const int64_t channels = (g.grad_residual.data ? g.layer.R : 0) + (g.grad_skip.data ? g.layer.S : 0);
+  return {op == Operator::block ? g.layer.D : 0, channels};
 }
-
-int64_t backward_packed_floats(const Gradient& g) {
-  return conv_panels(g.layer, Operator::gated_conv).floats() + gz_panels(g).floats() + gx_panels(g).floats();
-}
-
-int64_t backward_pack_units(const Gradient& g) {
-  return conv_panels(g.layer, Operator::gated_conv).count() + gz_panels(g).count() + gx_panels(g).count();
-}
-
-// A plain panel of a matrix whose element (column, k, c) is weight[column * by_column + k * by_tap + c * by_channel].
-inline void pack_strided(const Panels& p, int64_t panel, const float* weight, int64_t by_column, int64_t taps,
-                         int64_t by_tap, int64_t channels, int64_t by_channel, float* packed) {
-  const int64_t first = panel * p.step(), width = p.vectors(panel) * kLanes;
-  float* to = packed + p.offset(panel);
-  for (int64_t j = 0; j < width; ++j) to[j] = 0.0f;  // no bias
-  for (int64_t k = 0; k < taps; ++k) {
-    for (int64_t c = 0; c < channels; ++c) {
-      to += width;
-      const float* from = weight + first * by_column + k * by_tap + c * by_channel;
-      for (int64_t j = 0; j < width; ++j) to[j] = first + j < p.columns ? from[j * by_column] : 0.0f;
-    }
-  }
-}
-
-void backward_pack(const Gradient& g, int64_t unit, float* packed) {
+inline Taps gz_taps(const Gradient& g) {
   const Layer& l = g.layer;
-  const auto weight = static_cast<const float*>(l.conv_weight), bias = static_cast<const float*>(l.conv_bias);
-  const Panels conv = conv_panels(l, Operator::gated_conv), gz = gz_panels(g), gx = gx_panels(g);
-  if (unit < conv.count()) return pack_panel(conv, unit, weight, bias, 0, l.K, l.R, packed);
-  unit -= conv.count(), packed += conv.floats();
-  if (unit < gz.count()) {
-    const float* v = static_cast<const float*>(l.out_weight) + out_first(g) * l.D;
-    return pack_strided(gz, unit, v, 1, 1, 0, out_channels(g), l.D, packed);
-  }
-  unit -= gz.count(), packed += gz.floats();
-  pack_strided(gx, unit, weight, l.K, l.K, 1, 2 * l.D, l.R * l.K, packed);
+  const Real* first = static_cast<const Real*>(l.out_weight) + (g.grad_residual.data ? 0 : l.R * l.D);
+  return {first, 1, gz_panels(g, Operator::block).depth, 1, 0, l.D};
 }
 
-// Rows of whole vectors, and of the x that a tap sees where R is not a whole number of them.
-inline int64_t go_stride(const Gradient& g) { return round_up(out_channels(g), kLanes); }
-inline int64_t x_stride(const Layer& l) { return l.R % kLanes == 0 ? 0 : round_up(l.R, kLanes); }
-
-int64_t backward_scratch_bytes(const Gradient& g, int64_t rows) {
+// Pass 2 is a convolution of ga, the taps in reverse and each of them transposed.
+inline Layer look_ahead(const Gradient& g) {
+  Layer ahead = g.layer;
+  ahead.R = g.layer.C, ahead.C = g.layer.R;
+  ahead.left = (g.layer.K - 1) * g.layer.dilation - g.layer.left;
+  return ahead;
+}
+inline Panels gx_panels(const Gradient& g, bool fast) {
   const Layer& l = g.layer;
-  // Edges of pass 2 are those of a convolution over 2D channels.
-  const int64_t channels = larger(l.R, 2 * l.D);
-  const int64_t edges = channels + 2 * l.K * kRows * channels;
-  const int64_t floats = rows * (3 * z_stride(l) + go_stride(g) + x_stride(l)) + edges;
-  return floats * static_cast<int64_t>(sizeof(float)) +
-         max_blocks(rows) * l.K * static_cast<int64_t>(sizeof(Tap));
+  return {g.grad_x.data ? l.R : 0, terms(l.K, fast) * l.C};
+}
+inline Taps gx_taps(const Gradient& g) {
+  const Layer& l = g.layer;
+  return {static_cast<const Real*>(l.conv_weight) + l.K - 1, l.K, l.C, l.K, -1, l.R * l.K};
 }
 
-// z and what a gradient of z is multiplied by to give those of filter and gate.
-struct GateAndSlopes {
-  Vector z, filter, gate;
-};
-
-inline GateAndSlopes gate_and_slopes(Vector f, Vector g) {
-  const Vector h = half_expm1(f);
-  const Vector tanh = with_sign(h / (h + 1.0f), f);
-  const Vector sigmoid = 1.0f / (exp_of_minus(g) + 1.0f);
-  const Vector z = tanh * sigmoid;
-  return {z, sigmoid * (1.0f - tanh * tanh), z * (1.0f - sigmoid)};
+inline Panels recomputed_panels(const Gradient& g, Operator op) {
+  return recomputes(op) ? conv_panels(g.layer, op, paired(g.layer)) : Panels{0, 0};
 }
 
-// to[m][n] += sum over rows of a[row][m] b[row][n]: ROWS rows and VECTORS vectors of `to` in registers. Chains of
-// kChain rows, as in micro_kernel.h and for the same reason.
-template <int ROWS, int VECTORS>
-inline void add_products(int64_t rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride,
-                         float* to, int64_t to_stride) {
-  for (int64_t n; rows > 0; rows -= n) {
-    n = smaller(rows, kChain);
-    Vector acc[ROWS][VECTORS];
-    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] = Vector{};
-    }
-    for (int64_t r = 0; r < n; ++r, a += a_stride, b += b_stride) {
-      Vector w[VECTORS];
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(b + j * kLanes);
-      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-        const Vector v = broadcast(a[i]);
-        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] += v * w[j];
-      }
-    }
-    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        float* out = to + i * to_stride + j * kLanes;
-        store(out, load(out) + acc[i][j]);
-      }
+int64_t backward_packed_reals(const Gradient& g, Operator op) {
+  return recomputed_panels(g, op).reals() + gz_panels(g, op).reals() + gx_panels(g, paired(g.layer)).reals();
+}
+
+int64_t backward_pack_units(const Gradient& g, Operator op) {
+  return recomputed_panels(g, op).count() + gz_panels(g, op).count() + gx_panels(g, paired(g.layer)).count();
+}
+
+void backward_pack(const Gradient& g, Operator op, int64_t unit, void* packed) {
+  const Layer& l = g.layer;
+  Real* to = static_cast<Real*>(packed);
+  const Panels conv = recomputed_panels(g, op), gz = gz_panels(g, op), gx = gx_panels(g, paired(l));
+  if (unit < conv.count()) {
+    const auto bias = static_cast<const Real*>(l.conv_bias);
+    return pack_panel(conv, unit, conv_taps(l), bias, paired(l), to + conv.offset(unit));
+  }
+  unit -= conv.count(), to += conv.reals();
+  if (unit < gz.count()) return pack_panel(gz, unit, gz_taps(g), nullptr, false, to + gz.offset(unit));
+  unit -= gz.count(), to += gz.reals();
+  pack_panel(gx, unit, gx_taps(g), nullptr, paired(l), to + gx.offset(unit));
+}
+
+// The tile's rows of a tensor, scaled; zeros for rows that don't exist.
+inline void load_matrix(const Rows& from, DType dtype, const Tile& tile, Real scale, const Matrix& to) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    for (int64_t c = 0; c < to.channels; c += kLanes) {
+      Vector v = {};
+      if (tile.times[i] >= 0) v = load_row(from, dtype, tile.b, tile.times[i], c, to.channels - c) * scale;
+      store(to.at(i, c), v);
     }
   }
 }
 
 template <int VECTORS>
-inline void add_columns(int64_t rows, const float* a, int64_t a_stride, int64_t a_columns, const float* b,
-                        int64_t b_stride, float* to, int64_t to_stride) {
-  for (int64_t m = 0, count; m < a_columns; m += count, a += count, to += count * to_stride) {
-    count = block_size(a_columns - m);
-    switch (count) {
-      case kRows:
-        add_products<kRows, VECTORS>(rows, a, a_stride, b, b_stride, to, to_stride);
-        break;
-      case 4:
-        add_products<4, VECTORS>(rows, a, a_stride, b, b_stride, to, to_stride);
-        break;
-      case 2:
-        add_products<2, VECTORS>(rows, a, a_stride, b, b_stride, to, to_stride);
-        break;
-      default:
-        add_products<1, VECTORS>(rows, a, a_stride, b, b_stride, to, to_stride);
+inline void add_block(Real* to, int64_t stride, int64_t columns, const Vector* sums) {
+  for (int64_t i = 0; i < columns; ++i) {
+    for (int64_t j = 0; j < VECTORS; ++j) {
+      Real* at = to + i * stride + j * kLanes;
+      store(at, load(at) + sums[i * VECTORS + j]);
     }
   }
 }
 
-// to (a_columns, b_columns) += a^T b over `rows` rows; b and to have whole vectors of columns.
-inline void add_transposed_product(int64_t rows, const float* a, int64_t a_stride, int64_t a_columns,
-                                   const float* b, int64_t b_stride, int64_t b_columns, float* to,
-                                   int64_t to_stride) {
-  for (int64_t n = 0; n < b_columns; n += 2 * kLanes) {
-    if (b_columns - n > kLanes) {
-      add_columns<2>(rows, a, a_stride, a_columns, b + n, b_stride, to + n, to_stride);
+// to (a's columns, stride) += a^T b over the rows.
+template <int VECTORS>
+inline void add_product(const Matrix& a, const Matrix& b, int64_t rows, int64_t column, Real* to, int64_t stride) {
+  for (int64_t c = 0, n; c < a.channels; c += n) {
+    n = outer_block_size(a.channels - c);
+    Vector sums[kOuterRows * VECTORS];
+    outer_block<VECTORS>(n, rows, a.at(0, c), b.at(0, column), sums);
+    add_block<VECTORS>(to + c * stride + column, stride, n, sums);
+  }
+}
+
+// The gradients of the terms' products: ga of the first rows, of the second ones, and what is made of both.
+struct TermGradients {
+  Matrix first, second, sum, difference;
+};
+
+// to (K, ga's columns, stride) += the gradient of the weights of a fast convolution, `tap` from one weight to the next.
+template <int VECTORS>
+inline void add_fast_product(const TermGradients& g, const Inputs& in, int64_t K, bool second_rows, int64_t column,
+                             Real* to, int64_t stride, int64_t tap) {
+  const auto product = [&](int64_t n, const Matrix& a, int64_t c, int64_t j, Vector* sums) {
+    outer_block<VECTORS>(n, in.height, a.at(0, c), in.term(j).at(0, column), sums);
+  };
+  for (int64_t c = 0, n; c < g.first.channels; c += n) {
+    n = outer_block_size(g.first.channels - c);
+    const int64_t vectors = n * VECTORS;
+    Real* at = to + c * stride + column;
+    Vector low[kOuterRows * VECTORS], middle[kOuterRows * VECTORS], high[kOuterRows * VECTORS];
+    product(n, g.first, c, 0, low);
+    product(n, g.sum, c, 1, middle);
+    if (second_rows) {
+      product(n, g.second, c, K, high);
     } else {
-      add_columns<1>(rows, a, a_stride, a_columns, b + n, b_stride, to + n, to_stride);
+      for (int64_t i = 0; i < vectors; ++i) high[i] = Vector{};
     }
-  }
-}
-
-// to (columns) += the sum of the rows, in chains.
-void add_sum(int64_t rows, const float* a, int64_t stride, int64_t columns, float* to) {
-  for (int64_t first = 0; first < rows; first += kChain) {
-    const int64_t n = smaller(rows - first, kChain);
-    for (int64_t c = 0; c < columns; c += kLanes) {
-      Vector sum = {};
-      for (int64_t r = first; r < first + n; ++r) sum += load_first(a + r * stride + c, columns - c);
-      store_first(to + c, load_first(to + c, columns - c) + sum, columns - c);
-    }
-  }
-}
-
-// gW_k += ga^T x_k over rows [begin, end) of the tile, where tap k sees padding. That adds nothing, unless ga is
-// infinite or NaN: then NaN, as it does where zeros are padded in memory.
-inline void add_padded_gradient(const Gradient& g, int64_t b, int64_t begin, int64_t end, float* to,
-                                int64_t to_stride) {
-  for (int64_t t = begin; t < end; ++t) {
-    const float* ga = row(g.grad_a, b, t);
-    for (int64_t c = 0; c < 2 * g.layer.D; ++c) {
-      const float nothing = 0.0f * ga[c];
-      if (nothing == 0.0f) continue;
-      for (int64_t r = 0; r < g.layer.R; ++r) to[c * to_stride + r] += nothing;
-    }
-  }
-}
-
-// gW_k += ga^T x_k over the rows of the tile.
-inline void add_conv_gradient(const Gradient& g, int64_t b, int64_t begin, int64_t end, float* x_copy,
-                              const Slice& to) {
-  const Layer& l = g.layer;
-  for (int64_t k = 0; k < l.K; ++k) {
-    const int64_t shift = k * l.dilation - l.left;
-    const int64_t first = smaller(larger(begin, -shift), end), last = larger(smaller(end, l.T - shift), first);
-    float* to_tap = to.conv_weight + k * 2 * l.D * to.r_stride;
-    add_padded_gradient(g, b, begin, first, to_tap, to.r_stride);
-    add_padded_gradient(g, b, last, end, to_tap, to.r_stride);
-    if (first == last) continue;
-    const float* x = row(l.x, b, first + shift);
-    int64_t stride = l.x.time_stride;
-    if (x_stride(l)) {
-      const int64_t padded = x_stride(l);
-      for (int64_t i = 0; i < last - first; ++i) {
-        for (int64_t r = 0; r < padded; ++r) x_copy[i * padded + r] = r < l.R ? x[i * stride + r] : 0.0f;
+    if (K == 2) {
+      for (int64_t i = 0; i < vectors; ++i) low[i] += middle[i], high[i] += middle[i];
+    } else {
+      Vector other[kOuterRows * VECTORS];
+      product(n, g.difference, c, 2, other);
+      for (int64_t i = 0; i < vectors; ++i) {
+        const Vector half_sum = Real(0.5) * (middle[i] + other[i]);
+        middle[i] = Real(0.5) * (middle[i] - other[i]);
+        low[i] += half_sum, high[i] += half_sum;
       }
-      x = x_copy, stride = padded;
+      add_block<VECTORS>(at + tap, stride, n, middle);
     }
-    add_transposed_product(last - first, row(g.grad_a, b, first), g.grad_a.time_stride, 2 * l.D, x, stride, l.R,
-                           to_tap, to.r_stride);
+    add_block<VECTORS>(at, stride, n, low);
+    add_block<VECTORS>(at + (K - 1) * tap, stride, n, high);
   }
 }
 
-void backward_tile(const Gradient& g, const float* packed, int64_t b, int64_t begin, int64_t end,
-                   void* scratch, const Slice& to) {
-  const Layer& l = g.layer;
-  const int64_t rows = end - begin, zs = z_stride(l), gos = go_stride(g), channels = out_channels(g);
-  float* z = static_cast<float*>(scratch);
-  float *filter = z + rows * zs, *gate = filter + rows * zs, *go = gate + rows * zs;
-  float* x_copy = go + rows * gos;
-  Tap* taps = reinterpret_cast<Tap*>(x_copy + rows * x_stride(l));
-  float* edges = reinterpret_cast<float*>(taps + max_blocks(rows) * l.K);
-  for (int64_t r = 0; r < l.R; ++r) edges[r] = 0.0f;
-  place_taps(l, b, begin, end, {taps, edges, edges + l.R});
+// gW_k += ga^T x_k over the tile's rows, for the channels of `ga`; `to` is at their first row of gW_0.
+inline void add_conv_gradient(const Layer& l, const Tile& tile, const Matrix& ga, const Matrix* made, Real* to,
+                              int64_t stride) {
+  const Inputs& in = tile.in;
+  const int64_t tap = l.C * stride, units = tile.units;
+  TermGradients g{};
+  if (in.fast) {
+    const bool second_rows = tile.rows > units;
+    g = {ga, {ga.at(units, 0), ga.rows, ga.channels}, second_rows ? made[0] : ga, second_rows ? made[1] : ga};
+    for (int64_t i = 0; second_rows && i < units; ++i) {
+      for (int64_t c = 0; c < ga.channels; c += kLanes) {
+        const Vector first = load(ga.at(i, c)), second = load(ga.at(units + i, c));
+        store(g.sum.at(i, c), first + second);
+        if (l.K == 3) store(g.difference.at(i, c), first - second);
+      }
+    }
+  }
+  for (int64_t column = 0; column < l.R; column += kPanel) {
+    const bool wide = l.R - column > kLanes;
+    if (in.fast) {
+      const auto add = wide ? add_fast_product<2> : add_fast_product<1>;
+      add(g, in, l.K, tile.rows > units, column, to, stride, tap);
+    } else {
+      for (int64_t k = 0; k < l.K; ++k) {
+        (wide ? add_product<2> : add_product<1>)(ga, in.term(k), tile.rows, column, to + k * tap, stride);
+      }
+    }
+  }
+}
 
-  const Panels conv = conv_panels(l, Operator::gated_conv);
-  for (int64_t panel = 0; panel < conv.count(); ++panel) {
-    const int64_t first = panel * kLanes, there = l.D - first;
-    sweep<2>(begin, end, taps, l.K, l.R, packed + conv.offset(panel), [&](int64_t t, const Vector* a) {
-      Vector f = a[0], s = a[1];
+// gV += go^T z.
+inline void add_out_gradient(const Matrix& go, const Matrix& z, int64_t rows, Real* to, int64_t stride) {
+  for (int64_t column = 0; column < z.channels; column += kPanel) {
+    (z.channels - column > kLanes ? add_product<2> : add_product<1>)(go, z, rows, column, to, stride);
+  }
+}
+
+// to (columns) = or += the sum of the rows, in chains.
+inline void sum_rows(const Matrix& m, int64_t rows, Real* to, bool add) {
+  for (int64_t c = 0; c < m.channels; c += kLanes) {
+    Vector total = add ? load_first(to + c, m.channels - c) : Vector{};
+    for (int64_t first = 0; first < rows; first += kChain) {
+      Vector sum = {};
+      for (int64_t i = first; i < smaller(first + kChain, rows); ++i) sum += load(m.at(i, c));
+      total += sum;
+    }
+    store_first(to + c, total, m.channels - c);
+  }
+}
+
+// The memory of pass 1. Of a bare convolution, ga[0] has all channels; else filter and gate are apart.
+struct BackwardTile {
+  Tile tile;
+  int64_t* ring_at;
+  Matrix z, ga[2], gr, gs, made[2];
+  int64_t parts;  // of ga
+
+  BackwardTile(Scratch& scratch, const Gradient& g, Operator op, int64_t units)
+      : tile(scratch, g.layer, units, g.layer.R), parts(op == Operator::conv ? 1 : 2) {
+    const Layer& l = g.layer;
+    const int64_t rows = units * rows_per_unit(l), channels = l.C / parts;
+    ring_at = scratch.take<int64_t>(rows);
+    for (int64_t p = 0; p < parts; ++p) ga[p] = scratch.matrix(rows, channels);
+    z = scratch.matrix(rows, op == Operator::block ? l.D : 0);
+    gr = scratch.matrix(rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
+    gs = scratch.matrix(rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
+    for (Matrix& m : made) m = scratch.matrix(paired(l) ? units : 0, channels);
+  }
+};
+
+inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int64_t end) {
+  const Layer& l = g.layer;
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t first = 0; first < l.D; first += kLanes) {
+      const int64_t there = l.D - first;
+      Vector f = load_row(l.a, l.dtype, b, t, first, there), s = load_row(l.a, l.dtype, b, t, l.D + first, there);
       if (l.cond.data) {
-        const float* c = row(l.cond, b, t) + first;
-        f += load_first(c, there), s += load_first(c + l.D, there);
+        f += load_row(l.cond, l.dtype, b, t, first, there);
+        s += load_row(l.cond, l.dtype, b, t, l.D + first, there);
       }
       const GateAndSlopes all = gate_and_slopes(f, s);
-      const int64_t at = (t - begin) * zs + first;
-      store(z + at, all.z), store(filter + at, all.filter), store(gate + at, all.gate);
-    });
-  }
-  packed += conv.floats();
-
-  for (int64_t t = begin; t < end; ++t) {
-    float* to_row = go + (t - begin) * gos;
-    if (g.grad_residual.data) {
-      const float* from = row(g.grad_residual, b, t);
-      for (int64_t r = 0; r < l.R; ++r) to_row[r] = l.residual_scale * from[r];
-      to_row += l.R;
+      const Vector gz = load_row(g.grad_z, l.dtype, b, t, first, there);
+      store_row(g.grad_a, l.dtype, b, t, first, gz * all.filter, there);
+      store_row(g.grad_a, l.dtype, b, t, l.D + first, gz * all.gate, there);
     }
-    if (l.S > 0) {
-      const float* from = row(g.grad_skip, b, t);
-      for (int64_t s = 0; s < l.S; ++s) to_row[s] = from[s];
-    }
-  }
-
-  Tap* tap = taps;
-  for (int64_t t = begin; t < end; t += block_size(end - t)) *tap++ = {go + (t - begin) * gos, gos};
-  sweep_panels(gz_panels(g), begin, end, taps, 1, channels, packed,
-               [&](int64_t t, int64_t first, int64_t there, Vector gz) {
-                 const int64_t at = (t - begin) * zs + first;
-                 float* ga = row(g.grad_a, b, t) + first;
-                 store_first(ga, gz * load(filter + at), there);
-                 store_first(ga + l.D, gz * load(gate + at), there);
-               });
-
-  if (to.out_weight) {
-    add_transposed_product(rows, go, gos, channels, z, zs, l.D, to.out_weight + out_first(g) * to.d_stride,
-                           to.d_stride);
-    add_conv_gradient(g, b, begin, end, x_copy, to);
-    add_sum(rows, go, gos, channels, to.out_bias + out_first(g));
-    add_sum(rows, row(g.grad_a, b, begin), g.grad_a.time_stride, 2 * l.D, to.conv_bias);
   }
 }
 
-void backward_x_tile(const Gradient& g, const float* packed, int64_t b, int64_t begin, int64_t end,
-                     void* scratch) {
+int64_t backward_scratch_bytes(const Gradient& g, Operator op, int64_t units) {
+  if (op == Operator::gate) return 0;
+  Scratch first(nullptr), second(nullptr);
+  const BackwardTile pass1(first, g, op, units);
+  const Tile pass2(second, look_ahead(g), units, g.layer.C);
+  return larger(first.used(), second.used());
+}
+
+// Pass 1 on units [begin, end) of clip b. The tile's sums of ga go to ga_sums (C of them).
+void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end,
+                   void* memory, const Slice& to, void* ga_sums) {
+  if (op == Operator::gate) return gate_gradient_rows(g, b, begin, end);
   const Layer& l = g.layer;
-  packed += conv_panels(l, Operator::gated_conv).floats() + gz_panels(g).floats();
-  Layer ahead = l;  // row t reads ga[t + left - k d]
-  ahead.R = 2 * l.D, ahead.x = g.grad_a, ahead.dilation = -l.dilation, ahead.left = -l.left;
-  Tap* taps = static_cast<Tap*>(scratch);
-  float* edges = reinterpret_cast<float*>(taps + max_blocks(end - begin) * l.K);
-  for (int64_t c = 0; c < ahead.R; ++c) edges[c] = 0.0f;
-  place_taps(ahead, b, begin, end, {taps, edges, edges + ahead.R});
-  sweep_panels(gx_panels(g), begin, end, taps, l.K, ahead.R, packed,
-               [&](int64_t t, int64_t first, int64_t there, Vector gx) {
-                 // grad_x may be grad_residual itself: each element is read before it is written.
-                 if (g.grad_residual.data) {
-                   gx += load_first(row(g.grad_residual, b, t) + first, there) * l.residual_scale;
-                 }
-                 store_first(row(g.grad_x, b, t) + first, gx, there);
-               });
+  Scratch scratch(memory);
+  BackwardTile all(scratch, g, op, end - begin);
+  Tile& tile = all.tile;
+  tile.place(l, b, begin, end, l.R);
+  tile.gather_x(l, paired(l));
+  const int64_t first_unit = b * unit_count(l) + begin;
+  for (int64_t i = 0; g.ring.data && i < tile.units; ++i) {
+    const int64_t at = (first_unit + i) % g.ring.units * rows_per_unit(l);
+    for (int64_t j = 0; j * tile.units < tile.rows; ++j) all.ring_at[j * tile.units + i] = (at + j) * g.ring.channels;
+  }
+
+  Vector nothing = {};  // stays zero as long as every ga is finite
+  if (op == Operator::conv) {
+    load_matrix(g.grad_a, l.dtype, tile, 1, all.ga[0]);
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      for (int64_t c = 0; c < l.C; c += kLanes) nothing += load(all.ga[0].at(i, c)) * Real(0);
+    }
+  } else {
+    const auto weights = tile.conv_weights(l, op, packed);
+    const int64_t panels = weights.packed_panels.count();
+    sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
+      if (op == Operator::block && tile.times[row] >= 0) {
+        prefetch_share(g.grad_skip, l.dtype, l.S, b, tile.times[row], first / kLanes, panels);
+        prefetch_share(g.grad_residual, l.dtype, l.R, b, tile.times[row], first / kLanes, panels);
+      }
+      const GateAndSlopes slopes = gate_and_slopes(f, s);
+      if (op == Operator::block) store(all.z.at(row, first), slopes.z);
+      store(all.ga[0].at(row, first), slopes.filter), store(all.ga[1].at(row, first), slopes.gate);
+    });
+    const auto finish = [&](int64_t row, int64_t first, int64_t there, Vector gz) {
+      if (there <= 0) return;
+      const Vector f = gz * load(all.ga[0].at(row, first)), s = gz * load(all.ga[1].at(row, first));
+      store(all.ga[0].at(row, first), f), store(all.ga[1].at(row, first), s);
+      nothing += f * Real(0) + s * Real(0);
+      if (tile.times[row] < 0) return;
+      if (g.grad_a.data) {
+        store_row(g.grad_a, l.dtype, b, tile.times[row], first, f, there);
+        store_row(g.grad_a, l.dtype, b, tile.times[row], l.D + first, s, there);
+      } else if (g.ring.data) {
+        Real* ring = static_cast<Real*>(g.ring.data) + all.ring_at[row];
+        store_first(ring + first, f, there), store_first(ring + l.D + first, s, there);
+      }
+    };
+    if (op == Operator::block) {
+      Matrix go[2];
+      int64_t count = 0;
+      if (all.gr.channels) {
+        load_matrix(g.grad_residual, l.dtype, tile, static_cast<Real>(l.residual_scale), all.gr);
+        go[count++] = all.gr;
+      }
+      if (all.gs.channels) {
+        load_matrix(g.grad_skip, l.dtype, tile, 1, all.gs);
+        go[count++] = all.gs;
+      }
+      const Real* gz_packed = static_cast<const Real*>(packed) + weights.packed_panels.reals();
+      sweep(go, count, tile.rows, gz_panels(g, op), gz_packed, finish);
+    } else {
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        for (int64_t c = 0; c < l.D; c += kLanes) {
+          Vector gz = {};
+          if (tile.times[i] >= 0) gz = load_row(g.grad_z, l.dtype, b, tile.times[i], c, l.D - c);
+          finish(i, c, l.D - c, gz);
+        }
+      }
+    }
+  }
+
+  if (ga_sums) {
+    for (int64_t p = 0; p < all.parts; ++p) {
+      sum_rows(all.ga[p], tile.rows, static_cast<Real*>(ga_sums) + p * all.ga[p].channels, false);
+    }
+  }
+  if (to.conv_weight) {
+    bool finite = true;
+    for (int j = 0; j < kLanes; ++j) finite &= nothing[j] == 0;
+    if (tile.in.fast && !finite) tile.gather_x(l, false);
+    for (int64_t p = 0; p < all.parts; ++p) {
+      Real* first_row = static_cast<Real*>(to.conv_weight) + p * all.ga[p].channels * to.r_stride;
+      add_conv_gradient(l, tile, all.ga[p], all.made, first_row, to.r_stride);
+    }
+  }
+  if (to.out_weight) {
+    const auto add = [&](const Matrix& go, int64_t first) {
+      add_out_gradient(go, all.z, tile.rows, static_cast<Real*>(to.out_weight) + first * to.d_stride, to.d_stride);
+      sum_rows(go, tile.rows, static_cast<Real*>(to.out_bias) + first, true);
+    };
+    if (all.gr.channels) add(all.gr, 0);
+    if (all.gs.channels) add(all.gs, l.R);
+  }
+}
+
+// Pass 2 on units [begin, end) of clip b.
+void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end,
+                     void* memory) {
+  const Layer& l = g.layer;
+  const Layer ahead = look_ahead(g);
+  Scratch scratch(memory);
+  Tile tile(scratch, ahead, end - begin, l.C);
+  tile.place(l, b, begin, end, l.C);
+  const Ring* ring = g.ring.data ? &g.ring : nullptr;
+  gather(ahead, Source{g.grad_a, l.dtype, b, 0, l.T, l.C, ring, &g.layer, tile.zeros, tile.buffers}, tile.times,
+         tile.units, tile.rows, paired(l), tile.in);
+  const Real* gx_packed = static_cast<const Real*>(packed) + recomputed_panels(g, op).reals() + gz_panels(g, op).reals();
+  const ConvWeights weights{gx_packed, gx_panels(g, paired(l)), gx_taps(g), nullptr, tile.panel};
+  const Real scale = static_cast<Real>(l.residual_scale);
+  sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector gx) {
+    const int64_t t = tile.times[row];
+    if (t < 0 || there <= 0) return;
+    // grad_x may be grad_residual itself: each element is read before it is written.
+    if (g.grad_residual.data) gx += load_row(g.grad_residual, l.dtype, b, t, first, there) * scale;
+    store_row(g.grad_x, l.dtype, b, t, first, gx, there);
+  });
+}
+
+// to[i * to_stride] = the sum of slices[n * stride + i] over n, in chains, for i < count.
+void sum_slices(const void* slices, int64_t stride, int64_t number, int64_t count, void* to, int64_t to_stride) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const Real* from = static_cast<const Real*>(slices) + i;
+    Vector total = {};
+    for (int64_t first = 0; first < number; first += kChain) {
+      Vector sum = {};
+      for (int64_t n = first; n < smaller(first + kChain, number); ++n) sum += load_first(from + n * stride, count - i);
+      total += sum;
+    }
+    Real* out = static_cast<Real*>(to) + i * to_stride;
+    for (int64_t j = 0; j < smaller(kLanes, count - i); ++j) out[j * to_stride] = total[j];
+  }
+}
+
+// A row of Reals becomes activations.
+void store_reals(const void* from, int64_t count, DType dtype, void* to) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    store_as(dtype, to, i, load_first(static_cast<const Real*>(from) + i, count - i), count - i);
+  }
 }

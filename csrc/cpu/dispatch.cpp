@@ -6,6 +6,14 @@ namespace wavenet::cpu {
 
 namespace {
 
+#if defined(WAVENET_HAVE_AVX512)
+const Isa kAvx512{"avx512", &kernels_avx512_float, &kernels_avx512_double};
+#endif
+#if defined(WAVENET_HAVE_AVX2)
+const Isa kAvx2{"avx2", &kernels_avx2_float, &kernels_avx2_double};
+#endif
+const Isa kPortable{"portable", &kernels_portable_float, &kernels_portable_double};
+
 struct Candidate {
   const Isa* isa;
   bool usable;
@@ -14,14 +22,14 @@ struct Candidate {
 std::vector<Candidate> candidates() {
   std::vector<Candidate> all;
 #if defined(WAVENET_HAVE_AVX512)
-  all.push_back({&isa_avx512(), __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  all.push_back({&kAvx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                                     __builtin_cpu_supports("fma")});
 #endif
 #if defined(WAVENET_HAVE_AVX2)
-  all.push_back({&isa_avx2(), __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
+  all.push_back({&kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
 #endif
-  all.push_back({&isa_portable(), true});
+  all.push_back({&kPortable, true});
   return all;
 }
 

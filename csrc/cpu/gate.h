@@ -5,6 +5,31 @@
 // the denominator finite. Saturates to +-1 and 0; NaN in either input gives NaN.
 #pragma once
 
+// z and what a gradient of z is multiplied by to give those of filter and gate.
+struct GateAndSlopes {
+  Vector z, filter, gate;
+};
+
+#if WAVENET_DOUBLE
+
+// Meant for checks of gradients, not for speed: the C library's functions.
+inline GateAndSlopes gate_and_slopes(Vector f, Vector g) {
+  Vector tanh, sigmoid;
+  for (int i = 0; i < kLanes; ++i) {
+    tanh[i] = __builtin_tanh(f[i]);
+    sigmoid[i] = 1.0 / (1.0 + __builtin_exp(-g[i]));
+  }
+  const Vector z = tanh * sigmoid;
+  return {z, sigmoid * (1.0 - tanh * tanh), z * (1.0 - sigmoid)};
+}
+
+inline Vector gate(Vector f, Vector g) { return gate_and_slopes(f, g).z; }
+
+#else
+
+inline Vector at_least(float low, Vector v) { return v < low ? broadcast(low) : v; }  // NaN stays
+inline Vector at_most(float high, Vector v) { return v > high ? broadcast(high) : v; }
+
 // Splits y into n ln2 + r with |r| <= ln2 / 2 and returns p = exp(r) - 1; n comes back as the float whose low
 // mantissa bits are the integer n, which is what exp2_of wants.
 //
@@ -55,3 +80,13 @@ inline Vector gate(Vector f, Vector g) {
   const Vector h = half_expm1(f), e = exp_of_minus(g);
   return with_sign(h / ((h + 1.0f) * (e + 1.0f)), f);
 }
+
+inline GateAndSlopes gate_and_slopes(Vector f, Vector g) {
+  const Vector h = half_expm1(f);
+  const Vector tanh = with_sign(h / (h + 1.0f), f);
+  const Vector sigmoid = 1.0f / (exp_of_minus(g) + 1.0f);
+  const Vector z = tanh * sigmoid;
+  return {z, sigmoid * (1.0f - tanh * tanh), z * (1.0f - sigmoid)};
+}
+
+#endif

@@ -1,14 +1,17 @@
-// The kernels for one instruction set: compiled once for each, with WAVENET_ISA naming it (cpu.cmake).
+// The kernels for one instruction set and type: compiled once for each, with WAVENET_ISA and WAVENET_REAL naming
+// them (cpu.cmake).
 //
-// Everything lives in a namespace of that name and uses no template or inline function of the standard
+// Everything lives in a namespace of those names and uses no template or inline function of the standard
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
 #include "cpu/isa.h"
 
-#define WAVENET_STRING_(x) #x
-#define WAVENET_STRING(x) WAVENET_STRING_(x)
-#define WAVENET_CONCAT_(a, b) a##b
-#define WAVENET_CONCAT(a, b) WAVENET_CONCAT_(a, b)
+#define WAVENET_JOIN_(a, b, c, d) a##b##c##d
+#define WAVENET_JOIN(a, b, c, d) WAVENET_JOIN_(a, b, c, d)
+#define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
+#define WAVENET_IS_float 0
+#define WAVENET_IS_double 1
+#define WAVENET_DOUBLE WAVENET_JOIN(WAVENET_, IS, _, WAVENET_REAL)
 
 #if defined(__clang__)
 #define WAVENET_UNROLL _Pragma("unroll")
@@ -17,37 +20,38 @@
 #endif
 
 namespace wavenet::cpu {
-namespace WAVENET_ISA {
+namespace WAVENET_HERE {
 
 // clang-format off: each part builds on those before it.
 #include "cpu/vector.h"
+#include "cpu/storage.h"
 #include "cpu/gate.h"
 #include "cpu/micro_kernel.h"
+#include "cpu/scratch.h"
+#include "cpu/fast.h"
 #include "cpu/packing.h"
-#include "cpu/taps.h"
 #include "cpu/tile.h"
 #include "cpu/backward.h"
 // clang-format on
 
-}  // namespace WAVENET_ISA
+}  // namespace WAVENET_HERE
 
-const Isa& WAVENET_CONCAT(isa_, WAVENET_ISA)() {
-  namespace here = WAVENET_ISA;
-  static const Isa isa = {WAVENET_STRING(WAVENET_ISA),
-                          here::kRows,
-                          here::packed_floats,
-                          here::pack_units,
-                          here::pack,
-                          here::scratch_bytes,
-                          here::tile,
-                          here::backward_packed_floats,
-                          here::backward_pack_units,
-                          here::backward_pack,
-                          here::backward_scratch_bytes,
-                          here::backward_tile,
-                          here::backward_x_tile,
-                          here::add_sum};
-  return isa;
-}
+namespace here = WAVENET_HERE;
+extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
+const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRows,
+                                                                      here::packed_reals,
+                                                                      here::pack_units,
+                                                                      here::pack,
+                                                                      here::scratch_bytes,
+                                                                      here::tile,
+                                                                      here::backward_packed_reals,
+                                                                      here::backward_pack_units,
+                                                                      here::backward_pack,
+                                                                      here::backward_scratch_bytes,
+                                                                      here::backward_tile,
+                                                                      here::backward_x_tile,
+                                                                      here::sum_slices,
+                                                                      here::copy_row,
+                                                                      here::store_reals};
 
 }  // namespace wavenet::cpu

@@ -1,5 +1,5 @@
 // What one instruction set offers: the work on one tile of rows, and the packing of weights for it.
-// The same source (isa.cpp) is compiled for each set; dispatch.cpp chooses.
+// The same source (isa.cpp) is compiled for each set, in floats and in doubles; dispatch.cpp chooses.
 #pragma once
 
 #include <cstdint>
@@ -12,35 +12,46 @@ namespace wavenet::cpu {
 // Which operator a Layer stands for, that is where it starts and ends.
 enum class Operator { conv, gate, gated_conv, block };
 
-struct Isa {
-  const char* name;
-  int64_t block_rows;  // rows of the micro-kernel; tiles are best a multiple of it
+// For activations of the types that are computed on in one type, the Real. Weights, packed or not, and their
+// gradients are Reals. `scratch` is 64-byte aligned and holds scratch_bytes for a tile of so many units (units.h).
+struct Kernels {
+  int64_t block_rows;  // rows of the micro-kernel; the units of a tile are best a multiple of it
 
   // Weights are packed unit by unit, so that threads can share the work.
-  int64_t (*packed_floats)(const Layer&, Operator);
+  int64_t (*packed_reals)(const Layer&, Operator);
   int64_t (*pack_units)(const Layer&, Operator);
-  void (*pack)(const Layer&, Operator, int64_t unit, float* packed);
+  void (*pack)(const Layer&, Operator, int64_t unit, void* packed);
 
-  // Rows [begin, end) of clip b. `scratch` holds scratch_bytes for a tile of that many rows, 64-byte aligned.
-  int64_t (*scratch_bytes)(const Layer&, Operator, int64_t rows);
-  void (*tile)(const Layer&, Operator, const float* packed, int64_t b, int64_t begin, int64_t end,
-               void* scratch);
+  int64_t (*scratch_bytes)(const Layer&, Operator, int64_t units);
+  void (*tile)(const Layer&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end, void* scratch);
 
   // The same for a layer's gradient: pass 1 adds to the slice, pass 2 writes grad_x (backward.h).
-  int64_t (*backward_packed_floats)(const Gradient&);
-  int64_t (*backward_pack_units)(const Gradient&);
-  void (*backward_pack)(const Gradient&, int64_t unit, float* packed);
-  int64_t (*backward_scratch_bytes)(const Gradient&, int64_t rows);
-  void (*backward_tile)(const Gradient&, const float* packed, int64_t b, int64_t begin, int64_t end,
-                        void* scratch, const Slice& to);
-  void (*backward_x_tile)(const Gradient&, const float* packed, int64_t b, int64_t begin, int64_t end,
+  int64_t (*backward_packed_reals)(const Gradient&, Operator);
+  int64_t (*backward_pack_units)(const Gradient&, Operator);
+  void (*backward_pack)(const Gradient&, Operator, int64_t unit, void* packed);
+  int64_t (*backward_scratch_bytes)(const Gradient&, Operator, int64_t units);
+  void (*backward_tile)(const Gradient&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end,
+                        void* scratch, const Slice& to, void* ga_sums);
+  void (*backward_x_tile)(const Gradient&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end,
                           void* scratch);
-  // to (columns) += the sum of the rows.
-  void (*add_sum)(int64_t rows, const float* from, int64_t stride, int64_t columns, float* to);
+  void (*sum_slices)(const void* slices, int64_t stride, int64_t number, int64_t count, void* to, int64_t to_stride);
+  void (*copy_row)(const Rows& from, int64_t b, int64_t t, int64_t channels, DType dtype, const Rows& to);
+  void (*store_reals)(const void* from, int64_t count, DType dtype, void* to);
 };
 
-const Isa& isa_portable();
-const Isa& isa_avx2();
-const Isa& isa_avx512();
+struct Isa {
+  const char* name;
+  const Kernels* of_float;
+  const Kernels* of_double;
+
+  const Kernels& of(DType dtype) const { return dtype == DType::float64 ? *of_double : *of_float; }
+};
+
+[[maybe_unused]] static inline int64_t real_bytes(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
+[[maybe_unused]] static inline int64_t storage_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
+
+extern const Kernels kernels_portable_float, kernels_portable_double;
+extern const Kernels kernels_avx2_float, kernels_avx2_double;
+extern const Kernels kernels_avx512_float, kernels_avx512_double;
 
 }  // namespace wavenet::cpu

@@ -1,67 +1,80 @@
-// The inner product of everything here: a block of ROWS rows times a panel of VECTORS vectors of columns,
-// accumulated in registers over all taps and channels. Included by isa.cpp.
+// The two inner products of everything here, on blocks of registers. Included by isa.cpp.
 //
-//                      panel: depth x (VECTORS * kLanes), packed, read once from L1
-//                      +-----------+
-//     taps: rows of    | w  w  w  w|
-//     channels, used   +-----------+
-//     in place    x[i] -> acc[i][0..VECTORS)
+//   accumulate   rows x channels times channels x columns: every product of the forward pass, and the
+//                gradients of activations
+//   outer        the sum over rows of one column of a times one of b: the gradients of weights
 //
-// Every row goes through the same operations in the same order whatever ROWS is, so a result does not depend
-// on how rows were cut into tiles and blocks, nor therefore on the number of threads.
+// Every row (column) goes through the same operations in the same order whatever ROWS is, so a result does not
+// depend on how rows were cut into tiles and blocks, nor therefore on the number of threads.
 #pragma once
 
 #if defined(__AVX512F__)
-constexpr int kRows = 12;  // 12 x 2 accumulators + 2 panel vectors + broadcasts, of 32 registers
+constexpr int kRows = 12;      // 12 x 2 accumulators + 2 panel vectors + broadcasts, of 32 registers
+constexpr int kOuterRows = 8;  // 8 x 2 accumulators; a panel of a Matrix is a whole number of these
 #else
-constexpr int kRows = 6;  // 6 x 2 + 2 + 1, of 16 registers
+constexpr int kRows = 6;       // 6 x 2 + 2 + 1, of 16 registers
+constexpr int kOuterRows = 4;
 #endif
-constexpr int kPanel = 2 * kLanes;  // columns of a full panel
+constexpr int kPanel = 2 * kLanes;  // columns of a full panel of weights
 
 // Products summed one onto the other; longer sums are sums of such chains, and of the bias. The error of one long
 // chain grows with its length (measured at n = 768: 3 times eager PyTorch's), and one that starts from a
-// large bias rounds every product to the bias's last place. With chains of 32 it is eager's.
-constexpr int64_t kChain = 32;
+// large bias rounds every product to the bias's last place.
+constexpr int64_t kChain = 64;
 
-// Row i of one tap's input is the channels at base + i * stride.
-struct Tap {
-  const float* base;
-  int64_t stride;
+// A matrix of activations in scratch memory: panels of kDepth channels, each of them row after row, so that a
+// block of rows and a pair of vectors of columns both are short runs of lines. Channels that fill up the last vector
+// are zeros where vectors of columns are read.
+constexpr int kDepth = 32;
+struct Matrix {
+  Real* data;
+  int64_t rows, channels;
+
+  int64_t panel_stride() const { return rows * kDepth; }
+  Real* at(int64_t row, uint64_t channel) const {
+    return data + (static_cast<int64_t>(channel / kDepth) * rows + row) * kDepth + channel % kDepth;
+  }
+  static int64_t reals(int64_t rows, int64_t channels) { return rows * round_up(channels, kDepth); }
 };
 
-// totals = bias + the product, ROWS x VECTORS of it. The panel starts with its bias. Never inlined, so that the
-// registers of this loop are not shared with whatever is done with the totals.
+// The rows of a Matrix from some row on, as one part of the depth of a product.
+struct Segment {
+  const Real* rows;
+  int64_t panel_stride, channels;
+
+  Segment() = default;
+  Segment(const Matrix& m, int64_t row)
+      : rows(m.data + row * kDepth), panel_stride(m.panel_stride()), channels(m.channels) {}
+};
+
+// totals = init + the product of the segments, side by side, and the packed weights: ROWS x VECTORS of it. Row i of
+// `init` is at i * init_stride. Never inlined, so that the registers of this loop are not shared with whatever is
+// done with the totals.
 template <int ROWS, int VECTORS>
-__attribute__((noinline)) void accumulate(const Tap* taps, int64_t tap_count, int64_t channels,
-                                          const float* panel, Vector* totals) {
-  constexpr int kWidth = VECTORS * kLanes;
-  const float* bias = panel;
-  panel += kWidth;
+__attribute__((noinline)) void accumulate(const Segment* segments, int64_t count, const Real* weights,
+                                          const Real* init, int64_t init_stride, Vector* totals) {
   Vector acc[ROWS][VECTORS] = {};
-  bool first_chain = true;
   const auto finish_chain = [&] {
     WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        Vector& total = totals[i * VECTORS + j];
-        total = (first_chain ? load(bias + j * kLanes) : total) + acc[i][j];
+        totals[i * VECTORS + j] = load(init + i * init_stride + j * kLanes) + acc[i][j];
         acc[i][j] = Vector{};
       }
     }
-    first_chain = false;
+    init = reinterpret_cast<const Real*>(totals), init_stride = VECTORS * kLanes;
   };
   int64_t chained = 0;
-  for (int64_t k = 0; k < tap_count; ++k) {
-    const float* x = taps[k].base;
-    const int64_t stride = taps[k].stride;
-    for (int64_t c = 0, n; c < channels; c += n) {
-      n = smaller(channels - c, kChain);
+  for (int64_t s = 0; s < count; ++s) {
+    const Real* panel = segments[s].rows;
+    for (int64_t left = segments[s].channels, n; left > 0; left -= n, panel += segments[s].panel_stride) {
+      n = smaller(left, kDepth);
       if (chained + n > kChain) finish_chain(), chained = 0;
       chained += n;
-      for (const float* end = x + n; x != end; ++x, panel += kWidth) {
+      for (const Real *x = panel, *end = panel + n; x != end; ++x, weights += VECTORS * kLanes) {
         Vector w[VECTORS];
-        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(panel + j * kLanes);
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(weights + j * kLanes);
         WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-          const Vector v = broadcast(x[i * stride]);
+          const Vector v = broadcast(x[i * kDepth]);
           WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] += v * w[j];
         }
       }
@@ -76,16 +89,59 @@ constexpr int64_t block_size(int64_t rows_left) {
 }
 
 template <int VECTORS>
-inline void accumulate_block(int64_t rows, const Tap* taps, int64_t tap_count, int64_t channels,
-                             const float* panel, Vector* totals) {
+inline void accumulate_block(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
+                             const Real* init, int64_t init_stride, Vector* totals) {
   switch (rows) {
     case kRows:
-      return accumulate<kRows, VECTORS>(taps, tap_count, channels, panel, totals);
+      return accumulate<kRows, VECTORS>(segments, count, weights, init, init_stride, totals);
     case 4:
-      return accumulate<4, VECTORS>(taps, tap_count, channels, panel, totals);
+      return accumulate<4, VECTORS>(segments, count, weights, init, init_stride, totals);
     case 2:
-      return accumulate<2, VECTORS>(taps, tap_count, channels, panel, totals);
+      return accumulate<2, VECTORS>(segments, count, weights, init, init_stride, totals);
     default:
-      return accumulate<1, VECTORS>(taps, tap_count, channels, panel, totals);
+      return accumulate<1, VECTORS>(segments, count, weights, init, init_stride, totals);
+  }
+}
+
+// sums[i][j] = the sum over rows of a[row][i] b[row][j]; a and b point into panels of a Matrix.
+template <int ROWS, int VECTORS>
+__attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b, Vector* sums) {
+  for (int64_t done = 0, n; done < rows; done += n) {
+    n = smaller(rows - done, kChain);
+    Vector acc[ROWS][VECTORS] = {};
+    for (int64_t r = 0; r < n; ++r, a += kDepth, b += kDepth) {
+      Vector w[VECTORS];
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(b + j * kLanes);
+      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+        const Vector v = broadcast(a[i]);
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] += v * w[j];
+      }
+    }
+    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+        Vector& sum = sums[i * VECTORS + j];
+        sum = done ? sum + acc[i][j] : acc[i][j];
+      }
+    }
+  }
+}
+
+constexpr int64_t outer_block_size(int64_t columns_left) {
+  return columns_left >= kOuterRows ? kOuterRows : columns_left >= 4 ? 4 : columns_left >= 2 ? 2 : 1;
+}
+
+template <int VECTORS>
+inline void outer_block(int64_t columns, int64_t rows, const Real* a, const Real* b, Vector* sums) {
+  switch (columns) {
+#if defined(__AVX512F__)
+    case kOuterRows:
+      return outer<kOuterRows, VECTORS>(rows, a, b, sums);
+#endif
+    case 4:
+      return outer<4, VECTORS>(rows, a, b, sums);
+    case 2:
+      return outer<2, VECTORS>(rows, a, b, sums);
+    default:
+      return outer<1, VECTORS>(rows, a, b, sums);
   }
 }

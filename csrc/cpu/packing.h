@@ -1,7 +1,7 @@
 // Weights in the order in which the micro-kernel reads them. Included by isa.cpp.
 //
 //   packed = [ convolution panels ][ residual panels ][ skip panels ]
-//   panel  = [ bias: width ][ depth x width ]            depth: K*R (tap by tap), or D for the 1x1s
+//   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s
 //
 // A plain panel is two vectors wide, the last one a single vector where the columns left fit into that. The
 // panel of a gated convolution is a vector of filter columns and the vector of the same gate columns, so
@@ -11,72 +11,99 @@
 struct Panels {
   int64_t columns;  // of the whole matrix; for a gated one, of its filter half
   int64_t depth;
-  bool gated;
+  bool gated = false;
 
   int64_t step() const { return gated ? kLanes : kPanel; }  // columns a panel advances by
   int64_t count() const { return ceil_div(columns, step()); }
   int64_t vectors(int64_t panel) const { return gated || columns - panel * kPanel > kLanes ? 2 : 1; }
   int64_t offset(int64_t panel) const { return panel * kPanel * (depth + 1); }
-  int64_t floats() const {
+  int64_t reals() const {
     const int64_t last = count() - 1;
     return last < 0 ? 0 : offset(last) + vectors(last) * kLanes * (depth + 1);
   }
+  int64_t largest() const { return kPanel * (depth + 1); }
 };
 
-inline Panels conv_panels(const Layer& l, Operator op) {
-  return op == Operator::conv ? Panels{l.C, l.K * l.R, false} : Panels{l.D, l.K * l.R, true};
+inline Panels conv_panels(const Layer& l, Operator op, bool fast) {
+  return {op == Operator::conv ? l.C : l.D, terms(l.K, fast) * l.R, op != Operator::conv};
 }
 inline Panels residual_panels(const Layer& l, Operator op) {
-  return Panels{op == Operator::block && l.residual.data ? l.R : 0, l.D, false};
+  return {op == Operator::block && l.residual.data ? l.R : 0, l.D};
 }
-inline Panels skip_panels(const Layer& l, Operator op) {
-  return Panels{op == Operator::block && l.skip.data ? l.S : 0, l.D, false};
+inline Panels skip_panels(const Layer& l, Operator op) { return {op == Operator::block && l.skip.data ? l.S : 0, l.D}; }
+
+inline Taps conv_taps(const Layer& l) {
+  return {static_cast<const Real*>(l.conv_weight), l.K, l.R, l.R * l.K, 1, l.K};
+}
+// Rows [first, ...) of out_weight, as a convolution of one tap.
+inline Taps out_taps(const Layer& l, int64_t first) {
+  return {static_cast<const Real*>(l.out_weight) + first * l.D, 1, l.D, l.D, 0, 1};
 }
 
-int64_t packed_floats(const Layer& l, Operator op) {
-  return conv_panels(l, op).floats() + residual_panels(l, op).floats() + skip_panels(l, op).floats();
-}
-
-int64_t pack_units(const Layer& l, Operator op) {
-  return conv_panels(l, op).count() + residual_panels(l, op).count() + skip_panels(l, op).count();
-}
-
-// One vector of columns: matrix column `first + j` in lane j, at `to` with rows `width` apart. Element
-// (column, k, r) of the matrix is weight[(column * R + r) * K + k].
-inline void pack_vector(const float* weight, const float* bias, int64_t first, int64_t columns, int64_t K,
-                        int64_t R, int64_t width, float* to) {
-  for (int64_t j = 0; j < kLanes; ++j) {
-    const bool there = j < columns;
-    const float* w = weight + (first + j) * R * K;
-    float* out = to + j;
-    *out = there && bias ? bias[first + j] : 0.0f;
-    for (int64_t k = 0; k < K; ++k) {
-      for (int64_t r = 0; r < R; ++r) *(out += width) = there ? w[r * K + k] : 0.0f;
+// A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart. In blocks of channels,
+// so that what is written stays in L1 until it is full.
+inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
+  constexpr int64_t kBlock = 32;
+  for (int64_t j = 0; j < kLanes; ++j) to[j] = j < n && bias ? bias[first + j] : 0;
+  to += width;
+  for (int64_t begin = 0; begin < w.channels; begin += kBlock) {
+    const int64_t end = smaller(begin + kBlock, w.channels);
+    for (int64_t j = 0; j < kLanes; ++j) {
+      const Real* column = w.data + (first + j) * w.by_column;
+      for (int64_t term = 0; term < terms(w.K, fast); ++term) {
+        Real* out = to + (term * w.channels + begin) * width + j;
+        for (int64_t c = begin; c < end; ++c, out += width) {
+          *out = j < n ? term_weight(column + c * w.by_channel, w.by_tap, w.K, term, fast) : 0;
+        }
+      }
     }
   }
 }
 
-inline void pack_panel(const Panels& p, int64_t panel, const float* weight, const float* bias,
-                       int64_t first, int64_t K, int64_t R, float* packed) {
-  float* to = packed + p.offset(panel);
+inline void pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
   const int64_t column = panel * p.step(), width = p.vectors(panel) * kLanes;
-  pack_vector(weight, bias, first + column, p.columns - column, K, R, width, to);
+  pack_vector(w, bias, column, p.columns - column, fast, width, to);
   if (p.gated) {
-    pack_vector(weight, bias, first + p.columns + column, p.columns - column, K, R, width, to + kLanes);
+    pack_vector(w, bias, p.columns + column, p.columns - column, fast, width, to + kLanes);
   } else if (width > kLanes) {
-    pack_vector(weight, bias, first + column + kLanes, p.columns - column - kLanes, K, R, width,
-                to + kLanes);
+    pack_vector(w, bias, column + kLanes, p.columns - column - kLanes, fast, width, to + kLanes);
   }
 }
 
-void pack(const Layer& l, Operator op, int64_t unit, float* packed) {
-  const auto weight = static_cast<const float*>(l.conv_weight), bias = static_cast<const float*>(l.conv_bias);
-  const auto out_weight = static_cast<const float*>(l.out_weight);
-  const auto out_bias = static_cast<const float*>(l.out_bias);
-  const Panels conv = conv_panels(l, op), residual = residual_panels(l, op), skip = skip_panels(l, op);
-  if (unit < conv.count()) return pack_panel(conv, unit, weight, bias, 0, l.K, l.R, packed);
-  unit -= conv.count(), packed += conv.floats();
-  if (unit < residual.count()) return pack_panel(residual, unit, out_weight, out_bias, 0, 1, l.D, packed);
-  unit -= residual.count(), packed += residual.floats();
-  pack_panel(skip, unit, out_weight, out_bias, l.R, 1, l.D, packed);
+int64_t packed_reals(const Layer& l, Operator op) {
+  return conv_panels(l, op, paired(l)).reals() + residual_panels(l, op).reals() + skip_panels(l, op).reals();
 }
+
+int64_t pack_units(const Layer& l, Operator op) {
+  return conv_panels(l, op, paired(l)).count() + residual_panels(l, op).count() + skip_panels(l, op).count();
+}
+
+void pack(const Layer& l, Operator op, int64_t unit, void* packed) {
+  Real* to = static_cast<Real*>(packed);
+  const auto bias = static_cast<const Real*>(l.conv_bias), out_bias = static_cast<const Real*>(l.out_bias);
+  const Panels conv = conv_panels(l, op, paired(l)), residual = residual_panels(l, op), skip = skip_panels(l, op);
+  if (unit < conv.count()) return pack_panel(conv, unit, conv_taps(l), bias, paired(l), to + conv.offset(unit));
+  unit -= conv.count(), to += conv.reals();
+  if (unit < residual.count()) {
+    return pack_panel(residual, unit, out_taps(l, 0), out_bias, false, to + residual.offset(unit));
+  }
+  unit -= residual.count(), to += residual.reals();
+  pack_panel(skip, unit, out_taps(l, l.R), out_bias ? out_bias + l.R : nullptr, false, to + skip.offset(unit));
+}
+
+// The packed panel; for a plain convolution where the packed weights are those of the fast one, packed here and now.
+struct ConvWeights {
+  const Real* packed;
+  Panels packed_panels;
+  Taps taps;
+  const Real* bias;
+  Real* room;  // for one panel of the plain convolution
+
+  const Real* panel(int64_t panel, bool fast) const {
+    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * taps.channels;
+    if (as_packed) return packed + packed_panels.offset(panel);
+    const Panels plain{packed_panels.columns, taps.K * taps.channels, packed_panels.gated};
+    pack_panel(plain, panel, taps, bias, fast, room);
+    return room;
+  }
+};

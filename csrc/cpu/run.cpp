@@ -8,56 +8,45 @@
 
 namespace wavenet::cpu {
 
-namespace {
-
-struct Work {
-  const Isa& isa;
-  Operator op;
-  const std::vector<Layer>& layers;
-  const std::vector<Tiling>& tilings;
-  float* packed;
-
-  // What one thread does; the threads share the loops.
-  void operator()(char* scratch) const {
-    for (std::size_t n = 0; n < layers.size(); ++n) {
-      const Layer& l = layers[n];
-      const Tiling& tiling = tilings[n];
-      const int64_t units = op == Operator::gate ? 0 : isa.pack_units(l, op);
-#pragma omp for schedule(static)
-      for (int64_t unit = 0; unit < units; ++unit) isa.pack(l, op, unit, packed);
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t i = 0; i < tiling.count; ++i) {
-        isa.tile(l, op, packed, tiling.clip(i), tiling.begin(i), tiling.end(i, l), scratch);
-      }
-    }
-  }
-};
-
-}  // namespace
-
 void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int threads) {
+  const Kernels& kernels = isa.of(layers.front().dtype);
   std::vector<Tiling> tilings;
   int64_t most_tiles = 0;
   std::size_t packed_bytes = 0, scratch_bytes = 0;
+  threads = useful_threads(layers.front(), threads);
   for (const Layer& l : layers) {
     if (l.B == 0 || l.T == 0) return;
-    const Tiling& tiling = tilings.emplace_back(isa, l, std::max(threads, 1));
+    const Tiling& tiling = tilings.emplace_back(kernels, l, threads);
     most_tiles = std::max(most_tiles, tiling.count);
-    scratch_bytes = std::max<std::size_t>(scratch_bytes, isa.scratch_bytes(l, op, tiling.rows));
+    scratch_bytes = std::max<std::size_t>(scratch_bytes, kernels.scratch_bytes(l, op, tiling.units));
     if (op != Operator::gate) {
-      packed_bytes = std::max<std::size_t>(packed_bytes, isa.packed_floats(l, op) * sizeof(float));
+      packed_bytes = std::max<std::size_t>(packed_bytes, kernels.packed_reals(l, op) * real_bytes(l.dtype));
     }
   }
-  threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(most_tiles, 1)));
   const Memory packed = allocate(packed_bytes);
-  run_on_threads(threads, scratch_bytes, Work{isa, op, layers, tilings, reinterpret_cast<float*>(packed.get())});
+  // What one thread does; the threads share the loops.
+  const auto work = [&](Team& team, char* scratch) {
+    for (std::size_t n = 0; n < layers.size(); ++n) {
+      const Layer& l = layers[n];
+      const Tiling& tiling = tilings[n];
+      if (op != Operator::gate) {
+        team.share(kernels.pack_units(l, op), [&](int64_t unit) { kernels.pack(l, op, unit, packed.get()); });
+      }
+      team.share(tiling.count, [&](int64_t i) {
+        kernels.tile(l, op, packed.get(), tiling.clip(i), tiling.begin(i), tiling.end(i), scratch);
+      });
+    }
+  };
+  run_on_threads(static_cast<int>(std::min<int64_t>(threads, most_tiles)), scratch_bytes, work);
 }
 
 std::vector<Layer> layers_of(const Stack& stack) {
   const int64_t count = static_cast<int64_t>(stack.dilations.size());
+  const int64_t weight_bytes = real_bytes(stack.first.dtype);
+  const int64_t activation_bytes = storage_bytes(stack.first.dtype);
   std::vector<Layer> layers(stack.dilations.size(), stack.first);
-  const auto at = [](const void* data, int64_t elements) -> const void* {
-    return data ? static_cast<const float*>(data) + elements : nullptr;
+  const auto at = [](const void* data, int64_t bytes) -> const void* {
+    return data ? static_cast<const char*>(data) + bytes : nullptr;
   };
   // Inputs that are not saved alternate between the scratch buffers, counted from the end: the last layer may
   // write its residual to scratch[1], and its own input must not be there.
@@ -70,11 +59,11 @@ std::vector<Layer> layers_of(const Stack& stack) {
     Layer& l = layers[n];
     l.dilation = stack.dilations[n];
     l.left = left_padding(l.K, l.dilation, stack.same_padding);
-    l.conv_weight = at(l.conv_weight, n * l.C * l.R * l.K);
-    l.conv_bias = at(l.conv_bias, n * l.C);
-    l.out_weight = at(l.out_weight, n * (l.R + l.S) * l.D);
-    l.out_bias = at(l.out_bias, n * (l.R + l.S));
-    l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C));
+    l.conv_weight = at(l.conv_weight, n * l.C * l.R * l.K * weight_bytes);
+    l.conv_bias = at(l.conv_bias, n * l.C * weight_bytes);
+    l.out_weight = at(l.out_weight, n * (l.R + l.S) * l.D * weight_bytes);
+    l.out_bias = at(l.out_bias, n * (l.R + l.S) * weight_bytes);
+    l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * activation_bytes));
     l.accumulate_skip = n > 0;
     if (n > 0) l.x = layers[n - 1].residual;
     if (n + 1 == count) continue;
@@ -83,7 +72,7 @@ std::vector<Layer> layers_of(const Stack& stack) {
     } else {
       l.residual = stack.saved;
       const int64_t slot = (n + 1) / stack.checkpoint_every - 1;
-      l.residual.data = static_cast<float*>(stack.saved.data) + slot * stack.saved_stride;
+      l.residual.data = static_cast<char*>(stack.saved.data) + slot * stack.saved_stride * activation_bytes;
     }
   }
   return layers;

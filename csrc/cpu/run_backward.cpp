@@ -1,6 +1,7 @@
 #include "cpu/run_backward.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "cpu/memory.h"
 #include "cpu/threads.h"
@@ -10,167 +11,225 @@ namespace wavenet::cpu {
 
 namespace {
 
-// Tiles are summed group by group, each group by one thread into its own slice. The groups depend on sizes alone,
-// so the sums do too. Up to 32 threads find work; for large weights the slices are kept to 64 MiB.
+// Each layer goes through its tiles from the last to the first in chunks, because the gradient of a row needs that of
+// later rows' pre-activations: a chunk's tiles do pass 1, then all tiles whose needs are met do pass 2. So only a
+// chunk of pre-activations is kept, in a ring. Within a chunk, pass 1 is shared out in groups of tiles, each of
+// which adds to a slice of its own. Groups and chunks depend on sizes alone, so the sums do too.
 constexpr int64_t kMostGroups = 32;
+constexpr int64_t kTilesPerGroup = 5;
 constexpr int64_t kSliceBudget = int64_t{64} << 20;
 
-// The columns of a slice's matrices are whole vectors of the widest instruction set.
-int64_t whole_vectors(int64_t columns) { return (columns + 15) / 16 * 16; }
+int64_t whole_vectors(int64_t columns) { return (columns + 15) / 16 * 16; }  // of the widest instruction set
 
 struct SliceLayout {
-  int64_t r_stride, d_stride, conv_weight, conv_bias, out_weight, out_bias, floats;
+  int64_t real, r_stride, d_stride, conv_weight, out_weight, out_bias, reals;
 
-  explicit SliceLayout(const Layer& l) : r_stride(whole_vectors(l.R)), d_stride(whole_vectors(l.D)) {
+  SliceLayout(const Layer& l, Operator op)
+      : real(real_bytes(l.dtype)), r_stride(whole_vectors(l.R)), d_stride(whole_vectors(l.D)) {
+    const int64_t out = op == Operator::block ? l.R + l.S : 0;
     conv_weight = 0;
-    conv_bias = conv_weight + l.K * 2 * l.D * r_stride;
-    out_weight = conv_bias + whole_vectors(2 * l.D);
-    out_bias = out_weight + (l.R + l.S) * d_stride;
-    floats = out_bias + whole_vectors(l.R + l.S);
+    out_weight = conv_weight + l.K * l.C * r_stride;
+    out_bias = out_weight + out * d_stride;
+    reals = out_bias + whole_vectors(out);
   }
+  int64_t bytes() const { return reals * real; }
 
-  Slice at(float* base) const {
-    return {base + conv_weight, base + conv_bias, base + out_weight, base + out_bias, r_stride, d_stride};
+  Slice at(char* base, Operator op) const {
+    Slice slice{base + conv_weight * real, nullptr, nullptr, r_stride, d_stride};
+    if (op == Operator::block) slice.out_weight = base + out_weight * real, slice.out_bias = base + out_bias * real;
+    return slice;
   }
 };
 
-// Where one layer's gradients go; null: not wanted.
-struct Destination {
-  float *conv_weight, *conv_bias, *out_weight, *out_bias;
+struct Plan {
+  Tiling tiling;
+  SliceLayout layout;
+  int64_t groups, chunk;  // tiles in a chunk
+
+  Plan(const Kernels& kernels, const Layer& l, Operator op)
+      : tiling(kernels, l, 1), layout(l, op) {
+    const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (layout.bytes() + 1));
+    groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable});
+    const int64_t chunks = (tiles + groups * kTilesPerGroup - 1) / (groups * kTilesPerGroup);
+    chunk = (tiles + chunks - 1) / chunks;
+  }
 };
 
+// How many units later and earlier ones pass 2 of a unit reads.
+struct Reach {
+  int64_t later, earlier;
+
+  explicit Reach(const Layer& l) {
+    const int64_t left = l.left, right = (l.K - 1) * l.dilation - left;
+    later = paired(l) ? (left + l.dilation) / (2 * l.dilation) * l.dilation : left;
+    earlier = paired(l) ? (right + 2 * l.dilation - 1) / (2 * l.dilation) * l.dilation : right;
+  }
+};
+
+int64_t ring_units(const Layer& l, const Plan& plan) {
+  const Reach reach(l);
+  const int64_t wanted = (plan.chunk + 2) * plan.tiling.units + reach.later + reach.earlier;
+  return std::min(wanted, l.B * plan.tiling.clip_units);
+}
+
+// One layer's work, as one thread does it; the threads share the loops.
 struct Work {
-  const Isa& isa;
-  const StackGradient& all;
-  const std::vector<Gradient>& gradients;  // by layer
-  const Tiling& tiling;
-  const SliceLayout& layout;
-  int64_t groups;
-  bool want_weights;
-  float* packed;
-  float* slices;
+  const Kernels& kernels;
+  Operator op;
+  const Gradient& g;
+  const Plan& plan;
+  char *packed, *slices, *ga_sums;
 
-  // What one thread does; the threads share the loops.
-  void operator()(char* scratch) const {
-    for (int64_t n = static_cast<int64_t>(gradients.size()) - 1; n >= 0; --n) {
-      const Gradient& g = gradients[n];
-      const int64_t units = isa.backward_pack_units(g);
-#pragma omp for schedule(static)
-      for (int64_t unit = 0; unit < units; ++unit) isa.backward_pack(g, unit, packed);
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t group = 0; group < groups; ++group) sum_group(g, group, scratch);
-      if (g.grad_x.data) {
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < tiling.count; ++i) {
-          isa.backward_x_tile(g, packed, tiling.clip(i), tiling.begin(i), tiling.end(i, g.layer), scratch);
-        }
-      }
-      if (want_weights) {
-        const Destination to = destination(n, g.layer);
-        const int64_t parts = 2 * g.layer.D + g.layer.R + g.layer.S;
-#pragma omp for schedule(static)
-        for (int64_t part = 0; part < parts; ++part) add_slices(g.layer, to, part);
-      }
-      if (all.grad_cond.data && all.grad_cond.time_stride == 0) {
-#pragma omp for schedule(static)
-        for (int64_t b = 0; b < g.layer.B; ++b) sum_cond(g, n, b);
-      }
+  const Layer& layer() const { return g.layer; }
+  bool wants_slices() const { return g.conv_weight || g.out_weight || g.out_bias; }
+  bool wants_sums() const { return g.conv_bias || g.cond_sum.data; }
+  int64_t sums_bytes() const { return layer().C * plan.layout.real; }
+
+  void run(Team& team, char* scratch) const {
+    const Tiling& tiling = plan.tiling;
+    if (op != Operator::gate) {
+      team.share(kernels.backward_pack_units(g, op), [&](int64_t unit) { kernels.backward_pack(g, op, unit, packed); });
     }
+    int64_t done = tiling.count;  // tiles from here on went through pass 2
+    for (int64_t end = tiling.count, begin; end > 0; end = begin) {
+      begin = std::max<int64_t>(0, end - plan.chunk);
+      team.share(plan.groups, [&](int64_t group) { pass1(group, begin, end, scratch); });
+      if (!g.grad_x.data) continue;
+      const int64_t ready = first_ready(begin, done);
+      team.share(done - ready, [&](int64_t i) {
+        const int64_t tile = done - 1 - i;
+        kernels.backward_x_tile(g, op, packed, tiling.clip(tile), tiling.begin(tile), tiling.end(tile), scratch);
+      });
+      done = ready;
+    }
+    if (wants_slices()) {
+      team.share(layer().C + layer().R + layer().S, [&](int64_t part) { add_slices(part); });
+    }
+    if (wants_sums()) team.share(layer().B + 1, [&](int64_t part) { add_ga_sums(part, scratch); });
   }
 
-  void sum_group(const Gradient& g, int64_t group, char* scratch) const {
+  void pass1(int64_t group, int64_t begin, int64_t end, char* scratch) const {
     Slice slice;
-    if (want_weights) {
-      float* base = slices + group * layout.floats;
-      std::fill(base, base + layout.floats, 0.0f);
-      slice = layout.at(base);
+    if (wants_slices()) {
+      char* base = slices + group * plan.layout.bytes();
+      if (end == plan.tiling.count) std::memset(base, 0, plan.layout.bytes());
+      slice = plan.layout.at(base, op);
     }
-    const int64_t last = (group + 1) * tiling.count / groups;
-    for (int64_t i = group * tiling.count / groups; i < last; ++i) {
-      isa.backward_tile(g, packed, tiling.clip(i), tiling.begin(i), tiling.end(i, g.layer), scratch, slice);
+    const int64_t tiles = end - begin, last = begin + (group + 1) * tiles / plan.groups;
+    for (int64_t i = begin + group * tiles / plan.groups; i < last; ++i) {
+      kernels.backward_tile(g, op, packed, plan.tiling.clip(i), plan.tiling.begin(i), plan.tiling.end(i), scratch, slice,
+                            wants_sums() ? ga_sums + i * sums_bytes() : nullptr);
     }
   }
 
-  float sum_at(int64_t offset) const {
-    float sum = 0.0f;
-    for (int64_t group = 0; group < groups; ++group) sum += slices[group * layout.floats + offset];
-    return sum;
+  // The first tile that can do pass 2 when pass 1 has done those from `begin` on.
+  int64_t first_ready(int64_t begin, int64_t done) const {
+    const Tiling& tiling = plan.tiling;
+    const int64_t earlier = Reach(layer()).earlier;
+    const auto unit = [&](int64_t tile, int64_t back) {
+      return tiling.clip(tile) * tiling.clip_units + std::max<int64_t>(0, tiling.begin(tile) - back);
+    };
+    while (done > 0 && unit(done - 1, earlier) >= unit(begin, 0)) --done;
+    return done;
   }
 
-  // One row of the convolution's weight, or one of the 1x1s', with its bias.
-  void add_slices(const Layer& l, const Destination& to, int64_t part) const {
-    if (part < 2 * l.D) {
-      if (to.conv_bias) to.conv_bias[part] = sum_at(layout.conv_bias + part);
-      if (!to.conv_weight) return;
-      for (int64_t k = 0; k < l.K; ++k) {
-        const int64_t from = layout.conv_weight + (k * 2 * l.D + part) * layout.r_stride;
-        for (int64_t r = 0; r < l.R; ++r) to.conv_weight[(part * l.R + r) * l.K + k] = sum_at(from + r);
+  void sum_slices(int64_t offset, int64_t count, char* to, int64_t to_stride) const {
+    const SliceLayout& layout = plan.layout;
+    kernels.sum_slices(slices + offset * layout.real, layout.reals, plan.groups, count, to, to_stride);
+  }
+
+  // One row of the convolution's weight, or one of the 1x1s' with its bias.
+  void add_slices(int64_t part) const {
+    const Layer& l = layer();
+    const SliceLayout& layout = plan.layout;
+    const auto at = [&](void* data, int64_t reals) { return static_cast<char*>(data) + reals * layout.real; };
+    if (part < l.C) {
+      for (int64_t k = 0; g.conv_weight && k < l.K; ++k) {
+        const int64_t from = layout.conv_weight + (k * l.C + part) * layout.r_stride;
+        sum_slices(from, l.R, at(g.conv_weight, part * l.R * l.K + k), l.K);
       }
-    } else {
-      const int64_t out = part - 2 * l.D;
-      if (to.out_bias) to.out_bias[out] = sum_at(layout.out_bias + out);
-      if (!to.out_weight) return;
-      const int64_t from = layout.out_weight + out * layout.d_stride;
-      for (int64_t d = 0; d < l.D; ++d) to.out_weight[out * l.D + d] = sum_at(from + d);
+      return;
     }
+    const int64_t out = part - l.C;
+    if (op != Operator::block) return;
+    if (g.out_weight) sum_slices(layout.out_weight + out * layout.d_stride, l.D, at(g.out_weight, out * l.D), 1);
+    if (g.out_bias) sum_slices(layout.out_bias + out, 1, at(g.out_bias, out), 1);
   }
 
-  void sum_cond(const Gradient& g, int64_t n, int64_t b) const {
-    const Layer& l = g.layer;
-    float* to = static_cast<float*>(all.grad_cond.data) + b * all.grad_cond.batch_stride + n * l.C;
-    std::fill(to, to + l.C, 0.0f);
-    const float* from = static_cast<const float*>(g.grad_a.data) + b * g.grad_a.batch_stride;
-    isa.add_sum(l.T, from, g.grad_a.time_stride, l.C, to);
-  }
-
-  Destination destination(int64_t n, const Layer& l) const {
-    const auto at = [n](float* data, int64_t size) { return data ? data + n * size : nullptr; };
-    return {at(all.conv_weight, l.C * l.R * l.K), at(all.conv_bias, l.C), at(all.out_weight, (l.R + l.S) * l.D),
-            at(all.out_bias, l.R + l.S)};
+  // The sums over all tiles (the bias's gradient), or over those of one clip (the conditioning's).
+  void add_ga_sums(int64_t part, char* scratch) const {
+    const Layer& l = layer();
+    const Tiling& tiling = plan.tiling;
+    if (part == l.B) {
+      if (g.conv_bias) kernels.sum_slices(ga_sums, l.C, tiling.count, l.C, g.conv_bias, 1);
+    } else if (g.cond_sum.data) {
+      kernels.sum_slices(ga_sums + part * tiling.per_clip * sums_bytes(), l.C, tiling.per_clip, l.C, scratch, 1);
+      char* to = static_cast<char*>(g.cond_sum.data) + part * g.cond_sum.batch_stride * storage_bytes(l.dtype);
+      kernels.store_reals(scratch, l.C, l.dtype, to);
+    }
   }
 };
+
+}  // namespace
+
+void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, int threads) {
+  const Layer& first = gradients.front().layer;
+  if (first.B == 0 || first.T == 0) return;
+  const Kernels& kernels = isa.of(first.dtype);
+  threads = useful_threads(first, threads);
+  std::vector<Plan> plans;
+  std::size_t packed_bytes = 0, scratch_bytes = 0, slice_bytes = 0, sums_bytes = 0, ring_bytes = 0;
+  const auto at_least = [](std::size_t& bytes, int64_t wanted) {
+    bytes = std::max(bytes, static_cast<std::size_t>(wanted));
+  };
+  for (Gradient& g : gradients) {
+    const Layer& l = g.layer;
+    const int64_t real = real_bytes(l.dtype);
+    const Plan& plan = plans.emplace_back(kernels, l, op);
+    at_least(scratch_bytes, std::max(kernels.backward_scratch_bytes(g, op, plan.tiling.units), l.C * real));
+    at_least(sums_bytes, plan.tiling.count * l.C * real);
+    if (op == Operator::gate) continue;
+    at_least(packed_bytes, kernels.backward_packed_reals(g, op) * real);
+    if (g.conv_weight || g.out_weight || g.out_bias) at_least(slice_bytes, plan.groups * plan.layout.bytes());
+    if (g.grad_x.data && !g.grad_a.data) {
+      g.ring = {nullptr, ring_units(l, plan), l.C};
+      at_least(ring_bytes, g.ring.units * rows_per_unit(l) * l.C * real);
+    }
+  }
+  const Memory packed = allocate(packed_bytes), slices = allocate(slice_bytes);
+  const Memory sums = allocate(sums_bytes), ring = allocate(ring_bytes);
+  for (Gradient& g : gradients) {
+    if (g.ring.units) g.ring.data = ring.get();
+  }
+  run_on_threads(threads, scratch_bytes, [&](Team& team, char* scratch) {
+    for (std::size_t n = gradients.size(); n-- > 0;) {
+      Work{kernels, op, gradients[n], plans[n], packed.get(), slices.get(), sums.get()}.run(team, scratch);
+    }
+  });
+}
 
 std::vector<Gradient> gradients_of(const StackGradient& all) {
   std::vector<Gradient> gradients;
+  const auto at = [](void* data, int64_t bytes) -> void* { return data ? static_cast<char*>(data) + bytes : nullptr; };
   for (const Layer& layer : layers_of(all.stack)) {
+    const int64_t n = static_cast<int64_t>(gradients.size()), real = real_bytes(layer.dtype);
     Gradient& g = gradients.emplace_back();
     g.layer = layer;
     g.grad_residual = g.grad_x = all.grad_x;
     g.grad_skip = all.grad_skip;
-    g.grad_a = all.grad_a;
-    if (!g.grad_a.data) {
-      g.grad_a = all.grad_cond;
-      g.grad_a.data = static_cast<float*>(all.grad_cond.data) + (gradients.size() - 1) * layer.C;
+    g.conv_weight = at(all.conv_weight, n * layer.C * layer.R * layer.K * real);
+    g.conv_bias = at(all.conv_bias, n * layer.C * real);
+    g.out_weight = at(all.out_weight, n * (layer.R + layer.S) * layer.D * real);
+    g.out_bias = at(all.out_bias, n * (layer.R + layer.S) * real);
+    if (all.grad_cond.data) {
+      Rows& cond = all.grad_cond.time_stride == 0 ? g.cond_sum : g.grad_a;
+      cond = all.grad_cond;
+      cond.data = at(all.grad_cond.data, n * layer.C * storage_bytes(layer.dtype));
     }
   }
   gradients.back().grad_residual = all.grad_residual;
   if (!all.want_x) gradients.front().grad_x = {};
   return gradients;
-}
-
-}  // namespace
-
-void run_backward(const Isa& isa, const StackGradient& all, int threads) {
-  const std::vector<Gradient> gradients = gradients_of(all);
-  const Layer& l = gradients.front().layer;
-  if (l.B == 0 || l.T == 0) return;
-  const Tiling tiling(isa, l, 1);
-  const SliceLayout layout(l);
-  const bool want_weights = all.conv_weight || all.conv_bias || all.out_weight || all.out_bias;
-  const int64_t slice_bytes = layout.floats * static_cast<int64_t>(sizeof(float));
-  const int64_t groups =
-      std::min(tiling.count, std::clamp<int64_t>(kSliceBudget / slice_bytes, 4, kMostGroups));
-
-  std::size_t packed_bytes = 0, scratch_bytes = 0;
-  for (const Gradient& g : gradients) {
-    packed_bytes = std::max<std::size_t>(packed_bytes, isa.backward_packed_floats(g) * sizeof(float));
-    scratch_bytes = std::max<std::size_t>(scratch_bytes, isa.backward_scratch_bytes(g, tiling.rows));
-  }
-  threads = static_cast<int>(std::clamp<int64_t>(threads, 1, tiling.count));
-  const Memory packed = allocate(packed_bytes), slices = allocate(want_weights ? slice_bytes * groups : 0);
-  run_on_threads(threads, scratch_bytes,
-                 Work{isa, all, gradients, tiling, layout, groups, want_weights,
-                      reinterpret_cast<float*>(packed.get()), reinterpret_cast<float*>(slices.get())});
 }
 
 }  // namespace wavenet::cpu

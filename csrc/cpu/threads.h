@@ -1,26 +1,102 @@
 // Running one piece of work on several threads, each with scratch memory of its own.
+//
+// The threads are OpenMP's, and so torch's own; how they share loops and wait for one another is written here, on
+// std::atomic, because ThreadSanitizer understands that. For it they are plain std::threads (it can't see into
+// OpenMP's): WAVENET_STD_THREADS.
 #pragma once
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
 
 #include "cpu/memory.h"
 
 namespace wavenet::cpu {
 
-// Calls work(scratch) on each of `threads` threads of a parallel region, whose worksharing loops they share. One
-// thread needs no region (which would not survive a fork): the loops are plain loops then. Throws
-// std::bad_alloc before any of them starts.
+class Team {
+ public:
+  explicit Team(int size) : size_(size) {}
+  void resize(int size) { size_.store(size, std::memory_order_relaxed); }
+
+  // Calls work(i) once for each i < count, on whichever thread is free, and returns when all are done. Every thread
+  // of the team must come here.
+  template <class Work>
+  void share(int64_t count, const Work& work) {
+    if (size_.load(std::memory_order_relaxed) == 1) {
+      for (int64_t i = 0; i < count; ++i) work(i);
+      return;
+    }
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) work(i);
+    wait_for_all();
+  }
+
+ private:
+  void wait_for_all() {
+    const int round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load(std::memory_order_relaxed)) {
+      arrived_.store(0, std::memory_order_relaxed);
+      next_.store(0, std::memory_order_relaxed);
+      round_.store(round + 1, std::memory_order_release);
+      return;
+    }
+    // A fraction of a millisecond of spinning, then others may have the core.
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
+      if (spins < 4000) {
+#if defined(__x86_64__) || defined(_M_X64)
+        _mm_pause();
+#endif
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
+  std::atomic<int> size_;
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<int> round_{0};
+};
+
+// True in a child of fork whose parent has run several threads: OpenMP's, which the child lacks, would be waited for
+// in vain.
+bool forked_from_threads();
+
+// Calls work(team, scratch) on each of `threads` threads, with `scratch_bytes` of `scratch` for each.
+template <class Work>
+void run_on_threads(int threads, char* scratch, std::size_t scratch_bytes, const Work& work) {
+  if (threads > 1 && forked_from_threads()) threads = 1;
+  Team team(threads);
+#if defined(WAVENET_STD_THREADS)
+  std::vector<std::thread> others;
+  for (int i = 1; i < threads; ++i) others.emplace_back([&, i] { work(team, scratch + scratch_bytes * i); });
+  work(team, scratch);
+  for (std::thread& other : others) other.join();
+#elif defined(_OPENMP)
+  if (threads == 1) return work(team, scratch);
+#pragma omp parallel num_threads(threads)
+  {
+    team.resize(omp_get_num_threads());  // it may give fewer
+    work(team, scratch + scratch_bytes * omp_get_thread_num());
+  }
+#else
+  team.resize(1);
+  work(team, scratch);
+#endif
+}
+
+// The same with memory of its own. Throws std::bad_alloc before any of them starts.
 template <class Work>
 void run_on_threads(int threads, std::size_t scratch_bytes, const Work& work) {
   scratch_bytes = aligned_size(scratch_bytes);
   const Memory scratch = allocate(scratch_bytes * threads);
-  if (threads == 1) return work(scratch.get());
-  int next = 0;
-#pragma omp parallel num_threads(threads)
-  {
-    int mine;
-#pragma omp atomic capture
-    mine = next++;
-    work(scratch.get() + scratch_bytes * mine);
-  }
+  run_on_threads(threads, scratch.get(), scratch_bytes, work);
 }
 
 }  // namespace wavenet::cpu

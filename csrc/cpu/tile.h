@@ -1,139 +1,191 @@
 // One tile of rows through a layer, or through the part of it that an operator is. Included by isa.cpp.
 //
+//   x, all taps of the tile's rows           ->  inputs, a tile in L2 (fast.h)
 //   for each panel of weights (stays in L1):  for each block of rows (registers):
-//      convolution panels   x, taps in place  ->  a in registers  ->  gate  ->  z, a tile in L2
-//      residual panels      z                 ->  s (x + V z + v) ->  residual
-//      skip panels          z                 ->  skip (+)= V z + v
+//      convolution panels   inputs           ->  a in registers  ->  gate  ->  z, a tile in L2
+//      residual panels      z                ->  s (x + V z + v) ->  residual
+//      skip panels          z                ->  skip (+)= V z + v
 #pragma once
 
-inline int64_t z_stride(const Layer& l) { return round_up(l.D, kLanes); }
+// What the rows of a tile share, and its memory.
+struct Tile {
+  int64_t b, units, rows;
+  int64_t* times;  // of each row; -1: the row doesn't exist
+  Inputs in;
+  Real *buffers, *zeros, *panel;
 
-// What a tile needs beside its inputs and outputs: z (aligned, as scratch is), the taps, and edge copies.
-inline int64_t z_floats(const Layer& l, Operator op, int64_t rows) {
-  return op == Operator::block ? rows * z_stride(l) : 0;
-}
+  // Memory for tiles of that many units of a convolution over `channels` channels.
+  Tile(Scratch& scratch, const Layer& l, int64_t units, int64_t channels) : b(0), units(units) {
+    rows = units * rows_per_unit(l);
+    times = scratch.take<int64_t>(rows);
+    in.data = scratch.take<Real>(Inputs::reals(l, units, channels));
+    in.segments = scratch.take<Segment>(l.K);
+    buffers = scratch.take<Real>(Source::reals(l.K, channels));
+    zeros = scratch.take<Real>(channels);
+    panel = scratch.take<Real>(paired(l) ? kPanel * (l.K * channels + 1) : 0);
+  }
 
-int64_t scratch_bytes(const Layer& l, Operator op, int64_t rows) {
-  if (op == Operator::gate) return 0;
-  const int64_t floats = z_floats(l, op, rows) + edge_floats(l);
-  return floats * static_cast<int64_t>(sizeof(float)) +
-         max_blocks(rows) * l.K * static_cast<int64_t>(sizeof(Tap));
-}
+  void place(const Layer& l, int64_t clip, int64_t begin, int64_t end, int64_t channels) {
+    b = clip, units = end - begin;
+    rows = place_rows(l, begin, end, times);
+    for (int64_t c = 0; c < channels; ++c) zeros[c] = 0;
+  }
 
-// All blocks of rows [begin, end) against one panel. `finish(t, vectors)` gets each row's columns.
-template <int VECTORS, class Finish>
-inline void sweep(int64_t begin, int64_t end, const Tap* taps, int64_t K, int64_t channels,
-                  const float* panel, Finish&& finish) {
-  for (int64_t t = begin, rows; t < end; t += rows, taps += K) {
-    rows = block_size(end - t);
-    Vector totals[kRows * VECTORS];
-    accumulate_block<VECTORS>(rows, taps, K, channels, panel, totals);
-    for (int64_t i = 0; i < rows; ++i) finish(t + i, totals + i * VECTORS);
+  void gather_x(const Layer& l, bool fast) {
+    gather(l, Source{l.x, l.dtype, b, -l.past, l.T, l.R, nullptr, nullptr, zeros, buffers}, times, units, rows, fast, in);
+  }
+
+  ConvWeights conv_weights(const Layer& l, Operator op, const void* packed) const {
+    const auto bias = static_cast<const Real*>(l.conv_bias);
+    return {static_cast<const Real*>(packed), conv_panels(l, op, paired(l)), conv_taps(l), bias, panel};
+  }
+};
+
+// All panels of a plain convolution: `finish(row, first column, columns there, vector)` for each vector of results.
+template <class Finish>
+inline void sweep_conv(const Tile& tile, int64_t K, const ConvWeights& weights, Finish&& finish) {
+  const Panels& p = weights.packed_panels;
+  for (int64_t panel = 0; panel < p.count(); ++panel) {
+    const int64_t first = panel * kPanel, there = p.columns - first;
+    const Real* packed = weights.panel(panel, tile.in.fast);
+    if (p.vectors(panel) == 2) {
+      convolve<2>(tile.in, K, tile.units, tile.rows, packed, [&](int64_t row, const Vector* columns) {
+        finish(row, first, there, columns[0]);
+        finish(row, first + kLanes, there - kLanes, columns[1]);
+      });
+    } else {
+      convolve<1>(tile.in, K, tile.units, tile.rows, packed,
+                  [&](int64_t row, const Vector* columns) { finish(row, first, there, columns[0]); });
+    }
   }
 }
 
-// The plain panels of a matrix, `finish(t, first column, columns there, vector)` for each vector of results.
+// The same of a product with matrices side by side, as the 1x1s are.
+template <int VECTORS, class Finish>
+inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t rows, const Real* panel, Finish&& finish) {
+  Segment segments[2];
+  for (int64_t i = 0, n; i < rows; i += n) {
+    n = block_size(rows - i);
+    for (int64_t s = 0; s < count; ++s) segments[s] = Segment(matrices[s], i);
+    Vector totals[kRows * VECTORS];
+    accumulate_block<VECTORS>(n, segments, count, panel + VECTORS * kLanes, panel, 0, totals);
+    for (int64_t m = 0; m < n; ++m) finish(i + m, totals + m * VECTORS);
+  }
+}
+
 template <class Finish>
-inline void sweep_panels(const Panels& p, int64_t begin, int64_t end, const Tap* taps, int64_t K,
-                         int64_t channels, const float* packed, Finish&& finish) {
+inline void sweep(const Matrix* matrices, int64_t count, int64_t rows, const Panels& p, const Real* packed,
+                  Finish&& finish) {
   for (int64_t panel = 0; panel < p.count(); ++panel) {
     const int64_t first = panel * kPanel, there = p.columns - first;
-    const float* weights = packed + p.offset(panel);
     if (p.vectors(panel) == 2) {
-      sweep<2>(begin, end, taps, K, channels, weights, [&](int64_t t, const Vector* columns) {
-        finish(t, first, there, columns[0]);
-        finish(t, first + kLanes, there - kLanes, columns[1]);
+      sweep_panel<2>(matrices, count, rows, packed + p.offset(panel), [&](int64_t row, const Vector* columns) {
+        finish(row, first, there, columns[0]);
+        finish(row, first + kLanes, there - kLanes, columns[1]);
       });
     } else {
-      sweep<1>(begin, end, taps, K, channels, weights,
-               [&](int64_t t, const Vector* columns) { finish(t, first, there, columns[0]); });
+      sweep_panel<1>(matrices, count, rows, packed + p.offset(panel),
+                     [&](int64_t row, const Vector* columns) { finish(row, first, there, columns[0]); });
     }
+  }
+}
+
+// The panels of a gated convolution: `finish(row, first column, columns there, filter, gate)`, conditioning added.
+template <class Finish>
+inline void sweep_gated(const Layer& l, const Tile& tile, const ConvWeights& weights, Finish&& finish) {
+  for (int64_t panel = 0; panel < weights.packed_panels.count(); ++panel) {
+    const int64_t first = panel * kLanes, there = l.D - first;
+    convolve<2>(tile.in, l.K, tile.units, tile.rows, weights.panel(panel, tile.in.fast),
+                [&](int64_t row, const Vector* a) {
+                  Vector f = a[0], g = a[1];
+                  const int64_t t = tile.times[row];
+                  if (l.cond.data && t >= 0) {
+                    f += load_row(l.cond, l.dtype, tile.b, t, first, there);
+                    g += load_row(l.cond, l.dtype, tile.b, t, l.D + first, there);
+                  }
+                  finish(row, first, there, f, g);
+                });
   }
 }
 
 // Asks for one of `panels` parts of a row that the 1x1s will write later, so that it is in cache by then: such
 // rows come from beyond L2, and each 1x1 panel touches too little of a row for the processor to foresee the
-// next. Measured on a Zen 4 at R=D=64, S=128: 8 % of a layer.
-inline void prefetch_share(const Rows& rows, int64_t channels, int64_t b, int64_t t, int64_t panel,
+// next. Measured on a Zen 4 at R=D=64, S=128: 8 % of a layer. (Always inlined: GCC 12 drops calls of a function that
+// does nothing but prefetch.)
+__attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DType dtype, int64_t channels, int64_t b, int64_t t, int64_t panel,
                            int64_t panels) {
   if (!rows.data) return;
-  const float* from = row(rows, b, t);
-  for (int64_t c = channels * panel / panels; c < channels * (panel + 1) / panels; c += 16) {
-    __builtin_prefetch(from + c, 1, 2);
+  const int64_t size = storage_bytes(dtype);
+  const char* from = static_cast<const char*>(rows.data) + offset(rows, b, t) * size;
+  for (int64_t at = channels * size * panel / panels; at < channels * size * (panel + 1) / panels; at += 64) {
+    __builtin_prefetch(from + at, 1, 2);
   }
 }
 
-// Rows of z go to `z + (t - begin) * stride`, whole vectors of them when `padded`.
-inline void gated_conv_tile(const Layer& l, const float* packed, int64_t b, int64_t begin, int64_t end,
-                            const Tap* taps, float* z, int64_t stride, bool padded) {
-  const Panels conv = conv_panels(l, Operator::gated_conv);
-  for (int64_t panel = 0; panel < conv.count(); ++panel) {
-    const int64_t first = panel * kLanes, there = l.D - first;
-    sweep<2>(begin, end, taps, l.K, l.R, packed + conv.offset(panel), [&](int64_t t, const Vector* a) {
-      Vector f = a[0], g = a[1];
-      if (l.cond.data) {
-        const float* c = row(l.cond, b, t) + first;
-        f += load_first(c, there), g += load_first(c + l.D, there);
-      }
-      store_first(z + (t - begin) * stride + first, gate(f, g), padded ? kLanes : there);
-      prefetch_share(l.skip, l.S, b, t, panel, conv.count());
-      prefetch_share(l.residual, l.R, b, t, panel, conv.count());
-    });
-  }
-}
-
-inline void out_tile(const Layer& l, const float* packed, int64_t b, int64_t begin, int64_t end,
-                     Tap* taps, const float* z) {
-  Tap* tap = taps;
-  for (int64_t t = begin; t < end; t += block_size(end - t)) *tap++ = {z + (t - begin) * z_stride(l), z_stride(l)};
-
-  const Panels residual = residual_panels(l, Operator::block), skip = skip_panels(l, Operator::block);
-  const float scale = l.residual_scale;
-  sweep_panels(residual, begin, end, taps, 1, l.D, packed,
-               [&](int64_t t, int64_t first, int64_t there, Vector o) {
-                 const Vector x = load_first(row(l.x, b, t) + first, there);
-                 store_first(row(l.residual, b, t) + first, (x + o) * scale, there);
-               });
-  packed += residual.floats();
-  sweep_panels(skip, begin, end, taps, 1, l.D, packed,
-               [&](int64_t t, int64_t first, int64_t there, Vector o) {
-                 float* to = row(l.skip, b, t) + first;
-                 store_first(to, l.accumulate_skip ? load_first(to, there) + o : o, there);
-               });
-}
-
-inline void gate_tile(const Layer& l, int64_t b, int64_t begin, int64_t end) {
+inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
   for (int64_t t = begin; t < end; ++t) {
-    const float *a = row(l.a, b, t), *c = l.cond.data ? row(l.cond, b, t) : nullptr;
-    float* z = row(l.z, b, t);
     for (int64_t first = 0; first < l.D; first += kLanes) {
       const int64_t there = l.D - first;
-      Vector f = load_first(a + first, there), g = load_first(a + l.D + first, there);
-      if (c) f += load_first(c + first, there), g += load_first(c + l.D + first, there);
-      store_first(z + first, gate(f, g), there);
+      Vector f = load_row(l.a, l.dtype, b, t, first, there), g = load_row(l.a, l.dtype, b, t, l.D + first, there);
+      if (l.cond.data) {
+        f += load_row(l.cond, l.dtype, b, t, first, there);
+        g += load_row(l.cond, l.dtype, b, t, l.D + first, there);
+      }
+      store_row(l.z, l.dtype, b, t, first, gate(f, g), there);
     }
   }
 }
 
-void tile(const Layer& l, Operator op, const float* packed, int64_t b, int64_t begin, int64_t end,
-          void* scratch) {
-  if (op == Operator::gate) return gate_tile(l, b, begin, end);
+int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
+  if (op == Operator::gate) return 0;
+  Scratch scratch(nullptr);
+  const Tile tile(scratch, l, units, l.R);
+  if (op == Operator::block) scratch.matrix(tile.rows, l.D);
+  return scratch.used();
+}
 
-  float* z = static_cast<float*>(scratch);
-  Tap* taps = reinterpret_cast<Tap*>(z + z_floats(l, op, end - begin));
-  float* edges = reinterpret_cast<float*>(taps + max_blocks(end - begin) * l.K);
-  for (int64_t r = 0; r < l.R; ++r) edges[r] = 0.0f;
-  place_taps(l, b, begin, end, {taps, edges, edges + l.R});
+// Units [begin, end) of clip b.
+void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end, void* memory) {
+  if (op == Operator::gate) return gate_rows(l, b, begin, end);
+  Scratch scratch(memory);
+  Tile tile(scratch, l, end - begin, l.R);
+  tile.place(l, b, begin, end, l.R);
+  tile.gather_x(l, paired(l));
+  const int64_t* times = tile.times;
+  const ConvWeights weights = tile.conv_weights(l, op, packed);
 
   if (op == Operator::conv) {
-    sweep_panels(conv_panels(l, op), begin, end, taps, l.K, l.R, packed,
-                 [&](int64_t t, int64_t first, int64_t there, Vector a) {
-                   store_first(row(l.a, b, t) + first, a, there);
-                 });
-  } else if (op == Operator::gated_conv) {
-    gated_conv_tile(l, packed, b, begin, end, taps, row(l.z, b, begin), l.z.time_stride, false);
-  } else {
-    gated_conv_tile(l, packed, b, begin, end, taps, z, z_stride(l), true);
-    out_tile(l, packed + conv_panels(l, op).floats(), b, begin, end, taps, z);
+    sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector a) {
+      if (times[row] >= 0) store_row(l.a, l.dtype, b, times[row], first, a, there);
+    });
+    return;
   }
+  if (op == Operator::gated_conv) {
+    sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
+      if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gate(f, g), there);
+    });
+    return;
+  }
+
+  const Matrix z = scratch.matrix(tile.rows, l.D);
+  const int64_t panels = weights.packed_panels.count();
+  sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector g) {
+    store(z.at(row, first), gate(f, g));
+    if (times[row] < 0) return;
+    prefetch_share(l.skip, l.dtype, l.S, b, times[row], first / kLanes, panels);
+    prefetch_share(l.residual, l.dtype, l.R, b, times[row], first / kLanes, panels);
+  });
+  const Real* out = static_cast<const Real*>(packed) + weights.packed_panels.reals();
+  const Panels residual = residual_panels(l, op), skip = skip_panels(l, op);
+  const Real scale = static_cast<Real>(l.residual_scale);
+  sweep(&z, 1, tile.rows, residual, out, [&](int64_t row, int64_t first, int64_t there, Vector o) {
+    if (times[row] < 0) return;
+    const Vector x = load_row(l.x, l.dtype, b, times[row], first, there);
+    store_row(l.residual, l.dtype, b, times[row], first, (x + o) * scale, there);
+  });
+  sweep(&z, 1, tile.rows, skip, out + residual.reals(), [&](int64_t row, int64_t first, int64_t there, Vector o) {
+    if (times[row] < 0) return;
+    if (l.accumulate_skip) o += load_row(l.skip, l.dtype, b, times[row], first, there);
+    store_row(l.skip, l.dtype, b, times[row], first, o, there);
+  });
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +14,35 @@ from operator_cases import CASES, DIFFERENTIABLE, Case, call
 
 import wavenet_kernels
 import wavenet_kernels._cpu as _cpu
-from wavenet_kernels import backends
+from wavenet_kernels import reference
 
 ISAS = _cpu.build_info()["isas"]
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+# Enough rows for backward to go through each layer in several chunks, and for several threads.
+LONG = {
+    "K2 causal": dict(taps=2, dilations=(1, 700, 4000), cond="local"),
+    "K3 causal": dict(taps=3, dilations=(2, 900, 3500), cond="global"),
+    "K3 same": dict(taps=3, dilations=(2, 900, 3500), padding="same"),
+    "K4 causal": dict(taps=4, dilations=(1, 50, 1700)),
+}
+
+
+def _long(name: str) -> Case:
+    return Case(batch=2, residual=8, dilation_channels=8, skip=4, time=6000, **LONG[name])
+
+
+def _outputs_and_gradients(operator, tensors, settings, seed=0, poison=None):
+    """Of `operator`, a function; `poison`(gradients of the outputs) may change those."""
+    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+    outputs = operator(*leaves, **settings)
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+    generator = torch.Generator().manual_seed(seed)
+    upstream = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
+    if poison is not None:
+        poison(upstream)
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    return outputs + list(torch.autograd.grad(outputs, wanted, upstream))
 
 
 @pytest.fixture
@@ -37,8 +65,37 @@ def threads():
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_every_instruction_set_obeys_the_rule(isa, operator, case):
     tensors, settings = call(operator, case, torch.float32)
-    gradients = hasattr(backends.load("cpu"), f"{operator}_backward")
-    check_operator(operator, tensors, settings, "cpu", gradients=gradients)
+    check_operator(operator, tensors, settings, "cpu")
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_every_dtype_on_every_instruction_set(isa, operator, dtype):
+    for case in (CASES[3], CASES[5], CASES[8]):
+        tensors, settings = call(operator, case, dtype)
+        check_operator(operator, tensors, settings, "cpu")
+
+
+@pytest.mark.parametrize("taps", [2, 3])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE[1:])
+def test_plain_convolutions_obey_the_rule(monkeypatch, operator, taps):
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "0")
+    tensors, settings = call(operator, Case(taps=taps, time=150, cond="global"), torch.float32)
+    check_operator(operator, tensors, settings, "cpu")
+
+
+def test_fast_convolutions_are_on_or_off(monkeypatch):
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "yes")
+    with pytest.raises(ValueError, match="WAVENET_KERNELS_CPU_FAST is 'yes'; accepted are 0 and 1"):
+        wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("name", LONG)
+def test_gradients_in_several_chunks_obey_the_rule(isa, name):
+    tensors, settings = call("residual_stack", _long(name), torch.float32)
+    check_operator("residual_stack", tensors, settings, "cpu")
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
@@ -48,7 +105,7 @@ def test_long_sums_are_as_exact_as_eager(isa, channels):
     case = Case(batch=1, residual=channels, dilation_channels=48, skip=16, taps=3, time=150)
     for operator in ("dilated_conv1d", "gated_conv1d"):
         tensors, settings = call(operator, case, torch.float32)
-        check_operator(operator, tensors, settings, "cpu", gradients=False)
+        check_operator(operator, tensors, settings, "cpu")
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
@@ -57,14 +114,14 @@ def test_a_large_bias_costs_no_precision(isa):
     for operator in ("dilated_conv1d", "gated_conv1d"):
         tensors, settings = call(operator, case, torch.float32)
         tensors[2] = 5 * tensors[2]
-        check_operator(operator, tensors, settings, "cpu", gradients=False)
+        check_operator(operator, tensors, settings, "cpu")
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 10.0, 1e3])
 def test_gate_is_exact_at_every_magnitude(isa, scale):
     a = scale * torch.randn(1, 46, 1000, generator=torch.Generator().manual_seed(0))
-    check_operator("gated_activation", [a, None], {}, "cpu", gradients=False)
+    check_operator("gated_activation", [a, None], {}, "cpu")
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
@@ -73,40 +130,100 @@ def test_gate_treats_special_values_as_torch_does(isa):
     special = torch.tensor([*values, float("inf"), float("-inf"), float("nan")])
     a = torch.cartesian_prod(special, special).T[None]
     with wavenet_kernels.use_backend("cpu"):
-        ours = wavenet_kernels.gated_activation(a)
-    eager = wavenet_kernels.reference.gated_activation(a)
+        ours, ours_grad = _outputs_and_gradients(wavenet_kernels.gated_activation, [a], {})
+    eager, eager_grad = _outputs_and_gradients(reference.gated_activation, [a], {})
     torch.testing.assert_close(ours, eager, rtol=0, atol=1e-38, equal_nan=True)
+    torch.testing.assert_close(ours_grad, eager_grad, rtol=1e-6, atol=1e-38, equal_nan=True)
     assert torch.equal(ours.signbit() | ours.isnan(), eager.signbit() | eager.isnan())
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("operator", ["dilated_conv1d", "gated_conv1d", "residual_stack"])
+@pytest.mark.parametrize("taps", [2, 3])
+@pytest.mark.parametrize("padding", ["causal", "same"])
+@pytest.mark.parametrize("where", ["x", "gradient"])
+def test_infinity_and_nan_come_out_where_the_reference_has_them(
+    isa, operator, taps, padding, where
+):
+    """Differences of inputs, of which fast convolutions are made, turn infinity into NaN."""
+    if padding == "same" and taps == 2:
+        return
+    for value in (float("inf"), float("-inf"), float("nan")):
+        for time, dilation in ((0, 1), (100, 1), (101, 7), (299, 7), (40, 160), (250, 299)):
+            case = Case(
+                batch=2, residual=5, dilation_channels=3, skip=2, taps=taps, time=300,
+                dilations=(dilation, 2 * dilation), padding=padding, cond="global",
+            )  # fmt: skip
+            tensors, settings = call(operator, case, torch.float32)
+            if where == "x":
+                tensors[0][1, 2, time] = value
+
+            def poison(upstream, value=value, time=time):
+                if where == "gradient":
+                    upstream[0][1, 2, time] = value
+
+            _assert_like_reference(operator, tensors, settings, poison)
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("operator", ["dilated_conv1d", "gated_conv1d", "residual_stack"])
+@pytest.mark.parametrize("taps", [1, 2, 3, 4])
+@pytest.mark.parametrize("padding", ["causal", "same"])
+def test_an_infinite_weight_shows_where_the_reference_shows_it(isa, operator, taps, padding):
+    """But for the gradients of those rows of x that a tap does not reach: zero times infinity."""
+    if padding == "same" and taps % 2 == 0:
+        return
+    dilation, time = 7, 150
+    case = Case(
+        batch=2, residual=5, dilation_channels=3, skip=2, taps=taps, time=time,
+        dilations=(dilation,), padding=padding,
+    )  # fmt: skip
+    left, right = reference.padding_of(taps, dilation, padding)
+    for tap in range(taps):
+        tensors, settings = call(operator, case, torch.float32)
+        tensors[1].view(-1, 5, taps)[1, 2, tap] = float("inf")
+        _assert_like_reference(operator, tensors, settings, rows_of_x=slice(right, time - left))
+
+
+def _assert_like_reference(operator, tensors, settings, poison=None, rows_of_x=slice(None)):
+    """Close where finite; NaN and each infinity where the float64 reference has them."""
+    with wavenet_kernels.use_backend("cpu"):
+        public = getattr(wavenet_kernels, operator)
+        ours = _outputs_and_gradients(public, tensors, settings, poison=poison)
+    doubles = [None if t is None else t.double() for t in tensors]
+    truths = _outputs_and_gradients(getattr(reference, operator), doubles, settings, poison=poison)
+    of_x = 2 if operator.startswith("residual") else 1
+    for i, (got, truth) in enumerate(zip(ours, truths, strict=True)):
+        if i == of_x:
+            got, truth = got[:, :, rows_of_x], truth[:, :, rows_of_x]
+        torch.testing.assert_close(got, truth.float(), equal_nan=True, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("isa", ISAS, indirect=True)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_results_do_not_depend_on_threads(isa, case, threads):
     tensors, settings = call("residual_stack", case, torch.float32)
+    _assert_same_on_any_number_of_threads(threads, tensors, settings)
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", LONG)
+def test_results_in_several_chunks_do_not_depend_on_threads(isa, name, dtype, threads):
+    tensors, settings = call("residual_stack", _long(name), dtype)
+    _assert_same_on_any_number_of_threads(threads, tensors, settings)
+
+
+def _assert_same_on_any_number_of_threads(threads, tensors, settings):
     results = []
     with wavenet_kernels.use_backend("cpu"):
         for count in (1, 2, 3, 7):
             threads(count)
-            results.append(wavenet_kernels.residual_stack(*tensors, **settings))
-    for residual, skip in results[1:]:
-        assert torch.equal(residual, results[0][0]) and torch.equal(skip, results[0][1])
-
-
-@pytest.mark.parametrize("cond", ["none", "global", "local"])
-def test_gradients_do_not_depend_on_the_number_of_threads(threads, cond):
-    case = Case(batch=3, residual=20, dilation_channels=12, time=501, cond=cond)
-    tensors, settings = call("residual_stack", case, torch.float32)
-    leaves = [None if t is None else t.requires_grad_() for t in tensors]
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    results = []
-    with wavenet_kernels.use_backend("cpu"):
-        for count in (1, 2, 3, 7):
-            threads(count)
-            residual, skip = wavenet_kernels.residual_stack(*leaves, **settings)
-            loss = residual.sum() + skip.square().sum()
-            results.append(torch.autograd.grad(loss, wanted))
-    for gradients in results[1:]:
-        assert all(map(torch.equal, gradients, results[0]))
+            results.append(
+                _outputs_and_gradients(wavenet_kernels.residual_stack, tensors, settings)
+            )
+    for others in results[1:]:
+        assert all(map(torch.equal, others, results[0]))
 
 
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 5])
@@ -147,7 +264,7 @@ def test_padding_is_multiplied_like_zeros(padding):
     settings = {"dilation": 5, "padding": padding}
     with wavenet_kernels.use_backend("cpu"):
         ours = wavenet_kernels.dilated_conv1d(x, weight, **settings)
-    eager = wavenet_kernels.reference.dilated_conv1d(x, weight, **settings)
+    eager = reference.dilated_conv1d(x, weight, **settings)
     torch.testing.assert_close(ours, eager, rtol=0, atol=0, equal_nan=True)
     assert ours.isnan().any()
 
@@ -213,16 +330,66 @@ def test_python_threads_may_call_at_the_same_time():
                     assert torch.equal(a, b)
 
 
-def test_a_forked_worker_can_call():
-    """As in a DataLoader's workers: the parent has used its threads, the child uses one."""
-    code = (
-        "import os, torch, wavenet_kernels\n"
-        "wavenet_kernels.use_backend('cpu')\n"
-        "a = torch.randn(8, 8, 3000)\n"
-        "z = wavenet_kernels.gated_activation(a)\n"
-        "if os.fork() == 0:\n"
-        "    torch.set_num_threads(1)\n"
-        "    os._exit(0 if torch.equal(wavenet_kernels.gated_activation(a), z) else 3)\n"
-        "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+@pytest.mark.parametrize("threads_of_child", [None, 1, 4])
+def test_a_forked_worker_can_call(threads_of_child):
+    """As in a DataLoader's workers: the parent has used its threads, which the child has not got.
+
+    Rows that the kernels take as they are, because torch's own copies do use threads, and a child
+    that waits for them is killed by its alarm.
+    """
+    code = f"""
+import os, signal, sys, torch, wavenet_kernels
+sys.path.insert(0, {str(Path(__file__).parents[1] / "support")!r})
+from operator_cases import Case, call, strided
+wavenet_kernels.use_backend("cpu")
+torch.set_num_threads(2)
+tensors, settings = call("residual_stack", Case(time=2000), torch.float32)
+tensors[0] = strided(tensors[0], "rows")
+leaves = [None if t is None else t.requires_grad_() for t in tensors]
+def run():
+    outputs = wavenet_kernels.residual_stack(*leaves, **settings)
+    upstream = [strided(o.detach(), "rows") for o in outputs]
+    return [*outputs, *torch.autograd.grad(outputs, [t for t in leaves if t is not None], upstream)]
+expected = run()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    if {threads_of_child}:
+        torch.set_num_threads({threads_of_child})
+    got = run()
+    torch.set_num_threads(1)
+    os._exit(0 if all(map(torch.equal, got, expected)) else 3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}  # torch's autograd must not be forked
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+
+
+def _available_memory() -> int:
+    """Bytes, as far as the system says."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
+
+
+@pytest.mark.skipif(_available_memory() < 12 << 30, reason="needs 12 GiB of free memory")
+def test_more_than_2_to_the_31_elements(monkeypatch):
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)
+    period, channels = 1009, 1024
+    pattern = torch.randn(period, channels, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rows = torch.empty(2081, period, channels, dtype=torch.bfloat16).copy_(pattern).flatten(0, 1)
+    assert rows.numel() > 2**31
+    weight = torch.randn(4, channels, 2, generator=torch.Generator().manual_seed(1)).bfloat16() / 32
+
+    def run(rows):
+        with wavenet_kernels.use_backend("cpu"):
+            return wavenet_kernels.dilated_conv1d(rows.T[None], weight, dilation=3)[0].T
+
+    whole = run(rows)
+    # From a multiple of 2 d on, so that rows are paired alike; the first 3 see padding instead.
+    for begin in (0, (2**31 // channels - 60) // 6 * 6, (len(rows) - 120) // 6 * 6):
+        part = run(rows[begin : begin + 120])
+        first = 3 if begin else 0
+        assert torch.equal(whole[begin : begin + 120][first:], part[first:])

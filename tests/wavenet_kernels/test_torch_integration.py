@@ -73,13 +73,16 @@ def test_opcheck_of_streaming():
 
 @pytest.mark.parametrize("cond", ["none", "global", "local"])
 @pytest.mark.parametrize("padding", ["causal", "same"])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
-def test_gradcheck(operator, padding, cond):
+def test_gradcheck(operator, backend, padding, cond):
     case = Case(**{**vars(SMALL), "cond": cond, "padding": padding, "scale": 0.7})
     tensors, settings = call(operator, case, torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda *leaves: getattr(wavenet_kernels, operator)(*leaves, **settings), _leaves(tensors)
-    )
+    with wavenet_kernels.use_backend(backend):
+        assert torch.autograd.gradcheck(
+            lambda *leaves: getattr(wavenet_kernels, operator)(*leaves, **settings),
+            _leaves(tensors),
+        )
 
 
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)

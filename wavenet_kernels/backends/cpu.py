@@ -1,8 +1,11 @@
-"""The backend of the C++ kernels in csrc/cpu: float32 on CPUs, any shape, all of torch's threads.
+"""The backend of the C++ kernels in csrc/cpu: any shape and dtype on CPUs, all of torch's threads.
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
-place, whatever its other strides, and any other one is copied once. WAVENET_KERNELS_CPU_ISA
-(portable, avx2 or avx512) forces the instruction set, otherwise the best one here is taken.
+place, whatever its other strides, and so is the input x in any strides; others are copied once.
+bfloat16 and float16 activations are computed on in float32, with weights that were converted.
+WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set, otherwise the best
+one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three taps plain sums of
+products; by default they take a quarter and a third fewer multiplications (csrc/cpu/fast.h).
 """
 
 from __future__ import annotations
@@ -39,39 +42,66 @@ def describe() -> str:
         isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
     except ValueError as error:
         return str(error)
-    return f"{isa}, {torch.get_num_threads()} threads; float32"
+    return f"{isa}, {torch.get_num_threads()} threads"
 
 
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
-    _refuse_what_does_not_fit(a)
     batch, channels, time = a.shape
     z = empty_rows(a, batch, channels // 2, time)
     a, cond = channels_last(a), channels_last(cond)
-    _cpu.gated_activation(
-        *_how(), (batch, time, channels // 2), rows_of(a), rows_of(cond), rows_of(z)
-    )
+    shape = (batch, time, channels // 2)
+    _cpu.gated_activation(_how(a), shape, rows_of(a), rows_of(cond), rows_of(z))
     return z
+
+
+def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
+    batch, channels, time = a.shape
+    grad_a = empty_rows(a, batch, channels, time)
+    grad, a, cond = channels_last(grad), channels_last(a), channels_last(cond)
+    shape = (batch, time, channels // 2)
+    _cpu.gated_activation_backward(
+        _how(a), shape, rows_of(a), rows_of(cond), rows_of(grad), rows_of(grad_a)
+    )
+    return grad_a
 
 
 def dilated_conv1d(
     x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, padding: str
 ) -> Tensor:
-    _refuse_what_does_not_fit(x)
-    (batch, residual, time), (channels, _, taps) = x.shape, weight.shape
-    y = empty_rows(x, batch, channels, time)
-    x, weight, bias = channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
+    y = empty_rows(x, x.shape[0], weight.shape[0], x.shape[2])
+    convolution = _Convolution(x, weight, bias)
     _cpu.dilated_conv1d(
-        *_how(),
-        (batch, time, residual, taps),
-        channels,
-        rows_of(x),
-        weight.data_ptr(),
-        _address(bias),
+        *convolution.arguments(),
+        *map(_address, convolution.weights),
         dilation,
         padding == "same",
         rows_of(y),
     )
     return y
+
+
+def dilated_conv1d_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    padding: str,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    convolution, grad = _Convolution(x, weight, bias), channels_last(grad)
+    grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
+    grad_weights = _empty_weights(convolution.weights, output_mask[1:3])
+    _cpu.dilated_conv1d_backward(
+        *convolution.arguments(),
+        _address(convolution.weights[0]),
+        dilation,
+        padding == "same",
+        rows_of(grad),
+        rows_of(grad_x),
+        *map(_address, grad_weights),
+    )
+    return _gradients(x, grad_x, *grad_weights)
 
 
 def gated_conv1d(
@@ -82,24 +112,47 @@ def gated_conv1d(
     dilation: int,
     padding: str,
 ) -> Tensor:
-    _refuse_what_does_not_fit(x)
-    (batch, residual, time), (channels, _, taps) = x.shape, weight.shape
-    z = empty_rows(x, batch, channels // 2, time)
-    x, weight, bias = channels_last(x), weight.contiguous(), _contiguous_or_none(bias)
+    z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
+    convolution = _Convolution(x, weight, bias)
     cond = channels_last(cond)
     _cpu.gated_conv1d(
-        *_how(),
-        (batch, time, residual, taps),
-        channels // 2,
-        rows_of(x),
-        weight.data_ptr(),
-        _address(bias),
+        *convolution.arguments(),
+        *map(_address, convolution.weights),
         rows_of(cond),
         dilation,
         padding == "same",
         rows_of(z),
     )
     return z
+
+
+def gated_conv1d_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    convolution = _Convolution(x, weight, bias)
+    cond, grad = channels_last(cond), channels_last(grad)
+    grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
+    grad_weights = _empty_weights(convolution.weights, output_mask[1:3])
+    grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[3] else None
+    _cpu.gated_conv1d_backward(
+        *convolution.arguments(),
+        *map(_address, convolution.weights),
+        rows_of(cond),
+        dilation,
+        padding == "same",
+        rows_of(grad),
+        rows_of(grad_x),
+        *map(_address, grad_weights),
+        rows_of(grad_cond),
+    )
+    return _gradients(x, grad_x, *grad_weights, grad_cond)
 
 
 def residual_block(
@@ -178,7 +231,6 @@ def residual_stack(
     checkpoint_every: int,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    _refuse_what_does_not_fit(x)
     batch, channels, time = x.shape
     layers = len(dilations)
     residual = empty_rows(x, batch, channels if last_residual else 0, time)
@@ -196,9 +248,8 @@ def residual_stack(
         if unsaved > 1
         else None,
     ]
-    stack = _Stack(x, conv_weight, conv_bias, out_weight, out_bias, cond)
+    stack = _Stack(x, (conv_weight, conv_bias, out_weight, out_bias), cond)
     _cpu.residual_stack(
-        *_how(),
         *stack.arguments(dilations, padding, residual_scale, saved),
         checkpoint_every,
         rows_of(residual),
@@ -225,20 +276,12 @@ def residual_stack_backward(
     checkpoint_every: int,
     output_mask: Sequence[bool],
 ) -> tuple[Tensor, ...]:
-    _refuse_what_does_not_fit(x)
     batch, channels, time = x.shape
     gated = conv_weight.shape[1]
+    weights = [_as_real(w, x) for w in (conv_weight, conv_bias, out_weight, out_bias)]
     grad_x = empty_rows(x, batch, channels, time)
-    grad_weights = [
-        None if weight is None or not wanted else weight.new_empty(weight.shape)
-        for weight, wanted in zip(
-            (conv_weight, conv_bias, out_weight, out_bias), output_mask[1:5], strict=True
-        )
-    ]
+    grad_weights = _empty_weights(weights, output_mask[1:5])
     grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
-    # Local conditioning's gradient is that of the pre-activations; else those need a buffer.
-    local = grad_cond is not None and time > 1 and grad_cond.shape[2] == time
-    grad_a = None if local else empty_rows(x, batch, gated, time)
     grad_skip = channels_last(grad_skip)
 
     grad = channels_last(grad_residual) if last_residual else None
@@ -249,31 +292,113 @@ def residual_stack_backward(
         of_part = slice(first * gated, (first + size) * gated)
         stack = _Stack(
             saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
-            conv_weight[part],
-            None if conv_bias is None else conv_bias[part],
-            out_weight[part],
-            None if out_bias is None else out_bias[part],
+            [None if w is None else w[part] for w in weights],
             None if cond is None else cond[:, of_part],
         )
         inputs = saved.contiguous()
         if checkpoint_every > 1:
             inputs = stack.inputs(dilations[part], padding, residual_scale)
         _cpu.residual_stack_backward(
-            *_how(),
             *stack.arguments(dilations[part], padding, residual_scale, inputs),
             rows_of(grad),
             rows_of(grad_skip),
             rows_of(grad_x),
             first > 0 or output_mask[0],
-            rows_of(grad_a),
             rows_of(None if grad_cond is None else grad_cond[:, of_part]),
             tuple(_address(None if g is None else g[part]) for g in grad_weights),
         )
         grad = grad_x
-    return tuple(
-        gradient if gradient is not None and wanted else x.new_empty(0)
-        for gradient, wanted in zip((grad_x, *grad_weights, grad_cond), output_mask, strict=True)
-    )
+    return _gradients(x, grad_x if output_mask[0] else None, *grad_weights, grad_cond)
+
+
+def residual_stack_stream(
+    x: Tensor,
+    state: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    stream = _Stream(weights, dilations, residual_scale, x.shape[0], x)
+    state, new_state = state.contiguous(), state.new_empty(state.shape)
+    stream.kernels.load_state(state.data_ptr())
+    residual, skip = stream.step(x, cond)
+    stream.kernels.store_state(new_state.data_ptr())
+    return residual, skip, new_state
+
+
+def stack_stream(
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+    batch: int,
+) -> _Stream:
+    """What `wavenet_kernels.streaming.StackStream` steps through."""
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    return _Stream(weights, dilations, residual_scale, batch, conv_weight)
+
+
+class _Stream:
+    """The compiled stream and the outputs of its last step, which the next of that size reuses."""
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor | None],
+        dilations: Sequence[int],
+        residual_scale: float,
+        batch: int,
+        like: Tensor,
+    ) -> None:
+        real = [_as_real(w, like) for w in weights]
+        conv_weight, _, out_weight, _ = real
+        assert conv_weight is not None and out_weight is not None
+        _, gated, residual, taps = conv_weight.shape
+        self._like = like.new_empty(0)
+        self._channels = (residual, out_weight.shape[1] - residual)
+        shape = (batch, residual, gated // 2, self._channels[1], taps)
+        self.kernels = _cpu.Stream(
+            _how(like), shape, list(dilations), residual_scale, tuple(map(_address, real))
+        )
+        self._batch, self._time = batch, 0
+        self._outputs: tuple[Tensor, Tensor]
+
+    def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        time = x.shape[2]
+        if time != self._time:
+            residual, skip = (
+                empty_rows(self._like, self._batch, channels, time) for channels in self._channels
+            )
+            self._outputs, self._time = (residual, skip), time
+            self._rows = rows_of(residual), rows_of(skip)
+        cond = channels_last(cond)
+        threads = torch.get_num_threads()
+        self.kernels.step(time, rows_of(x), rows_of(cond), *self._rows, threads)
+        return self._outputs
+
+    def reset(self) -> None:
+        self.kernels.reset()
+
+
+class _Convolution:
+    """A convolution's tensors as the kernels take them; holds what it had to copy."""
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        self.x = x
+        self.weights = [_as_real(weight, x), _as_real(bias, x)]
+
+    def arguments(self) -> tuple[Any, ...]:
+        """The first arguments of the convolutions' kernels."""
+        weight = self.weights[0]
+        assert weight is not None
+        (batch, residual, time), (channels, _, taps) = self.x.shape, weight.shape
+        return _how(self.x), (batch, time, residual, channels, taps), rows_of(self.x)
 
 
 class _Stack:
@@ -285,15 +410,13 @@ class _Stack:
     def __init__(
         self,
         x: Tensor,
-        conv_weight: Tensor,
-        conv_bias: Tensor | None,
-        out_weight: Tensor,
-        out_bias: Tensor | None,
+        weights: Sequence[Tensor | None],  # conv_weight, conv_bias, out_weight, out_bias
         cond: Tensor | None,
     ) -> None:
-        self.x, self.cond = channels_last(x), channels_last(cond)
-        weights = (conv_weight, conv_bias, out_weight, out_bias)
-        self.weights = [_contiguous_or_none(w) for w in weights]
+        self.x, self.cond = x, channels_last(cond)
+        self.weights = [_as_real(w, x) for w in weights]
+        conv_weight, _, out_weight, _ = self.weights
+        assert conv_weight is not None and out_weight is not None
         _, gated, residual, taps = conv_weight.shape
         batch, _, time = x.shape
         self.shape = (batch, time, residual, gated // 2, out_weight.shape[1] - residual, taps)
@@ -303,6 +426,7 @@ class _Stack:
     ) -> tuple[Any, ...]:
         """The first arguments of the stack's kernels, forward and backward."""
         return (
+            _how(self.x),
             self.shape,
             list(dilations),
             padding == "same",
@@ -321,7 +445,6 @@ class _Stack:
         if len(dilations) > 1:
             absent = rows_of(None)
             _cpu.residual_stack(
-                *_how(),
                 *self.arguments(dilations[:-1], padding, residual_scale, inputs),
                 1,
                 rows_of(inputs[-1].transpose(1, 2)),
@@ -341,26 +464,38 @@ def _isa(forced: str) -> str:
     return isa
 
 
-def _how() -> tuple[str, int]:
-    """What every kernel is told first: instruction set and number of threads."""
-    return _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", "")), torch.get_num_threads()
-
-
-def _refuse_what_does_not_fit(x: Tensor) -> None:
+def _how(x: Tensor) -> tuple[str, int, str, bool]:
+    """What every kernel is told first: instruction set, threads, dtype, fast convolutions."""
     if x.device.type != "cpu":
         raise BackendUnavailableError(
             f'the cpu backend computes on CPU tensors, not on {x.device}; use_backend("auto") '
             "picks a backend by device"
         )
-    if x.dtype != torch.float32:
-        raise BackendUnavailableError(
-            f"the cpu backend computes in float32, not {x.dtype}; convert the tensors, or use "
-            "the reference backend"
-        )
+    isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
+    fast = os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
+    if fast not in ("0", "1"):
+        raise ValueError(f"WAVENET_KERNELS_CPU_FAST is {fast!r}; accepted are 0 and 1")
+    return isa, torch.get_num_threads(), str(x.dtype).removeprefix("torch."), fast == "1"
 
 
-def _contiguous_or_none(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.contiguous()
+def _as_real(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    """Weights as the kernels take them: contiguous, in the type that x is computed on in."""
+    if weight is None:
+        return None
+    return weight.to(torch.float64 if x.dtype == torch.float64 else torch.float32).contiguous()
+
+
+def _empty_weights(weights: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
+    """Room for the gradients of those that are wanted."""
+    return [
+        None if weight is None or not needed else weight.new_empty(weight.shape)
+        for weight, needed in zip(weights, wanted, strict=True)
+    ]
+
+
+def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
+    """In the dtype of x; of size (0,) where there is none."""
+    return tuple(x.new_empty(0) if g is None else g.to(x.dtype) for g in gradients)
 
 
 def _address(x: Tensor | None) -> int:

@@ -282,6 +282,58 @@ def residual_stack_stream(
     return _rows(residual), _rows(skip), new_state
 
 
+class _Stream:
+    """The operator, with its weights and state."""
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor | None],
+        dilations: Sequence[int],
+        residual_scale: float,
+        batch: int,
+    ) -> None:
+        self._weights = [None if w is None else w.clone() for w in weights]
+        self._dilations, self._residual_scale = list(dilations), residual_scale
+        conv_weight = weights[0]
+        assert conv_weight is not None
+        rows = (conv_weight.shape[3] - 1) * sum(dilations)
+        self._state = conv_weight.new_zeros(batch, rows, conv_weight.shape[2])
+
+    def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        conv_weight, conv_bias, out_weight, out_bias = self._weights
+        assert conv_weight is not None and out_weight is not None
+        with torch.no_grad():
+            residual, skip, self._state = residual_stack_stream(
+                x,
+                self._state,
+                conv_weight,
+                conv_bias,
+                out_weight,
+                out_bias,
+                cond,
+                self._dilations,
+                self._residual_scale,
+            )
+        return residual, skip
+
+    def reset(self) -> None:
+        self._state = torch.zeros_like(self._state)
+
+
+def stack_stream(
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+    batch: int,
+) -> _Stream:
+    """What `wavenet_kernels.streaming.StackStream` steps through."""
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    return _Stream(weights, dilations, residual_scale, batch)
+
+
 def _rows(tensor: Tensor) -> Tensor:
     """A (B, C, T) tensor of its own in the memory order of (B, T, C) rows."""
     return empty_rows(tensor, *tensor.shape).copy_(tensor)

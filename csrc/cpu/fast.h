@@ -1,0 +1,186 @@
+// Convolutions of two and three taps with fewer multiplications: for two outputs a dilation apart, three products
+// instead of four (K = 2, the fast FIR algorithm of Mou and Duhamel 1987) and four instead of six (K = 3, F(2,3) of
+// Winograd 1980, Lavin and Gray 2016, arXiv 1509.09308). Included by isa.cpp.
+//
+// With inputs d_i = x[t - left + i d], outputs y0 = sum_k W_k d_k and y1 = sum_k W_k d_(k+1):
+//
+//   K = 2    m0 = W0 (d0 - d1)                      K = 3    m0 = W0 (d0 - d2)
+//            m1 = (W0 + W1) d1                               m1 = (W0 + W1 + W2)/2 (d1 + d2)
+//            m2 = W1 (d2 - d1)                               m2 = (W0 - W1 + W2)/2 (d2 - d1)
+//                                                            m3 = W2 (d3 - d1)
+//            y0 = m0 + m1                                    y0 = m0 + m1 + m2
+//            y1 = m1 + m2                                    y1 = m1 - m2 + m3
+//
+// An output depends on its own inputs alone, as it should. But an infinite one turns to NaN in a difference,
+// where the plain sum may be infinite: then the tile is done again the plain way, each row a sum of K products.
+#pragma once
+
+
+// The factors of one product for each input or weight: what gather and pack make.
+inline int64_t terms(int64_t K, bool fast) { return fast ? K + 1 : K; }
+
+// Weight k of the convolution: element (column, k, channel) at data[column by_column + k by_tap + channel by_channel].
+struct Taps {
+  const Real* data;
+  int64_t K, channels, by_column, by_tap, by_channel;
+};
+
+// The tile's inputs, one Matrix for each term: a row for each unit when fast, else one for each row.
+struct Inputs {
+  Real* data;
+  Segment* segments;  // room for K
+  int64_t height, channels;
+  bool fast;
+
+  Matrix term(int64_t j) const { return {data + j * Matrix::reals(height, channels), height, channels}; }
+  static int64_t reals(const Layer& l, int64_t units, int64_t channels) {
+    return l.K * Matrix::reals(units * rows_per_unit(l), channels);
+  }
+};
+
+// Where the rows of inputs come from. A row that doesn't exist is zeros (and is multiplied as such, so that an
+// infinite weight gives the NaN that explicit padding gives).
+struct Source {
+  Rows rows;
+  DType dtype;
+  int64_t b, begin, end, channels;  // rows begin <= t < end exist
+  const Ring* ring;                 // if not null, the rows are there
+  const Layer* layer;               // whose units the ring is made of
+  const Real* zeros;
+  Real* buffers;  // room for K + 1 rows that must be converted, or brought together
+
+  const Real* row(int64_t t, int64_t which) const {
+    if (t < begin || t >= end) return zeros;
+    if (ring) return static_cast<const Real*>(ring->data) + ring_offset(*ring, *layer, b, t);
+    if (dtype == kNative && rows.channel_stride == 1) {
+      return static_cast<const Real*>(rows.data) + offset(rows, b, t);
+    }
+    Real* to = buffers + which * round_up(channels, kLanes);
+    for (int64_t c = 0; c < channels; c += kLanes) store(to + c, load_row(rows, dtype, b, t, c, channels - c));
+    return to;
+  }
+
+  // Asks for a row that will be gathered soon: several of them side by side are more than the processor foresees.
+  __attribute__((always_inline)) void prefetch(int64_t t) const {
+    if (t < begin || t >= end || ring || rows.channel_stride != 1) return;
+    const int64_t size = storage_bytes(dtype);
+    const char* from = static_cast<const char*>(rows.data) + offset(rows, b, t) * size;
+    for (int64_t at = 0; at < channels * size; at += 64) __builtin_prefetch(from + at, 0, 3);
+  }
+
+  static int64_t reals(int64_t K, int64_t channels) { return (K + 2) * round_up(channels, kLanes); }
+};
+
+inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t dilation, const int64_t* times,
+                         int64_t rows, Inputs& in) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t k = 0; k < K; ++k) {
+      const Real* d = times[i] < 0 ? from.zeros : from.row(times[i] - left + k * dilation, k);
+      const Matrix to = in.term(k);
+      for (int64_t c = 0; c < from.channels; c += kLanes) store(to.at(i, c), load_first(d + c, from.channels - c));
+    }
+  }
+}
+
+// Returns false if something is infinite or NaN.
+template <int K>
+inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, const int64_t* times, int64_t units,
+                        Inputs& in) {
+  constexpr int64_t kAhead = 8;
+  Real* terms[K + 1];
+  for (int j = 0; j <= K; ++j) terms[j] = in.term(j).data;
+  const int64_t panel_stride = in.term(0).panel_stride();
+  Vector nothing = {};  // stays zero as long as everything is finite
+  for (int64_t i = 0; i < units; ++i) {
+    const Real* d[K + 1];
+    for (int k = 0; k <= K; ++k) {
+      if (i + kAhead < units) from.prefetch(times[i + kAhead] - left + k * dilation);
+      d[k] = from.row(times[i] - left + k * dilation, k);
+    }
+    for (int64_t c = 0, at = i * kDepth; c < from.channels; c += kLanes) {
+      const int64_t n = from.channels - c;
+      Vector x[K + 1];
+      for (int k = 0; k <= K; ++k) x[k] = load_first(d[k] + c, n);
+      const Vector d1 = x[1], d2 = x[2];
+      x[0] -= K == 2 ? d1 : d2;
+      if (K == 3) x[1] += d2;
+      x[2] -= d1;
+      if (K == 3) x[K] -= d1;
+      for (int j = 0; j <= K; ++j) {
+        store(terms[j] + at, x[j]);
+        nothing += x[j] * Real(0);
+      }
+      at += kLanes;
+      if ((c + kLanes) % kDepth == 0) at += panel_stride - kDepth;
+    }
+  }
+  for (int j = 0; j < kLanes; ++j) {
+    if (nothing[j] != 0) return false;
+  }
+  return true;
+}
+
+// Fills `in`, whose memory has room for either way.
+inline void gather(const Layer& l, const Source& from, const int64_t* times, int64_t units, int64_t rows, bool fast,
+                   Inputs& in) {
+  in.channels = from.channels;
+  in.fast = fast, in.height = units;
+  if (fast) {
+    const auto gather = l.K == 2 ? gather_fast<2> : gather_fast<3>;
+    if (gather(from, l.left, l.dilation, times, units, in)) return;
+  }
+  in.fast = false, in.height = rows;
+  gather_plain(from, l.K, l.left, l.dilation, times, rows, in);
+}
+
+// The weight of term j from the weights of the taps.
+inline Real term_weight(const Real* w, int64_t by_tap, int64_t K, int64_t j, bool fast) {
+  if (!fast) return w[j * by_tap];
+  if (j == 0) return w[0];
+  if (j == K) return w[(K - 1) * by_tap];
+  if (K == 2) return w[0] + w[by_tap];
+  const Real outer = w[0] + w[2 * by_tap];
+  return Real(0.5) * (j == 1 ? outer + w[by_tap] : outer - w[by_tap]);
+}
+
+// All rows of a tile against one panel: `finish(row, vectors)` gets each row's columns. The panel is bias, then terms.
+template <int VECTORS, class Finish>
+inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, const Real* panel, Finish&& finish) {
+  constexpr int64_t kWidth = VECTORS * kLanes;
+  if (!in.fast) {
+    for (int64_t i = 0, n; i < rows; i += n) {
+      n = block_size(rows - i);
+      for (int64_t k = 0; k < K; ++k) in.segments[k] = Segment(in.term(k), i);
+      Vector y[kRows * VECTORS];
+      accumulate_block<VECTORS>(n, in.segments, K, panel + kWidth, panel, 0, y);
+      for (int64_t m = 0; m < n; ++m) finish(i + m, y + m * VECTORS);
+    }
+    return;
+  }
+  const Vector zeros[VECTORS] = {};
+  for (int64_t i = 0, n; i < units; i += n) {
+    n = block_size(units - i);
+    const auto product = [&](int64_t j, const void* init, int64_t stride, Vector* to) {
+      const Segment segment(in.term(j), i);
+      const Real* weights = panel + kWidth * (1 + j * segment.channels);
+      accumulate_block<VECTORS>(n, &segment, 1, weights, static_cast<const Real*>(init), stride, to);
+    };
+    Vector y0[kRows * VECTORS], y1[kRows * VECTORS];
+    product(1, panel, 0, y1);
+    if (K == 2) {
+      product(0, y1, kWidth, y0);
+    } else {
+      product(2, zeros, 0, y0);
+      for (int64_t m = 0; m < n * VECTORS; ++m) {
+        const Vector sum = y1[m] + y0[m];
+        y1[m] -= y0[m];
+        y0[m] = sum;
+      }
+      product(0, y0, kWidth, y0);
+    }
+    for (int64_t m = 0; m < n; ++m) finish(i + m, y0 + m * VECTORS);
+    if (rows == units) continue;
+    product(K, y1, kWidth, y1);
+    for (int64_t m = 0; m < n; ++m) finish(units + i + m, y1 + m * VECTORS);
+  }
+}

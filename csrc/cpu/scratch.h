@@ -1,0 +1,21 @@
+// Cuts one piece of memory into arrays, each on a cache line of its own; over no memory, it counts what would be
+// needed. Included by isa.cpp.
+#pragma once
+
+class Scratch {
+ public:
+  explicit Scratch(void* memory) : base_(static_cast<char*>(memory)) {}
+
+  template <class T>
+  T* take(int64_t count) {
+    T* here = reinterpret_cast<T*>(base_ + used_);
+    used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
+    return here;
+  }
+  Matrix matrix(int64_t rows, int64_t channels) { return {take<Real>(Matrix::reals(rows, channels)), rows, channels}; }
+  int64_t used() const { return used_; }
+
+ private:
+  char* base_;
+  int64_t used_ = 0;
+};

@@ -1,0 +1,118 @@
+// Activations as they lie in memory: Reals, or bfloat16 and float16 that become floats when loaded and are rounded
+// to nearest even when stored. Included by isa.cpp.
+#pragma once
+
+constexpr DType kNative = kDouble ? DType::float64 : DType::float32;
+
+#if WAVENET_DOUBLE
+
+inline Vector load_as(DType, const void* data, int64_t at, int64_t n) {
+  return load_first(static_cast<const Real*>(data) + at, n);
+}
+inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
+  store_first(static_cast<Real*>(data) + at, v, n);
+}
+
+#else
+
+typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
+
+inline Vector from_bits(Bits bits) { return (Vector)bits; }
+inline Bits to_bits(Vector v) { return (Bits)v; }
+
+inline Bits load_halves(const void* data, int64_t at, int64_t n) {
+  const uint16_t* from = static_cast<const uint16_t*>(data) + at;
+  Halves halves = {};
+  if (n >= kLanes) {
+    __builtin_memcpy(&halves, from, sizeof halves);
+  } else {
+    for (int64_t i = 0; i < n; ++i) halves[i] = from[i];
+  }
+  return __builtin_convertvector(halves, Bits);
+}
+
+inline void store_halves(void* data, int64_t at, Bits bits, int64_t n) {
+  uint16_t* to = static_cast<uint16_t*>(data) + at;
+  const Halves halves = __builtin_convertvector(bits, Halves);
+  if (n >= kLanes) {
+    __builtin_memcpy(to, &halves, sizeof halves);
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = halves[i];
+  }
+}
+
+inline Vector from_bfloat16(Bits h) { return from_bits(h << 16); }
+
+inline Bits to_bfloat16(Vector v) {
+  const Bits u = to_bits(v);
+  const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  return v == v ? rounded : ((u >> 16) | 0x40u);  // a NaN stays one
+}
+
+// Moves the exponent by a multiplication, which sets subnormal halves right as well.
+inline Vector from_float16(Bits h) {
+  const Bits magnitude = (h & 0x7fffu) << 13;
+  const Bits finite = to_bits(from_bits(magnitude) * 0x1p112f);
+  const Bits special = magnitude | 0x7f800000u;
+  return from_bits(((h & 0x7c00u) == 0x7c00u ? special : finite) | ((h & 0x8000u) << 16));
+}
+
+inline Bits to_float16(Vector v) {
+  const Bits sign = to_bits(v) & 0x80000000u, u = to_bits(v) ^ sign;
+  const Bits normal = (u + ((15u - 127u) << 23) + 0xfffu + ((u >> 13) & 1u)) >> 13;
+  // Adding 1/2 leaves the subnormal half, rounded, in the low bits of the mantissa.
+  const Bits subnormal = to_bits(from_bits(u) + 0.5f) - 0x3f000000u;
+  const Bits special = u > 0x7f800000u ? (Bits{} + 0x7e00u) : (Bits{} + 0x7c00u);
+  const Bits half = u >= 0x47800000u ? special : (u < 0x38800000u ? subnormal : normal);
+  return half | (sign >> 16);
+}
+
+// n elements from `at` on (n may be none, or more than a vector holds).
+inline Vector load_as(DType dtype, const void* data, int64_t at, int64_t n) {
+  if (dtype == DType::float32) return load_first(static_cast<const Real*>(data) + at, n);
+  const Bits halves = load_halves(data, at, n);
+  return dtype == DType::bfloat16 ? from_bfloat16(halves) : from_float16(halves);
+}
+
+inline void store_as(DType dtype, void* data, int64_t at, Vector v, int64_t n) {
+  if (dtype == DType::float32) return store_first(static_cast<Real*>(data) + at, v, n);
+  store_halves(data, at, dtype == DType::bfloat16 ? to_bfloat16(v) : to_float16(v), n);
+}
+
+#endif
+
+inline int64_t offset(const Rows& rows, int64_t b, int64_t t) {
+  return b * rows.batch_stride + t * rows.time_stride;
+}
+
+// What is not a whole vector of Reals side by side; apart, so that the rest is small enough to be inlined.
+__attribute__((noinline)) inline Vector load_row_slowly(const Rows& rows, DType dtype, int64_t at, int64_t n) {
+  if (rows.channel_stride == 1) return load_as(dtype, rows.data, at, n);
+  Vector v = {};
+  for (int64_t i = 0; i < n && i < kLanes; ++i) v[i] = load_as(dtype, rows.data, at + i * rows.channel_stride, 1)[0];
+  return v;
+}
+
+__attribute__((noinline)) inline void store_row_slowly(const Rows& rows, DType dtype, int64_t at, Vector v, int64_t n) {
+  store_as(dtype, rows.data, at, v, n);
+}
+
+// Channels from `first` on of a row, `n` of them at most.
+inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, int64_t n) {
+  const int64_t at = offset(rows, b, t) + first * rows.channel_stride;
+  if (rows.channel_stride == 1 && dtype == kNative && n >= kLanes) return load(static_cast<const Real*>(rows.data) + at);
+  return load_row_slowly(rows, dtype, at, n);
+}
+
+inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
+  const int64_t at = offset(rows, b, t) + first;
+  if (dtype == kNative && n >= kLanes) return store(static_cast<Real*>(rows.data) + at, v);
+  store_row_slowly(rows, dtype, at, v, n);
+}
+
+void copy_row(const Rows& from, int64_t b, int64_t t, int64_t channels, DType dtype, const Rows& to) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    store_row(to, dtype, b, t, c, load_row(from, dtype, b, t, c, channels - c), channels - c);
+  }
+}
