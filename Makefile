@@ -58,6 +58,8 @@ lint: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m benchmarks.report
 
 # Builds in place with plain CMake (pybind11 is all it needs of Python) and uses the tree as it is.
 gpu:

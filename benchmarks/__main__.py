@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.contenders import contenders
 from benchmarks.environment import RESULTS, environment
-from benchmarks.measure import Row, matrix_rate, measure
+from benchmarks.measure import PASSES, Row, measure
 from benchmarks.workloads import WORKLOADS, for_gpu
 
 
@@ -23,22 +23,26 @@ def table(rows: list[Row]) -> Table:
         for row in rows
         if row["contender"] == "eager"
     }
-    out = Table("workload", "pass", "contender")
-    for heading in ("ms", "p10-p90", "x eager", "GFLOP/s", "of ceiling", "MiB", "first ms"):
+    ceilings = "ceilings: {ceiling_gflops:.0f} GFLOP/s ({ceiling_by}), {copy_gbs:.0f} GB/s"
+    out = Table("workload", "pass", "contender", caption=ceilings.format(**rows[0]))
+    headings = ("ms", "p10-p90", "x eager", "GFLOP/s", "of ceiling", "GB/s", "MiB", "first ms")
+    for heading in headings:
         out.add_column(heading, justify="right")
     for row in rows:
-        start = (row["workload"], row["pass"], row["contender"])
         if "error" in row:
-            out.add_row(*start, row["error"])
+            out.add_row(row["workload"], row["pass"], f"{row['contender']}: {row['error']}")
             continue
         base = eager.get((row["workload"], row["pass"]))
         out.add_row(
-            *start,
+            row["workload"],
+            row["pass"],
+            row["contender"],
             f"{row['median_ms']:.1f}",
             f"{row['p10_ms']:.1f}-{row['p90_ms']:.1f}",
             f"{base / row['median_ms']:.2f}" if base else "",
             f"{row['gflops']:.1f}",
             f"{row['share']:.0%}",
+            f"{row['gbs']:.1f}",
             f"{row['peak_mib']:.0f}",
             f"{row['first_ms']:.0f}",
         )
@@ -51,6 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--workloads", nargs="+", choices=names, default=names)
     parser.add_argument("--contenders", nargs="+", help="e.g. eager 'ours cpu'; default: all")
+    parser.add_argument("--passes", nargs="+", choices=tuple(PASSES), default=tuple(PASSES))
     parser.add_argument("--rounds", type=int, default=20, help="measurements of each (default 20)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
@@ -67,12 +72,14 @@ def main() -> None:
         if device == "cuda":
             workload = for_gpu(workload)
         torch._dynamo.reset()
-        ceiling = matrix_rate(workload, rounds=options.rounds, device=device, dtype=dtype)
-        stacks = contenders(device, options.contenders)
-        measured = measure(workload, stacks, rounds=options.rounds, device=device, dtype=dtype)
-        for row in measured:
-            row["ceiling_gflops"] = ceiling
-            row["share"] = row.get("gflops", 0.0) / ceiling
+        measured = measure(
+            workload,
+            contenders(device, options.contenders),
+            passes=options.passes,
+            rounds=options.rounds,
+            device=device,
+            dtype=dtype,
+        )
         rows += measured
         Console(width=150).print(table(measured))
 

@@ -1,112 +1,105 @@
-"""How it is measured: one process, contenders interleaved, medians and spreads, ceilings beside."""
+"""A residual stack's passes: every contender in one process, interleaved, ceilings beside."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
+from torch import Tensor
 
+from benchmarks.ceilings import ceilings_of, stack_ceilings
+from benchmarks.check import Truth, sentence
 from benchmarks.contenders import Stack
+from benchmarks.memory import peak_mib
+from benchmarks.timing import Run, interleave, spread, timed
 from benchmarks.workloads import Workload
 
 Row = dict[str, Any]
+Settings = dict[str, Any]
 
 
 def measure(
-    workload: Workload, stacks: dict[str, Stack], *, rounds: int, device: str, dtype: torch.dtype
+    workload: Workload,
+    stacks: dict[str, Stack],
+    *,
+    passes: Sequence[str],
+    rounds: int,
+    device: str,
+    dtype: torch.dtype,
 ) -> list[Row]:
-    """Forward and training step of every contender, `rounds` times in turn; a row for each."""
+    """The passes of every contender, `rounds` times in turn; a row for each.
+
+    A training step is forward and backward; "backward" is timed alone, and its memory is what it
+    takes beyond what forward kept.
+    """
     tensors = workload.tensors(device, dtype)
-    leaves = [t.clone().requires_grad_() for t in tensors]
     settings = {"dilations": workload.dilations, "padding": workload.padding}
-    runs: dict[tuple[str, str], Callable[[], None]] = {}
-    for name, stack in stacks.items():
-        runs[name, "forward"] = _forward(stack, tensors, settings)
-        runs[name, "step"] = _step(stack, leaves, settings)
+    truth = Truth(tensors, settings)
+    runs: dict[Any, Run] = {}
     rows = []
-    for (name, what), run in list(runs.items()):
-        row: Row = {"workload": workload.name, "contender": name, "pass": what}
-        rows.append(row)
-        try:
-            row["first_ms"] = 1e3 * _seconds(run, device)
-            row["peak_mib"] = _peak_memory(run, device)
-            for _ in range(2):
-                _seconds(run, device)
-        except Exception as error:
-            row["error"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            del runs[name, what]
-    samples: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
-    for _ in range(rounds):
-        for key, run in runs.items():
-            samples[key].append(_seconds(run, device))
+    for name, stack in stacks.items():
+        for what in passes:
+            variables = getattr(stack, "variables", {})
+            run = replace(PASSES[what](stack, tensors, settings), variables=variables)
+            row: Row = {"workload": workload.name, "sizes": workload.sizes}
+            row.update({"contender": name, "pass": what})
+            rows.append(row)
+            try:
+                row["first_ms"] = 1e3 * timed(run, device)
+                with torch.no_grad(), mock.patch.dict(os.environ, variables):
+                    row["error_over_eagers"] = truth.check(stack(*tensors, **settings))
+                row["peak_mib"] = peak_mib(run, device)
+                runs[name, what] = run
+            except Exception as error:
+                row["error"] = sentence(error)
+    del truth
+    samples = interleave(
+        {**runs, **stack_ceilings(workload, device, dtype)}, rounds=rounds, device=device
+    )
+    ceilings = ceilings_of(workload, samples)
     for row in rows:
-        values = sorted(samples.get((row["contender"], row["pass"]), []))
-        if values:
-            median = values[len(values) // 2]
-            flops = workload.forward_flops * (3 if row["pass"] == "step" else 1)
-            row["median_ms"] = 1e3 * median
-            row["p10_ms"] = 1e3 * values[len(values) // 10]
-            row["p90_ms"] = 1e3 * values[len(values) * 9 // 10]
-            row["gflops"] = flops / median / 1e9
+        row.update(ceilings)
+        if "error" not in row:
+            median, p10, p90 = spread(samples[row["contender"], row["pass"]])
+            row.update(median_ms=1e3 * median, p10_ms=1e3 * p10, p90_ms=1e3 * p90)
+            row["gflops"] = workload.flops(row["pass"]) / median / 1e9
+            row["share"] = row["gflops"] / ceilings["ceiling_gflops"]
+            row["gbs"] = workload.minimal_bytes(row["pass"], dtype) / median / 1e9
     return rows
 
 
-def matrix_rate(workload: Workload, *, rounds: int, device: str, dtype: torch.dtype) -> float:
-    """GFLOP/s of one matrix product of the dilated convolution's size: the ceiling."""
-    rows = workload.batch * workload.time
-    a = torch.randn(rows, workload.taps * workload.residual).to(device, dtype)
-    b = torch.randn(workload.taps * workload.residual, 2 * workload.dilation_channels).to(a)
-    out = torch.empty(rows, b.shape[1]).to(a)
-    seconds = sorted(_seconds(lambda: torch.mm(a, b, out=out), device) for _ in range(rounds + 3))
-    return 2 * rows * b.shape[0] * b.shape[1] / seconds[len(seconds) // 2] / 1e9
-
-
-def _forward(stack: Stack, tensors: list[torch.Tensor], settings: Row) -> Callable[[], None]:
-    def run() -> None:
+def _forward(stack: Stack, tensors: list[Tensor], settings: Settings) -> Run:
+    def run(_: None) -> None:
         with torch.no_grad():
             stack(*tensors, **settings)
 
-    return run
+    return Run(run)
 
 
-def _step(stack: Stack, leaves: list[torch.Tensor], settings: Row) -> Callable[[], None]:
-    def run() -> None:
-        residual, skip = stack(*leaves, **settings)
-        gradients = [torch.ones_like(residual), torch.ones_like(skip)]
-        torch.autograd.grad([residual, skip], leaves, gradients)
+def _backward(stack: Stack, tensors: list[Tensor], settings: Settings) -> Run:
+    leaves = [t.clone().requires_grad_() for t in tensors]
 
-    return run
+    def prepare() -> tuple[Sequence[Tensor], list[Tensor]]:
+        outputs = stack(*leaves, **settings)
+        return outputs, [torch.ones_like(output) for output in outputs]
 
+    def run(prepared: tuple[Sequence[Tensor], list[Tensor]]) -> None:
+        torch.autograd.grad(prepared[0], leaves, prepared[1])
 
-def _seconds(run: Callable[[], object], device: str) -> float:
-    if device == "cuda":
-        # Flushes the L2 cache: between two uses in a real network its contents are gone.
-        torch.empty(1 << 28, dtype=torch.int8, device=device).zero_()
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return Run(run, prepare)
 
 
-def _peak_memory(run: Callable[[], None], device: str) -> float:
-    """MiB that torch allocates at most during one run, beyond what was allocated before."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return float(torch.cuda.max_memory_allocated() - before) / 2**20
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        run()
-    held = peak = 0
-    for event in profile.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak / 2**20
+def _step(stack: Stack, tensors: list[Tensor], settings: Settings) -> Run:
+    backward = _backward(stack, tensors, settings)
+    return Run(lambda _: backward.run(backward.prepare()))
+
+
+PASSES: dict[str, Callable[[Stack, list[Tensor], Settings], Run]] = {
+    "forward": _forward,
+    "backward": _backward,
+    "step": _step,
+}

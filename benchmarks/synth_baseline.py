@@ -39,8 +39,8 @@ def power_spectra(clip: Clip, rate: int) -> np.ndarray:
 
 def mel_filters(bins: int, rate: int) -> np.ndarray:
     """(bins, bands) triangles, evenly spaced on the mel scale from 60 Hz up."""
-    mel = [2595 * np.log10(1 + f / 700) for f in (60, rate / 2)]
-    edges = 700 * (10 ** (np.linspace(*mel, MEL_BANDS + 2) / 2595) - 1)
+    lowest, highest = (2595 * np.log10(1 + f / 700) for f in (60, rate / 2))
+    edges = 700 * (10 ** (np.linspace(lowest, highest, MEL_BANDS + 2) / 2595) - 1)
     f = np.linspace(0, rate / 2, bins)[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     return np.maximum(0, np.minimum((f - low) / (centre - low), (high - f) / (high - centre)))

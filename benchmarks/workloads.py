@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +30,34 @@ class Workload:
         out = 2 * self.dilation_channels * (self.residual + self.skip)
         return float((conv + out) * len(self.dilations) * self.batch * self.time)
 
+    def flops(self, what: str) -> float:
+        """Of a pass: backward is twice forward, whatever a contender computes again."""
+        return self.forward_flops * {"forward": 1, "backward": 2, "step": 3}[what]
+
+    def minimal_bytes(self, what: str, dtype: torch.dtype) -> float:
+        """What a pass must move when every layer is one kernel, weights left aside.
+
+        Forward reads x, writes the next x, and reads and writes the skip sum; backward reads x
+        and the gradients of residual and skip, and writes that of x.
+        """
+        forward = 2 * self.residual + 2 * self.skip
+        backward = 3 * self.residual + self.skip
+        elements = {"forward": forward, "backward": backward, "step": forward + backward}[what]
+        return float(elements * dtype.itemsize * len(self.dilations) * self.batch * self.time)
+
+    @property
+    def sizes(self) -> str:
+        """As a table names them, e.g. "R=D=64, S=128, K=2, 10 layers, T=16,000"."""
+        sizes: dict[int, str] = {}
+        channels = {"R": self.residual, "D": self.dilation_channels, "S": self.skip}
+        for symbol, size in channels.items():
+            sizes[size] = f"{sizes[size]}={symbol}" if size in sizes else symbol
+        parts = [f"{symbols}={size}" for size, symbols in sizes.items()]
+        parts += [f"K={self.taps}", f"{len(self.dilations)} layers"]
+        parts += [f'"{self.padding}"'] if self.padding != "causal" else []
+        parts += [f"B={self.batch}"] if self.batch > 1 else []
+        return ", ".join([*parts, f"T={self.time:,}"])
+
     def tensors(self, device: str, dtype: torch.dtype) -> list[Tensor]:
         """x, conv_weight, conv_bias, out_weight, out_bias of `residual_stack`."""
         generator = torch.Generator().manual_seed(0)
@@ -49,6 +78,25 @@ class Workload:
         ]
 
 
+@dataclass(frozen=True)
+class StreamWorkload:
+    """A causal residual stack that is fed a signal `stack.time` samples a call."""
+
+    name: str
+    stack: Workload
+
+    @property
+    def chunk(self) -> int:
+        """Samples a call."""
+        return self.stack.time
+
+    @property
+    def signal(self) -> Workload:
+        """The same stack on whole chunks that fill the longest history twice over."""
+        longest = (self.stack.taps - 1) * max(self.stack.dilations)
+        return replace(self.stack, time=self.chunk * (1 + math.ceil(2 * longest / self.chunk)))
+
+
 def _powers(layers: int, stacks: int = 1) -> tuple[int, ...]:
     return tuple(2**i for i in range(layers)) * stacks
 
@@ -62,10 +110,16 @@ WORKLOADS = (
     Workload("clips", 32, 32, 64, 2, _powers(7, 2), 32, 500),
 )
 
+STREAMS = (
+    StreamWorkload("reference", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 160)),
+    StreamWorkload("reference-1", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 1)),
+    StreamWorkload("small-1", Workload("small", 32, 32, 64, 2, _powers(9, 2), 1, 1)),
+    StreamWorkload("amplifier", Workload("amplifier", 16, 16, 16, 3, _powers(10, 2), 1, 64)),
+)
+
 
 def for_gpu(workload: Workload) -> Workload:
     """The same network, at full depth, on a batch that fills a GPU."""
     stacks = {"reference": 3, "vocoder": 4}.get(workload.name, 1)
     batch = 32 if workload.batch == 1 else 256
-    values = {**vars(workload), "dilations": workload.dilations * stacks, "batch": batch}
-    return Workload(**values)
+    return replace(workload, dilations=workload.dilations * stacks, batch=batch)
