@@ -60,12 +60,12 @@ void backward_pack(const Gradient& g, Operator op, int64_t unit, void* packed) {
   const Panels conv = recomputed_panels(g, op), gz = gz_panels(g, op), gx = gx_panels(g, paired(l));
   if (unit < conv.count()) {
     const auto bias = static_cast<const Real*>(l.conv_bias);
-    return pack_panel(conv, unit, conv_taps(l), bias, paired(l), to + conv.offset(unit));
+    return pack_at(conv, unit, conv_taps(l), bias, paired(l), to);
   }
   unit -= conv.count(), to += conv.reals();
-  if (unit < gz.count()) return pack_panel(gz, unit, gz_taps(g), nullptr, false, to + gz.offset(unit));
+  if (unit < gz.count()) return pack_at(gz, unit, gz_taps(g), nullptr, false, to);
   unit -= gz.count(), to += gz.reals();
-  pack_panel(gx, unit, gx_taps(g), nullptr, paired(l), to + gx.offset(unit));
+  pack_at(gx, unit, gx_taps(g), nullptr, paired(l), to);
 }
 
 // The tile's rows of a tensor, scaled; zeros for rows that don't exist.
@@ -246,7 +246,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
   BackwardTile all(scratch, g, op, end - begin);
   Tile& tile = all.tile;
   tile.place(l, b, begin, end, l.R);
-  tile.gather_x(l, paired(l));
+  const ConvWeights weights = tile.conv_weights(l, op, packed);
+  tile.gather_x(l, paired(l) && (op == Operator::conv || weights.finite()));
   const int64_t first_unit = b * unit_count(l) + begin;
   for (int64_t i = 0; g.ring.data && i < tile.units; ++i) {
     const int64_t at = (first_unit + i) % g.ring.units * rows_per_unit(l);
@@ -260,14 +261,14 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       for (int64_t c = 0; c < l.C; c += kLanes) nothing += load(all.ga[0].at(i, c)) * Real(0);
     }
   } else {
-    const auto weights = tile.conv_weights(l, op, packed);
     const int64_t panels = weights.packed_panels.count();
     sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
-      if (op == Operator::block && tile.times[row] >= 0) {
+      GateAndSlopes slopes{};  // zeros for rows that don't exist, whatever the weights are
+      if (tile.times[row] >= 0) {
         prefetch_share(g.grad_skip, l.dtype, l.S, b, tile.times[row], first / kLanes, panels);
         prefetch_share(g.grad_residual, l.dtype, l.R, b, tile.times[row], first / kLanes, panels);
+        slopes = gate_and_slopes(f, s);
       }
-      const GateAndSlopes slopes = gate_and_slopes(f, s);
       if (op == Operator::block) store(all.z.at(row, first), slopes.z);
       store(all.ga[0].at(row, first), slopes.filter), store(all.ga[1].at(row, first), slopes.gate);
     });
@@ -341,11 +342,11 @@ void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t
   Scratch scratch(memory);
   Tile tile(scratch, ahead, end - begin, l.C);
   tile.place(l, b, begin, end, l.C);
-  const Ring* ring = g.ring.data ? &g.ring : nullptr;
-  gather(ahead, Source{g.grad_a, l.dtype, b, 0, l.T, l.C, ring, &g.layer, tile.zeros, tile.buffers}, tile.times,
-         tile.units, tile.rows, paired(l), tile.in);
   const Real* gx_packed = static_cast<const Real*>(packed) + recomputed_panels(g, op).reals() + gz_panels(g, op).reals();
   const ConvWeights weights{gx_packed, gx_panels(g, paired(l)), gx_taps(g), nullptr, tile.panel};
+  const Ring* ring = g.ring.data ? &g.ring : nullptr;
+  gather(ahead, Source{g.grad_a, l.dtype, b, 0, l.T, l.C, ring, &g.layer, tile.zeros, tile.buffers}, tile.times,
+         tile.units, tile.rows, paired(l) && weights.finite(), tile.in);
   const Real scale = static_cast<Real>(l.residual_scale);
   sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector gx) {
     const int64_t t = tile.times[row];

@@ -11,8 +11,8 @@
 //            y0 = m0 + m1                                    y0 = m0 + m1 + m2
 //            y1 = m1 + m2                                    y1 = m1 - m2 + m3
 //
-// An output depends on its own inputs alone, as it should. But an infinite one turns to NaN in a difference,
-// where the plain sum may be infinite: then the tile is done again the plain way, each row a sum of K products.
+// An output depends on its own inputs alone, as it should. But an infinite input or weight turns to NaN in a difference,
+// where the plain sum may be infinite: then the tile is done the plain way, each row a sum of K products.
 #pragma once
 
 

@@ -1,11 +1,12 @@
 // Weights in the order in which the micro-kernel reads them. Included by isa.cpp.
 //
-//   packed = [ convolution panels ][ residual panels ][ skip panels ]
+//   packed = [ convolution panels ][ residual panels ][ skip panels ], each followed by a mark for each panel
 //   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s
 //
 // A plain panel is two vectors wide, the last one a single vector where the columns left fit into that. The
 // panel of a gated convolution is a vector of filter columns and the vector of the same gate columns, so
-// that both meet in registers. Columns beyond the last are zero.
+// that both meet in registers. Columns beyond the last are zero. The mark of a panel is 0 if all its weights are
+// finite; otherwise the fast convolution must not be used (fast.h).
 #pragma once
 
 struct Panels {
@@ -17,10 +18,11 @@ struct Panels {
   int64_t count() const { return ceil_div(columns, step()); }
   int64_t vectors(int64_t panel) const { return gated || columns - panel * kPanel > kLanes ? 2 : 1; }
   int64_t offset(int64_t panel) const { return panel * kPanel * (depth + 1); }
-  int64_t reals() const {
+  int64_t marks() const {  // where they are
     const int64_t last = count() - 1;
     return last < 0 ? 0 : offset(last) + vectors(last) * kLanes * (depth + 1);
   }
+  int64_t reals() const { return marks() + round_up(count(), 16); }
   int64_t largest() const { return kPanel * (depth + 1); }
 };
 
@@ -41,9 +43,10 @@ inline Taps out_taps(const Layer& l, int64_t first) {
 }
 
 // A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart. In blocks of channels,
-// so that what is written stays in L1 until it is full.
-inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
+// so that what is written stays in L1 until it is full. Returns 0, or NaN if something was infinite or NaN.
+inline Real pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
   constexpr int64_t kBlock = 32;
+  Real mark = 0;
   for (int64_t j = 0; j < kLanes; ++j) to[j] = j < n && bias ? bias[first + j] : 0;
   to += width;
   for (int64_t begin = 0; begin < w.channels; begin += kBlock) {
@@ -54,20 +57,28 @@ inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
         Real* out = to + (term * w.channels + begin) * width + j;
         for (int64_t c = begin; c < end; ++c, out += width) {
           *out = j < n ? term_weight(column + c * w.by_channel, w.by_tap, w.K, term, fast) : 0;
+          mark += *out * Real(0);
         }
       }
     }
   }
+  return mark;
 }
 
-inline void pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
+inline Real pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
   const int64_t column = panel * p.step(), width = p.vectors(panel) * kLanes;
-  pack_vector(w, bias, column, p.columns - column, fast, width, to);
+  Real mark = pack_vector(w, bias, column, p.columns - column, fast, width, to);
   if (p.gated) {
-    pack_vector(w, bias, p.columns + column, p.columns - column, fast, width, to + kLanes);
+    mark += pack_vector(w, bias, p.columns + column, p.columns - column, fast, width, to + kLanes);
   } else if (width > kLanes) {
-    pack_vector(w, bias, column + kLanes, p.columns - column - kLanes, fast, width, to + kLanes);
+    mark += pack_vector(w, bias, column + kLanes, p.columns - column - kLanes, fast, width, to + kLanes);
   }
+  return mark;
+}
+
+// One of the panels that `packed` begins with, and its mark.
+inline void pack_at(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* packed) {
+  packed[p.marks() + panel] = pack_panel(p, panel, w, bias, fast, packed + p.offset(panel)) == 0 ? 0 : 1;
 }
 
 int64_t packed_reals(const Layer& l, Operator op) {
@@ -82,13 +93,11 @@ void pack(const Layer& l, Operator op, int64_t unit, void* packed) {
   Real* to = static_cast<Real*>(packed);
   const auto bias = static_cast<const Real*>(l.conv_bias), out_bias = static_cast<const Real*>(l.out_bias);
   const Panels conv = conv_panels(l, op, paired(l)), residual = residual_panels(l, op), skip = skip_panels(l, op);
-  if (unit < conv.count()) return pack_panel(conv, unit, conv_taps(l), bias, paired(l), to + conv.offset(unit));
+  if (unit < conv.count()) return pack_at(conv, unit, conv_taps(l), bias, paired(l), to);
   unit -= conv.count(), to += conv.reals();
-  if (unit < residual.count()) {
-    return pack_panel(residual, unit, out_taps(l, 0), out_bias, false, to + residual.offset(unit));
-  }
+  if (unit < residual.count()) return pack_at(residual, unit, out_taps(l, 0), out_bias, false, to);
   unit -= residual.count(), to += residual.reals();
-  pack_panel(skip, unit, out_taps(l, l.R), out_bias ? out_bias + l.R : nullptr, false, to + skip.offset(unit));
+  pack_at(skip, unit, out_taps(l, l.R), out_bias ? out_bias + l.R : nullptr, false, to);
 }
 
 // The packed panel; for a plain convolution where the packed weights are those of the fast one, packed here and now.
@@ -98,6 +107,12 @@ struct ConvWeights {
   Taps taps;
   const Real* bias;
   Real* room;  // for one panel of the plain convolution
+
+  bool finite() const {
+    Real marks = 0;
+    for (int64_t i = 0; i < packed_panels.count(); ++i) marks += packed[packed_panels.marks() + i];
+    return marks == 0;
+  }
 
   const Real* panel(int64_t panel, bool fast) const {
     const bool as_packed = packed_panels.depth == terms(taps.K, fast) * taps.channels;

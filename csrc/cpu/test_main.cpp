@@ -17,6 +17,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/run.h"
 #include "cpu/run_backward.h"
+#include "cpu/stream.h"
 #include "cpu/test_plain.h"
 
 using namespace wavenet;
@@ -50,6 +51,7 @@ struct Case {
   bool transposed_x;         // in memory (B, R, T)
   Wanted wanted;
   Operator op = Operator::block;
+  bool fast = true;
 
   // A bare convolution may have any number of channels.
   int64_t C() const { return op == Operator::conv ? 2 * D - 1 : 2 * D; }
@@ -269,6 +271,7 @@ Layer layer_of(const Case& c, DType dtype, Memory<Real, Stored>& m) {
   Layer l;
   l.dtype = dtype, l.B = c.B, l.T = c.T, l.R = c.R, l.D = c.D, l.S = c.S, l.K = c.K, l.C = c.C();
   l.dilation = c.dilation, l.left = cpu::left_padding(c.K, c.dilation, c.same), l.residual_scale = kScale;
+  l.fast = c.fast;
   l.x = rows_of(m.rows.value[kX], c.T, c.R);
   if (c.transposed_x) l.x.time_stride = 1, l.x.channel_stride = c.T;
   l.cond = rows_of(m.rows.value[kCond], c.cond_time, c.L * c.C());
@@ -345,6 +348,27 @@ Tensors<Real> kernel_results(const Case& c, DType dtype, const Tensors<Real>& in
   return results;
 }
 
+// What a stack gives when it is fed chunk by chunk.
+template <class Real>
+Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& inputs, const cpu::Isa& isa,
+                             int threads) {
+  Memory<Real, Real> m(c, inputs);
+  const cpu::Stack stack = stack_of(c, dtype, m);
+  auto& value = m.rows.value;
+  const Rows residual = rows_of(value[kResidual], c.T, c.R), skip = rows_of(value[kSkip], c.T, c.S);
+  const auto from = [](Rows rows, int64_t t) {
+    if (rows.data) rows.data = static_cast<Real*>(rows.data) + t * rows.time_stride;
+    return rows;
+  };
+  cpu::Stream stream(isa, stack.first, stack.dilations);
+  const int64_t sizes[] = {1, 5, 64, 2000};
+  for (int64_t t = 0, n, i = 0; t < c.T; t += n) {
+    n = std::min(sizes[i++ % 4], c.T - t);
+    stream.step(n, from(stack.first.x, t), from(stack.first.cond, t), from(residual, t), from(skip, t), threads);
+  }
+  return m.results(c);
+}
+
 int failures = 0;
 
 void expect(bool good, const char* what, const char* tensor, DType dtype, const cpu::Isa& isa, const Case& c) {
@@ -385,13 +409,17 @@ void each_result(const Case& c, const Check& check, const T&... tensors) {
   }
 }
 
+template <class F>
+bool same_bits(const Values<F>& a, const Values<F>& b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(F)) == 0);
+}
+
 template <class Stored, class Real>
 void check_threads(const Case& c, DType dtype, const Tensors<Real>& in, const Tensors<Real>& one, const cpu::Isa& isa) {
   each_result(
       c,
       [&](const char*, const char* name, const Values<Real>& a, const Values<Real>& b) {
-        const bool equal = a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(Real)) == 0;
-        expect(equal, "depends on the number of threads: ", name, dtype, isa, c);
+        expect(same_bits(a, b), "depends on the number of threads: ", name, dtype, isa, c);
       },
       one, kernel_results<Stored>(c, dtype, in, isa, 3));
 }
@@ -410,6 +438,13 @@ void check(const Case& c, DType dtype, std::mt19937& random) {
         },
         got, yardstick, exact);
     check_threads<Real>(c, dtype, in, got, *isa);
+    if (c.op != Operator::block || c.same) continue;
+    const auto one = stream_results(c, dtype, in, *isa, 1), three = stream_results(c, dtype, in, *isa, 3);
+    for (int i : {kResidual, kSkip}) {
+      expect(obeys_rule(one.value[i], yardstick.value[i], exact.value[i]), "streamed ", kNames[i], dtype, *isa, c);
+      expect(same_bits(one.value[i], three.value[i]), "streamed, depends on the number of threads: ", kNames[i], dtype,
+             *isa, c);
+    }
   }
 }
 
@@ -461,8 +496,12 @@ int main() {
       c.op = op;
       if (op != Operator::block) c.L = 1;
       if (op == Operator::gate) c.K = 1;
-      check<float, double>(c, DType::float32, random);
+      for (bool fast : {true, false}) {
+        c.fast = fast;
+        check<float, double>(c, DType::float32, random);
+      }
       check<double, long double>(c, DType::float64, random);
+      c.fast = true;
       check_bfloat16(c, random);
     }
   }

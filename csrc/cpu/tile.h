@@ -150,9 +150,9 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
   Scratch scratch(memory);
   Tile tile(scratch, l, end - begin, l.R);
   tile.place(l, b, begin, end, l.R);
-  tile.gather_x(l, paired(l));
-  const int64_t* times = tile.times;
   const ConvWeights weights = tile.conv_weights(l, op, packed);
+  tile.gather_x(l, paired(l) && weights.finite());
+  const int64_t* times = tile.times;
 
   if (op == Operator::conv) {
     sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector a) {
