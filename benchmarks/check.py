@@ -23,16 +23,15 @@ class Truth:
             eager = reference.residual_stack(*tensors, **settings)
             self.exact = reference.residual_stack(*(t.double() for t in tensors), **settings)
         ulp = torch.finfo(tensors[0].dtype).eps
-        self.eager_errors = [
-            float((e.double() - x).abs().max()) for e, x in zip(eager, self.exact, strict=True)
-        ]
+        errors = [e.double() - x for e, x in zip(eager, self.exact, strict=True)]
+        self.eager_errors = [float(error.norm()) for error in errors]
         self.bounds = [
-            4 * error + 8 * ulp * float(x.abs().max())
-            for error, x in zip(self.eager_errors, self.exact, strict=True)
+            float(4 * error.abs().max() + 8 * ulp * x.abs().max())
+            for error, x in zip(errors, self.exact, strict=True)
         ]
 
     def check(self, outputs: Sequence[Tensor]) -> float:
-        """The largest error over eager PyTorch's, of both outputs.
+        """The root mean square error over eager PyTorch's; of the output where that is larger.
 
         Raises ArithmeticError where one is further off than allowed.
         """
@@ -43,11 +42,12 @@ class Truth:
         ):
             if got.shape != exact.shape:
                 raise ArithmeticError(f"wrong {name}: shape {got.shape}, not {exact.shape}")
-            error = float((got.double() - exact).abs().max())
+            errors = got.double() - exact
+            error = float(errors.abs().max())
             if not error <= bound:  # NaN is wrong too
                 raise ArithmeticError(f"wrong {name}: off by {error:.2g}, allowed {bound:.2g}")
             if eager_error:
-                ratios.append(error / eager_error)
+                ratios.append(float(errors.norm()) / eager_error)
         return max(ratios)
 
 

@@ -27,7 +27,7 @@ def stack_tables(record: dict[str, Any]) -> Iterable[str]:
         columns = [*others, *([our] if our else [])]
         heads = [name.replace("compile", "torch.compile").removeprefix("ours ") for name in columns]
         heads = [f"{head}, ms" for head in heads]
-        heads += ["x eager", "x compile", "GB/s", "share of matmul", "error / eager's"]
+        heads += ["x eager", "x compile", "GB/s", "share of matmul", "rms error / eager's"]
         heads += [f"memory, eager / {our[5:]}"]
         yield _line(f"residual stack, {record['dtype']}", "pass", *heads)
         yield _line("---", "---", *["---:"] * len(heads))

@@ -32,12 +32,12 @@ def _long(name: str) -> Case:
     return Case(batch=2, residual=8, dilation_channels=8, skip=4, time=6000, **LONG[name])
 
 
-def _outputs_and_gradients(operator, tensors, settings, seed=0, poison=None):
+def _outputs_and_gradients(operator, tensors, settings, poison=None):
     """Of `operator`, a function; `poison`(gradients of the outputs) may change those."""
     leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
     outputs = operator(*leaves, **settings)
     outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     upstream = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
     if poison is not None:
         poison(upstream)
@@ -243,9 +243,11 @@ def test_checkpointing_changes_no_gradient(checkpoint_every, cond):
     assert all(map(torch.equal, *results))
 
 
-def test_rows_do_not_depend_on_the_length(threads):
+@pytest.mark.parametrize("taps", [1, 2, 3, 4])
+def test_rows_do_not_depend_on_the_length(taps):
     """Causal outputs are the same bits however long the rest of the clip is."""
-    tensors, settings = call("residual_stack", Case(batch=1, time=301, residual=20), torch.float32)
+    case = Case(batch=1, time=301, residual=20, taps=taps)
+    tensors, settings = call("residual_stack", case, torch.float32)
     with wavenet_kernels.use_backend("cpu"):
         whole = wavenet_kernels.residual_stack(*tensors, **settings)
         for time in (1, 5, 96, 97, 203):
@@ -318,16 +320,13 @@ def test_python_threads_may_call_at_the_same_time():
     from concurrent.futures import ThreadPoolExecutor
 
     case = Case(residual=32, dilation_channels=32, time=2000)
-    tensors, settings = call("residual_stack", case, torch.float32)
+    arguments = wavenet_kernels.residual_stack, *call("residual_stack", case, torch.float32)
     with wavenet_kernels.use_backend("cpu"):
-        alone = wavenet_kernels.residual_stack(*tensors, **settings)
+        alone = _outputs_and_gradients(*arguments)
         with ThreadPoolExecutor(4) as pool:
-            calls = [
-                pool.submit(wavenet_kernels.residual_stack, *tensors, **settings) for _ in range(20)
-            ]
+            calls = [pool.submit(_outputs_and_gradients, *arguments) for _ in range(20)]
             for finished in calls:
-                for a, b in zip(finished.result(), alone, strict=True):
-                    assert torch.equal(a, b)
+                assert all(map(torch.equal, finished.result(), alone))
 
 
 @pytest.mark.parametrize("threads_of_child", [None, 1, 4])
@@ -393,3 +392,19 @@ def test_more_than_2_to_the_31_elements(monkeypatch):
         part = run(rows[begin : begin + 120])
         first = 3 if begin else 0
         assert torch.equal(whole[begin : begin + 120][first:], part[first:])
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("taps", [2, 3])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE[1:])
+def test_plain_convolutions_obey_the_rule(isa, operator, taps, monkeypatch):
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "0")
+    case = Case(residual=20, dilation_channels=12, taps=taps, time=203, cond="local")
+    tensors, settings = call(operator, case, torch.float32)
+    check_operator(operator, tensors, settings, "cpu")
+
+
+def test_fast_convolutions_are_on_or_off(monkeypatch):
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "no")
+    with pytest.raises(ValueError, match="WAVENET_KERNELS_CPU_FAST is 'no'; accepted are 0 and 1"):
+        wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
