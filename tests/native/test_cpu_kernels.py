@@ -392,19 +392,3 @@ def test_more_than_2_to_the_31_elements(monkeypatch):
         part = run(rows[begin : begin + 120])
         first = 3 if begin else 0
         assert torch.equal(whole[begin : begin + 120][first:], part[first:])
-
-
-@pytest.mark.parametrize("isa", ISAS, indirect=True)
-@pytest.mark.parametrize("taps", [2, 3])
-@pytest.mark.parametrize("operator", DIFFERENTIABLE[1:])
-def test_plain_convolutions_obey_the_rule(isa, operator, taps, monkeypatch):
-    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "0")
-    case = Case(residual=20, dilation_channels=12, taps=taps, time=203, cond="local")
-    tensors, settings = call(operator, case, torch.float32)
-    check_operator(operator, tensors, settings, "cpu")
-
-
-def test_fast_convolutions_are_on_or_off(monkeypatch):
-    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "no")
-    with pytest.raises(ValueError, match="WAVENET_KERNELS_CPU_FAST is 'no'; accepted are 0 and 1"):
-        wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
