@@ -17,7 +17,8 @@ class StackStream:
     What `residual_stack_stream` does with a state that goes in and comes out, this does in place:
     weights are prepared once, here, and every buffer is reused, so that steps of one sample are
     worth taking. Feeding the chunks one after another equals feeding the whole signal at once. One
-    thread at a time.
+    thread at a time; torch.autocast is not followed. Memory: about twice the state of
+    `residual_stack_stream`, beside the packed weights.
 
     Args:
         conv_weight, conv_bias, out_weight, out_bias, dilations, residual_scale: as of
@@ -27,6 +28,7 @@ class StackStream:
 
     Raises:
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
+        MemoryError: the dilations ask for more state than there is memory.
         BackendUnavailableError: a backend is named (`use_backend`) that has no streams.
 
     Example::
@@ -47,6 +49,9 @@ class StackStream:
         batch: int = 1,
         residual_scale: float = 1.0,
     ) -> None:
+        for name, value in (("batch", batch), *(("dilations", d) for d in dilations)):
+            if not isinstance(value, int):
+                raise TypeError(f"StackStream: {name} holds {value!r}; accepted are ints from 1")
         if batch < 1:
             raise ValueError(f"StackStream: batch is {batch}; accepted is 1 or more")
         if conv_weight.dim() != 4:
@@ -69,7 +74,7 @@ class StackStream:
             backends.current_backend(),
             *weights,
             list(dilations),
-            residual_scale,
+            float(residual_scale),
             batch,
         )
 
@@ -83,6 +88,10 @@ class StackStream:
         Returns:
             residual (B, R, n) and skip sum (B, S, n). They may be views of buffers that the next
             call writes to again: copy what is to be kept.
+
+        Raises:
+            TypeError, ValueError: x or cond doesn't fit the weights.
+            NotImplementedError: x or cond requires a gradient, outside of torch.no_grad().
         """
         if x.dim() != 3 or x.shape[:2] != (self.batch, self.channels) or x.shape[2] < 1:
             raise ValueError(

@@ -246,7 +246,7 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
   BackwardTile all(scratch, g, op, end - begin);
   Tile& tile = all.tile;
   tile.place(l, b, begin, end, l.R);
-  const ConvWeights weights = tile.conv_weights(l, op, packed);
+  const ConvWeights weights = tile.conv_weights(l, op, packed);  // not packed for a bare convolution
   tile.gather_x(l, paired(l) && (op == Operator::conv || weights.finite()));
   const int64_t first_unit = b * unit_count(l) + begin;
   for (int64_t i = 0; g.ring.data && i < tile.units; ++i) {
@@ -273,7 +273,7 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       store(all.ga[0].at(row, first), slopes.filter), store(all.ga[1].at(row, first), slopes.gate);
     });
     const auto finish = [&](int64_t row, int64_t first, int64_t there, Vector gz) {
-      if (there <= 0) return;
+      if (tile.times[row] < 0) gz = Vector{};  // 0 times an infinite weight is NaN
       const Vector f = gz * load(all.ga[0].at(row, first)), s = gz * load(all.ga[1].at(row, first));
       store(all.ga[0].at(row, first), f), store(all.ga[1].at(row, first), s);
       nothing += f * Real(0) + s * Real(0);
@@ -342,7 +342,8 @@ void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t
   Scratch scratch(memory);
   Tile tile(scratch, ahead, end - begin, l.C);
   tile.place(l, b, begin, end, l.C);
-  const Real* gx_packed = static_cast<const Real*>(packed) + recomputed_panels(g, op).reals() + gz_panels(g, op).reals();
+  const int64_t before = recomputed_panels(g, op).reals() + gz_panels(g, op).reals();
+  const Real* gx_packed = static_cast<const Real*>(packed) + before;
   const ConvWeights weights{gx_packed, gx_panels(g, paired(l)), gx_taps(g), nullptr, tile.panel};
   const Ring* ring = g.ring.data ? &g.ring : nullptr;
   gather(ahead, Source{g.grad_a, l.dtype, b, 0, l.T, l.C, ring, &g.layer, tile.zeros, tile.buffers}, tile.times,
@@ -350,7 +351,7 @@ void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t
   const Real scale = static_cast<Real>(l.residual_scale);
   sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector gx) {
     const int64_t t = tile.times[row];
-    if (t < 0 || there <= 0) return;
+    if (t < 0) return;
     // grad_x may be grad_residual itself: each element is read before it is written.
     if (g.grad_residual.data) gx += load_row(g.grad_residual, l.dtype, b, t, first, there) * scale;
     store_row(g.grad_x, l.dtype, b, t, first, gx, there);

@@ -11,10 +11,9 @@
 //            y0 = m0 + m1                                    y0 = m0 + m1 + m2
 //            y1 = m1 + m2                                    y1 = m1 - m2 + m3
 //
-// An output depends on its own inputs alone, as it should. But an infinite input or weight turns to NaN in a difference,
-// where the plain sum may be infinite: then the tile is done the plain way, each row a sum of K products.
+// An output depends on its own inputs alone, as it should. But an infinite input or weight turns to NaN in a
+// difference, where the plain sum may be infinite: then the tile is done the plain way, each row a sum of K products.
 #pragma once
-
 
 // The factors of one product for each input or weight: what gather and pack make.
 inline int64_t terms(int64_t K, bool fast) { return fast ? K + 1 : K; }
@@ -68,7 +67,7 @@ struct Source {
     for (int64_t at = 0; at < channels * size; at += 64) __builtin_prefetch(from + at, 0, 3);
   }
 
-  static int64_t reals(int64_t K, int64_t channels) { return (K + 2) * round_up(channels, kLanes); }
+  static int64_t reals(int64_t K, int64_t channels) { return (K + 1) * round_up(channels, kLanes); }
 };
 
 inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t dilation, const int64_t* times,

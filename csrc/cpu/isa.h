@@ -48,7 +48,9 @@ struct Isa {
 };
 
 [[maybe_unused]] static inline int64_t real_bytes(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
-[[maybe_unused]] static inline int64_t storage_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
+[[maybe_unused]] static inline int64_t storage_bytes(DType dtype) {
+  return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2;
+}
 
 extern const Kernels kernels_portable_float, kernels_portable_double;
 extern const Kernels kernels_avx2_float, kernels_avx2_double;

@@ -52,7 +52,7 @@ inline Real pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
   for (int64_t begin = 0; begin < w.channels; begin += kBlock) {
     const int64_t end = smaller(begin + kBlock, w.channels);
     for (int64_t j = 0; j < kLanes; ++j) {
-      const Real* column = w.data + (first + j) * w.by_column;
+      const Real* column = w.data + (j < n ? first + j : 0) * w.by_column;
       for (int64_t term = 0; term < terms(w.K, fast); ++term) {
         Real* out = to + (term * w.channels + begin) * width + j;
         for (int64_t c = begin; c < end; ++c, out += width) {

@@ -7,8 +7,8 @@
 
 namespace wavenet::cpu {
 
-// Runs the layers one after another (each may read what those before it wrote). The results do not depend on
-// `threads`. Throws std::bad_alloc before anything is written.
+// Runs the layers one after another (each may read what those before it wrote). For finite inputs the results do not
+// depend on `threads`. Throws std::bad_alloc before anything is written.
 void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int threads);
 
 // A residual stack, layer by layer. `first` describes layer 0 with the whole stack's weights (leading

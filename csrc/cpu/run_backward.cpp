@@ -15,6 +15,8 @@ namespace {
 // later rows' pre-activations: a chunk's tiles do pass 1, then all tiles whose needs are met do pass 2. So only a
 // chunk of pre-activations is kept, in a ring. Within a chunk, pass 1 is shared out in groups of tiles, each of
 // which adds to a slice of its own. Groups and chunks depend on sizes alone, so the sums do too.
+constexpr int64_t kWideTileRows = 256;  // where the sums, read and written for each tile, are not for L2: 7 % of a step
+constexpr int64_t kWideBytes = int64_t{512} << 10;
 constexpr int64_t kMostGroups = 32;
 constexpr int64_t kTilesPerGroup = 5;
 constexpr int64_t kSliceBudget = int64_t{64} << 20;
@@ -47,7 +49,7 @@ struct Plan {
   int64_t groups, chunk;  // tiles in a chunk
 
   Plan(const Kernels& kernels, const Layer& l, Operator op)
-      : tiling(kernels, l, 1), layout(l, op) {
+      : tiling(kernels, l, 1, SliceLayout(l, op).bytes() > kWideBytes ? kWideTileRows : kTileRows), layout(l, op) {
     const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (layout.bytes() + 1));
     groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable});
     const int64_t chunks = (tiles + groups * kTilesPerGroup - 1) / (groups * kTilesPerGroup);
@@ -93,7 +95,10 @@ struct Work {
     int64_t done = tiling.count;  // tiles from here on went through pass 2
     for (int64_t end = tiling.count, begin; end > 0; end = begin) {
       begin = std::max<int64_t>(0, end - plan.chunk);
-      team.share(plan.groups, [&](int64_t group) { pass1(group, begin, end, scratch); });
+      // A bare convolution's gradient of a is given: pass 1 is for the weights.
+      if (op != Operator::conv || wants_slices() || wants_sums()) {
+        team.share(plan.groups, [&](int64_t group) { pass1(group, begin, end, scratch); });
+      }
       if (!g.grad_x.data) continue;
       const int64_t ready = first_ready(begin, done);
       team.share(done - ready, [&](int64_t i) {
@@ -117,8 +122,9 @@ struct Work {
     }
     const int64_t tiles = end - begin, last = begin + (group + 1) * tiles / plan.groups;
     for (int64_t i = begin + group * tiles / plan.groups; i < last; ++i) {
-      kernels.backward_tile(g, op, packed, plan.tiling.clip(i), plan.tiling.begin(i), plan.tiling.end(i), scratch, slice,
-                            wants_sums() ? ga_sums + i * sums_bytes() : nullptr);
+      char* sums = wants_sums() ? ga_sums + i * sums_bytes() : nullptr;
+      const Tiling& tiling = plan.tiling;
+      kernels.backward_tile(g, op, packed, tiling.clip(i), tiling.begin(i), tiling.end(i), scratch, slice, sums);
     }
   }
 

@@ -5,8 +5,8 @@
 
 namespace wavenet::cpu {
 
-// The gradients of a chain of layers, last layer first; each may read what those after it wrote. Rings are provided.
-// The results do not depend on `threads`. Throws std::bad_alloc before anything is written.
+// The gradients of a chain of layers, last layer first; each may read what those after it wrote. Their rings are made
+// here. For finite inputs the results do not depend on `threads`. Throws std::bad_alloc before anything is written.
 void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, int threads);
 
 // `stack` is as of the forward: x, weights, cond, and `saved` with the input of every layer but the first

@@ -50,7 +50,8 @@ inline Bits to_bfloat16(Vector v) {
   return v == v ? rounded : ((u >> 16) | 0x40u);  // a NaN stays one
 }
 
-// Moves the exponent by a multiplication, which sets subnormal halves right as well.
+// Moves the exponent by a multiplication, which sets subnormal halves right as well (unless the processor was told to
+// take subnormal floats for zeros, torch.set_flush_denormal).
 inline Vector from_float16(Bits h) {
   const Bits magnitude = (h & 0x7fffu) << 13;
   const Bits finite = to_bits(from_bits(magnitude) * 0x1p112f);
@@ -101,7 +102,9 @@ __attribute__((noinline)) inline void store_row_slowly(const Rows& rows, DType d
 // Channels from `first` on of a row, `n` of them at most.
 inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, int64_t n) {
   const int64_t at = offset(rows, b, t) + first * rows.channel_stride;
-  if (rows.channel_stride == 1 && dtype == kNative && n >= kLanes) return load(static_cast<const Real*>(rows.data) + at);
+  if (rows.channel_stride == 1 && dtype == kNative && n >= kLanes) {
+    return load(static_cast<const Real*>(rows.data) + at);
+  }
   return load_row_slowly(rows, dtype, at, n);
 }
 

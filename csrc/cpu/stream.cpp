@@ -2,36 +2,62 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "cpu/threads.h"
 #include "cpu/tiling.h"
 
 namespace wavenet::cpu {
 
+namespace {
+
+// A step goes through longer chunks in pieces of so many rows, so that memory does not grow with them.
+constexpr int64_t kLongestPiece = 1024;
+
+Memory copy_of(const void* data, int64_t bytes) {
+  Memory memory = allocate(bytes);
+  std::memcpy(memory.get(), data, bytes);
+  return memory;
+}
+
+}  // namespace
+
 Stream::Stream(const Isa& isa, const Layer& first, const std::vector<int64_t>& dilations)
     : kernels_(isa.of(first.dtype)), first_(first), stages_(dilations.size()) {
+  for (const int64_t dilation : dilations) {  // what can't be counted in 64 bits can't be allocated either
+    if (1.0 * first.B * static_cast<double>((first.K - 1) * row_bytes()) * static_cast<double>(dilation) > 1e18) {
+      throw std::bad_alloc();
+    }
+  }
   Stack stack;
   stack.first = first, stack.dilations = dilations;
   const std::vector<Layer> layers = layers_of(stack);
+  const int64_t real = real_bytes(first.dtype);
   int64_t reals = 0;
   for (std::size_t n = 0; n < layers.size(); ++n) {
     Stage& stage = stages_[n];
-    stage.layer = layers[n];
-    stage.history = stage.layer.left;
-    stage.layer.past = stage.history;
+    Layer& l = stage.layer = layers[n];
+    stage.history = l.past = l.left;
+    stage.conv_weight = copy_of(l.conv_weight, l.C * l.R * l.K * real);
+    l.conv_weight = stage.conv_weight.get();
+    if (l.conv_bias) {
+      stage.conv_bias = copy_of(l.conv_bias, l.C * real);
+      l.conv_bias = stage.conv_bias.get();
+    }
     // Which outputs a step writes; for packing it only matters that they are there.
-    stage.layer.residual.data = stage.layer.skip.data = this;
-    if (first.S == 0) stage.layer.skip.data = nullptr;
+    l.residual.data = l.skip.data = this;
+    if (first.S == 0) l.skip.data = nullptr;
     stage.room = std::max<int64_t>(stage.history, 1);
     stage.rows = allocate(first.B * (stage.history + stage.room) * row_bytes());
     stage.packed_at = reals;
-    reals += (kernels_.packed_reals(stage.layer, Operator::block) + 15) / 16 * 16;
+    reals += (kernels_.packed_reals(l, Operator::block) + 15) / 16 * 16;
   }
-  packed_ = allocate(reals * real_bytes(first.dtype));
+  packed_ = allocate(reals * real);
   for (Stage& stage : stages_) {
-    char* to = packed_.get() + stage.packed_at * real_bytes(first.dtype);
+    char* to = packed_.get() + stage.packed_at * real;
     const int64_t units = kernels_.pack_units(stage.layer, Operator::block);
     for (int64_t unit = 0; unit < units; ++unit) kernels_.pack(stage.layer, Operator::block, unit, to);
+    stage.layer.out_weight = stage.layer.out_bias = nullptr;
   }
   reset();
 }
@@ -51,18 +77,19 @@ void Stream::reset() {
   }
 }
 
+// For T rows after the history. Room that is used up begins anew behind a history moved to the front; there is at
+// least as much of it as of history, so that moves are rare.
 void Stream::make_room(Stage& stage, int64_t T) {
   if (stage.position + T <= stage.history + stage.room) return;
   const int64_t bytes = stage.history * row_bytes();
-  if (T > stage.room) {  // more than ever before: as much again as the history, so that moves are rare
-    const int64_t room = std::max(T, stage.history);
-    Memory rows = allocate(first_.B * (stage.history + room) * row_bytes());
+  if (T > stage.room) {
+    Memory rows = allocate(first_.B * (stage.history + T) * row_bytes());
     for (int64_t b = 0; b < first_.B; ++b) {
-      char* to = rows.get() + b * (stage.history + room) * row_bytes();
+      char* to = rows.get() + b * (stage.history + T) * row_bytes();
       std::memcpy(to, row(stage, b, stage.position - stage.history), bytes);
     }
     stage.rows = std::move(rows);
-    stage.room = room;
+    stage.room = T;
   } else {
     for (int64_t b = 0; b < first_.B; ++b) {
       std::memmove(row(stage, b, 0), row(stage, b, stage.position - stage.history), bytes);
@@ -72,11 +99,20 @@ void Stream::make_room(Stage& stage, int64_t T) {
 }
 
 void Stream::step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip, int threads) {
-  if (T == 0) return;
+  for (int64_t at = 0; at < T; at += kLongestPiece) {
+    const auto from_here = [&](Rows rows) {
+      if (rows.data) rows.data = static_cast<char*>(rows.data) + at * rows.time_stride * storage_bytes(first_.dtype);
+      return rows;
+    };
+    const int64_t rows = std::min(kLongestPiece, T - at);
+    short_step(rows, from_here(x), from_here(cond), from_here(residual), from_here(skip), threads);
+  }
+}
+
+void Stream::short_step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip,
+                        int threads) {
   for (Stage& stage : stages_) make_room(stage, T);
 
-  std::size_t wanted = 0;
-  int64_t most_tiles = 0;
   first_.T = T;
   threads = useful_threads(first_, threads);
   for (std::size_t n = 0; n < stages_.size(); ++n) {
@@ -87,24 +123,28 @@ void Stream::step(int64_t T, const Rows& x, const Rows& cond, const Rows& residu
     if (cond.data) l.cond.data = static_cast<char*>(cond.data) + n * l.C * storage_bytes(l.dtype);
     l.residual = n + 1 < stages_.size() ? input(stages_[n + 1]) : residual;
     l.skip = skip;
-    const Tiling tiling(kernels_, l, threads);
-    most_tiles = std::max(most_tiles, tiling.count);
-    wanted = std::max<std::size_t>(wanted, kernels_.scratch_bytes(l, Operator::block, tiling.units));
   }
-  threads = static_cast<int>(std::min<int64_t>(threads, most_tiles));
-  wanted = aligned_size(wanted) * threads;
-  if (wanted > scratch_bytes_) scratch_ = allocate(wanted), scratch_bytes_ = wanted;
+  const auto tiling = [&](const Stage& stage) { return Tiling(kernels_, stage.layer, threads); };
+  std::size_t scratch_bytes = 0;
+  for (const Stage& stage : stages_) {
+    const int64_t bytes = kernels_.scratch_bytes(stage.layer, Operator::block, tiling(stage).units);
+    scratch_bytes = std::max(scratch_bytes, aligned_size(bytes));
+  }
+  if (scratch_bytes * threads > scratch_bytes_) {
+    scratch_bytes_ = scratch_bytes * threads;
+    scratch_ = allocate(scratch_bytes_);
+  }
 
   const Rows own = input(stages_.front());
   for (int64_t b = 0; b < first_.B; ++b) {
     for (int64_t t = 0; t < T; ++t) kernels_.copy_row(x, b, t, first_.R, first_.dtype, own);
   }
-  run_on_threads(threads, scratch_.get(), wanted / threads, [&](Team& team, char* scratch) {
+  run_on_threads(threads, scratch_.get(), scratch_bytes, [&](Team& team, char* scratch) {
     for (const Stage& stage : stages_) {
-      const Tiling tiling(kernels_, stage.layer, threads);
+      const Tiling tiles = tiling(stage);
       const char* packed = packed_.get() + stage.packed_at * real_bytes(first_.dtype);
-      team.share(tiling.count, [&](int64_t i) {
-        kernels_.tile(stage.layer, Operator::block, packed, tiling.clip(i), tiling.begin(i), tiling.end(i), scratch);
+      team.share(tiles.count, [&](int64_t i) {
+        kernels_.tile(stage.layer, Operator::block, packed, tiles.clip(i), tiles.begin(i), tiles.end(i), scratch);
       });
     }
   });
@@ -118,6 +158,7 @@ int64_t Stream::state_rows() const {
 }
 
 void Stream::load_state(const void* state) {
+  if (state_rows() == 0) return;
   const char* from = static_cast<const char*>(state);
   for (int64_t b = 0; b < first_.B; ++b) {
     for (Stage& stage : stages_) {
@@ -129,6 +170,7 @@ void Stream::load_state(const void* state) {
 }
 
 void Stream::store_state(void* state) const {
+  if (state_rows() == 0) return;
   char* to = static_cast<char*>(state);
   for (int64_t b = 0; b < first_.B; ++b) {
     for (const Stage& stage : stages_) {

@@ -11,8 +11,8 @@ namespace wavenet::cpu {
 
 class Stream {
  public:
-  // `first` describes layer 0 with the weights of the whole stack, which are read here and not kept. B streams at a
-  // time; T, x, cond and outputs are those of a step. Starts with zeros before the signal.
+  // `first` describes layer 0 with the weights of the whole stack, which are copied. B streams at a time; T, x, cond
+  // and outputs are those of a step. Starts with zeros before the signal. Throws std::bad_alloc.
   Stream(const Isa& isa, const Layer& first, const std::vector<int64_t>& dilations);
 
   // The next `T` rows: x (B, T, R) in any strides, cond (B, T or 1, L*2D) or absent, residual and skip (or absent).
@@ -32,12 +32,14 @@ class Stream {
     Layer layer;
     int64_t history = 0, room = 0, position = 0, packed_at = 0;
     Memory rows;
+    Memory conv_weight, conv_bias;  // which the layer points to: what isn't finite is packed again (fast.h)
   };
 
   int64_t row_bytes() const { return first_.R * storage_bytes(first_.dtype); }
   char* row(const Stage& stage, int64_t b, int64_t position) const;
   Rows input(const Stage& stage) const;
   void make_room(Stage& stage, int64_t T);
+  void short_step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip, int threads);
 
   const Kernels& kernels_;
   Layer first_;

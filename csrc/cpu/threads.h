@@ -64,14 +64,14 @@ class Team {
   alignas(64) std::atomic<int> round_{0};
 };
 
-// True in a child of fork whose parent has run several threads: OpenMP's, which the child lacks, would be waited for
-// in vain.
-bool forked_from_threads();
+// True in a process that was forked after this was loaded. OpenMP's threads are its parent's, if that used any, for
+// torch's operators or ours: the child would wait for them in vain, so it works alone.
+bool in_forked_child();
 
 // Calls work(team, scratch) on each of `threads` threads, with `scratch_bytes` of `scratch` for each.
 template <class Work>
 void run_on_threads(int threads, char* scratch, std::size_t scratch_bytes, const Work& work) {
-  if (threads > 1 && forked_from_threads()) threads = 1;
+  if (threads > 1 && in_forked_child()) threads = 1;
   Team team(threads);
 #if defined(WAVENET_STD_THREADS)
   std::vector<std::thread> others;

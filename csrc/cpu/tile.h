@@ -32,7 +32,8 @@ struct Tile {
   }
 
   void gather_x(const Layer& l, bool fast) {
-    gather(l, Source{l.x, l.dtype, b, -l.past, l.T, l.R, nullptr, nullptr, zeros, buffers}, times, units, rows, fast, in);
+    const Source x{l.x, l.dtype, b, -l.past, l.T, l.R, nullptr, nullptr, zeros, buffers};
+    gather(l, x, times, units, rows, fast, in);
   }
 
   ConvWeights conv_weights(const Layer& l, Operator op, const void* packed) const {
@@ -112,8 +113,8 @@ inline void sweep_gated(const Layer& l, const Tile& tile, const ConvWeights& wei
 // rows come from beyond L2, and each 1x1 panel touches too little of a row for the processor to foresee the
 // next. Measured on a Zen 4 at R=D=64, S=128: 8 % of a layer. (Always inlined: GCC 12 drops calls of a function that
 // does nothing but prefetch.)
-__attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DType dtype, int64_t channels, int64_t b, int64_t t, int64_t panel,
-                           int64_t panels) {
+__attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DType dtype, int64_t channels, int64_t b,
+                                                          int64_t t, int64_t panel, int64_t panels) {
   if (!rows.data) return;
   const int64_t size = storage_bytes(dtype);
   const char* from = static_cast<const char*>(rows.data) + offset(rows, b, t) * size;

@@ -16,9 +16,9 @@ constexpr int64_t kTileRows = 96;
 struct Tiling {
   int64_t units, clip_units, per_clip, count;
 
-  Tiling(const Kernels& kernels, const Layer& l, int threads) : clip_units(unit_count(l)) {
+  Tiling(const Kernels& kernels, const Layer& l, int threads, int64_t rows = kTileRows) : clip_units(unit_count(l)) {
     const int64_t share = (l.B * clip_units + threads - 1) / threads;
-    units = std::max<int64_t>(1, std::min({kTileRows / rows_per_unit(l), clip_units, share}));
+    units = std::max<int64_t>(1, std::min({rows / rows_per_unit(l), clip_units, share}));
     units = (units + kernels.block_rows - 1) / kernels.block_rows * kernels.block_rows;
     per_clip = (clip_units + units - 1) / units;
     count = per_clip * l.B;

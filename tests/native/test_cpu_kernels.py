@@ -392,3 +392,18 @@ def test_more_than_2_to_the_31_elements(monkeypatch):
         part = run(rows[begin : begin + 120])
         first = 3 if begin else 0
         assert torch.equal(whole[begin : begin + 120][first:], part[first:])
+
+
+def test_an_infinite_1x1_leaves_rows_that_do_not_exist_alone():
+    """T = 3 and d = 2 make a pair of rows whose second is beyond the clip."""
+    tensors, settings = call("residual_block", Case(batch=1, time=3, dilations=(2,)), torch.float32)
+    tensors[3][:, 0] = float("inf")
+    results = []
+    for backend in ("reference", "cpu"):
+        leaves = [None if t is None else t.clone().requires_grad_() for t in tensors]
+        with wavenet_kernels.use_backend(backend):
+            residual, _ = wavenet_kernels.residual_block(*leaves, **settings)
+        wanted = [leaves[1], leaves[2]]
+        results.append(torch.autograd.grad(residual, wanted, torch.ones_like(residual)))
+    for expected, ours in zip(*results, strict=True):
+        assert torch.equal(expected.isnan(), ours.isnan())

@@ -71,6 +71,39 @@ def test_weights_are_copied():
     assert all(map(torch.equal, streams[1](x), expected))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_not_finite_needs_no_weights_of_the_caller(dtype):
+    """The fast convolutions give way to plain ones there, with weights that are packed then."""
+    (x, *weights, _), settings = _case(dtype)
+    x[:, :, 140:] = float("nan")
+    expected = reference.residual_stack(x, *weights, **settings)[0].float()
+    with wavenet_kernels.use_backend("cpu"):
+        stream = StackStream(*weights, batch=2, **settings)
+    for weight in weights:
+        weight.fill_(float("inf"))
+    got = stream(x)[0].float()
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 0.2}[dtype]
+    torch.testing.assert_close(got, expected, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def test_a_long_chunk_takes_little_memory():
+    from wavenet_kernels import _cpu
+
+    (_, *weights, _), settings = _case()
+    with wavenet_kernels.use_backend("cpu"):
+        stream = StackStream(*weights, batch=1, **settings)
+    _cpu.workspace_peak(True)
+    stream(torch.randn(1, 20, 100_000))
+    assert _cpu.workspace_peak(False) < 2**20
+
+
+def test_more_state_than_there_is_memory():
+    (_, *weights, _), settings = _case()
+    for dilation in (2**40, 2**62):
+        with pytest.raises(MemoryError):
+            StackStream(*weights, **{**settings, "dilations": (1, dilation, 2)})
+
+
 def test_no_skip_and_no_biases():
     (x, *weights, _), settings = _case(skip=0, conv_bias=False, out_bias=False)
     stream = StackStream(*weights, batch=2, **settings)
@@ -86,6 +119,8 @@ def test_bad_input_is_a_sentence():
         StackStream(*weights, batch=0, **settings)
     with pytest.raises(ValueError, match=r"conv_weight has shape .*accepted is \(L, 2D, R, K\)"):
         StackStream(weights[0][0], *weights[1:], **settings)
+    with pytest.raises(TypeError, match=r"dilations holds 1.5; accepted are ints from 1"):
+        StackStream(*weights, **{**settings, "dilations": (1, 1.5, 2)})
     stream = StackStream(*weights, batch=2, **settings)
     with pytest.raises(ValueError, match=r"x has shape \(1, 20, 150\); accepted is \(2, 20, n\)"):
         stream(x[:1])

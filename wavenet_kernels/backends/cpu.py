@@ -377,7 +377,8 @@ class _Stream:
             )
             self._outputs, self._time = (residual, skip), time
             self._rows = rows_of(residual), rows_of(skip)
-        cond = channels_last(cond)
+        x = x.resolve_neg()
+        cond = None if cond is None else channels_last(cond.resolve_neg())
         threads = torch.get_num_threads()
         self.kernels.step(time, rows_of(x), rows_of(cond), *self._rows, threads)
         return self._outputs
