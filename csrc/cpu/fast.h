@@ -132,16 +132,6 @@ inline void gather(const Layer& l, const Source& from, const int64_t* times, int
   gather_plain(from, l.K, l.left, l.dilation, times, rows, in);
 }
 
-// The weight of term j from the weights of the taps.
-inline Real term_weight(const Real* w, int64_t by_tap, int64_t K, int64_t j, bool fast) {
-  if (!fast) return w[j * by_tap];
-  if (j == 0) return w[0];
-  if (j == K) return w[(K - 1) * by_tap];
-  if (K == 2) return w[0] + w[by_tap];
-  const Real outer = w[0] + w[2 * by_tap];
-  return Real(0.5) * (j == 1 ? outer + w[by_tap] : outer - w[by_tap]);
-}
-
 // All rows of a tile against one panel: `finish(row, vectors)` gets each row's columns. The panel is bias, then terms.
 template <int VECTORS, class Finish>
 inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, const Real* panel, Finish&& finish) {

@@ -42,43 +42,66 @@ inline Taps out_taps(const Layer& l, int64_t first) {
   return {static_cast<const Real*>(l.out_weight) + first * l.D, 1, l.D, l.D, 0, 1};
 }
 
-// A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart. In blocks of channels,
-// so that what is written stays in L1 until it is full. Returns 0, or NaN if something was infinite or NaN.
-inline Real pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
-  constexpr int64_t kBlock = 32;
-  Real mark = 0;
-  for (int64_t j = 0; j < kLanes; ++j) to[j] = j < n && bias ? bias[first + j] : 0;
-  to += width;
-  for (int64_t begin = 0; begin < w.channels; begin += kBlock) {
-    const int64_t end = smaller(begin + kBlock, w.channels);
-    for (int64_t j = 0; j < kLanes; ++j) {
-      const Real* column = w.data + (j < n ? first + j : 0) * w.by_column;
-      for (int64_t term = 0; term < terms(w.K, fast); ++term) {
-        Real* out = to + (term * w.channels + begin) * width + j;
-        for (int64_t c = begin; c < end; ++c, out += width) {
-          *out = j < n ? term_weight(column + c * w.by_channel, w.by_tap, w.K, term, fast) : 0;
-          mark += *out * Real(0);
-        }
-      }
+// `count` elements of all terms, along a column or along a channel: `in_step` apart in the weights, `out_step` in `to`,
+// where terms are `by_term` apart.
+inline void pack_run(const Taps& w, const Real* from, int64_t in_step, int64_t count, bool fast, int64_t out_step,
+                     int64_t by_term, Real* to) {
+  const int64_t tap = w.by_tap;
+  for (int64_t i = 0; i < count; ++i, from += in_step, to += out_step) {
+    if (!fast) {
+      for (int64_t k = 0; k < w.K; ++k) to[k * by_term] = from[k * tap];
+    } else if (w.K == 2) {
+      to[0] = from[0], to[by_term] = from[0] + from[tap], to[2 * by_term] = from[tap];
+    } else {
+      const Real outer = Real(0.5) * (from[0] + from[2 * tap]), middle = Real(0.5) * from[tap];
+      to[0] = from[0], to[by_term] = outer + middle, to[2 * by_term] = outer - middle, to[3 * by_term] = from[2 * tap];
     }
   }
-  return mark;
 }
 
-inline Real pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
-  const int64_t column = panel * p.step(), width = p.vectors(panel) * kLanes;
-  Real mark = pack_vector(w, bias, column, p.columns - column, fast, width, to);
-  if (p.gated) {
-    mark += pack_vector(w, bias, p.columns + column, p.columns - column, fast, width, to + kLanes);
-  } else if (width > kLanes) {
-    mark += pack_vector(w, bias, column + kLanes, p.columns - column - kLanes, fast, width, to + kLanes);
+// A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart. It is read along what lies
+// closer together; columns in blocks of channels, so that what is written stays in L1 until it is full.
+inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
+  constexpr int64_t kBlock = 32;
+  const int64_t by_term = w.channels * width, depth = terms(w.K, fast) * w.channels;
+  const Real* from = w.data + first * w.by_column;
+  for (int64_t j = 0; j < kLanes; ++j) to[j] = j < n && bias ? bias[first + j] : 0;
+  to += width;
+  for (int64_t i = 0; n < kLanes && i < depth; ++i) store(to + i * width, Vector{});
+  n = smaller(n, kLanes);
+  if (w.by_column < w.by_channel) {
+    for (int64_t c = 0; c < w.channels; ++c) {
+      pack_run(w, from + c * w.by_channel, w.by_column, n, fast, 1, by_term, to + c * width);
+    }
+    return;
   }
-  return mark;
+  for (int64_t c = 0; c < w.channels; c += kBlock) {
+    for (int64_t j = 0; j < n; ++j) {
+      const Real* column = from + j * w.by_column + c * w.by_channel;
+      pack_run(w, column, w.by_channel, smaller(kBlock, w.channels - c), fast, width, by_term, to + c * width + j);
+    }
+  }
+}
+
+// Returns whether everything is finite.
+inline bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
+  const int64_t column = panel * p.step(), width = p.vectors(panel) * kLanes;
+  pack_vector(w, bias, column, p.columns - column, fast, width, to);
+  if (p.gated) {
+    pack_vector(w, bias, p.columns + column, p.columns - column, fast, width, to + kLanes);
+  } else if (width > kLanes) {
+    pack_vector(w, bias, column + kLanes, p.columns - column - kLanes, fast, width, to + kLanes);
+  }
+  Vector nothing = {};
+  for (int64_t i = 0; i < (p.depth + 1) * width; i += kLanes) nothing += load(to + i) * Real(0);
+  bool finite = true;
+  for (int j = 0; j < kLanes; ++j) finite &= nothing[j] == 0;
+  return finite;
 }
 
 // One of the panels that `packed` begins with, and its mark.
 inline void pack_at(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* packed) {
-  packed[p.marks() + panel] = pack_panel(p, panel, w, bias, fast, packed + p.offset(panel)) == 0 ? 0 : 1;
+  packed[p.marks() + panel] = pack_panel(p, panel, w, bias, fast, packed + p.offset(panel)) ? 0 : 1;
 }
 
 int64_t packed_reals(const Layer& l, Operator op) {

@@ -15,10 +15,11 @@ namespace {
 // later rows' pre-activations: a chunk's tiles do pass 1, then all tiles whose needs are met do pass 2. So only a
 // chunk of pre-activations is kept, in a ring. Within a chunk, pass 1 is shared out in groups of tiles, each of
 // which adds to a slice of its own. Groups and chunks depend on sizes alone, so the sums do too.
-constexpr int64_t kWideTileRows = 256;  // where the sums, read and written for each tile, are not for L2: 7 % of a step
+constexpr int64_t kWideTileRows = 336;  // where the sums, read and written for each tile, are not for L2
 constexpr int64_t kWideBytes = int64_t{512} << 10;
 constexpr int64_t kMostGroups = 32;
 constexpr int64_t kTilesPerGroup = 5;
+constexpr int64_t kBytesPerRow = 2048;
 constexpr int64_t kSliceBudget = int64_t{64} << 20;
 
 int64_t whole_vectors(int64_t columns) { return (columns + 15) / 16 * 16; }  // of the widest instruction set
@@ -51,7 +52,9 @@ struct Plan {
   Plan(const Kernels& kernels, const Layer& l, Operator op)
       : tiling(kernels, l, 1, SliceLayout(l, op).bytes() > kWideBytes ? kWideTileRows : kTileRows), layout(l, op) {
     const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (layout.bytes() + 1));
-    groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable});
+    // A slice is worth its bytes, which are cleared, added to and summed, if rows enough are added to it.
+    const int64_t worthwhile = std::max<int64_t>(2, l.B * l.T * kBytesPerRow / (layout.bytes() + 1));
+    groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable, worthwhile});
     const int64_t chunks = (tiles + groups * kTilesPerGroup - 1) / (groups * kTilesPerGroup);
     chunk = (tiles + chunks - 1) / chunks;
   }

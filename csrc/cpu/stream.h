@@ -15,7 +15,8 @@ class Stream {
   // and outputs are those of a step. Starts with zeros before the signal. Throws std::bad_alloc.
   Stream(const Isa& isa, const Layer& first, const std::vector<int64_t>& dilations);
 
-  // The next `T` rows: x (B, T, R) in any strides, cond (B, T or 1, L*2D) or absent, residual and skip (or absent).
+  // The next `T` rows: x (B, T, R) in any strides, cond (B, T or 1, L*2D) or absent, residual, and skip, absent if S
+  // is 0.
   void step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip, int threads);
 
   void reset();

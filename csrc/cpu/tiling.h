@@ -19,6 +19,8 @@ struct Tiling {
   Tiling(const Kernels& kernels, const Layer& l, int threads, int64_t rows = kTileRows) : clip_units(unit_count(l)) {
     const int64_t share = (l.B * clip_units + threads - 1) / threads;
     units = std::max<int64_t>(1, std::min({rows / rows_per_unit(l), clip_units, share}));
+    per_clip = (clip_units + units - 1) / units;
+    units = (clip_units + per_clip - 1) / per_clip;  // as even as whole blocks allow
     units = (units + kernels.block_rows - 1) / kernels.block_rows * kernels.block_rows;
     per_clip = (clip_units + units - 1) / units;
     count = per_clip * l.B;
