@@ -355,7 +355,9 @@ Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& in
   Memory<Real, Real> m(c, inputs);
   const cpu::Stack stack = stack_of(c, dtype, m);
   auto& value = m.rows.value;
-  const Rows residual = rows_of(value[kResidual], c.T, c.R), skip = rows_of(value[kSkip], c.T, c.S);
+  std::vector<Real> unwanted(c.last_residual ? 0 : c.B * c.T * c.R);  // a stream always makes it
+  const Rows residual = rows_of(c.last_residual ? value[kResidual] : unwanted, c.T, c.R);
+  const Rows skip = rows_of(value[kSkip], c.T, c.S);
   const auto from = [](Rows rows, int64_t t) {
     if (rows.data) rows.data = static_cast<Real*>(rows.data) + t * rows.time_stride;
     return rows;
