@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.contenders import contenders
-from benchmarks.environment import RESULTS, environment
+from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.measure import PASSES, Row, measure
 from benchmarks.workloads import WORKLOADS, for_gpu
 
@@ -84,10 +83,7 @@ def main() -> None:
         Console(width=150).print(table(measured))
 
     out = options.out or RESULTS / f"stack-{device}-{options.dtype}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    content = {**where, "dtype": options.dtype, "rounds": options.rounds}
-    out.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {out}")
+    write_results(out, {**where, "dtype": options.dtype, "rounds": options.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from benchmarks.ceilings import read_run
 from benchmarks.check import Truth, sentence
 from benchmarks.contenders import chosen
 from benchmarks.eager_stream import StreamConv, StreamRing, StreamRows
-from benchmarks.environment import RESULTS, environment
+from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.measure import Row
 from benchmarks.timing import Run, interleave, spread
 from benchmarks.workloads import STREAMS, StreamWorkload
@@ -177,10 +176,7 @@ def main() -> None:
         Console(width=150).print(table(measured))
 
     out = options.out or RESULTS / f"streaming-cpu-{options.dtype}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    content = {**where, "dtype": options.dtype, "rounds": options.rounds}
-    out.write_text(json.dumps({**content, "rows": rows}, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {out}")
+    write_results(out, {**where, "dtype": options.dtype, "rounds": options.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -217,10 +217,7 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
     for (int64_t first = 0; first < l.D; first += kLanes) {
       const int64_t there = l.D - first;
       Vector f = load_row(l.a, l.dtype, b, t, first, there), s = load_row(l.a, l.dtype, b, t, l.D + first, there);
-      if (l.cond.data) {
-        f += load_row(l.cond, l.dtype, b, t, first, there);
-        s += load_row(l.cond, l.dtype, b, t, l.D + first, there);
-      }
+      add_cond(l, b, t, first, f, s);
       const GateAndSlopes all = gate_and_slopes(f, s);
       const Vector gz = load_row(g.grad_z, l.dtype, b, t, first, there);
       store_row(g.grad_a, l.dtype, b, t, first, gz * all.filter, there);
@@ -316,9 +313,7 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     }
   }
   if (to.conv_weight) {
-    bool finite = true;
-    for (int j = 0; j < kLanes; ++j) finite &= nothing[j] == 0;
-    if (tile.in.fast && !finite) tile.gather_x(l, false);
+    if (tile.in.fast && !all_zero(nothing)) tile.gather_x(l, false);
     for (int64_t p = 0; p < all.parts; ++p) {
       Real* first_row = static_cast<Real*>(to.conv_weight) + p * all.ga[p].channels * to.r_stride;
       add_conv_gradient(l, tile, all.ga[p], all.made, first_row, to.r_stride);

@@ -113,10 +113,7 @@ inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, cons
       if ((c + kLanes) % kDepth == 0) at += panel_stride - kDepth;
     }
   }
-  for (int j = 0; j < kLanes; ++j) {
-    if (nothing[j] != 0) return false;
-  }
-  return true;
+  return all_zero(nothing);
 }
 
 // Fills `in`, whose memory has room for either way.

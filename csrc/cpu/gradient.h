@@ -36,6 +36,9 @@ struct Gradient {
   void* out_weight = nullptr;
   void* out_bias = nullptr;
   Rows cond_sum;  // (B, 1, C) of global conditioning, written; absent: not wanted
+
+  bool wants_slices() const { return conv_weight || out_weight || out_bias; }
+  bool wants_sums() const { return conv_bias || cond_sum.data; }
 };
 
 // Sums over some of the tiles, as matrices of Reals with whole vectors of columns: conv_weight (K, C, R),

@@ -23,7 +23,6 @@ struct Panels {
     return last < 0 ? 0 : offset(last) + vectors(last) * kLanes * (depth + 1);
   }
   int64_t reals() const { return marks() + round_up(count(), 16); }
-  int64_t largest() const { return kPanel * (depth + 1); }
 };
 
 inline Panels conv_panels(const Layer& l, Operator op, bool fast) {
@@ -94,9 +93,7 @@ inline bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real
   }
   Vector nothing = {};
   for (int64_t i = 0; i < (p.depth + 1) * width; i += kLanes) nothing += load(to + i) * Real(0);
-  bool finite = true;
-  for (int j = 0; j < kLanes; ++j) finite &= nothing[j] == 0;
-  return finite;
+  return all_zero(nothing);
 }
 
 // One of the panels that `packed` begins with, and its mark.

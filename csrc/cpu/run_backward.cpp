@@ -86,8 +86,6 @@ struct Work {
   char *packed, *slices, *ga_sums;
 
   const Layer& layer() const { return g.layer; }
-  bool wants_slices() const { return g.conv_weight || g.out_weight || g.out_bias; }
-  bool wants_sums() const { return g.conv_bias || g.cond_sum.data; }
   int64_t sums_bytes() const { return layer().C * plan.layout.real; }
 
   void run(Team& team, char* scratch) const {
@@ -99,7 +97,7 @@ struct Work {
     for (int64_t end = tiling.count, begin; end > 0; end = begin) {
       begin = std::max<int64_t>(0, end - plan.chunk);
       // A bare convolution's gradient of a is given: pass 1 is for the weights.
-      if (op != Operator::conv || wants_slices() || wants_sums()) {
+      if (op != Operator::conv || g.wants_slices() || g.wants_sums()) {
         team.share(plan.groups, [&](int64_t group) { pass1(group, begin, end, scratch); });
       }
       if (!g.grad_x.data) continue;
@@ -110,22 +108,22 @@ struct Work {
       });
       done = ready;
     }
-    if (wants_slices()) {
+    if (g.wants_slices()) {
       team.share(layer().C + layer().R + layer().S, [&](int64_t part) { add_slices(part); });
     }
-    if (wants_sums()) team.share(layer().B + 1, [&](int64_t part) { add_ga_sums(part, scratch); });
+    if (g.wants_sums()) team.share(layer().B + 1, [&](int64_t part) { add_ga_sums(part, scratch); });
   }
 
   void pass1(int64_t group, int64_t begin, int64_t end, char* scratch) const {
     Slice slice;
-    if (wants_slices()) {
+    if (g.wants_slices()) {
       char* base = slices + group * plan.layout.bytes();
       if (end == plan.tiling.count) std::memset(base, 0, plan.layout.bytes());
       slice = plan.layout.at(base, op);
     }
     const int64_t tiles = end - begin, last = begin + (group + 1) * tiles / plan.groups;
     for (int64_t i = begin + group * tiles / plan.groups; i < last; ++i) {
-      char* sums = wants_sums() ? ga_sums + i * sums_bytes() : nullptr;
+      char* sums = g.wants_sums() ? ga_sums + i * sums_bytes() : nullptr;
       const Tiling& tiling = plan.tiling;
       kernels.backward_tile(g, op, packed, tiling.clip(i), tiling.begin(i), tiling.end(i), scratch, slice, sums);
     }
@@ -199,7 +197,7 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
     at_least(sums_bytes, plan.tiling.count * l.C * real);
     if (op == Operator::gate) continue;
     at_least(packed_bytes, kernels.backward_packed_reals(g, op) * real);
-    if (g.conv_weight || g.out_weight || g.out_bias) at_least(slice_bytes, plan.groups * plan.layout.bytes());
+    if (g.wants_slices()) at_least(slice_bytes, plan.groups * plan.layout.bytes());
     if (g.grad_x.data && !g.grad_a.data) {
       g.ring = {nullptr, ring_units(l, plan), l.C};
       at_least(ring_bytes, g.ring.units * rows_per_unit(l) * l.C * real);

@@ -38,6 +38,13 @@ inline void store_first(Real* to, Vector v, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = v[i];
 }
 
+// Whether all lanes are zero: of a sum of things times zero, whether all of them were finite.
+inline bool all_zero(Vector v) {
+  bool zero = true;
+  for (int i = 0; i < kLanes; ++i) zero &= v[i] == 0;
+  return zero;
+}
+
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
