@@ -2,21 +2,31 @@
 
 triton is imported on the first call, not with this module: it is optional at run time.
 With TRITON_INTERPRET=1 the kernels run in Triton's interpreter, on CPU tensors too.
+
+The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
+place, whatever its other strides, and any other one is copied once.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from wavenet_kernels.backends.triton.launch import interpreted, on_device_of
 from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.rows import channels_last, empty_rows
+
+if TYPE_CHECKING:
+    from wavenet_kernels.backends.triton.stack import Stream
 
 NAME = "triton"
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_MOST_GATES = 512  # channels of filter, and of gate, that a program computes side by side
 
 
 @functools.cache
@@ -24,7 +34,7 @@ def unavailable() -> str | None:
     """Why Triton kernels can't run here, or None."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
-    if not (_interpreted() or torch.cuda.is_available() or torch.xpu.is_available()):
+    if not (interpreted() or torch.cuda.is_available() or torch.xpu.is_available()):
         return "no GPU that Triton supports (TRITON_INTERPRET=1 runs its interpreter instead)"
     return None
 
@@ -32,8 +42,8 @@ def unavailable() -> str | None:
 def describe() -> str:
     import triton
 
-    where = "its interpreter" if _interpreted() else "compiled on first use"
-    return f"triton {triton.__version__}, {where}; gated_activation only so far"
+    where = "its interpreter" if interpreted() else "compiled on first use"
+    return f"triton {triton.__version__}, {where}"
 
 
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
@@ -50,18 +60,299 @@ def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> T
     return gate.backward(grad, a, cond)
 
 
-def _interpreted() -> bool:
-    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+def dilated_conv1d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, padding: str
+) -> Tensor:
+    from wavenet_kernels.backends.triton import layers
+
+    _refuse_what_does_not_fit(x)
+    y = empty_rows(x, x.shape[0], weight.shape[0], x.shape[2])
+    left = _left(weight.shape[2], dilation, padding)
+    with on_device_of(x):
+        layers.convolution(
+            channels_last(x), layers.packed(weight), _vector(bias), dilation, left, y
+        )
+    return y
 
 
-def _refuse_what_does_not_fit(a: Tensor) -> None:
-    if a.dtype not in _DTYPES:
+def dilated_conv1d_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    padding: str,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    from wavenet_kernels.backends.triton import layers
+
+    _refuse_what_does_not_fit(x)
+    x, grad = channels_last(x), channels_last(grad)
+    taps, left = weight.shape[2], _left(weight.shape[2], dilation, padding)
+    grad_x = grad_weight = grad_bias = None
+    with on_device_of(x):
+        if output_mask[0]:
+            grad_x = empty_rows(x, *x.shape)
+            layers.input_gradient(grad, layers.packed(weight), dilation, left, grad_x)
+        if output_mask[1]:
+            grad_weight = _unpacked(layers.weight_gradient(grad, x, taps, dilation, left), x)
+        if output_mask[2]:
+            grad_bias = grad.sum((0, 2), dtype=torch.float32).to(x.dtype)
+    return _gradients(x, grad_x, grad_weight, grad_bias)
+
+
+def gated_conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+) -> Tensor:
+    from wavenet_kernels.backends.triton import layers
+
+    _refuse_what_does_not_fit(x, weight.shape[0] // 2)
+    z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
+    layer = layers.Layer(
+        layers.packed(weight), _vector(bias), None, None, channels_last(cond), dilation, padding
+    )
+    with on_device_of(x):
+        layers.forward(layer, channels_last(x), z=z)
+    return z
+
+
+def gated_conv1d_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    from wavenet_kernels.backends.triton import layers
+
+    _refuse_what_does_not_fit(x, weight.shape[0] // 2)
+    x, grad, cond = channels_last(x), channels_last(grad), channels_last(cond)
+    layer = layers.Layer(
+        layers.packed(weight), _vector(bias), None, None, cond, dilation, padding
+    )
+    grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
+    local = cond is not None and cond.shape[2] == x.shape[2]
+    grad_cond = empty_rows(x, *cond.shape) if cond is not None and local else None
+    with on_device_of(x):
+        found = layers.backward(layer, x, None, grad, grad_x, grad_cond)
+    if cond is not None and not local:
+        grad_cond = found.a_sums.to(x.dtype).unsqueeze(2)
+    return _gradients(
+        x,
+        grad_x,
+        _unpacked(found.conv, x) if output_mask[1] else None,
+        found.conv_bias.to(x.dtype) if output_mask[2] else None,
+        grad_cond if output_mask[3] else None,
+    )
+
+
+def residual_block(
+    x: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    residual_scale: float,
+) -> tuple[Tensor, Tensor]:
+    residual, skip, _ = residual_stack(
+        x,
+        conv_weight.unsqueeze(0),
+        None if conv_bias is None else conv_bias.unsqueeze(0),
+        out_weight.unsqueeze(0),
+        None if out_bias is None else out_bias.unsqueeze(0),
+        cond,
+        [dilation],
+        padding,
+        residual_scale,
+        last_residual=True,
+        checkpoint_every=1,
+        save=False,
+    )
+    return residual, skip
+
+
+def residual_block_backward(
+    grad_residual: Tensor,
+    grad_skip: Tensor,
+    x: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    residual_scale: float,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    grad_x, *of_weights, grad_cond = residual_stack_backward(
+        grad_residual,
+        grad_skip,
+        x,
+        x.new_empty(0),
+        conv_weight.unsqueeze(0),
+        None if conv_bias is None else conv_bias.unsqueeze(0),
+        out_weight.unsqueeze(0),
+        None if out_bias is None else out_bias.unsqueeze(0),
+        cond,
+        [dilation],
+        padding,
+        residual_scale,
+        last_residual=True,
+        checkpoint_every=1,
+        output_mask=output_mask,
+    )
+    return (grad_x, *(g.squeeze(0) if g.dim() > 1 else g for g in of_weights), grad_cond)
+
+
+def residual_stack(
+    x: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    padding: str,
+    residual_scale: float,
+    last_residual: bool,
+    checkpoint_every: int,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    from wavenet_kernels.backends.triton import stack
+
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    layers = stack.layers_of(weights, cond, dilations, padding, residual_scale)
+    with on_device_of(x):
+        return stack.forward(layers, x, last_residual, checkpoint_every, save)
+
+
+def residual_stack_backward(
+    grad_residual: Tensor,
+    grad_skip: Tensor,
+    x: Tensor,
+    saved: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    padding: str,
+    residual_scale: float,
+    last_residual: bool,
+    checkpoint_every: int,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    from wavenet_kernels.backends.triton import stack
+
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    layers = stack.layers_of(weights, cond, dilations, padding, residual_scale)
+    with on_device_of(x):
+        found = stack.backward(
+            layers,
+            x,
+            saved,
+            channels_last(grad_residual) if last_residual else None,
+            channels_last(grad_skip) if grad_skip.shape[1] else None,
+            checkpoint_every,
+            output_mask[0],
+            cond if output_mask[5] else None,
+        )
+    return _gradients(
+        x,
+        found.x,
+        *(
+            gradient if needed else None
+            for gradient, needed in zip(found.weights(x.dtype), output_mask[1:5], strict=True)
+        ),
+        found.cond,
+    )
+
+
+def residual_stack_stream(
+    x: Tensor,
+    state: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    from wavenet_kernels.backends.triton import stack
+
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    layers = stack.layers_of(weights, cond, dilations, "causal", residual_scale)
+    with on_device_of(x):
+        return stack.stream(layers, x, state)
+
+
+def stack_stream(
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+    batch: int,
+) -> Stream:
+    """What `wavenet_kernels.streaming.StackStream` steps through."""
+    from wavenet_kernels.backends.triton import stack
+
+    _refuse_what_does_not_fit(conv_weight, conv_weight.shape[1] // 2)
+    weights = [
+        None if w is None else w.clone() for w in (conv_weight, conv_bias, out_weight, out_bias)
+    ]
+    return stack.Stream(weights, dilations, residual_scale, batch)
+
+
+def _left(taps: int, dilation: int, padding: str) -> int:
+    return (taps - 1) * dilation // (1 if padding == "causal" else 2)
+
+
+def _vector(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.contiguous()
+
+
+def _unpacked(conv: Tensor, like: Tensor) -> Tensor:
+    """(..., K, C, R) -> (..., C, R, K), contiguous."""
+    return conv.movedim(-3, -1).to(like.dtype).contiguous()
+
+
+def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
+    """What backward operators return: (0,) for none."""
+    return tuple(x.new_empty(0) if g is None else g for g in gradients)
+
+
+def _refuse_what_does_not_fit(x: Tensor, gates: int = 1) -> None:
+    if x.dtype not in _DTYPES:
         raise BackendUnavailableError(
-            f"the triton backend computes in float32, bfloat16 and float16, not {a.dtype}; "
+            f"the triton backend computes in float32, bfloat16 and float16, not {x.dtype}; "
             "the reference backend does"
         )
-    if a.device.type not in ("cuda", "xpu") and not _interpreted():
+    if x.device.type not in ("cuda", "xpu") and not interpreted():
         raise BackendUnavailableError(
-            f"the triton backend needs tensors on a GPU; these are on {a.device}, where the cpu "
+            f"the triton backend needs tensors on a GPU; these are on {x.device}, where the cpu "
             "and reference backends work"
+        )
+    if gates > _MOST_GATES:
+        raise BackendUnavailableError(
+            f"the triton backend computes gates of up to {_MOST_GATES} channels, not {gates}; "
+            "the reference backend does"
         )

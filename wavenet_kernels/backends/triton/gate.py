@@ -13,33 +13,13 @@ over memory, so tiles follow the rows: BLOCK_D covers D up to 128 channels at a 
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from wavenet_kernels.backends.triton.language import sigmoid, tanh
+from wavenet_kernels.backends.triton.launch import on_device_of
 from wavenet_kernels.rows import empty_rows
-
-
-@triton.jit
-def tanh(x):
-    # Cephes' tanhf: the odd polynomial keeps the relative error near zero, where
-    # 1 - 2 / (exp(2x) + 1) cancels. Within 2 ulp of float32; NaN stays NaN.
-    square = x * x
-    poly = -5.70498872745e-3
-    poly = poly * square + 2.06390887954e-2
-    poly = poly * square - 5.37397155531e-2
-    poly = poly * square + 1.33314422036e-1
-    poly = poly * square - 3.33332819422e-1
-    magnitude = tl.abs(x)
-    large = 1.0 - 2.0 / (tl.exp(2.0 * magnitude) + 1.0)
-    large = tl.where(x < 0.0, -large, large)
-    return tl.where(magnitude < 0.625, x + x * square * poly, large)
-
-
-@triton.jit
-def sigmoid(x):
-    return 1.0 / (1.0 + tl.exp(-x))
 
 
 @triton.jit
@@ -122,7 +102,7 @@ def forward(a: Tensor, cond: Tensor | None) -> Tensor:
     batch, channels, time = a.shape
     z = empty_rows(a, batch, channels // 2, time)
     grid, sizes = _launch(batch, channels // 2, time)
-    with torch.cuda.device_of(a):
+    with on_device_of(a):
         forward_kernel[grid](
             a, *_strides(a), *_cond(a, cond), z, time, channels // 2, cond is not None, *sizes
         )
@@ -134,7 +114,7 @@ def backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
     batch, channels, time = a.shape
     grad_a = empty_rows(a, batch, channels, time)
     grid, sizes = _launch(batch, channels // 2, time)
-    with torch.cuda.device_of(a):
+    with on_device_of(a):
         backward_kernel[grid](
             grad, *_strides(grad), a, *_strides(a), *_cond(a, cond),
             grad_a, time, channels // 2, cond is not None, *sizes,

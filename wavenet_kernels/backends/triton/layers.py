@@ -1,0 +1,338 @@
+"""A layer's forward and backward pass as launches of the kernels, for the stack and what it is made of.
+
+Tensors are (B, C, T) with channel stride 1. Convolutions' weights are packed (K, C, R), so that all
+kernels read runs of channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import triton
+from torch import Tensor
+
+from wavenet_kernels.backends.triton import tuning
+from wavenet_kernels.backends.triton.convolution import convolution_kernel
+from wavenet_kernels.backends.triton.gradient import gate_gradient_kernel, weight_gradient_kernel
+from wavenet_kernels.backends.triton.launch import batch_and_time, how, processors
+from wavenet_kernels.backends.triton.layer import layer_kernel
+from wavenet_kernels.backends.triton.layer_gradient import MOST_TAPS, layer_gradient_kernel
+from wavenet_kernels.rows import empty_rows
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's weights (conv packed; out and out_bias absent from a gated convolution), and how
+    it is padded and scaled."""
+
+    conv: Tensor  # (K, 2D, R)
+    conv_bias: Tensor | None
+    out: Tensor | None  # (R+S, D)
+    out_bias: Tensor | None
+    cond: Tensor | None
+    dilation: int
+    padding: str
+    residual_scale: float = 1.0
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """R, D, S and K."""
+        taps, channels, residual = self.conv.shape
+        skip = 0 if self.out is None else self.out.shape[0] - residual
+        return {"R": residual, "D": channels // 2, "S": skip, "K": taps}
+
+    @property
+    def left_taps(self) -> int:
+        """Taps before the output's own time."""
+        return self.conv.shape[0] - 1 if self.padding == "causal" else self.conv.shape[0] // 2
+
+    @property
+    def left(self) -> int:
+        """Rows of zeros before row 0."""
+        return self.left_taps * self.dilation
+
+
+def packed(conv_weight: Tensor) -> Tensor:
+    """(..., C, R, K) -> (..., K, C, R), contiguous."""
+    return conv_weight.movedim(-1, -3).contiguous()
+
+
+def forward(
+    layer: Layer,
+    x: Tensor,
+    *,
+    z: Tensor | None = None,
+    residual: Tensor | None = None,
+    skip: Tensor | None = None,
+    accumulate_skip: bool = False,
+    past: Tensor | None = None,
+) -> None:
+    """Compute what there is a tensor for, in rows order; past (B, left, R) comes before x."""
+    batch, _, time = x.shape
+    sizes = layer.sizes
+    blocks = tuning.choose("layer", x, **sizes)
+    layer_kernel[(batch * triton.cdiv(time, blocks["BLOCK_T"]),)](
+        x, *batch_and_time(x),
+        x if past is None else past, 0 if past is None else past.stride(0),
+        layer.conv, _or(layer.conv_bias, x),
+        _or(layer.cond, x), *batch_and_time(layer.cond),
+        _or(layer.out, x), _or(layer.out_bias, x),
+        _or(z, x), _or(residual, x), _or(skip, x),
+        time, layer.dilation, layer.left, layer.residual_scale,
+        **sizes,
+        HAS_PAST=past is not None, HAS_CONV_BIAS=layer.conv_bias is not None,
+        HAS_COND=layer.cond is not None, HAS_OUT_BIAS=layer.out_bias is not None,
+        KEEP_Z=z is not None, RESIDUAL=_there(residual), SKIP=_there(skip),
+        ACCUMULATE_SKIP=accumulate_skip,
+        **blocks, **how(x),
+    )  # fmt: skip
+
+
+def convolution(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: int,
+    left: int,
+    y: Tensor,
+    *,
+    transposed: bool = False,
+    add: Tensor | None = None,
+    add_scale: float = 1.0,
+) -> None:
+    """y = the convolution of x, + bias, + add_scale * add. weight (K, C, R); transposed (K, R, C)
+    with its taps in reverse."""
+    batch, channels, time = x.shape
+    sizes = {"R": channels, "C": y.shape[1], "K": weight.shape[0]}
+    blocks = tuning.choose("convolution", x, **sizes)
+    grid = (
+        batch * triton.cdiv(time, blocks["BLOCK_T"]),
+        triton.cdiv(sizes["C"], blocks["BLOCK_C"]),
+    )
+    convolution_kernel[grid](
+        x, *batch_and_time(x), weight, _or(bias, x), _or(add, x), *batch_and_time(add), add_scale,
+        y, time, dilation, left,
+        **sizes, TRANSPOSED=transposed, HAS_BIAS=bias is not None, HAS_ADD=add is not None,
+        **blocks, PRECISION=how(x)["PRECISION"],
+    )  # fmt: skip
+
+
+def input_gradient(
+    grad_a: Tensor,
+    weight: Tensor,
+    dilation: int,
+    left: int,
+    grad_x: Tensor,
+    *,
+    add: Tensor | None = None,
+    add_scale: float = 1.0,
+) -> None:
+    """grad_x of a convolution with packed weight (K, C, R) whose left padding was `left`."""
+    ahead = (weight.shape[0] - 1) * dilation - left
+    convolution(
+        grad_a, weight, None, dilation, ahead, grad_x,
+        transposed=True, add=add, add_scale=add_scale,
+    )  # fmt: skip
+
+
+def weight_gradient(
+    a: Tensor, b: Tensor, taps: int = 1, dilation: int = 1, left: int = 0, scale: float = 1.0
+) -> Tensor:
+    """scale * sum over clips and times of a[t] b[t - left + k dilation]^T: (taps, a's, b's
+    channels) in float32."""
+    batch, m, time = a.shape
+    n = b.shape[1]
+    blocks = tuning.choose("weight_gradient", a, M=m, N=n, K=taps)
+    tiles = batch * triton.cdiv(time, blocks["BLOCK_T"])
+    grid = (triton.cdiv(m, blocks["BLOCK_M"]), triton.cdiv(n, blocks["BLOCK_N"]) * taps)
+    shares = max(1, min(tiles, 2 * processors(a.device) // (grid[0] * grid[1])))
+    each = triton.cdiv(tiles, shares)
+    shares = triton.cdiv(tiles, each)
+    sums = a.new_empty(shares, taps, m, n, dtype=torch.float32)
+    weight_gradient_kernel[(*grid, shares)](
+        a, *batch_and_time(a), b, *batch_and_time(b), sums, taps * m * n, m * n,
+        batch, time, each, dilation, left, scale,
+        M=m, N=n, K=taps, **blocks, PRECISION=how(a)["PRECISION"],
+    )  # fmt: skip
+    return sums.sum(0)
+
+
+@dataclass(frozen=True)
+class LayerGradients:
+    """What backward finds of a layer's weights, in float32 and packed, and of global conditioning."""
+
+    conv: Tensor  # (K, 2D, R)
+    conv_bias: Tensor  # (2D,)
+    out: Tensor | None  # (R+S, D)
+    out_bias: Tensor | None  # (R+S,)
+    a_sums: Tensor  # (B, 2D), over time
+
+
+def is_fused(layer: Layer, x: Tensor) -> bool:
+    """Whether the layer's backward is one kernel: 16-bit tensors, and sums that fit in registers."""
+    if layer.out is None or layer.conv.shape[0] > MOST_TAPS or x.dtype == torch.float32:
+        return False
+    return tuning.gradient_sums(**layer.sizes) <= tuning.MOST_GRADIENT_SUMS
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How `layer_gradient_kernel` goes through the rows (see there)."""
+
+    stride: int
+    shift: int
+    columns: int
+    column_tiles: int
+    segments: int
+    segment_tiles: int
+    total: int
+    later: int
+    earlier: int
+
+    @classmethod
+    def of(cls, layer: Layer, batch: int, time: int, block_t: int, programs: int) -> Walk:
+        """For a layer on `batch` clips of `time` rows, shared by `programs` programs."""
+        far = layer.dilation >= block_t
+        stride = layer.dilation if far else block_t
+        shift = min(layer.dilation, block_t)
+        columns = triton.cdiv(layer.dilation, block_t) if far else 1
+        column_tiles = triton.cdiv(time, stride)
+        later = triton.cdiv(layer.left_taps * shift, block_t)
+        earlier = triton.cdiv((layer.conv.shape[0] - 1 - layer.left_taps) * shift, block_t)
+        # Tiles between segments are computed twice: segments are long, but enough for everybody.
+        wanted = max(1, min(column_tiles * batch * columns // (2 * programs), 16))
+        segments = triton.cdiv(column_tiles, wanted)
+        segment_tiles = triton.cdiv(column_tiles, segments)
+        segments = triton.cdiv(column_tiles, segment_tiles)
+        total = batch * columns * segments
+        return cls(
+            stride, shift, columns, column_tiles, segments, segment_tiles, total, later, earlier
+        )
+
+    def scalars(self) -> tuple[int, ...]:
+        """As the kernel takes them."""
+        return (
+            self.stride, self.shift, self.columns, self.column_tiles, self.segments,
+            self.segment_tiles, self.total, self.later, self.earlier,
+        )  # fmt: skip
+
+
+def fused_backward(
+    layer: Layer,
+    x: Tensor,
+    grad_residual: Tensor | None,
+    grad_skip: Tensor | None,
+    grad_x: Tensor | None,
+    grad_cond: Tensor | None,
+) -> LayerGradients:
+    """The gradients of a layer for which `is_fused`; grad_x, and grad_cond if local, are written."""
+    batch, _, time = x.shape
+    sizes = layer.sizes
+    assert layer.out is not None
+    blocks = tuning.choose("layer_gradient", x, **sizes)
+    block_t = blocks["BLOCK_T"]
+    programs = processors(x.device)
+    walk = Walk.of(layer, batch, time, block_t, programs)
+    programs = min(programs, walk.total)
+    slots = walk.later + walk.earlier + 2
+    gated = 2 * sizes["D"]
+    ring = x.new_empty(programs * slots * block_t * gated if grad_x is not None else 0)
+
+    def sums(*shape: int) -> Tensor:
+        # Zeros for the residual part where there is no residual.
+        make = x.new_empty if grad_residual is not None and grad_skip is not None else x.new_zeros
+        return make(*shape, dtype=torch.float32)
+
+    conv = x.new_empty(programs, *layer.conv.shape, dtype=torch.float32)
+    out, out_bias = sums(programs, *layer.out.shape), sums(programs, layer.out.shape[0])
+    a_sums = x.new_empty(walk.total, gated, dtype=torch.float32)
+    layer_gradient_kernel[(programs,)](
+        x, *batch_and_time(x),
+        layer.conv, _or(layer.conv_bias, x),
+        _or(layer.cond, x), *batch_and_time(layer.cond),
+        layer.out,
+        _or(grad_residual, x), *batch_and_time(grad_residual),
+        _or(grad_skip, x), *batch_and_time(grad_skip),
+        _or(grad_cond, x), *batch_and_time(grad_cond),
+        _or(grad_x, x), ring,
+        conv, out, out_bias, a_sums,
+        time, layer.dilation, layer.left, layer.left_taps, layer.residual_scale, *walk.scalars(),
+        **sizes,
+        HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
+        RESIDUAL=_there(grad_residual), SKIP=_there(grad_skip),
+        GRAD_X=grad_x is not None, GRAD_COND=grad_cond is not None,
+        **blocks, **how(x),
+    )  # fmt: skip
+    a_sums = a_sums.view(batch, -1, gated).sum(1)
+    return LayerGradients(conv.sum(0), a_sums.sum(0), out.sum(0), out_bias.sum(0), a_sums)
+
+
+def backward(
+    layer: Layer,
+    x: Tensor,
+    grad_residual: Tensor | None,
+    grad_skip: Tensor | None,
+    grad_x: Tensor | None,
+    grad_cond: Tensor | None,
+) -> LayerGradients:
+    """The same of any layer in several kernels; of a gated convolution, grad_skip is that of z."""
+    batch, _, time = x.shape
+    sizes = layer.sizes
+    gated = layer.out is None
+    z = None if gated else empty_rows(x, batch, sizes["D"], time)
+    grad_a = empty_rows(x, batch, 2 * sizes["D"], time) if grad_cond is None else grad_cond
+    blocks = tuning.choose("gate_gradient", x, **sizes)
+    grid = (
+        batch * triton.cdiv(time, blocks["BLOCK_T"]),
+        triton.cdiv(sizes["D"], blocks["BLOCK_D"]),
+    )
+    gate_gradient_kernel[grid](
+        x, *batch_and_time(x),
+        layer.conv, _or(layer.conv_bias, x),
+        _or(layer.cond, x), *batch_and_time(layer.cond),
+        _or(layer.out, x),
+        _or(grad_residual, x), *batch_and_time(grad_residual),
+        _or(grad_skip, x), *batch_and_time(grad_skip),
+        _or(z, x), grad_a, *batch_and_time(grad_a),
+        time, layer.dilation, layer.left, layer.residual_scale,
+        **sizes,
+        HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
+        GIVEN=gated, RESIDUAL=_there(grad_residual), SKIP=_there(grad_skip), KEEP_Z=not gated,
+        **blocks, **how(x),
+    )  # fmt: skip
+    if grad_x is not None:
+        input_gradient(
+            grad_a, layer.conv, layer.dilation, layer.left, grad_x,
+            add=grad_residual, add_scale=layer.residual_scale,
+        )  # fmt: skip
+    conv = weight_gradient(grad_a, x, sizes["K"], layer.dilation, layer.left)
+    a_sums = grad_a.sum(2, dtype=torch.float32)
+    out = out_bias = None
+    if layer.out is not None:
+        assert z is not None
+        of = [(grad_residual, sizes["R"], layer.residual_scale), (grad_skip, sizes["S"], 1.0)]
+        out = torch.cat([_outer(g, z, channels, scale) for g, channels, scale in of])
+        out_bias = torch.cat([_sum(g, z, channels, scale) for g, channels, scale in of])
+    return LayerGradients(conv, a_sums.sum(0), out, out_bias, a_sums)
+
+
+def _outer(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
+    if grad is None:
+        return z.new_zeros(channels, z.shape[1], dtype=torch.float32)
+    return weight_gradient(grad, z, scale=scale)[0]
+
+
+def _sum(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
+    if grad is None:
+        return z.new_zeros(channels, dtype=torch.float32)
+    return grad.sum((0, 2), dtype=torch.float32) * scale
+
+
+def _there(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.shape[1] > 0
+
+
+def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
+    """A pointer that is never read, in place of none."""
+    return other if tensor is None else tensor

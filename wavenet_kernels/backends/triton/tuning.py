@@ -1,0 +1,128 @@
+"""Block sizes, warps and stages for every kernel, by architecture, dtype and channels.
+
+tuning.json holds what was chosen for the sizes that people use, with where it comes from; any other
+size goes by the rules below, which keep accumulators in registers and operands in shared memory.
+With WAVENET_KERNELS_TRITON_TUNE=1 a kernel's first call with new sizes tries the candidates on the
+device, keeps the fastest, and writes it to a file in the user's cache folder, which later runs read.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib import resources
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wavenet_kernels.backends.triton.launch import architecture
+
+Config = dict[str, int]
+
+# Sums of `layer_gradient_kernel` that a program's registers hold beside the rest (float32 each).
+MOST_GRADIENT_SUMS = 32 * 1024
+
+MOST_CHANNELS = 512
+
+
+def choose(kernel: str, like: Tensor, **sizes: int) -> Config:
+    """The configuration for a launch on tensors like this one."""
+    return _choose(kernel, architecture(like.device), like.dtype, tuple(sizes.items()))
+
+
+def gradient_sums(R: int, D: int, S: int, K: int) -> int:
+    """Sums over rows that a layer's backward makes, in whole blocks."""
+    return (2 * K * block(R) + block(R) + (block(S) if S else 0)) * block(D)
+
+
+def block(channels: int, most: int = MOST_CHANNELS) -> int:
+    """The block that holds this many channels: a power of two from 16, what tl.dot takes."""
+    return min(max(16, 1 << (channels - 1).bit_length()), most)
+
+
+@functools.cache
+def table() -> list[dict[str, Any]]:
+    """The rows of tuning.json."""
+    text = resources.files(__package__).joinpath("tuning.json").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = json.loads(text)["rows"]
+    return rows
+
+
+@functools.lru_cache(maxsize=None)
+def _choose(
+    kernel: str, arch: str, dtype: torch.dtype, sizes: tuple[tuple[str, int], ...]
+) -> Config:
+    for row in table():
+        key = (row["kernel"], row["arch"], row["dtype"])
+        if key == (kernel, arch, str(dtype).removeprefix("torch.")) and row["sizes"] == dict(sizes):
+            return dict(row["config"])
+    return RULES[kernel](dtype.itemsize == 2, **dict(sizes))
+
+
+def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:
+    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread (fp32 products, which go
+    # without tensor cores, keep operands in registers too).
+    block_d = block(D)
+    block_t = max(16, min(128, (8192 if half else 2048) // block_d))
+    return {
+        "BLOCK_T": block_t,
+        "BLOCK_R": block(R, 64 if half and block_d <= 128 else 32 if half else 16),
+        "BLOCK_D": block_d,
+        "BLOCK_O": block(max(R, S), 64 if half and block_d <= 128 else 32 if half else 16),
+        "num_warps": 8 if block_d >= 64 else 4,
+        "num_stages": 2,
+    }
+
+
+def _convolution(half: bool, R: int, C: int, K: int) -> Config:
+    return {
+        "BLOCK_T": 128 if half else 32,
+        "BLOCK_R": block(R, 32),
+        "BLOCK_C": block(C, 128 if half else 64),
+        "num_warps": 8 if half and C > 64 else 4,
+        "num_stages": 3 if half else 2,
+    }
+
+
+def _gate_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
+    # Filter, gate and gz: three BLOCK_T x BLOCK_D sums.
+    return {
+        "BLOCK_T": 64 if half else 32,
+        "BLOCK_R": block(R, 32 if half else 16),
+        "BLOCK_D": block(D, 64 if half else 32),
+        "BLOCK_O": block(max(R, S), 32 if half else 16),
+        "num_warps": 8 if half and D > 32 else 4,
+        "num_stages": 2,
+    }
+
+
+def _weight_gradient(half: bool, M: int, N: int, K: int) -> Config:
+    return {
+        "BLOCK_T": 64 if half else 32,
+        "BLOCK_M": block(M, 128 if half else 32),
+        "BLOCK_N": block(N, 64 if half else 32),
+        "num_warps": 4,
+        "num_stages": 3 if half else 2,
+    }
+
+
+def _layer_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
+    # One stage: the ring's rows must not be asked for before they are written.
+    return {
+        "BLOCK_T": 64,
+        "BLOCK_R": block(R),
+        "BLOCK_D": block(D),
+        "BLOCK_S": block(max(S, 1)),
+        "num_warps": 8 if gradient_sums(R, D, S, K) > 8192 else 4,
+        "num_stages": 1,
+    }
+
+
+RULES = {
+    "layer": _layer,
+    "convolution": _convolution,
+    "gate_gradient": _gate_gradient,
+    "weight_gradient": _weight_gradient,
+    "layer_gradient": _layer_gradient,
+}
