@@ -95,9 +95,10 @@ def dilated_conv1d_backward(
             grad_x = empty_rows(x, *x.shape)
             layers.input_gradient(grad, layers.packed(weight), dilation, left, grad_x)
         if output_mask[1]:
-            grad_weight = _unpacked(layers.weight_gradient(grad, x, taps, dilation, left), x)
+            found = layers.weight_gradient(grad, x, taps, dilation, left)
+            grad_weight = layers.unpacked(found).to(x.dtype)
         if output_mask[2]:
-            grad_bias = grad.sum((0, 2), dtype=torch.float32).to(x.dtype)
+            grad_bias = layers.over_rows(grad).to(x.dtype)
     return _gradients(x, grad_x, grad_weight, grad_bias)
 
 
@@ -114,7 +115,7 @@ def gated_conv1d(
     _refuse_what_does_not_fit(x, weight.shape[0] // 2)
     z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
     layer = layers.Layer(
-        layers.packed(weight), _vector(bias), None, None, channels_last(cond), dilation, padding
+        layers.packed_gate(weight), _vector(bias), None, None, channels_last(cond), dilation, padding
     )
     with on_device_of(x):
         layers.forward(layer, channels_last(x), z=z)
@@ -136,7 +137,7 @@ def gated_conv1d_backward(
     _refuse_what_does_not_fit(x, weight.shape[0] // 2)
     x, grad, cond = channels_last(x), channels_last(grad), channels_last(cond)
     layer = layers.Layer(
-        layers.packed(weight), _vector(bias), None, None, cond, dilation, padding
+        layers.packed_gate(weight), _vector(bias), None, None, cond, dilation, padding
     )
     grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
     local = cond is not None and cond.shape[2] == x.shape[2]
@@ -148,7 +149,7 @@ def gated_conv1d_backward(
     return _gradients(
         x,
         grad_x,
-        _unpacked(found.conv, x) if output_mask[1] else None,
+        layers.unpacked_gate(found.conv).to(x.dtype) if output_mask[1] else None,
         found.conv_bias.to(x.dtype) if output_mask[2] else None,
         grad_cond if output_mask[3] else None,
     )
@@ -328,11 +329,6 @@ def _left(taps: int, dilation: int, padding: str) -> int:
 
 def _vector(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.contiguous()
-
-
-def _unpacked(conv: Tensor, like: Tensor) -> Tensor:
-    """(..., K, C, R) -> (..., C, R, K), contiguous."""
-    return conv.movedim(-3, -1).to(like.dtype).contiguous()
 
 
 def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:

@@ -36,7 +36,7 @@ def convolution_kernel(
 ):  # fmt: skip
     tiles = tl.cdiv(T, BLOCK_T)
     b = (tl.program_id(0) // tiles).to(tl.int64)  # 64 bits: B*T*C may exceed 2^31 elements
-    t = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
+    t = tl.program_id(0) % tiles * BLOCK_T + tl.arange(0, BLOCK_T)
     exists = t < T
     first = tl.program_id(1) * BLOCK_C
     x_ptr += b * x_batch

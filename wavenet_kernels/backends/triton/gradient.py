@@ -58,7 +58,7 @@ def gate_gradient_kernel(
 ):  # fmt: skip
     tiles = tl.cdiv(T, BLOCK_T)
     b = (tl.program_id(0) // tiles).to(tl.int64)  # 64 bits: B*T*C may exceed 2^31 elements
-    t = (tl.program_id(0) % tiles).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
+    t = tl.program_id(0) % tiles * BLOCK_T + tl.arange(0, BLOCK_T)
     exists = t < T
     first = tl.program_id(1) * BLOCK_D
     grad_residual_ptr += b * grad_residual_batch
@@ -109,7 +109,7 @@ def weight_gradient_kernel(
     begin = tl.program_id(2) * tiles_each
     for i in range(begin, tl.minimum(begin + tiles_each, B * tiles)):
         clip = (i // tiles).to(tl.int64)
-        t = (i % tiles).to(tl.int64) * BLOCK_T + tl.arange(0, BLOCK_T)
+        t = i % tiles * BLOCK_T + tl.arange(0, BLOCK_T)
         exists = t < T
         seen = exists & (t + shift >= 0) & (t + shift < T)
         a = load_rows(a_ptr + clip * a_batch, a_time, t, exists, m, M, BLOCK_M)

@@ -70,7 +70,7 @@ def load_rows(
     mask = exists[:, None]
     if CHANNELS % BLOCK != 0:
         mask = mask & (c < CHANNELS)[None, :]
-    return tl.load(ptr + t[:, None] * time_stride + c[None, :], mask=mask, other=0.0)
+    return tl.load(ptr + t.to(tl.int64)[:, None] * time_stride + c[None, :], mask=mask, other=0.0)
 
 
 @triton.jit
@@ -81,7 +81,7 @@ def store_rows(
     mask = exists[:, None]
     if CHANNELS % BLOCK != 0:
         mask = mask & (c < CHANNELS)[None, :]
-    tl.store(ptr + t[:, None] * time_stride + c[None, :], tile.to(ptr.dtype.element_ty), mask=mask)
+    tl.store(ptr + t.to(tl.int64)[:, None] * time_stride + c[None, :], tile.to(ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -118,12 +118,13 @@ def preactivation(
     BLOCK_T: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_D: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Filter and gate columns [first, first + BLOCK_D) of the convolution, bias and conditioning.
+    """Filter and gate channels [first, first + BLOCK_D) of the convolution, bias and conditioning.
 
-    x_ptr, past_ptr and cond_ptr are those of the clip; past holds the `left` rows before row 0.
+    x_ptr, past_ptr and cond_ptr are those of the clip; past holds the `left` rows before row 0. The
+    weight is packed with filter and gate channels alternating, (K, D x 2, R): they are one product,
+    of which every thread then holds both halves of a channel.
     """
-    f = tl.zeros((BLOCK_T, BLOCK_D), dtype=tl.float32)
-    g = tl.zeros((BLOCK_T, BLOCK_D), dtype=tl.float32)
+    a = tl.zeros((BLOCK_T, 2 * BLOCK_D), dtype=tl.float32)
     R_BLOCKS: tl.constexpr = (R + BLOCK_R - 1) // BLOCK_R
     for i in range(K * R_BLOCKS):
         k = i // R_BLOCKS
@@ -135,10 +136,9 @@ def preactivation(
             before = exists & (source < 0)
             x = x + load_rows(past_ptr, R, source + left, before, r, R, BLOCK_R)
         w_ptr = conv_ptr + k * (2 * D * R)
-        w_f = load_matrix(w_ptr, R, first, r, D, R, BLOCK_D, BLOCK_R)
-        w_g = load_matrix(w_ptr + D * R, R, first, r, D, R, BLOCK_D, BLOCK_R)
-        f = dot(x, tl.trans(w_f), f, PRECISION)
-        g = dot(x, tl.trans(w_g), g, PRECISION)
+        w = load_matrix(w_ptr, R, 2 * first, r, 2 * D, R, 2 * BLOCK_D, BLOCK_R)
+        a = dot(x, tl.trans(w), a, PRECISION)
+    f, g = tl.split(tl.reshape(a, (BLOCK_T, BLOCK_D, 2)))
     if HAS_CONV_BIAS:
         f += load_vector(conv_bias_ptr, first, D, BLOCK_D)
         g += load_vector(conv_bias_ptr + D, first, D, BLOCK_D)

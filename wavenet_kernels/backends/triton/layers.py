@@ -1,7 +1,7 @@
 """A layer's forward and backward pass as launches of the kernels, for the stack and what it is made of.
 
 Tensors are (B, C, T) with channel stride 1. Convolutions' weights are packed (K, C, R), so that all
-kernels read runs of channels.
+kernels read runs of channels; those of a gate with the channels of filter and gate alternating.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Layer:
     """One layer's weights (conv packed; out and out_bias absent from a gated convolution), and how
     it is padded and scaled."""
 
-    conv: Tensor  # (K, 2D, R)
+    conv: Tensor  # (K, D x 2, R)
     conv_bias: Tensor | None
     out: Tensor | None  # (R+S, D)
     out_bias: Tensor | None
@@ -53,9 +53,29 @@ class Layer:
         return self.left_taps * self.dilation
 
 
-def packed(conv_weight: Tensor) -> Tensor:
-    """(..., C, R, K) -> (..., K, C, R), contiguous."""
-    return conv_weight.movedim(-1, -3).contiguous()
+def packed(weight: Tensor) -> Tensor:
+    """(C, R, K) -> (K, C, R), contiguous."""
+    return weight.movedim(-1, -3).contiguous()
+
+
+def unpacked(weight: Tensor) -> Tensor:
+    """The reverse."""
+    return weight.movedim(-3, -1).contiguous()
+
+
+def packed_gate(weight: Tensor) -> Tensor:
+    """(..., 2D, R, K) -> (..., K, D x 2, R), contiguous."""
+    *layers, channels, residual, taps = weight.shape
+    halves = weight.reshape(*layers, 2, channels // 2, residual, taps)
+    return halves.movedim(-1, -4).transpose(-3, -2).reshape(*layers, taps, channels, residual)
+
+
+def unpacked_gate(weight: Tensor) -> Tensor:
+    """The reverse."""
+    *layers, taps, channels, residual = weight.shape
+    pairs = weight.reshape(*layers, taps, channels // 2, 2, residual)
+    halves = pairs.transpose(-3, -2).movedim(-4, -1)
+    return halves.reshape(*layers, channels, residual, taps)
 
 
 def forward(
@@ -162,10 +182,10 @@ def weight_gradient(
 class LayerGradients:
     """What backward finds of a layer's weights, in float32 and packed, and of global conditioning."""
 
-    conv: Tensor  # (K, 2D, R)
+    conv: Tensor  # (K, D x 2, R)
     conv_bias: Tensor  # (2D,)
     out: Tensor | None  # (R+S, D)
-    out_bias: Tensor | None  # (R+S,)
+    residual_bias: Tensor | None  # (R,); the skip part is the sum of grad_skip, whatever the layer
     a_sums: Tensor  # (B, 2D), over time
 
 
@@ -245,8 +265,9 @@ def fused_backward(
         return make(*shape, dtype=torch.float32)
 
     conv = x.new_empty(programs, *layer.conv.shape, dtype=torch.float32)
-    out, out_bias = sums(programs, *layer.out.shape), sums(programs, layer.out.shape[0])
-    a_sums = x.new_empty(walk.total, gated, dtype=torch.float32)
+    out = sums(programs, *layer.out.shape)
+    tiles = batch * walk.columns * walk.column_tiles
+    a_sums, residual_sums = sums(tiles, gated), sums(tiles, sizes["R"])
     layer_gradient_kernel[(programs,)](
         x, *batch_and_time(x),
         layer.conv, _or(layer.conv_bias, x),
@@ -256,7 +277,7 @@ def fused_backward(
         _or(grad_skip, x), *batch_and_time(grad_skip),
         _or(grad_cond, x), *batch_and_time(grad_cond),
         _or(grad_x, x), ring,
-        conv, out, out_bias, a_sums,
+        conv, out, residual_sums, a_sums,
         time, layer.dilation, layer.left, layer.left_taps, layer.residual_scale, *walk.scalars(),
         **sizes,
         HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
@@ -264,8 +285,12 @@ def fused_backward(
         GRAD_X=grad_x is not None, GRAD_COND=grad_cond is not None,
         **blocks, **how(x),
     )  # fmt: skip
-    a_sums = a_sums.view(batch, -1, gated).sum(1)
-    return LayerGradients(conv.sum(0), a_sums.sum(0), out.sum(0), out_bias.sum(0), a_sums)
+    # Filter and gate channels alternate.
+    a_sums = a_sums.view(batch, -1, gated // 2, 2).sum(1).transpose(1, 2).reshape(batch, gated)
+    return LayerGradients(
+        conv.sum(0), a_sums.sum(0), out.sum(0),
+        residual_sums.sum(0) * layer.residual_scale, a_sums,
+    )  # fmt: skip
 
 
 def backward(
@@ -302,19 +327,24 @@ def backward(
         **blocks, **how(x),
     )  # fmt: skip
     if grad_x is not None:
+        # grad_a has the filter's channels first, as grad_cond does.
+        conv = packed(unpacked_gate(layer.conv))
         input_gradient(
-            grad_a, layer.conv, layer.dilation, layer.left, grad_x,
+            grad_a, conv, layer.dilation, layer.left, grad_x,
             add=grad_residual, add_scale=layer.residual_scale,
         )  # fmt: skip
     conv = weight_gradient(grad_a, x, sizes["K"], layer.dilation, layer.left)
+    conv = packed_gate(unpacked(conv))
     a_sums = grad_a.sum(2, dtype=torch.float32)
-    out = out_bias = None
+    out = residual_bias = None
     if layer.out is not None:
         assert z is not None
         of = [(grad_residual, sizes["R"], layer.residual_scale), (grad_skip, sizes["S"], 1.0)]
         out = torch.cat([_outer(g, z, channels, scale) for g, channels, scale in of])
-        out_bias = torch.cat([_sum(g, z, channels, scale) for g, channels, scale in of])
-    return LayerGradients(conv, a_sums.sum(0), out, out_bias, a_sums)
+        residual_bias = z.new_zeros(sizes["R"], dtype=torch.float32)
+        if grad_residual is not None:
+            residual_bias = over_rows(grad_residual) * layer.residual_scale
+    return LayerGradients(conv, a_sums.sum(0), out, residual_bias, a_sums)
 
 
 def _outer(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
@@ -323,10 +353,9 @@ def _outer(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tenso
     return weight_gradient(grad, z, scale=scale)[0]
 
 
-def _sum(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
-    if grad is None:
-        return z.new_zeros(channels, dtype=torch.float32)
-    return grad.sum((0, 2), dtype=torch.float32) * scale
+def over_rows(grad: Tensor) -> Tensor:
+    """The sum over clips and times, in float32."""
+    return grad.sum((0, 2), dtype=torch.float32)
 
 
 def _there(tensor: Tensor | None) -> bool:

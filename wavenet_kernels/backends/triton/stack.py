@@ -27,7 +27,7 @@ def layers_of(
     """The layers of a stack; cond (B, L*2D, T or 1) is sliced in place."""
     conv_weight, conv_bias, out_weight, out_bias = weights
     assert conv_weight is not None and out_weight is not None
-    conv, out = layers.packed(conv_weight), out_weight.contiguous()
+    conv, out = layers.packed_gate(conv_weight), out_weight.contiguous()
     conv_bias = None if conv_bias is None else conv_bias.contiguous()
     out_bias = None if out_bias is None else out_bias.contiguous()
     cond, gated = channels_last(cond), conv_weight.shape[1]
@@ -84,17 +84,19 @@ class StackGradients:
 
     x: Tensor | None
     cond: Tensor | None
+    skip_bias: Tensor  # (S,), of every layer
     layers: list[LayerGradients]
 
     def weights(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As the operator has them: conv_weight (L, 2D, R, K), conv_bias, out_weight, out_bias."""
         found = self.layers[::-1]
-        outs = [(of.out, of.out_bias) for of in found]
+        outs = [of.out for of in found if of.out is not None]
+        biases = [of.residual_bias for of in found if of.residual_bias is not None]
         return (
-            torch.stack([of.conv for of in found]).movedim(1, -1).to(dtype).contiguous(),
+            layers.unpacked_gate(torch.stack([of.conv for of in found])).to(dtype),
             torch.stack([of.conv_bias for of in found]).to(dtype),
-            torch.stack([out for out, _ in outs if out is not None]).to(dtype),
-            torch.stack([bias for _, bias in outs if bias is not None]).to(dtype),
+            torch.stack(outs).to(dtype),
+            torch.stack([torch.cat([bias, self.skip_bias]) for bias in biases]).to(dtype),
         )
 
 
@@ -141,7 +143,8 @@ def backward(
                 of_layer.copy_(gradients.a_sums.unsqueeze(2))
             found.append(gradients)
             grad = grad_x
-    return StackGradients(grad_x, grad_cond, found)
+    skip_bias = x.new_empty(0) if grad_skip is None else layers.over_rows(grad_skip)
+    return StackGradients(grad_x, grad_cond, skip_bias, found)
 
 
 def stream(

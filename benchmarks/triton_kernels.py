@@ -1,0 +1,237 @@
+"""`python -m benchmarks.triton_kernels`: what Triton's compiler makes of every kernel, with no GPU.
+
+Each workload's forward and backward pass is run on tensors without data; the launches are recorded
+and compiled for each architecture. The table says, from the binaries, what a kernel takes of a
+multiprocessor (registers, spills, shared memory, and the occupancy that follows) and whether it uses
+the tensor-core instruction meant for that chip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+if __name__ == "__main__":
+    os.environ["TRITON_INTERPRET"] = "0"  # before triton is imported anywhere
+
+import torch
+import triton
+from rich.console import Console
+from rich.table import Table
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.runtime.jit import JITFunction
+
+from benchmarks.workloads import WORKLOADS, Workload, for_gpu
+from wavenet_kernels.backends import triton as backend
+from wavenet_kernels.backends.triton import launch, layers, tuning
+
+# Of a multiprocessor, by compute capability: bytes of shared memory that a block may have, that all
+# have together, and threads (CUDA C++ Programming Guide, table of compute capabilities). Each has
+# 65,536 registers.
+CHIPS = {80: (163, 164, 2048), 90: (227, 228, 2048), 100: (227, 228, 2048)}
+TENSOR_CORES = {80: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma"}
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel as one launch specialises it."""
+
+    workload: str
+    dtype: str
+    kernel: JITFunction[Any]
+    signature: tuple[tuple[str, str], ...]
+    constants: tuple[tuple[str, Any], ...]
+    aligned: tuple[str, ...]  # arguments that are multiples of 16
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
+class Binary:
+    """What a compiled kernel takes."""
+
+    launch: Launch
+    arch: int
+    registers: int  # a thread
+    spilled: int  # bytes a thread
+    shared: int  # bytes a block
+    tensor_cores: bool
+    products: bool  # whether it multiplies matrices at all
+
+    @property
+    def occupancy(self) -> float:
+        """Threads that a multiprocessor can hold at once, of those it has room for."""
+        _, shared, threads = CHIPS[self.arch]
+        block = 32 * self.launch.num_warps
+        blocks = min(
+            65536 // (self.registers * block),
+            (shared * 1024) // (self.shared + 1024),
+            threads // block,
+        )
+        return blocks * block / threads
+
+
+def launches(workload: Workload, dtype: str, arch: int) -> list[Launch]:
+    """The distinct launches of the workload's forward and backward pass on that architecture."""
+    found: dict[Launch, None] = {}
+
+    def record(kernel: JITFunction[Any], *args: Any, **options: Any) -> None:
+        found[_launch(workload.name, dtype, kernel, args, options)] = None
+
+    meta = [t.to("meta", getattr(torch, dtype)) for t in workload.tensors("cpu", torch.float32)]
+    x, conv_weight, conv_bias, out_weight, out_bias = meta
+    settings = (list(workload.dilations), workload.padding, 1.0, True, 1)
+    with _pretending(arch, record):
+        residual, skip, saved = backend.residual_stack(*meta, None, *settings, True)
+        backend.residual_stack_backward(
+            residual, skip, x, saved, *meta[1:], None, *settings, [True] * 5 + [False]
+        )
+        weight, bias = conv_weight[0], conv_bias[0]
+        backend.gated_conv1d(x, weight, bias, None, 1, workload.padding)
+        backend.dilated_conv1d(x, weight, bias, 1, workload.padding)
+        a = x.new_empty(*x.shape[::2], weight.shape[0]).transpose(1, 2)
+        backend.gated_activation_backward(backend.gated_activation(a, None), a, None)
+    return list(found)
+
+
+def compiled(launch: Launch, arch: int) -> Binary:
+    """Compile it, and read what it takes from the binary."""
+    names = launch.kernel.arg_names
+    attrs = {(names.index(name),): [["tt.divisibility", 16]] for name in launch.aligned}
+    source = ASTSource(launch.kernel, dict(launch.signature), dict(launch.constants), attrs)
+    options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
+    binary = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    used = _resources(binary.asm["cubin"])
+    ptx = binary.asm["ptx"]
+    return Binary(
+        launch,
+        arch,
+        used["REG"],
+        used["STACK"] + used["LOCAL"],
+        max(used["SHARED"], binary.metadata.shared),
+        TENSOR_CORES[arch] in ptx,
+        "tt.dot" in binary.asm["ttir"],
+    )
+
+
+def table(binaries: Sequence[Binary]) -> Table:
+    """One line for each."""
+    out = Table("workload", "kernel", "dtype", "chip", "blocks")
+    for heading in ("warps", "stages", "registers", "spilled, B", "shared, KiB", "occupancy"):
+        out.add_column(heading, justify="right")
+    out.add_column("tensor cores")
+    for b in binaries:
+        sizes = {k: v for k, v in b.launch.constants if k.startswith("BLOCK")}
+        out.add_row(
+            b.launch.workload,
+            b.launch.kernel.__name__,
+            b.launch.dtype,
+            f"sm_{b.arch}",
+            " ".join(f"{k[6:]}{v}" for k, v in sizes.items()),
+            str(b.launch.num_warps),
+            str(b.launch.num_stages),
+            str(b.registers),
+            str(b.spilled),
+            f"{b.shared / 1024:.0f}",
+            f"{b.occupancy:.0%}",
+            TENSOR_CORES[b.arch] if b.tensor_cores else "no",
+        )
+    return out
+
+
+@contextmanager
+def _pretending(arch: int, record: Any) -> Iterator[None]:
+    """On tensors without data: launches are recorded, and the device is one of that architecture."""
+
+    def how(x: torch.Tensor) -> dict[str, object]:
+        half = x.dtype != torch.float32
+        return {"PRECISION": "ieee", "HARDWARE_TANH": half}
+
+    def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        record(kernel, *args, **options)
+
+    with (
+        mock.patch.object(tuning, "architecture", lambda device: f"sm_{arch}"),
+        mock.patch.object(layers, "how", how),
+        mock.patch.object(layers, "processors", lambda device: 132),
+        mock.patch.object(backend, "interpreted", lambda: True),  # accepts any device
+        mock.patch.object(JITFunction, "run", run),
+    ):
+        yield
+
+
+def _launch(
+    workload: str, dtype: str, kernel: JITFunction[Any], args: tuple[Any, ...], options: Any
+) -> Launch:
+    values = {**dict(zip(kernel.arg_names, args, strict=False)), **options}
+    signature, constants, aligned = {}, {}, []
+    for parameter in kernel.params:
+        name, value = parameter.name, values[parameter.name]
+        if parameter.is_constexpr:
+            signature[name], constants[name] = "constexpr", value
+        elif isinstance(value, torch.Tensor):
+            signature[name] = "*" + DTYPES[str(value.dtype).removeprefix("torch.")]
+            aligned.append(name)
+        elif isinstance(value, float):
+            signature[name] = "fp32"
+        else:
+            signature[name] = "i32" if abs(value) < 2**31 else "i64"
+            if value % 16 == 0 and not parameter.do_not_specialize:
+                aligned.append(name)
+    return Launch(
+        workload,
+        dtype,
+        kernel,
+        tuple(signature.items()),
+        tuple(constants.items()),
+        tuple(aligned),
+        options.get("num_warps", 4),
+        options.get("num_stages", 3),
+    )
+
+
+def _resources(cubin: bytes) -> dict[str, int]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+        command = [str(tool), "--dump-resource-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name: int(n) for name, n in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", text)}
+
+
+def main() -> None:
+    """Parse the command line, compile, print."""
+    names = [workload.name for workload in WORKLOADS if workload.batch == 1]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.triton_kernels")
+    parser.add_argument("--workloads", nargs="+", choices=names, default=names)
+    parser.add_argument("--dtypes", nargs="+", choices=tuple(DTYPES), default=tuple(DTYPES))
+    parser.add_argument("--arch", nargs="+", type=int, choices=tuple(CHIPS), default=tuple(CHIPS))
+    parser.add_argument("--kernels", nargs="+", help="only those with such a word in their name")
+    options = parser.parse_args()
+    binaries = []
+    for workload in WORKLOADS:
+        if workload.name not in options.workloads:
+            continue
+        for dtype in options.dtypes:
+            for arch in options.arch:
+                for found in launches(for_gpu(workload), dtype, arch):
+                    name = found.kernel.__name__
+                    if not options.kernels or any(word in name for word in options.kernels):
+                        binaries.append(compiled(found, arch))
+    Console(width=180).print(table(binaries))
+
+
+if __name__ == "__main__":
+    main()
