@@ -12,9 +12,9 @@ of x needs that of the pre-activations, ga, at other rows. With d the dilation:
       x, gr, gs  --recompute, gate, dot V-->  ga (BLOCK_T, 2D)  --> ring: the last tiles of this program
       ga from the ring, shifted  --dot W_k-->  gx               written once
       gW_k += ga^T x_k   gV += [gr ; gs]^T z                    in registers, for all its segments
-      sums of ga and of gr over the tile's rows                 written, a row for each tile
+      sums of ga over the tile's rows                           written, a row for each tile
 
-So ga never goes through device memory: the rings of all programs together stay in L2. A segment
+Rows of x, gr and gs lie side by side, so that they share addresses. ga never goes through device memory: the rings of all programs together stay in L2. A segment
 computes (K-1) d rows of ga that belong to its neighbours again, (K-1) BLOCK_T where d is large.
 
 The ring has a slot more than are read, so that one barrier for each tile is enough: a slot is
@@ -58,11 +58,11 @@ def _store_sums(
 
 @triton.jit
 def _add_tap(
-    sums, ga, x_ptr, x_time, source, exists, T,
+    sums, ga, x_ptr, source, exists, T,
     R: tl.constexpr, BLOCK_R: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     seen = exists & (source >= 0) & (source < T)
-    x = load_rows(x_ptr, x_time, source, seen, 0, R, BLOCK_R)
+    x = load_rows(x_ptr, R, source, seen, 0, R, BLOCK_R)
     return dot(tl.trans(ga), x, sums, PRECISION)
 
 
@@ -73,15 +73,12 @@ def _add_tap(
     ]
 )  # fmt: skip
 def layer_gradient_kernel(
-    x_ptr, x_batch, x_time,
-    conv_ptr, conv_bias_ptr,
+    x_ptr, conv_ptr, conv_bias_ptr,
     cond_ptr, cond_batch, cond_time,
-    out_ptr,
-    grad_residual_ptr, grad_residual_batch, grad_residual_time,
-    grad_skip_ptr, grad_skip_batch, grad_skip_time,
+    out_ptr, grad_residual_ptr, grad_skip_ptr,
     grad_cond_ptr, grad_cond_batch, grad_cond_time,
     grad_x_ptr, ring_ptr,
-    conv_sums_ptr, out_sums_ptr, residual_sums_ptr, a_sums_ptr,
+    conv_sums_ptr, out_sums_ptr, a_sums_ptr,
     T, dilation, left, left_taps, residual_scale,
     stride, shift, columns, column_tiles, segments, segment_tiles, total, later, earlier,
     R: tl.constexpr, D: tl.constexpr, S: tl.constexpr, K: tl.constexpr,
@@ -106,23 +103,23 @@ def layer_gradient_kernel(
     if SKIP:
         v_s = tl.zeros((BLOCK_S, BLOCK_D), dtype=tl.float32)
 
-    for segment in tl.range(program, total, tl.num_programs(0), num_stages=1):
+    for segment in tl.range(program, total, tl.num_programs(0), num_stages=1, disable_licm=True):
         column = segment // segments
         b = (column // columns).to(tl.int64)  # 64 bits: B*T*C may exceed 2^31 elements
         phase = column % columns * BLOCK_T + row
         first = segment % segments * segment_tiles
         last = tl.minimum(first + segment_tiles, column_tiles)
-        clip_x = x_ptr + b * x_batch
+        clip_x = x_ptr + b * T * R
         clip_cond = cond_ptr + b * cond_batch
-        clip_residual = grad_residual_ptr + b * grad_residual_batch
-        clip_skip = grad_skip_ptr + b * grad_skip_batch
-        for n in tl.range(0, last - first + later + earlier, num_stages=1):
+        clip_residual = grad_residual_ptr + b * T * R
+        clip_skip = grad_skip_ptr + b * T * S
+        for n in tl.range(0, last - first + later + earlier, num_stages=1, disable_licm=True):
             i = last - 1 + later - n
             t = i * stride + phase
             exists = (phase < stride) & (t >= 0) & (t < T)
 
             f, g = preactivation(
-                clip_x, x_time, clip_x, conv_ptr, conv_bias_ptr, clip_cond, cond_time,
+                clip_x, R, clip_x, conv_ptr, conv_bias_ptr, clip_cond, cond_time,
                 t, exists, T, dilation, left, 0,
                 R, D, K, False, HAS_CONV_BIAS, HAS_COND, BLOCK_T, BLOCK_R, BLOCK_D, PRECISION,
             )  # fmt: skip
@@ -130,11 +127,11 @@ def layer_gradient_kernel(
             z = tanh * sigmoid
             gz = tl.zeros((BLOCK_T, BLOCK_D), dtype=tl.float32)
             if RESIDUAL:
-                go = load_rows(clip_residual, grad_residual_time, t, exists, 0, R, BLOCK_R)
+                go = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
                 v = load_matrix(out_ptr, D, 0, 0, R, D, BLOCK_R, BLOCK_D)
                 gz = dot(go, v, gz, PRECISION) * residual_scale
             if SKIP:
-                go = load_rows(clip_skip, grad_skip_time, t, exists, 0, S, BLOCK_S)
+                go = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
                 v = load_matrix(out_ptr + R * D, D, 0, 0, S, D, BLOCK_S, BLOCK_D)
                 gz = dot(go, v, gz, PRECISION)
             # Zeros where infinite weights or inputs made NaN of rows and channels that aren't there.
@@ -159,22 +156,19 @@ def layer_gradient_kernel(
                 sums = tl.sum(ga.to(tl.float32), axis=0)
                 tl.store(a_sums_ptr + tile * (2 * D) + c, sums, mask=c < 2 * D)
                 source = t - left
-                w0 = _add_tap(w0, ga, clip_x, x_time, source, exists, T, R, BLOCK_R, PRECISION)
+                w0 = _add_tap(w0, ga, clip_x, source, exists, T, R, BLOCK_R, PRECISION)
                 if K > 1:
                     source += dilation
-                    w1 = _add_tap(w1, ga, clip_x, x_time, source, exists, T, R, BLOCK_R, PRECISION)
+                    w1 = _add_tap(w1, ga, clip_x, source, exists, T, R, BLOCK_R, PRECISION)
                 if K > 2:
                     source += dilation
-                    w2 = _add_tap(w2, ga, clip_x, x_time, source, exists, T, R, BLOCK_R, PRECISION)
+                    w2 = _add_tap(w2, ga, clip_x, source, exists, T, R, BLOCK_R, PRECISION)
                 # Read again, from L1: kept from above they would take registers all the while.
                 if RESIDUAL:
-                    go = load_rows(clip_residual, grad_residual_time, t, exists, 0, R, BLOCK_R)
+                    go = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
                     v_r = dot(tl.trans(go), z, v_r, PRECISION)
-                    c = tl.arange(0, BLOCK_R)
-                    sums = tl.sum(go.to(tl.float32), axis=0)
-                    tl.store(residual_sums_ptr + tile * R + c, sums, mask=c < R)
                 if SKIP:
-                    go = load_rows(clip_skip, grad_skip_time, t, exists, 0, S, BLOCK_S)
+                    go = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
                     v_s = dot(tl.trans(go), z, v_s, PRECISION)
 
             if GRAD_X:
@@ -184,15 +178,15 @@ def layer_gradient_kernel(
                 t = j * stride + phase
                 exists = (phase < stride) & (t >= 0) & (t < T) & _between(j, first, last, row)
                 gx = tl.zeros((BLOCK_T, BLOCK_R), dtype=tl.float32)
-                for k in tl.static_range(K):
-                    at = row + (left_taps - k) * shift + earlier * BLOCK_T
-                    slot = (n + slots - at // BLOCK_T) % slots * BLOCK_T + at % BLOCK_T
+                for k in tl.range(K, num_stages=1, disable_licm=True):
+                    ahead = row + (left_taps - k) * shift + earlier * BLOCK_T
+                    held = (n + slots - ahead // BLOCK_T) % slots * BLOCK_T + ahead % BLOCK_T
                     w_ptr = conv_ptr + k * (2 * D * R)
-                    ga = load_rows(ring_ptr, 2 * D, slot, exists, 0, 2 * D, 2 * BLOCK_D)
-                    w = load_matrix(w_ptr, R, 0, 0, 2 * D, R, 2 * BLOCK_D, BLOCK_R)
-                    gx = dot(ga, w, gx, PRECISION)
+                    kept = load_rows(ring_ptr, 2 * D, held, exists, 0, 2 * D, 2 * BLOCK_D)
+                    v = load_matrix(w_ptr, R, 0, 0, 2 * D, R, 2 * BLOCK_D, BLOCK_R)
+                    gx = dot(kept, v, gx, PRECISION)
                 if RESIDUAL:
-                    gr = load_rows(clip_residual, grad_residual_time, t, exists, 0, R, BLOCK_R)
+                    gr = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
                     gx += gr.to(tl.float32) * residual_scale
                 store_rows(grad_x_ptr + b * T * R, R, t, exists, 0, gx, R, BLOCK_R)
         tl.debug_barrier()  # the next segment starts at slot 0 again

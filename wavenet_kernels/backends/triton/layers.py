@@ -7,6 +7,7 @@ kernels read runs of channels; those of a gate with the channels of filter and g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 import triton
@@ -250,6 +251,7 @@ def fused_backward(
     batch, _, time = x.shape
     sizes = layer.sizes
     assert layer.out is not None
+    x, grad_residual, grad_skip = _side_by_side(x), _side_by_side(grad_residual), _side_by_side(grad_skip)
     blocks = tuning.choose("layer_gradient", x, **sizes)
     block_t = blocks["BLOCK_T"]
     programs = processors(x.device)
@@ -267,17 +269,14 @@ def fused_backward(
     conv = x.new_empty(programs, *layer.conv.shape, dtype=torch.float32)
     out = sums(programs, *layer.out.shape)
     tiles = batch * walk.columns * walk.column_tiles
-    a_sums, residual_sums = sums(tiles, gated), sums(tiles, sizes["R"])
+    a_sums = x.new_empty(tiles, gated, dtype=torch.float32)
     layer_gradient_kernel[(programs,)](
-        x, *batch_and_time(x),
-        layer.conv, _or(layer.conv_bias, x),
+        x, layer.conv, _or(layer.conv_bias, x),
         _or(layer.cond, x), *batch_and_time(layer.cond),
-        layer.out,
-        _or(grad_residual, x), *batch_and_time(grad_residual),
-        _or(grad_skip, x), *batch_and_time(grad_skip),
+        layer.out, _or(grad_residual, x), _or(grad_skip, x),
         _or(grad_cond, x), *batch_and_time(grad_cond),
         _or(grad_x, x), ring,
-        conv, out, residual_sums, a_sums,
+        conv, out, a_sums,
         time, layer.dilation, layer.left, layer.left_taps, layer.residual_scale, *walk.scalars(),
         **sizes,
         HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
@@ -288,9 +287,8 @@ def fused_backward(
     # Filter and gate channels alternate.
     a_sums = a_sums.view(batch, -1, gated // 2, 2).sum(1).transpose(1, 2).reshape(batch, gated)
     return LayerGradients(
-        conv.sum(0), a_sums.sum(0), out.sum(0),
-        residual_sums.sum(0) * layer.residual_scale, a_sums,
-    )  # fmt: skip
+        conv.sum(0), a_sums.sum(0), out.sum(0), _residual_bias(layer, x, grad_residual), a_sums
+    )
 
 
 def backward(
@@ -341,9 +339,7 @@ def backward(
         assert z is not None
         of = [(grad_residual, sizes["R"], layer.residual_scale), (grad_skip, sizes["S"], 1.0)]
         out = torch.cat([_outer(g, z, channels, scale) for g, channels, scale in of])
-        residual_bias = z.new_zeros(sizes["R"], dtype=torch.float32)
-        if grad_residual is not None:
-            residual_bias = over_rows(grad_residual) * layer.residual_scale
+        residual_bias = _residual_bias(layer, x, grad_residual)
     return LayerGradients(conv, a_sums.sum(0), out, residual_bias, a_sums)
 
 
@@ -351,6 +347,21 @@ def _outer(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tenso
     if grad is None:
         return z.new_zeros(channels, z.shape[1], dtype=torch.float32)
     return weight_gradient(grad, z, scale=scale)[0]
+
+
+def _residual_bias(layer: Layer, x: Tensor, grad: Tensor | None) -> Tensor:
+    if grad is None:
+        return x.new_zeros(x.shape[1], dtype=torch.float32)
+    return over_rows(grad) * layer.residual_scale
+
+
+@overload
+def _side_by_side(x: Tensor) -> Tensor: ...
+@overload
+def _side_by_side(x: Tensor | None) -> Tensor | None: ...
+def _side_by_side(x: Tensor | None) -> Tensor | None:
+    """In the memory order of (B, T, C) rows with no gaps: x itself, or a copy of it."""
+    return None if x is None else x.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def over_rows(grad: Tensor) -> Tensor:
