@@ -10,6 +10,7 @@ place, whatever its other strides, and any other one is copied once.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 NAME = "triton"
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+_OLDEST = (3, 5)  # whose loops can be kept from hoisting every address into registers
+_MOST_ROWS = 2**31 // 16  # of a clip: taps are counted from a row in 32 bits
 _MOST_GATES = 512  # channels of filter, and of gate, that a program computes side by side
 
 
@@ -34,6 +37,9 @@ def unavailable() -> str | None:
     """Why Triton kernels can't run here, or None."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
+    version = importlib.metadata.version("triton")
+    if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        return f"triton {version} is too old; 3.5 or later, as torch 2.9 brings it, is accepted"
     if not (interpreted() or torch.cuda.is_available() or torch.xpu.is_available()):
         return "no GPU that Triton supports (TRITON_INTERPRET=1 runs its interpreter instead)"
     return None
@@ -351,4 +357,9 @@ def _refuse_what_does_not_fit(x: Tensor, gates: int = 1) -> None:
         raise BackendUnavailableError(
             f"the triton backend computes gates of up to {_MOST_GATES} channels, not {gates}; "
             "the reference backend does"
+        )
+    if x.shape[-1] > _MOST_ROWS:
+        raise BackendUnavailableError(
+            f"the triton backend takes clips of up to {_MOST_ROWS:,} times, not {x.shape[-1]:,}; "
+            "the reference backend takes longer ones"
         )

@@ -1,16 +1,18 @@
 """Block sizes, warps and stages for every kernel, by architecture, dtype and channels.
 
-tuning.json holds what was chosen for the sizes that people use, with where it comes from; any other
-size goes by the rules below, which keep accumulators in registers and operands in shared memory.
-With WAVENET_KERNELS_TRITON_TUNE=1 a kernel's first call with new sizes tries the candidates on the
-device, keeps the fastest, and writes it to a file in the user's cache folder, which later runs read.
+tuning.json holds what was chosen for the sizes that people use, and on what grounds; any other size
+goes by the rules below, which keep accumulators in registers and operands in shared memory. No kernel
+is tuned while it is used: `python -m benchmarks.triton_tuning` measures candidates on a device and
+writes such a table, and WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import os
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,28 +45,32 @@ def block(channels: int, most: int = MOST_CHANNELS) -> int:
 
 @functools.cache
 def table() -> list[dict[str, Any]]:
-    """The rows of tuning.json."""
-    text = resources.files(__package__).joinpath("tuning.json").read_text(encoding="utf-8")
-    rows: list[dict[str, Any]] = json.loads(text)["rows"]
-    return rows
+    """The rows of the user's table, if there is one, and of tuning.json."""
+    texts = [resources.files(__package__).joinpath("tuning.json").read_text(encoding="utf-8")]
+    if named := os.environ.get("WAVENET_KERNELS_TRITON_TABLE"):
+        texts.insert(0, Path(named).read_text(encoding="utf-8"))
+    return [row for text in texts for row in json.loads(text)["rows"]]
 
 
 @functools.lru_cache(maxsize=None)
 def _choose(
     kernel: str, arch: str, dtype: torch.dtype, sizes: tuple[tuple[str, int], ...]
 ) -> Config:
+    name = str(dtype).removeprefix("torch.")
     for row in table():
-        key = (row["kernel"], row["arch"], row["dtype"])
-        if key == (kernel, arch, str(dtype).removeprefix("torch.")) and row["sizes"] == dict(sizes):
-            return dict(row["config"])
+        if (row["kernel"], row["arch"]) == (kernel, arch) and name in row["dtypes"]:
+            if row["sizes"] == dict(sizes):
+                return dict(row["config"])
     return RULES[kernel](dtype.itemsize == 2, **dict(sizes))
 
 
 def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:
-    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread (fp32 products, which go
-    # without tensor cores, keep operands in registers too).
+    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread, 128 for wide layers, whose
+    # weights are so many that each should serve many rows. (fp32 products, which go without tensor
+    # cores, keep operands in registers too.)
     block_d = block(D)
-    block_t = max(16, min(128, (8192 if half else 2048) // block_d))
+    sums = (8192 if block_d < 256 else 16384) if half else 2048
+    block_t = max(16, min(128, sums // block_d))
     return {
         "BLOCK_T": block_t,
         "BLOCK_R": block(R, 64 if half and block_d <= 128 else 32 if half else 16),
@@ -101,8 +107,8 @@ def _weight_gradient(half: bool, M: int, N: int, K: int) -> Config:
     return {
         "BLOCK_T": 64 if half else 32,
         "BLOCK_M": block(M, 128 if half else 32),
-        "BLOCK_N": block(N, 64 if half else 32),
-        "num_warps": 4,
+        "BLOCK_N": block(N, 128 if half else 32),
+        "num_warps": 8 if half and M > 64 else 4,
         "num_stages": 3 if half else 2,
     }
 
@@ -110,11 +116,11 @@ def _weight_gradient(half: bool, M: int, N: int, K: int) -> Config:
 def _layer_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
     # One stage: the ring's rows must not be asked for before they are written.
     return {
-        "BLOCK_T": 64,
+        "BLOCK_T": 64 if gradient_sums(R, D, S, K) <= 16 * 1024 else 32,
         "BLOCK_R": block(R),
         "BLOCK_D": block(D),
         "BLOCK_S": block(max(S, 1)),
-        "num_warps": 8 if gradient_sums(R, D, S, K) > 8192 else 4,
+        "num_warps": 8 if D > 16 else 4,
         "num_stages": 1,
     }
 
