@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SMALL  := T50d or T97d or T33d or T3d
 CSRC   := $(shell find csrc -type f)
 
 .PHONY: help install demo clean-demo test lint bench gpu clean
@@ -48,7 +49,7 @@ clean-demo:
 	rm -rf runs/demo runs/demo-data
 
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -68,10 +69,14 @@ gpu:
 	cmake --build build/gpu --parallel
 	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu tests/wavenet_kernels
 	@if compute-sanitizer $(PYTHON) -c "import torch; torch.zeros(1, device='cuda')" >/dev/null 2>&1; then \
-	    PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
-	        compute-sanitizer --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu tests/wavenet_kernels; \
+	    for tool in memcheck racecheck; do \
+	        PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	            compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu \
+	            tests/wavenet_kernels/test_operators.py -k "$(SMALL)" || exit 1; \
+	    done; \
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
 	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks --device cuda --dtype bfloat16
+	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks.triton_tuning --out build/triton-tuning.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so

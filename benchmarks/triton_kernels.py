@@ -1,14 +1,15 @@
 """`python -m benchmarks.triton_kernels`: what Triton's compiler makes of every kernel, with no GPU.
 
-Each workload's forward and backward pass is run on tensors without data; the launches are recorded
-and compiled for each architecture. The table says, from the binaries, what a kernel takes of a
-multiprocessor (registers, spills, shared memory, and the occupancy that follows) and whether it uses
-the tensor-core instruction meant for that chip.
+Each workload's forward and backward pass is run on tensors without data; the launches are
+recorded and compiled for each architecture. The table says, from the binaries, what a kernel takes
+of a multiprocessor (registers, spills, shared memory, and the occupancy that follows) and whether
+it uses the tensor-core instruction meant for that chip.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -33,14 +34,15 @@ from triton.runtime.jit import JITFunction
 
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends import triton as backend
-from wavenet_kernels.backends.triton import launch, layers, tuning
+from wavenet_kernels.backends.triton import layers, tuning
 
 # Of a multiprocessor, by compute capability: bytes of shared memory that a block may have, that all
 # have together, and threads (CUDA C++ Programming Guide, table of compute capabilities). Each has
 # 65,536 registers.
 CHIPS = {80: (163, 164, 2048), 90: (227, 228, 2048), 100: (227, 228, 2048)}
 TENSOR_CORES = {80: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma"}
-DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+DTYPES = (*TYPES, "tf32")  # float32 with products that may be rounded
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,11 @@ def launches(workload: Workload, dtype: str, arch: int) -> list[Launch]:
     def record(kernel: JITFunction[Any], *args: Any, **options: Any) -> None:
         found[_launch(workload.name, dtype, kernel, args, options)] = None
 
-    meta = [t.to("meta", getattr(torch, dtype)) for t in workload.tensors("cpu", torch.float32)]
+    of = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
+    meta = [t.to("meta", of) for t in workload.tensors("cpu", torch.float32)]
     x, conv_weight, conv_bias, out_weight, out_bias = meta
     settings = (list(workload.dilations), workload.padding, 1.0, True, 1)
-    with _pretending(arch, record):
+    with _pretending(arch, dtype, record):
         residual, skip, saved = backend.residual_stack(*meta, None, *settings, True)
         backend.residual_stack_backward(
             residual, skip, x, saved, *meta[1:], None, *settings, [True] * 5 + [False]
@@ -125,38 +128,55 @@ def compiled(launch: Launch, arch: int) -> Binary:
     )
 
 
+def record(binary: Binary) -> dict[str, Any]:
+    """The same as data."""
+    of = binary.launch
+    return {
+        "workload": of.workload,
+        "kernel": of.kernel.__name__,
+        "dtype": of.dtype,
+        "arch": binary.arch,
+        "blocks": {k: v for k, v in of.constants if k.startswith("BLOCK")},
+        "num_warps": of.num_warps,
+        "num_stages": of.num_stages,
+        "registers": binary.registers,
+        "spilled": binary.spilled,
+        "shared": binary.shared,
+        "shared_limit": CHIPS[binary.arch][0] * 1024,
+        "occupancy": binary.occupancy,
+        "products": binary.products,
+        "tensor_cores": binary.tensor_cores,
+    }
+
+
 def table(binaries: Sequence[Binary]) -> Table:
     """One line for each."""
     out = Table("workload", "kernel", "dtype", "chip", "blocks")
     for heading in ("warps", "stages", "registers", "spilled, B", "shared, KiB", "occupancy"):
         out.add_column(heading, justify="right")
     out.add_column("tensor cores")
-    for b in binaries:
-        sizes = {k: v for k, v in b.launch.constants if k.startswith("BLOCK")}
+    for row in map(record, binaries):
         out.add_row(
-            b.launch.workload,
-            b.launch.kernel.__name__,
-            b.launch.dtype,
-            f"sm_{b.arch}",
-            " ".join(f"{k[6:]}{v}" for k, v in sizes.items()),
-            str(b.launch.num_warps),
-            str(b.launch.num_stages),
-            str(b.registers),
-            str(b.spilled),
-            f"{b.shared / 1024:.0f}",
-            f"{b.occupancy:.0%}",
-            TENSOR_CORES[b.arch] if b.tensor_cores else "no",
+            row["workload"],
+            row["kernel"],
+            row["dtype"],
+            f"sm_{row['arch']}",
+            " ".join(f"{name[6:]}{size}" for name, size in row["blocks"].items()),
+            *(str(row[name]) for name in ("num_warps", "num_stages", "registers", "spilled")),
+            f"{row['shared'] / 1024:.0f}",
+            f"{row['occupancy']:.0%}",
+            TENSOR_CORES[row["arch"]] if row["tensor_cores"] else "no",
         )
     return out
 
 
 @contextmanager
-def _pretending(arch: int, record: Any) -> Iterator[None]:
-    """On tensors without data: launches are recorded, and the device is one of that architecture."""
+def _pretending(arch: int, dtype: str, record: Any) -> Iterator[None]:
+    """Launches are recorded, and the device is one of that architecture."""
 
     def how(x: torch.Tensor) -> dict[str, object]:
         half = x.dtype != torch.float32
-        return {"PRECISION": "ieee", "HARDWARE_TANH": half}
+        return {"PRECISION": "tf32" if dtype == "tf32" else "ieee", "HARDWARE_TANH": half}
 
     def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
         record(kernel, *args, **options)
@@ -181,7 +201,7 @@ def _launch(
         if parameter.is_constexpr:
             signature[name], constants[name] = "constexpr", value
         elif isinstance(value, torch.Tensor):
-            signature[name] = "*" + DTYPES[str(value.dtype).removeprefix("torch.")]
+            signature[name] = "*" + TYPES[str(value.dtype).removeprefix("torch.")]
             aligned.append(name)
         elif isinstance(value, float):
             signature[name] = "fp32"
@@ -216,9 +236,10 @@ def main() -> None:
     names = [workload.name for workload in WORKLOADS if workload.batch == 1]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.triton_kernels")
     parser.add_argument("--workloads", nargs="+", choices=names, default=names)
-    parser.add_argument("--dtypes", nargs="+", choices=tuple(DTYPES), default=tuple(DTYPES))
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
     parser.add_argument("--arch", nargs="+", type=int, choices=tuple(CHIPS), default=tuple(CHIPS))
     parser.add_argument("--kernels", nargs="+", help="only those with such a word in their name")
+    parser.add_argument("--json", action="store_true", help="JSON to stdout instead of a table")
     options = parser.parse_args()
     binaries = []
     for workload in WORKLOADS:
@@ -230,7 +251,10 @@ def main() -> None:
                     name = found.kernel.__name__
                     if not options.kernels or any(word in name for word in options.kernels):
                         binaries.append(compiled(found, arch))
-    Console(width=180).print(table(binaries))
+    if options.json:
+        print(json.dumps([record(binary) for binary in binaries]))
+    else:
+        Console(width=180).print(table(binaries))
 
 
 if __name__ == "__main__":

@@ -66,11 +66,14 @@ def test_variable():
     assert "WAVENET_KERNELS_BACKEND: 'fast' is not a backend" in error
 
 
-def test_a_named_backend_never_falls_back():
+def test_a_named_backend_never_falls_back(monkeypatch):
+    x, weight = torch.randn(1, 2, 9), torch.randn(4, 2, 2)
+    monkeypatch.delattr(backends.load("triton"), "dilated_conv1d")
     with use_backend("triton"):
         with pytest.raises(BackendUnavailableError, match="float64"):
             wavenet_kernels.gated_activation(a.double())
-        x, weight = torch.randn(1, 2, 9), torch.randn(4, 2, 2)
+        with pytest.raises(BackendUnavailableError, match="up to 512 channels, not 600"):
+            wavenet_kernels.gated_conv1d(x, torch.randn(1200, 2, 2))
         with pytest.raises(BackendUnavailableError, match='no dilated_conv1d; use_backend."auto"'):
             wavenet_kernels.dilated_conv1d(x, weight)
 
@@ -119,6 +122,12 @@ def test_triton_missing_is_said():
         "w.use_backend('triton'); w.gated_activation(torch.zeros(1, 2, 3))\n"
     )
     assert "triton is not installed (pip install triton)" in _python(code).stderr
+
+
+def test_an_old_triton_is_said(monkeypatch):
+    backend = backends.load("triton")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.4.0")
+    assert "triton 3.4.0 is too old" in backend.unavailable.__wrapped__()
 
 
 def test_module_command_lists_every_backend():

@@ -14,6 +14,8 @@ from wavenet_kernels import backends, reference
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 BACKENDS = ("reference", "cpu", "triton", "cuda")
+# Backends of GPUs that work on CPU tensors here.
+INTERPRETED = [] if torch.cuda.is_available() else ["triton"]
 DTYPES = {
     "reference": (torch.float32, torch.bfloat16, torch.float16),
     "cpu": (torch.float32, torch.bfloat16, torch.float16, torch.float64),
@@ -115,12 +117,14 @@ def test_empty_tensors(operator, empty):
 @pytest.mark.parametrize("last_residual", [True, False])
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 7])
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ["reference", "cpu", *INTERPRETED])
 def test_stack_options_change_no_result(
     backend, layers, checkpoint_every, last_residual, skip_channels
 ):
     if not (last_residual or skip_channels):
         return  # no output, no gradient: see the next test
+    if backend == "triton" and layers not in (1, 4):
+        pytest.skip("in the interpreter some are enough")
     case = Case(dilations=(1, 2, 4, 8, 1)[:layers], skip=skip_channels)
     dtype = torch.float64 if backend == "reference" else torch.float32
     tensors, settings = call("residual_stack", case, dtype)
@@ -139,7 +143,7 @@ def test_stack_options_change_no_result(
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ["reference", "cpu", *INTERPRETED])
 def test_a_stack_without_any_output(backend):
     tensors, settings = call("residual_stack", Case(skip=0), torch.float32)
     with wavenet_kernels.use_backend(backend):
@@ -163,7 +167,8 @@ def test_a_dilation_beyond_the_signal_needs_no_memory(operator, padding):
 
 
 def _available(operator: str) -> list[str]:
-    return [name for name in ("reference", "cpu") if hasattr(backends.load(name), operator)]
+    names = ("reference", "cpu", *INTERPRETED)
+    return [name for name in names if hasattr(backends.load(name), operator)]
 
 
 @pytest.mark.parametrize("backend", _available("residual_stack"))
@@ -223,7 +228,12 @@ def test_block_is_its_parts(backend):
 @pytest.mark.parametrize("taps", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("backend", "dtype"),
-    [("reference", torch.float64), ("cpu", torch.float64), ("cpu", torch.float32)],
+    [
+        ("reference", torch.float64),
+        ("cpu", torch.float64),
+        ("cpu", torch.float32),
+        *((name, torch.float32) for name in INTERPRETED),
+    ],
 )
 def test_streaming_in_random_chunks_is_the_whole(backend, dtype, taps, cond):
     if not hasattr(backends.load(backend), "residual_stack_stream"):
@@ -298,6 +308,31 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend):
     check_operator("residual_stack", tensors, settings, backend)
 
 
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    operator=st.sampled_from(DIFFERENTIABLE),
+    dtype=st.sampled_from(DTYPES["triton"]),
+    batch=st.integers(4, 6),
+    residual=st.integers(1, 40),
+    dilation_channels=st.integers(1, 40),
+    skip=st.integers(0, 40),
+    taps=st.integers(1, 8),
+    time=st.integers(1, 150),
+    dilations=st.lists(st.integers(1, 80), min_size=1, max_size=2),
+    same=st.booleans(),
+    conv_bias=st.booleans(),
+    out_bias=st.booleans(),
+    cond=st.sampled_from(("none", "global", "local")),
+    scale=st.sampled_from((1.0, 0.5**0.5)),
+)
+@pytest.mark.skipif(not INTERPRETED, reason="on a GPU the kernels run there")
+def test_random_shapes_of_triton(operator, dtype, taps, same, dilations, **sizes):
+    padding = "same" if same and taps % 2 else "causal"
+    case = Case(**sizes, taps=taps, padding=padding, dilations=tuple(dilations))
+    tensors, settings = call(operator, case, dtype)
+    check_operator(operator, tensors, settings, "triton")
+
+
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_a_hundred_runs_are_bitwise_equal(operator):
     tensors, settings = call(operator, Case(time=300, cond="local"), torch.float32)
@@ -311,3 +346,35 @@ def test_a_hundred_runs_are_bitwise_equal(operator):
     first = run()
     for _ in range(99):
         assert all(map(torch.equal, run(), first))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("backend", ["triton"])
+def test_a_hundred_runs_on_a_gpu_are_bitwise_equal(backend, dtype):
+    case = Case(residual=64, dilation_channels=64, skip=128, time=5000, dilations=(1, 64, 512))
+    tensors, settings = call("residual_stack", case, dtype, "cuda")
+    leaves = [None if t is None else t.requires_grad_() for t in tensors]
+    wanted = [leaf for leaf in leaves if leaf is not None]
+
+    def run() -> list[torch.Tensor]:
+        with wavenet_kernels.use_backend(backend):
+            outputs = wavenet_kernels.residual_stack(*leaves, **settings)
+            loss = sum(o.float().square().sum() for o in outputs)
+            return [*outputs, *torch.autograd.grad(loss, wanted)]
+
+    first = run()
+    for _ in range(99):
+        assert all(map(torch.equal, run(), first))
+
+
+@pytest.mark.gpu
+def test_a_stack_can_be_captured_in_a_cuda_graph():
+    tensors, settings = call("residual_stack", Case(time=300), torch.bfloat16, "cuda")
+    with wavenet_kernels.use_backend("triton"), torch.no_grad():
+        expected = wavenet_kernels.residual_stack(*tensors, **settings)  # compiles
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = wavenet_kernels.residual_stack(*tensors, **settings)
+        graph.replay()
+    assert all(map(torch.equal, captured, expected))

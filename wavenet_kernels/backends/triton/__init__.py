@@ -121,7 +121,13 @@ def gated_conv1d(
     _refuse_what_does_not_fit(x, weight.shape[0] // 2)
     z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
     layer = layers.Layer(
-        layers.packed_gate(weight), _vector(bias), None, None, channels_last(cond), dilation, padding
+        layers.packed_gate(weight),
+        _vector(bias),
+        None,
+        None,
+        channels_last(cond),
+        dilation,
+        padding,
     )
     with on_device_of(x):
         layers.forward(layer, channels_last(x), z=z)

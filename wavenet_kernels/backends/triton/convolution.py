@@ -1,8 +1,8 @@
-"""A dilated convolution without a gate: `dilated_conv1d`, and the gradient of any convolution's input.
+"""A dilated convolution without a gate: `dilated_conv1d`, or the gradient of a convolution's x.
 
     program (i, j) = BLOCK_T consecutive rows of one clip, columns [j BLOCK_C, ...)
 
-      x [t - left + k d]  K x (BLOCK_T, R)  --dot W_k-->  y  (BLOCK_T, BLOCK_C)  + bias or + s add[t]
+      x [t - left + k d]  K x (BLOCK_T, R)  --dot W_k-->  y (BLOCK_T, BLOCK_C)  + bias, + s add[t]
 
 The gradient of the input is a convolution too: of the gradient of a, with the taps in reverse and
 each of them transposed (design in csrc/cpu/backward.h, pass 2).

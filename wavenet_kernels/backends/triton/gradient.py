@@ -9,10 +9,10 @@
 
 `weight_gradient_kernel`: the sum over rows of a[t] b[t + shift_k]^T.
 
-    program (m, n k, i) = BLOCK_M channels of a, BLOCK_N of b at tap k, and the i-th share of the rows
+    program (m, n k, i) = BLOCK_M channels of a, BLOCK_N of b at tap k, the i-th share of the rows
 
-It keeps its sums in registers and writes them to a slice of its own; `sums_of` adds the slices up in
-order: no atomics, so the same bits every time.
+It keeps its sums in registers and writes them to a slice of its own, and torch adds the slices up:
+no atomics, so the same bits every time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import triton
 import triton.language as tl
 
 from wavenet_kernels.backends.triton.language import (
-    channels_there,
     dot,
     filter_and_gate,
     load_matrix,

@@ -81,7 +81,11 @@ def store_rows(
     mask = exists[:, None]
     if CHANNELS % BLOCK != 0:
         mask = mask & (c < CHANNELS)[None, :]
-    tl.store(ptr + t.to(tl.int64)[:, None] * time_stride + c[None, :], tile.to(ptr.dtype.element_ty), mask=mask)
+    tl.store(
+        ptr + t.to(tl.int64)[:, None] * time_stride + c[None, :],
+        tile.to(ptr.dtype.element_ty),
+        mask=mask,
+    )
 
 
 @triton.jit
@@ -151,7 +155,8 @@ def preactivation(
 @triton.jit
 def channels_there(tile, first, CHANNELS: tl.constexpr, BLOCK: tl.constexpr):
     """The tile with zeros in the channels that only fill up the block: there infinite inputs
-    have made NaN."""
+    have made NaN.
+    """
     if CHANNELS % BLOCK == 0:
         return tile
     else:

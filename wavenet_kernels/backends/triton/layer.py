@@ -1,4 +1,4 @@
-"""The forward pass of a residual layer in one kernel, of a stream's layer, and of a gated convolution.
+"""The forward pass of a residual layer, a stream's too, and of a gated convolution: one kernel.
 
     program = BLOCK_T consecutive rows of one clip
 

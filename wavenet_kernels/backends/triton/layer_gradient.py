@@ -1,21 +1,24 @@
 """The backward pass of a residual layer in one kernel, where R, D and S are small enough for it.
 
-Rows are walked in columns of tiles, from the last tile of a column to its first, because the gradient
-of x needs that of the pre-activations, ga, at other rows. With d the dilation:
+Rows are walked in columns of tiles, from the last tile of a column to its first, because the
+gradient of x needs that of the pre-activations, ga, at other rows. With d the dilation:
 
-    d < BLOCK_T    a column is a clip, a tile BLOCK_T consecutive rows; ga is needed d rows further on
-    d >= BLOCK_T   a column is BLOCK_T consecutive phases of a clip, a tile one step of them, t = i d + p:
-                   ga is needed in the next tiles, at the same place
+    d < BLOCK_T    a column is a clip, a tile BLOCK_T consecutive rows;
+                   ga is needed d rows further on
+    d >= BLOCK_T   a column is BLOCK_T consecutive phases of a clip, a tile one step of them,
+                   t = i d + p; ga is needed in the next tiles, at the same place
 
     program = every n-th segment of a column; for each of its tiles
 
-      x, gr, gs  --recompute, gate, dot V-->  ga (BLOCK_T, 2D)  --> ring: the last tiles of this program
+      x, gr, gs  --recompute, gate, dot V-->  ga (BLOCK_T, 2D)  --> ring: this program's last tiles
       ga from the ring, shifted  --dot W_k-->  gx               written once
       gW_k += ga^T x_k   gV += [gr ; gs]^T z                    in registers, for all its segments
       sums of ga over the tile's rows                           written, a row for each tile
 
-Rows of x, gr and gs lie side by side, so that they share addresses. ga never goes through device memory: the rings of all programs together stay in L2. A segment
+So ga never goes through device memory: the rings of all programs together stay in L2. A segment
 computes (K-1) d rows of ga that belong to its neighbours again, (K-1) BLOCK_T where d is large.
+Rows of x, gr and gs have no gaps between them, so that they share addresses; and loops hoist
+nothing (disable_licm): the addresses of all products together are more than there are registers.
 
 The ring has a slot more than are read, so that one barrier for each tile is enough: a slot is
 overwritten two barriers after it was read last.
@@ -134,7 +137,7 @@ def layer_gradient_kernel(
                 go = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
                 v = load_matrix(out_ptr + R * D, D, 0, 0, S, D, BLOCK_S, BLOCK_D)
                 gz = dot(go, v, gz, PRECISION)
-            # Zeros where infinite weights or inputs made NaN of rows and channels that aren't there.
+            # Infinite weights or inputs make NaN of rows and channels that aren't there.
             there = exists[:, None] & (tl.arange(0, BLOCK_D) < D)[None, :]
             ga_f = tl.where(there, gz * (sigmoid * (1.0 - tanh * tanh)), 0.0).to(dtype)
             ga_g = tl.where(there, gz * (z * (1.0 - sigmoid)), 0.0).to(dtype)

@@ -1,4 +1,4 @@
-"""A layer's forward and backward pass as launches of the kernels, for the stack and what it is made of.
+"""A layer's forward and backward pass as launches of the kernels.
 
 Tensors are (B, C, T) with channel stride 1. Convolutions' weights are packed (K, C, R), so that all
 kernels read runs of channels; those of a gate with the channels of filter and gate alternating.
@@ -25,7 +25,8 @@ from wavenet_kernels.rows import empty_rows
 @dataclass(frozen=True)
 class Layer:
     """One layer's weights (conv packed; out and out_bias absent from a gated convolution), and how
-    it is padded and scaled."""
+    it is padded and scaled.
+    """
 
     conv: Tensor  # (K, D x 2, R)
     conv_bias: Tensor | None
@@ -123,7 +124,8 @@ def convolution(
     add_scale: float = 1.0,
 ) -> None:
     """y = the convolution of x, + bias, + add_scale * add. weight (K, C, R); transposed (K, R, C)
-    with its taps in reverse."""
+    with its taps in reverse.
+    """
     batch, channels, time = x.shape
     sizes = {"R": channels, "C": y.shape[1], "K": weight.shape[0]}
     blocks = tuning.choose("convolution", x, **sizes)
@@ -161,7 +163,8 @@ def weight_gradient(
     a: Tensor, b: Tensor, taps: int = 1, dilation: int = 1, left: int = 0, scale: float = 1.0
 ) -> Tensor:
     """scale * sum over clips and times of a[t] b[t - left + k dilation]^T: (taps, a's, b's
-    channels) in float32."""
+    channels) in float32.
+    """
     batch, m, time = a.shape
     n = b.shape[1]
     blocks = tuning.choose("weight_gradient", a, M=m, N=n, K=taps)
@@ -171,7 +174,7 @@ def weight_gradient(
     each = triton.cdiv(tiles, shares)
     shares = triton.cdiv(tiles, each)
     sums = a.new_empty(shares, taps, m, n, dtype=torch.float32)
-    weight_gradient_kernel[(*grid, shares)](
+    weight_gradient_kernel[grid[0], grid[1], shares](
         a, *batch_and_time(a), b, *batch_and_time(b), sums, taps * m * n, m * n,
         batch, time, each, dilation, left, scale,
         M=m, N=n, K=taps, **blocks, PRECISION=how(a)["PRECISION"],
@@ -181,7 +184,7 @@ def weight_gradient(
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """What backward finds of a layer's weights, in float32 and packed, and of global conditioning."""
+    """What backward finds of a layer's weights, in float32 and packed, and of conditioning."""
 
     conv: Tensor  # (K, D x 2, R)
     conv_bias: Tensor  # (2D,)
@@ -191,7 +194,7 @@ class LayerGradients:
 
 
 def is_fused(layer: Layer, x: Tensor) -> bool:
-    """Whether the layer's backward is one kernel: 16-bit tensors, and sums that fit in registers."""
+    """Whether the layer's backward is one kernel: 16-bit tensors, sums that fit in registers."""
     if layer.out is None or layer.conv.shape[0] > MOST_TAPS or x.dtype == torch.float32:
         return False
     return tuning.gradient_sums(**layer.sizes) <= tuning.MOST_GRADIENT_SUMS
@@ -247,11 +250,15 @@ def fused_backward(
     grad_x: Tensor | None,
     grad_cond: Tensor | None,
 ) -> LayerGradients:
-    """The gradients of a layer for which `is_fused`; grad_x, and grad_cond if local, are written."""
+    """The gradients of a layer that `is_fused`; grad_x, and grad_cond if local, are written."""
     batch, _, time = x.shape
     sizes = layer.sizes
     assert layer.out is not None
-    x, grad_residual, grad_skip = _side_by_side(x), _side_by_side(grad_residual), _side_by_side(grad_skip)
+    x, grad_residual, grad_skip = (
+        _side_by_side(x),
+        _side_by_side(grad_residual),
+        _side_by_side(grad_skip),
+    )
     blocks = tuning.choose("layer_gradient", x, **sizes)
     block_t = blocks["BLOCK_T"]
     programs = processors(x.device)

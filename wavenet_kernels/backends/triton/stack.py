@@ -147,9 +147,7 @@ def backward(
     return StackGradients(grad_x, grad_cond, skip_bias, found)
 
 
-def stream(
-    stack: Sequence[Layer], x: Tensor, state: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def stream(stack: Sequence[Layer], x: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Residual, skip sum and new state of one chunk; state (B, sum of left, R)."""
     batch, channels, time = x.shape
     skip = empty_rows(x, batch, stack[0].sizes["S"], time)

@@ -1,9 +1,9 @@
 """Block sizes, warps and stages for every kernel, by architecture, dtype and channels.
 
-tuning.json holds what was chosen for the sizes that people use, and on what grounds; any other size
-goes by the rules below, which keep accumulators in registers and operands in shared memory. No kernel
-is tuned while it is used: `python -m benchmarks.triton_tuning` measures candidates on a device and
-writes such a table, and WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
+tuning.json holds what was chosen for sizes that people use, and on what grounds; any other size
+goes by the rules below, which keep accumulators in registers and operands in shared memory. No
+kernel is tuned while it is used: `python -m benchmarks.triton_tuning` measures candidates on a
+device and writes such a table; WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def table() -> list[dict[str, Any]]:
     return [row for text in texts for row in json.loads(text)["rows"]]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _choose(
     kernel: str, arch: str, dtype: torch.dtype, sizes: tuple[tuple[str, int], ...]
 ) -> Config:
@@ -65,11 +66,11 @@ def _choose(
 
 
 def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:
-    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread, 128 for wide layers, whose
-    # weights are so many that each should serve many rows. (fp32 products, which go without tensor
-    # cores, keep operands in registers too.)
+    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread, 128 for wide layers,
+    # whose weights are so many that each should serve many rows. (fp32 products, which go without
+    # tensor cores, keep operands in registers too.)
     block_d = block(D)
-    sums = (8192 if block_d < 256 else 16384) if half else 2048
+    sums = (8192 if block_d < 256 else 16384) if half else 1024
     block_t = max(16, min(128, sums // block_d))
     return {
         "BLOCK_T": block_t,
@@ -94,7 +95,7 @@ def _convolution(half: bool, R: int, C: int, K: int) -> Config:
 def _gate_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
     # Filter, gate and gz: three BLOCK_T x BLOCK_D sums.
     return {
-        "BLOCK_T": 64 if half else 32,
+        "BLOCK_T": 64 if half else 16,
         "BLOCK_R": block(R, 32 if half else 16),
         "BLOCK_D": block(D, 64 if half else 32),
         "BLOCK_O": block(max(R, S), 32 if half else 16),
@@ -125,7 +126,7 @@ def _layer_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
     }
 
 
-RULES = {
+RULES: dict[str, Callable[..., Config]] = {
     "layer": _layer,
     "convolution": _convolution,
     "gate_gradient": _gate_gradient,

@@ -1,0 +1,145 @@
+"""`python -m benchmarks.triton_tuning`: measures configurations of the Triton kernels on this GPU.
+
+For each workload's training step, kernel after kernel: the candidates around the configuration in
+use are put in its place, one at a time, and the step is timed, all of them in turn. The fastest, if
+it is faster than the one in use by more than the noise, becomes a row of the table that is written:
+to the backend's tuning.json with --keep, else where --out says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+
+from benchmarks.check import sentence
+from benchmarks.contenders import Ours
+from benchmarks.environment import environment
+from benchmarks.measure import PASSES
+from benchmarks.timing import Run, interleave, spread, timed
+from benchmarks.workloads import WORKLOADS, Workload, for_gpu
+from wavenet_kernels.backends.triton import tuning
+from wavenet_kernels.backends.triton.launch import architecture
+
+SHIPPED = Path(tuning.__file__).with_name("tuning.json")
+# What is varied; other blocks hold whole rows of channels and are not free.
+CHOICES = {
+    "layer": {"BLOCK_T": (32, 64, 128, 256), "num_warps": (4, 8), "num_stages": (1, 2, 3)},
+    "convolution": {"BLOCK_T": (64, 128), "BLOCK_R": (32, 64), "num_warps": (4, 8)},
+    "gate_gradient": {"BLOCK_T": (32, 64, 128), "BLOCK_D": (32, 64), "num_warps": (4, 8)},
+    "weight_gradient": {"BLOCK_T": (32, 64, 128), "num_warps": (4, 8), "num_stages": (2, 3)},
+    "layer_gradient": {"BLOCK_T": (16, 32, 64), "num_warps": (4, 8)},
+}
+MARGIN = 0.02  # of the time, by which a candidate must win
+
+
+def tune(workload: Workload, dtype: torch.dtype, device: str, rounds: int) -> list[dict[str, Any]]:
+    """Rows for the kernels of the workload that a candidate improves."""
+    step = PASSES["step"](
+        Ours("triton"),
+        workload.tensors(device, dtype),
+        {"dilations": workload.dilations, "padding": workload.padding},
+    )
+    better: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}
+    choose = tuning.choose
+    used: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}
+
+    def chosen(kernel: str, like: torch.Tensor, **sizes: int) -> tuning.Config:
+        key = (kernel, tuple(sizes.items()))
+        used[key] = better.get(key) or choose(kernel, like, **sizes)
+        return used[key]
+
+    with mock.patch.object(tuning, "choose", chosen):
+        timed(step, device)
+        for key, config in list(used.items()):
+            variants = candidates(key[0], config)
+            runs = {index: _with(step, better, key, c) for index, c in enumerate(variants)}
+            working = {index: run for index, run in runs.items() if _works(run, device)}
+            samples = interleave(working, rounds=rounds, device=device)
+            medians = {index: spread(samples[index])[0] for index in working}
+            best = min(medians, key=medians.__getitem__)
+            gain = 1 - medians[best] / medians[0]
+            print(
+                f"{workload.name} {key[0]} {dict(key[1])}: {variants[best]}, {gain:.1%} of a step"
+            )
+            if gain > MARGIN:
+                better[key] = variants[best]
+            else:
+                better.pop(key, None)
+    device_name = environment(device)["device"]
+    return [
+        {
+            "kernel": kernel,
+            "arch": architecture(torch.device(device)),
+            "dtypes": [str(dtype).removeprefix("torch.")],
+            "sizes": dict(sizes),
+            "config": config,
+            "grounds": f"measured on {device_name}, {environment(device)['commit']}",
+        }
+        for (kernel, sizes), config in better.items()
+    ]
+
+
+def candidates(kernel: str, config: tuning.Config) -> list[tuning.Config]:
+    """The configuration itself, first, and what differs from it in the choices."""
+    choices = CHOICES[kernel]
+    found = [config]
+    for values in itertools.product(*choices.values()):
+        candidate = {**config, **dict(zip(choices, values, strict=True))}
+        if candidate not in found:
+            found.append(candidate)
+    return found
+
+
+def _with(step: Run, better: dict[Any, Any], key: Any, config: tuning.Config) -> Run:
+    def run(prepared: Any) -> None:
+        better[key] = config
+        step.run(prepared)
+
+    return Run(run, step.prepare, variables=step.variables)
+
+
+def _works(run: Run, device: str) -> bool:
+    """False for a candidate that asks for more than the chip has."""
+    try:
+        timed(run, device)
+    except Exception as error:
+        print(f"  left out: {sentence(error)}")
+        return False
+    return True
+
+
+def main() -> None:
+    """Parse the command line, measure, write."""
+    names = [workload.name for workload in WORKLOADS if workload.batch == 1]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.triton_tuning")
+    parser.add_argument("--workloads", nargs="+", choices=names, default=names)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--keep", action="store_true", help="into the backend's own tuning.json")
+    parser.add_argument("--out", type=Path, default=Path("triton-tuning.json"))
+    options = parser.parse_args()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = []
+    for workload in WORKLOADS:
+        if workload.name in options.workloads:
+            sized = for_gpu(workload) if device == "cuda" else workload
+            rows += tune(sized, getattr(torch, options.dtype), device, options.rounds)
+    write(SHIPPED if options.keep else options.out, rows)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The rows, and after them those that the file has already: the first that fits is used."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    lines = ",\n".join("    " + json.dumps(row) for row in [*rows, *kept])
+    path.write_text('{\n  "rows": [\n' + lines + "\n  ]\n}\n", encoding="utf-8")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The table of configurations, and the program that measures for it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+
+from benchmarks import triton_tuning
+from benchmarks.workloads import Workload
+from wavenet_kernels.backends.triton import tuning
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures on the CPU, in the interpreter")
+def test_the_program_writes_rows_that_are_then_used(tmp_path, monkeypatch):
+    workload = Workload("tiny", 16, 16, 16, 2, (1, 2), 1, 200)
+    monkeypatch.setattr(triton_tuning, "MARGIN", -1.0)  # whatever the noise says
+    monkeypatch.setattr(triton_tuning, "CHOICES", {name: {} for name in triton_tuning.CHOICES})
+    monkeypatch.setitem(triton_tuning.CHOICES, "layer", {"BLOCK_T": (64,)})
+    rows = triton_tuning.tune(workload, torch.bfloat16, "cpu", rounds=1)
+    assert {row["kernel"] for row in rows} == {"layer", "layer_gradient"}
+    rows = [{**row, "config": {**row["config"], "BLOCK_T": 16}} for row in rows]
+    path = tmp_path / "table.json"
+    triton_tuning.write(path, rows)
+    triton_tuning.write(path, [])
+    assert json.loads(path.read_text())["rows"] == rows
+
+    x = torch.zeros(1, 16, 9, dtype=torch.bfloat16)
+    assert tuning.choose("layer", x, R=16, D=16, S=16, K=2)["BLOCK_T"] != 16
+    monkeypatch.setenv("WAVENET_KERNELS_TRITON_TABLE", str(path))
+    tuning.table.cache_clear()
+    tuning._choose.cache_clear()
+    try:
+        assert tuning.choose("layer", x, R=16, D=16, S=16, K=2)["BLOCK_T"] == 16
+    finally:
+        tuning.table.cache_clear()
+        tuning._choose.cache_clear()
