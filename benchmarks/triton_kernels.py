@@ -32,6 +32,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
+from benchmarks.environment import environment, write_results
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends import triton as backend
 from wavenet_kernels.backends.triton import layers, tuning
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--arch", nargs="+", type=int, choices=tuple(CHIPS), default=tuple(CHIPS))
     parser.add_argument("--kernels", nargs="+", help="only those with such a word in their name")
     parser.add_argument("--json", action="store_true", help="JSON to stdout instead of a table")
+    parser.add_argument("--out", type=Path, help="JSON file as well, with versions and commit")
     options = parser.parse_args()
     binaries = []
     for workload in WORKLOADS:
@@ -251,8 +253,11 @@ def main() -> None:
                     name = found.kernel.__name__
                     if not options.kernels or any(word in name for word in options.kernels):
                         binaries.append(compiled(found, arch))
+    rows = [record(binary) for binary in binaries]
+    if options.out:
+        write_results(options.out, {**environment(), "rows": rows})
     if options.json:
-        print(json.dumps([record(binary) for binary in binaries]))
+        print(json.dumps(rows))
     else:
         Console(width=180).print(table(binaries))
 

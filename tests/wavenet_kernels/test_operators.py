@@ -47,6 +47,8 @@ def _combinations() -> list:
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize(("operator", "backend", "dtype", "device"), _combinations())
 def test_matches_the_float64_reference(operator, backend, dtype, device, case):
+    if (backend, device) == ("triton", "cpu") and dtype != torch.bfloat16 and case in CASES[-3:]:
+        pytest.skip("the interpreter is slow: the largest in bfloat16 alone")
     tensors, settings = call(operator, case, dtype, device)
     gradients = hasattr(backends.load(backend), f"{operator}_backward")
     check_operator(operator, tensors, settings, backend, gradients=gradients)

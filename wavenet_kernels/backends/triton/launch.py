@@ -47,12 +47,15 @@ def how(x: Tensor) -> dict[str, object]:
     """PRECISION and HARDWARE_TANH for a call on tensors like x.
 
     float32 products are IEEE unless torch is set to allow TF32. The hardware's tanh is exact to
-    2^-11, enough for 16-bit results; only NVIDIA's is known here.
+    2^-11, enough for 16-bit results; only NVIDIA's is known here, and the interpreter is as exact.
     """
     half = x.dtype != torch.float32
-    nvidia = x.device.type == "cuda" and torch.version.cuda is not None and not interpreted()
+    nvidia = x.device.type == "cuda" and torch.version.cuda is not None
     tf32 = not half and torch.get_float32_matmul_precision() != "highest"
-    return {"PRECISION": "tf32" if tf32 else "ieee", "HARDWARE_TANH": half and nvidia}
+    return {
+        "PRECISION": "tf32" if tf32 else "ieee",
+        "HARDWARE_TANH": half and (nvidia or interpreted()),
+    }
 
 
 def batch_and_time(x: Tensor | None) -> tuple[int, int]:
