@@ -40,8 +40,15 @@ from wavenet_kernels.backends.triton import layers, tuning
 # Of a multiprocessor, by compute capability: bytes of shared memory that a block may have, that all
 # have together, and threads (CUDA C++ Programming Guide, table of compute capabilities). Each has
 # 65,536 registers.
-CHIPS = {80: (163, 164, 2048), 90: (227, 228, 2048), 100: (227, 228, 2048)}
-TENSOR_CORES = {80: "mma.sync", 90: "wgmma.mma_async", 100: "tcgen05.mma"}
+CHIPS = {
+    80: (163, 164, 2048),
+    86: (99, 100, 1536),
+    89: (99, 100, 1536),
+    90: (227, 228, 2048),
+    100: (227, 228, 2048),
+    120: (99, 100, 1536),
+}
+TENSOR_CORES = {90: "wgmma.mma_async", 100: "tcgen05.mma"}  # elsewhere mma.sync
 TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 DTYPES = (*TYPES, "tf32")  # float32 with products that may be rounded
 
@@ -85,8 +92,12 @@ class Binary:
         return blocks * block / threads
 
 
-def launches(workload: Workload, dtype: str, arch: int) -> list[Launch]:
-    """The distinct launches of the workload's forward and backward pass on that architecture."""
+def launches(workload: Workload, dtype: str, arch: int, every_call: bool = True) -> list[Launch]:
+    """The distinct launches of the workload's forward and backward pass on that architecture.
+
+    `every_call`: also with conditioning, as a stream, without the last residual, and of the other
+    operators.
+    """
     found: dict[Launch, None] = {}
 
     def record(kernel: JITFunction[Any], *args: Any, **options: Any) -> None:
@@ -101,12 +112,36 @@ def launches(workload: Workload, dtype: str, arch: int) -> list[Launch]:
         backend.residual_stack_backward(
             residual, skip, x, saved, *meta[1:], None, *settings, [True] * 5 + [False]
         )
-        weight, bias = conv_weight[0], conv_bias[0]
-        backend.gated_conv1d(x, weight, bias, None, 1, workload.padding)
-        backend.dilated_conv1d(x, weight, bias, 1, workload.padding)
-        a = x.new_empty(*x.shape[::2], weight.shape[0]).transpose(1, 2)
-        backend.gated_activation_backward(backend.gated_activation(a, None), a, None)
+        if every_call:
+            _other_calls(workload, *meta)
     return list(found)
+
+
+def _other_calls(
+    workload: Workload,
+    x: torch.Tensor,
+    conv_weight: torch.Tensor,
+    conv_bias: torch.Tensor,
+    out_weight: torch.Tensor,
+    out_bias: torch.Tensor,
+) -> None:
+    batch, residual, time = x.shape
+    layers, gated, _, taps = conv_weight.shape
+    dilations = list(workload.dilations)
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    cond = x.new_empty(batch, time, layers * gated).transpose(1, 2)
+    for last_residual in (True, False):
+        settings = (dilations, workload.padding, 1.0, last_residual, 1)
+        _, skip, saved = backend.residual_stack(x, *weights, cond, *settings, True)
+        backend.residual_stack_backward(x, skip, x, saved, *weights, cond, *settings, [True] * 6)
+    state = x.new_empty(batch, (taps - 1) * sum(dilations), residual)
+    backend.residual_stack_stream(x, state, *weights, None, dilations, 1.0)
+    weight, bias, padding = conv_weight[0], conv_bias[0], workload.padding
+    z = backend.gated_conv1d(x, weight, bias, None, 1, padding)
+    backend.gated_conv1d_backward(z, x, weight, bias, None, 1, padding, [True] * 3 + [False])
+    a = backend.dilated_conv1d(x, weight, bias, 1, padding)
+    backend.dilated_conv1d_backward(a, x, weight, bias, 1, padding, [True] * 3)
+    backend.gated_activation_backward(backend.gated_activation(a, None), a, None)
 
 
 def compiled(launch: Launch, arch: int) -> Binary:
@@ -124,7 +159,7 @@ def compiled(launch: Launch, arch: int) -> Binary:
         used["REG"],
         used["STACK"] + used["LOCAL"],
         max(used["SHARED"], binary.metadata.shared),
-        TENSOR_CORES[arch] in ptx,
+        _tensor_cores(arch) in ptx,
         "tt.dot" in binary.asm["ttir"],
     )
 
@@ -166,7 +201,7 @@ def table(binaries: Sequence[Binary]) -> Table:
             *(str(row[name]) for name in ("num_warps", "num_stages", "registers", "spilled")),
             f"{row['shared'] / 1024:.0f}",
             f"{row['occupancy']:.0%}",
-            TENSOR_CORES[row["arch"]] if row["tensor_cores"] else "no",
+            _tensor_cores(row["arch"]) if row["tensor_cores"] else "no",
         )
     return out
 
@@ -222,6 +257,10 @@ def _launch(
     )
 
 
+def _tensor_cores(arch: int) -> str:
+    return TENSOR_CORES.get(arch, "mma.sync")
+
+
 def _resources(cubin: bytes) -> dict[str, int]:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -238,8 +277,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.triton_kernels")
     parser.add_argument("--workloads", nargs="+", choices=names, default=names)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
-    parser.add_argument("--arch", nargs="+", type=int, choices=tuple(CHIPS), default=tuple(CHIPS))
+    parser.add_argument("--arch", nargs="+", type=int, choices=tuple(CHIPS), default=(80, 90, 100))
     parser.add_argument("--kernels", nargs="+", help="only those with such a word in their name")
+    parser.add_argument("--stack-alone", action="store_true", help="none of the other calls")
     parser.add_argument("--json", action="store_true", help="JSON to stdout instead of a table")
     parser.add_argument("--out", type=Path, help="JSON file as well, with versions and commit")
     options = parser.parse_args()
@@ -249,7 +289,7 @@ def main() -> None:
             continue
         for dtype in options.dtypes:
             for arch in options.arch:
-                for found in launches(for_gpu(workload), dtype, arch):
+                for found in launches(for_gpu(workload), dtype, arch, not options.stack_alone):
                     name = found.kernel.__name__
                     if not options.kernels or any(word in name for word in options.kernels):
                         binaries.append(compiled(found, arch))

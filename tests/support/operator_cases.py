@@ -39,6 +39,8 @@ CASES = [
     Case(time=3, dilations=(8, 1)),
     Case(residual=5, dilation_channels=7, skip=3, taps=3, time=97, cond="local"),
     Case(residual=1, dilation_channels=1, skip=1, taps=1, time=33, cond="global"),
+    Case(residual=3, dilation_channels=1, skip=5, taps=2, time=30, cond="local"),
+    Case(batch=4, residual=16, skip=600, time=20, dilations=(1,)),
     Case(residual=33, dilation_channels=17, skip=0, taps=4, time=70, dilations=(3, 64)),
     Case(residual=8, dilation_channels=24, skip=40, taps=3, padding="same", cond="local"),
     Case(

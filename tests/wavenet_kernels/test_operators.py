@@ -14,8 +14,12 @@ from wavenet_kernels import backends, reference
 
 GPU = pytest.param("cuda", marks=pytest.mark.gpu)
 BACKENDS = ("reference", "cpu", "triton", "cuda")
-# Backends of GPUs that work on CPU tensors here.
-INTERPRETED = [] if torch.cuda.is_available() else ["triton"]
+# Triton, where it works: in the interpreter on CPU tensors, or on a GPU.
+TRITON = (
+    pytest.param("triton", "cuda", marks=pytest.mark.gpu)
+    if torch.cuda.is_available()
+    else ("triton", "cpu")
+)
 DTYPES = {
     "reference": (torch.float32, torch.bfloat16, torch.float16),
     "cpu": (torch.float32, torch.bfloat16, torch.float16, torch.float64),
@@ -119,17 +123,18 @@ def test_empty_tensors(operator, empty):
 @pytest.mark.parametrize("last_residual", [True, False])
 @pytest.mark.parametrize("checkpoint_every", [1, 2, 3, 7])
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 5])
-@pytest.mark.parametrize("backend", ["reference", "cpu", *INTERPRETED])
+@pytest.mark.parametrize(("backend", "device"), [("reference", "cpu"), ("cpu", "cpu"), TRITON])
 def test_stack_options_change_no_result(
-    backend, layers, checkpoint_every, last_residual, skip_channels
+    backend, device, layers, checkpoint_every, last_residual, skip_channels
 ):
     if not (last_residual or skip_channels):
         return  # no output, no gradient: see the next test
-    if backend == "triton" and layers not in (1, 4):
+    enough = ((1, 1), (4, 1), (4, 3))
+    if (backend, device) == ("triton", "cpu") and (layers, checkpoint_every) not in enough:
         pytest.skip("in the interpreter some are enough")
     case = Case(dilations=(1, 2, 4, 8, 1)[:layers], skip=skip_channels)
     dtype = torch.float64 if backend == "reference" else torch.float32
-    tensors, settings = call("residual_stack", case, dtype)
+    tensors, settings = call("residual_stack", case, dtype, device)
     plain = [t.detach().requires_grad_() if t is not None else None for t in tensors]
     ours = [t.detach().requires_grad_() if t is not None else None for t in tensors]
     residual, skip = reference.residual_stack(*plain, **settings, last_residual=last_residual)
@@ -145,9 +150,9 @@ def test_stack_options_change_no_result(
             torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu", *INTERPRETED])
-def test_a_stack_without_any_output(backend):
-    tensors, settings = call("residual_stack", Case(skip=0), torch.float32)
+@pytest.mark.parametrize(("backend", "device"), [("reference", "cpu"), ("cpu", "cpu"), TRITON])
+def test_a_stack_without_any_output(backend, device):
+    tensors, settings = call("residual_stack", Case(skip=0), torch.float32, device)
     with wavenet_kernels.use_backend(backend):
         residual, skip = wavenet_kernels.residual_stack(*tensors, **settings, last_residual=False)
     assert residual.shape == skip.shape == (2, 0, 50)
@@ -158,23 +163,26 @@ def test_a_stack_without_any_output(backend):
 def test_a_dilation_beyond_the_signal_needs_no_memory(operator, padding):
     far = Case(time=9, taps=3, dilations=(2**40,), padding=padding)
     near = Case(time=9, taps=3, dilations=(9,), padding=padding)
-    for backend in _available(operator):
+    for backend, device in _available(operator):
         with wavenet_kernels.use_backend(backend):
             results = []
             for case in (far, near):
-                tensors, settings = call(operator, case, torch.float32)
+                tensors, settings = call(operator, case, torch.float32, device)
                 outputs = getattr(wavenet_kernels, operator)(*tensors, **settings)
                 results.append([outputs] if isinstance(outputs, torch.Tensor) else outputs)
         assert all(map(torch.equal, *results))
 
 
-def _available(operator: str) -> list[str]:
-    names = ("reference", "cpu", *INTERPRETED)
-    return [name for name in names if hasattr(backends.load(name), operator)]
+def _available(operator: str) -> list[tuple[str, str]]:
+    """(backend, device), those that need no GPU."""
+    places = [("reference", "cpu"), ("cpu", "cpu")]
+    if not torch.cuda.is_available():
+        places.append(("triton", "cpu"))
+    return [place for place in places if hasattr(backends.load(place[0]), operator)]
 
 
-@pytest.mark.parametrize("backend", _available("residual_stack"))
-def test_last_residual_is_not_computed(backend):
+@pytest.mark.parametrize(("backend", "device"), _available("residual_stack"))
+def test_last_residual_is_not_computed(backend, device):
     tensors, settings = call("residual_stack", Case(out_bias=False), torch.float32)
     tensors[3][-1, :16] = float("nan")  # the last layer's residual 1x1: no part of any result
     with wavenet_kernels.use_backend(backend), torch.no_grad():
@@ -183,8 +191,8 @@ def test_last_residual_is_not_computed(backend):
     assert skip.isfinite().all()
 
 
-@pytest.mark.parametrize("backend", _available("residual_stack"))
-def test_stack_is_the_chain_of_blocks(backend):
+@pytest.mark.parametrize(("backend", "device"), _available("residual_stack"))
+def test_stack_is_the_chain_of_blocks(backend, device):
     case = Case(cond="local", scale=0.7, time=61)
     tensors, settings = call("residual_stack", case, torch.float32)
     x, conv_weight, conv_bias, out_weight, out_bias, cond = tensors
@@ -207,8 +215,8 @@ def test_stack_is_the_chain_of_blocks(backend):
     torch.testing.assert_close(skip, skips)
 
 
-@pytest.mark.parametrize("backend", _available("residual_block"))
-def test_block_is_its_parts(backend):
+@pytest.mark.parametrize(("backend", "device"), _available("residual_block"))
+def test_block_is_its_parts(backend, device):
     case = Case(cond="global", taps=3)
     (x, conv_weight, conv_bias, out_weight, out_bias, cond), settings = call(
         "residual_block", case, torch.float32
@@ -229,19 +237,24 @@ def test_block_is_its_parts(backend):
 @pytest.mark.parametrize("cond", ["none", "global", "local"])
 @pytest.mark.parametrize("taps", [1, 2, 3, 4])
 @pytest.mark.parametrize(
-    ("backend", "dtype"),
+    ("backend", "dtype", "device"),
     [
-        ("reference", torch.float64),
-        ("cpu", torch.float64),
-        ("cpu", torch.float32),
-        *((name, torch.float32) for name in INTERPRETED),
+        ("reference", torch.float64, "cpu"),
+        ("cpu", torch.float64, "cpu"),
+        ("cpu", torch.float32, "cpu"),
+        pytest.param("triton", torch.float32, "cuda", marks=pytest.mark.gpu)
+        if torch.cuda.is_available()
+        else ("triton", torch.float32, "cpu"),
     ],
 )
-def test_streaming_in_random_chunks_is_the_whole(backend, dtype, taps, cond):
+def test_streaming_in_random_chunks_is_the_whole(backend, dtype, device, taps, cond):
     if not hasattr(backends.load(backend), "residual_stack_stream"):
         pytest.skip(f"the {backend} backend does not stream")
+    enough = ((1, "none"), (2, "local"), (3, "global"), (4, "local"))
+    if (backend, device) == ("triton", "cpu") and (taps, cond) not in enough:
+        pytest.skip("in the interpreter some are enough")
     case = Case(time=200, taps=taps, cond=cond, dilations=(1, 2, 4, 32), scale=0.9)
-    tensors, settings = call("residual_stack", case, dtype)
+    tensors, settings = call("residual_stack", case, dtype, device)
     x, *weights, c = tensors
     whole = reference.residual_stack(*tensors, **settings)
     del settings["padding"]
@@ -264,7 +277,7 @@ def test_streaming_in_random_chunks_is_the_whole(backend, dtype, taps, cond):
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_results_are_in_rows_order(operator):
     tensors, settings = call(operator, Case(), torch.float32)
-    for backend in _available(operator):
+    for backend, _ in _available(operator):
         with wavenet_kernels.use_backend(backend), torch.no_grad():
             outputs = getattr(wavenet_kernels, operator)(*tensors, **settings)
         for output in [outputs] if isinstance(outputs, torch.Tensor) else outputs:
@@ -294,16 +307,16 @@ def test_gate_saturates_and_keeps_nan(backend, dtype):
     assert_rule(got[:, 0][small], truth[:, 0][small], eager_error[:, 0][small], "gate near zero")
 
 
-@pytest.mark.parametrize("backend", _available("residual_stack"))
-def test_a_nan_stays_where_the_reference_has_it(backend):
+@pytest.mark.parametrize(("backend", "device"), _available("residual_stack"))
+def test_a_nan_stays_where_the_reference_has_it(backend, device):
     tensors, settings = call("residual_stack", Case(batch=1, time=64), torch.float32)
     tensors[0][0, 3, 40] = float("nan")
     tensors[0][0, 5, 20] = float("inf")
     check_operator("residual_stack", tensors, settings, backend, gradients=False)
 
 
-@pytest.mark.parametrize("backend", _available("residual_stack_backward"))
-def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend):
+@pytest.mark.parametrize(("backend", "device"), _available("residual_stack_backward"))
+def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend, device):
     case = Case(batch=1, time=20, dilations=(30, 2))
     tensors, settings = call("residual_stack", case, torch.float32)
     tensors[0][0, 3, 10] = float("nan")
@@ -327,7 +340,7 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend):
     cond=st.sampled_from(("none", "global", "local")),
     scale=st.sampled_from((1.0, 0.5**0.5)),
 )
-@pytest.mark.skipif(not INTERPRETED, reason="on a GPU the kernels run there")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the kernels run there")
 def test_random_shapes_of_triton(operator, dtype, taps, same, dilations, **sizes):
     padding = "same" if same and taps % 2 else "causal"
     case = Case(**sizes, taps=taps, padding=padding, dilations=tuple(dilations))
@@ -348,6 +361,29 @@ def test_a_hundred_runs_are_bitwise_equal(operator):
     first = run()
     for _ in range(99):
         assert all(map(torch.equal, run(), first))
+
+
+@pytest.mark.parametrize(("backend", "device"), [("reference", "cpu"), ("cpu", "cpu"), TRITON])
+def test_weights_in_any_memory(backend, device):
+    case = Case(residual=6, dilation_channels=6, skip=5, taps=3, time=37)
+    tensors, settings = call("residual_stack", case, torch.bfloat16, device)
+    x, *weights, cond = tensors
+    weights = [w.transpose(0, -1).contiguous().transpose(0, -1) for w in weights]
+    assert not any(w.is_contiguous() for w in weights)
+    check_operator("residual_stack", [x, *weights, cond], settings, backend)
+
+
+@pytest.mark.parametrize("dilation", [20, 70])
+@pytest.mark.parametrize(("taps", "padding"), [(2, "causal"), (3, "same"), (3, "causal")])
+@pytest.mark.parametrize(("backend", "device"), [TRITON])
+def test_long_walks_of_the_fused_backward(backend, device, taps, padding, dilation, monkeypatch):
+    from wavenet_kernels.backends.triton import layers
+
+    # One program for everything: its ring of tiles is gone round several times.
+    monkeypatch.setattr(layers, "processors", lambda device: 1)
+    case = Case(time=400, taps=taps, padding=padding, dilations=(dilation,), cond="global")
+    tensors, settings = call("residual_stack", case, torch.bfloat16, device)
+    check_operator("residual_stack", tensors, settings, backend)
 
 
 @pytest.mark.gpu

@@ -10,7 +10,6 @@ place, whatever its other strides, and any other one is copied once.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.backends.triton.launch import interpreted, on_device_of
+from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.rows import channels_last, empty_rows
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 NAME = "triton"
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _OLDEST = (3, 5)  # whose loops can be kept from hoisting every address into registers
-_MOST_ROWS = 2**31 // 16  # of a clip: taps are counted from a row in 32 bits
-_MOST_GATES = 512  # channels of filter, and of gate, that a program computes side by side
+_MOST_ROWS = 2**27  # of a clip: up to 15 taps further on are counted in 32 bits
+_MOST_TAPS = 15
 
 
 @functools.cache
@@ -37,7 +37,10 @@ def unavailable() -> str | None:
     """Why Triton kernels can't run here, or None."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
-    version = importlib.metadata.version("triton")
+    try:
+        version = importlib.import_module("triton").__version__
+    except ImportError as error:
+        return f"triton can't be imported ({error})"
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
         return f"triton {version} is too old; 3.5 or later, as torch 2.9 brings it, is accepted"
     if not (interpreted() or torch.cuda.is_available() or torch.xpu.is_available()):
@@ -71,7 +74,7 @@ def dilated_conv1d(
 ) -> Tensor:
     from wavenet_kernels.backends.triton import layers
 
-    _refuse_what_does_not_fit(x)
+    _refuse_what_does_not_fit(x, taps=weight.shape[2])
     y = empty_rows(x, x.shape[0], weight.shape[0], x.shape[2])
     left = _left(weight.shape[2], dilation, padding)
     with on_device_of(x):
@@ -92,7 +95,7 @@ def dilated_conv1d_backward(
 ) -> tuple[Tensor, ...]:
     from wavenet_kernels.backends.triton import layers
 
-    _refuse_what_does_not_fit(x)
+    _refuse_what_does_not_fit(x, taps=weight.shape[2])
     x, grad = channels_last(x), channels_last(grad)
     taps, left = weight.shape[2], _left(weight.shape[2], dilation, padding)
     grad_x = grad_weight = grad_bias = None
@@ -118,7 +121,7 @@ def gated_conv1d(
 ) -> Tensor:
     from wavenet_kernels.backends.triton import layers
 
-    _refuse_what_does_not_fit(x, weight.shape[0] // 2)
+    _refuse_what_does_not_fit(x, weight.shape[0] // 2, weight.shape[2])
     z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
     layer = layers.Layer(
         layers.packed_gate(weight),
@@ -146,7 +149,7 @@ def gated_conv1d_backward(
 ) -> tuple[Tensor, ...]:
     from wavenet_kernels.backends.triton import layers
 
-    _refuse_what_does_not_fit(x, weight.shape[0] // 2)
+    _refuse_what_does_not_fit(x, weight.shape[0] // 2, weight.shape[2])
     x, grad, cond = channels_last(x), channels_last(grad), channels_last(cond)
     layer = layers.Layer(
         layers.packed_gate(weight), _vector(bias), None, None, cond, dilation, padding
@@ -245,7 +248,7 @@ def residual_stack(
 ) -> tuple[Tensor, Tensor, Tensor]:
     from wavenet_kernels.backends.triton import stack
 
-    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2, conv_weight.shape[3])
     weights = (conv_weight, conv_bias, out_weight, out_bias)
     layers = stack.layers_of(weights, cond, dilations, padding, residual_scale)
     with on_device_of(x):
@@ -271,7 +274,7 @@ def residual_stack_backward(
 ) -> tuple[Tensor, ...]:
     from wavenet_kernels.backends.triton import stack
 
-    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2, conv_weight.shape[3])
     weights = (conv_weight, conv_bias, out_weight, out_bias)
     layers = stack.layers_of(weights, cond, dilations, padding, residual_scale)
     with on_device_of(x):
@@ -309,7 +312,7 @@ def residual_stack_stream(
 ) -> tuple[Tensor, Tensor, Tensor]:
     from wavenet_kernels.backends.triton import stack
 
-    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2)
+    _refuse_what_does_not_fit(x, conv_weight.shape[1] // 2, conv_weight.shape[3])
     weights = (conv_weight, conv_bias, out_weight, out_bias)
     layers = stack.layers_of(weights, cond, dilations, "causal", residual_scale)
     with on_device_of(x):
@@ -348,7 +351,7 @@ def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(0) if g is None else g for g in gradients)
 
 
-def _refuse_what_does_not_fit(x: Tensor, gates: int = 1) -> None:
+def _refuse_what_does_not_fit(x: Tensor, gates: int = 1, taps: int = 1) -> None:
     if x.dtype not in _DTYPES:
         raise BackendUnavailableError(
             f"the triton backend computes in float32, bfloat16 and float16, not {x.dtype}; "
@@ -359,10 +362,15 @@ def _refuse_what_does_not_fit(x: Tensor, gates: int = 1) -> None:
             f"the triton backend needs tensors on a GPU; these are on {x.device}, where the cpu "
             "and reference backends work"
         )
-    if gates > _MOST_GATES:
+    if gates > MOST_CHANNELS:
         raise BackendUnavailableError(
-            f"the triton backend computes gates of up to {_MOST_GATES} channels, not {gates}; "
+            f"the triton backend computes gates of up to {MOST_CHANNELS} channels, not {gates}; "
             "the reference backend does"
+        )
+    if taps > _MOST_TAPS:
+        raise BackendUnavailableError(
+            f"the triton backend takes convolutions of up to {_MOST_TAPS} taps, not {taps}; the "
+            "reference backend takes more"
         )
     if x.shape[-1] > _MOST_ROWS:
         raise BackendUnavailableError(

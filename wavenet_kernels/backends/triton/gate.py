@@ -128,7 +128,7 @@ def _launch(batch: int, channels: int, time: int) -> tuple[tuple[int, int], tupl
 
 
 def _strides(tensor: Tensor) -> tuple[int, int, int]:
-    """(batch, channel, time), with time 0 for conditioning that is the same at all times."""
+    """(batch, channel, time)."""
     batch, channel, time = tensor.stride()
     return batch, channel, time
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 def interpreted() -> bool:
     """Whether kernels run in Triton's interpreter, on the CPU."""
-    return os.environ.get("TRITON_INTERPRET", "0") == "1"
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
 
 
 def on_device_of(x: Tensor) -> AbstractContextManager[object]:
@@ -43,15 +43,22 @@ def processors(device: torch.device) -> int:
     return 4
 
 
+def _tf32_is_allowed() -> bool:
+    matmul = torch.backends.cuda.matmul
+    if hasattr(matmul, "fp32_precision"):  # torch 2.9; it refuses to be asked both ways
+        return str(matmul.fp32_precision) == "tf32"
+    return torch.get_float32_matmul_precision() != "highest"
+
+
 def how(x: Tensor) -> dict[str, object]:
     """PRECISION and HARDWARE_TANH for a call on tensors like x.
 
-    float32 products are IEEE unless torch is set to allow TF32. The hardware's tanh is exact to
-    2^-11, enough for 16-bit results; only NVIDIA's is known here, and the interpreter is as exact.
+    float32 products are IEEE unless torch is set to allow TF32, which NVIDIA's chips have. Their
+    tanh is exact to 2^-11, enough for 16-bit results; the interpreter is made as exact.
     """
     half = x.dtype != torch.float32
     nvidia = x.device.type == "cuda" and torch.version.cuda is not None
-    tf32 = not half and torch.get_float32_matmul_precision() != "highest"
+    tf32 = nvidia and not half and _tf32_is_allowed()
     return {
         "PRECISION": "tf32" if tf32 else "ieee",
         "HARDWARE_TANH": half and (nvidia or interpreted()),

@@ -8,7 +8,7 @@ gradient of x needs that of the pre-activations, ga, at other rows. With d the d
     d >= BLOCK_T   a column is BLOCK_T consecutive phases of a clip, a tile one step of them,
                    t = i d + p; ga is needed in the next tiles, at the same place
 
-    program = every n-th segment of a column; for each of its tiles
+    program = every n-th segment (a few tiles of a column); for each of its tiles
 
       x, gr, gs  --recompute, gate, dot V-->  ga (BLOCK_T, 2D)  --> ring: this program's last tiles
       ga from the ring, shifted  --dot W_k-->  gx               written once
@@ -16,7 +16,7 @@ gradient of x needs that of the pre-activations, ga, at other rows. With d the d
       sums of ga over the tile's rows                           written, a row for each tile
 
 So ga never goes through device memory: the rings of all programs together stay in L2. A segment
-computes (K-1) d rows of ga that belong to its neighbours again, (K-1) BLOCK_T where d is large.
+computes the tiles of its neighbours again that it needs ga of, (K-1) of them at most.
 Rows of x, gr and gs have no gaps between them, so that they share addresses; and loops hoist
 nothing (disable_licm): the addresses of all products together are more than there are registers.
 
@@ -154,7 +154,7 @@ def layer_gradient_kernel(
                     store_rows(clip_grad, grad_cond_time, t, exists, 0, ga_f, D, BLOCK_D)
                     store_rows(clip_grad + D, grad_cond_time, t, exists, 0, ga_g, D, BLOCK_D)
                 # Kept in registers over many tiles, these sums would take 32 of a thread's.
-                tile = column * column_tiles + i
+                tile = (b * columns + column % columns) * column_tiles + i  # 64 bits, as b is
                 c = tl.arange(0, 2 * BLOCK_D)
                 sums = tl.sum(ga.to(tl.float32), axis=0)
                 tl.store(a_sums_ptr + tile * (2 * D) + c, sums, mask=c < 2 * D)

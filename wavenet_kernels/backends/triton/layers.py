@@ -69,7 +69,8 @@ def packed_gate(weight: Tensor) -> Tensor:
     """(..., 2D, R, K) -> (..., K, D x 2, R), contiguous."""
     *layers, channels, residual, taps = weight.shape
     halves = weight.reshape(*layers, 2, channels // 2, residual, taps)
-    return halves.movedim(-1, -4).transpose(-3, -2).reshape(*layers, taps, channels, residual)
+    pairs = halves.movedim(-1, -4).transpose(-3, -2)
+    return pairs.reshape(*layers, taps, channels, residual).contiguous()
 
 
 def unpacked_gate(weight: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def unpacked_gate(weight: Tensor) -> Tensor:
     *layers, taps, channels, residual = weight.shape
     pairs = weight.reshape(*layers, taps, channels // 2, 2, residual)
     halves = pairs.transpose(-3, -2).movedim(-4, -1)
-    return halves.reshape(*layers, channels, residual, taps)
+    return halves.reshape(*layers, channels, residual, taps).contiguous()
 
 
 def forward(
@@ -195,9 +196,12 @@ class LayerGradients:
 
 def is_fused(layer: Layer, x: Tensor) -> bool:
     """Whether the layer's backward is one kernel: 16-bit tensors, sums that fit in registers."""
-    if layer.out is None or layer.conv.shape[0] > MOST_TAPS or x.dtype == torch.float32:
+    sizes = layer.sizes
+    if layer.out is None or sizes["K"] > MOST_TAPS or x.dtype == torch.float32:
         return False
-    return tuning.gradient_sums(**layer.sizes) <= tuning.MOST_GRADIENT_SUMS
+    if max(sizes["R"], sizes["S"]) > tuning.MOST_CHANNELS:
+        return False
+    return tuning.gradient_sums(**sizes) <= tuning.MOST_GRADIENT_SUMS
 
 
 @dataclass(frozen=True)
@@ -254,11 +258,8 @@ def fused_backward(
     batch, _, time = x.shape
     sizes = layer.sizes
     assert layer.out is not None
-    x, grad_residual, grad_skip = (
-        _side_by_side(x),
-        _side_by_side(grad_residual),
-        _side_by_side(grad_skip),
-    )
+    x, grad_residual = side_by_side(x), side_by_side(grad_residual)
+    grad_skip = side_by_side(grad_skip)
     blocks = tuning.choose("layer_gradient", x, **sizes)
     block_t = blocks["BLOCK_T"]
     programs = processors(x.device)
@@ -363,10 +364,10 @@ def _residual_bias(layer: Layer, x: Tensor, grad: Tensor | None) -> Tensor:
 
 
 @overload
-def _side_by_side(x: Tensor) -> Tensor: ...
+def side_by_side(x: Tensor) -> Tensor: ...
 @overload
-def _side_by_side(x: Tensor | None) -> Tensor | None: ...
-def _side_by_side(x: Tensor | None) -> Tensor | None:
+def side_by_side(x: Tensor | None) -> Tensor | None: ...
+def side_by_side(x: Tensor | None) -> Tensor | None:
     """In the memory order of (B, T, C) rows with no gaps: x itself, or a copy of it."""
     return None if x is None else x.transpose(1, 2).contiguous().transpose(1, 2)
 

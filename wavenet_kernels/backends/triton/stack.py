@@ -115,9 +115,9 @@ def backward(
     gated = 2 * stack[0].sizes["D"]
     grad_cond = None if cond is None else empty_rows(x, *cond.shape)
     local = cond is not None and cond.shape[2] == time
-    x = channels_last(x)
+    x, grad_skip = channels_last(x), layers.side_by_side(grad_skip)
     found: list[LayerGradients] = []
-    # A layer reads the gradient of its output at rows that others write that of its input to.
+    # Two: a layer reads its output's gradient at rows where other programs write its input's.
     buffers = [empty_rows(x, *x.shape) for _ in range(min(2, len(stack)))]
     grad, grad_x = grad_residual, None
     for first in reversed(range(0, len(stack), checkpoint_every)):
@@ -191,8 +191,9 @@ class Stream:
                 for n, layer in enumerate(stack)
             ]
         with torch.no_grad(), on_device_of(x):
-            residual, skip, self._state = stream(stack, x, self._state)
+            residual, skip, state = stream(stack, x, self._state)
+            self._state.copy_(state)  # in place: a captured step goes on from it
         return residual, skip
 
     def reset(self) -> None:
-        self._state = torch.zeros_like(self._state)
+        self._state.zero_()

@@ -26,7 +26,7 @@ Config = dict[str, int]
 # Sums of `layer_gradient_kernel` that a program's registers hold beside the rest (float32 each).
 MOST_GRADIENT_SUMS = 32 * 1024
 
-MOST_CHANNELS = 512
+MOST_CHANNELS = 512  # of a block: of D always, as a program has all gates of its rows
 
 
 def choose(kernel: str, like: Tensor, **sizes: int) -> Config:
