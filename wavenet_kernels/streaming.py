@@ -15,9 +15,9 @@ class StackStream:
     """The causal `residual_stack` over an endless signal, for inference.
 
     What `residual_stack_stream` does with a state that goes in and comes out, this does in place:
-    weights are prepared once, here, and every buffer is reused, so that steps of one sample are
-    worth taking. Feeding the chunks one after another equals feeding the whole signal at once. One
-    thread at a time; torch.autocast is not followed. Memory: about twice the state of
+    weights are prepared once, here, and on a CPU every buffer is reused, so that steps of one
+    sample are worth taking. Feeding the chunks one after another equals feeding the whole signal at
+    once. One thread at a time; torch.autocast is not followed. Memory: about twice the state of
     `residual_stack_stream`, beside the packed weights.
 
     Args:

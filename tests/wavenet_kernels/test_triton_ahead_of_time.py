@@ -17,22 +17,19 @@ pytest.importorskip("triton")
 ROOT = Path(__file__).parents[2]
 
 
-# In bfloat16 all sizes, in the other dtypes those of the reference workload: the program's default
-# is every dtype with every size, minutes of compiling.
-CHOICES = [["--dtypes", "bfloat16", "--stack-alone"], ["--workloads", "reference"]]
+# The program's default is everything, many minutes of compiling.
+CHOICES = [
+    ["--dtypes", "bfloat16", "--stack-alone"],
+    ["--dtypes", "bfloat16", "--workloads", "reference"],
+    ["--dtypes", "float16", "float32", "tf32", "--workloads", "reference", "--stack-alone"],
+]
 
 
 @pytest.mark.parametrize("arch", [80, 90, 100])
 @pytest.mark.parametrize("choice", CHOICES, ids=" ".join)
 def test_kernels_compile_without_spills(arch, choice):
     rows = _compiled("--arch", str(arch), *choice)
-    assert {row["kernel"] for row in rows} >= {
-        "layer_kernel",
-        "convolution_kernel",
-        "gate_gradient_kernel",
-        "weight_gradient_kernel",
-        "layer_gradient_kernel",
-    }
+    assert {row["kernel"] for row in rows} >= {"layer_kernel", "layer_gradient_kernel"}
     for row in rows:
         assert row["spilled"] == 0, row
         assert row["registers"] <= 255 and row["shared"] <= row["shared_limit"], row

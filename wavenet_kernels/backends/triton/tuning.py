@@ -77,7 +77,7 @@ def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:
         "BLOCK_R": block(R, 64 if half and block_d <= 128 else 32 if half else 16),
         "BLOCK_D": block_d,
         "BLOCK_O": block(max(R, S), 64 if half and block_d <= 128 else 32 if half else 16),
-        "num_warps": 8 if block_d >= 64 else 4,
+        "num_warps": 8 if block_d >= (64 if half else 128) else 4,
         "num_stages": 2,
     }
 
