@@ -51,8 +51,9 @@ def _combinations() -> list:
 @pytest.mark.parametrize("case", CASES, ids=str)
 @pytest.mark.parametrize(("operator", "backend", "dtype", "device"), _combinations())
 def test_matches_the_float64_reference(operator, backend, dtype, device, case):
-    if (backend, device) == ("triton", "cpu") and dtype != torch.bfloat16 and case in CASES[-3:]:
-        pytest.skip("the interpreter is slow: the largest in bfloat16 alone")
+    if (backend, device) == ("triton", "cpu") and dtype != torch.bfloat16:
+        if case in CASES[-3:] or operator == "residual_block":  # which is a stack of one
+            pytest.skip("the interpreter is slow: these in bfloat16 alone")
     tensors, settings = call(operator, case, dtype, device)
     gradients = hasattr(backends.load(backend), f"{operator}_backward")
     check_operator(operator, tensors, settings, backend, gradients=gradients)
@@ -323,7 +324,7 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend, devic
     check_operator("residual_stack", tensors, settings, backend)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),
     dtype=st.sampled_from(DTYPES["triton"]),
@@ -374,7 +375,7 @@ def test_weights_in_any_memory(backend, device):
 
 
 @pytest.mark.parametrize("dilation", [20, 70])
-@pytest.mark.parametrize(("taps", "padding"), [(2, "causal"), (3, "same"), (3, "causal")])
+@pytest.mark.parametrize(("taps", "padding"), [(2, "causal"), (3, "same")])
 @pytest.mark.parametrize(("backend", "device"), [TRITON])
 def test_long_walks_of_the_fused_backward(backend, device, taps, padding, dilation, monkeypatch):
     from wavenet_kernels.backends.triton import layers
