@@ -78,24 +78,30 @@ def test_any_strides(operator, backend, dtype, device, layout):
     check_operator(operator, tensors, settings, backend, gradients=gradients)
 
 
-# The same examples every time. A few clips each, because the yardstick of the rule, eager's own
-# error on the same tensor, means little on a tensor of one or two elements.
+# A few clips each, because the yardstick of the rule, eager's own error on the same tensor, means
+# little on a tensor of one or two elements.
+RANDOM_SIZES = {
+    "batch": st.integers(4, 6),
+    "residual": st.integers(1, 40),
+    "dilation_channels": st.integers(1, 40),
+    "skip": st.integers(0, 40),
+    "taps": st.integers(1, 8),
+    "time": st.integers(1, 150),
+    "dilations": st.lists(st.integers(1, 80), min_size=1, max_size=3),
+    "same": st.booleans(),
+    "conv_bias": st.booleans(),
+    "out_bias": st.booleans(),
+    "cond": st.sampled_from(("none", "global", "local")),
+    "scale": st.sampled_from((1.0, 0.5**0.5)),
+}
+
+
+# The same examples every time.
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),
     how=st.sampled_from([("reference", torch.float32), *(("cpu", d) for d in DTYPES["cpu"])]),
-    batch=st.integers(4, 6),
-    residual=st.integers(1, 40),
-    dilation_channels=st.integers(1, 40),
-    skip=st.integers(0, 40),
-    taps=st.integers(1, 8),
-    time=st.integers(1, 150),
-    dilations=st.lists(st.integers(1, 80), min_size=1, max_size=3),
-    same=st.booleans(),
-    conv_bias=st.booleans(),
-    out_bias=st.booleans(),
-    cond=st.sampled_from(("none", "global", "local")),
-    scale=st.sampled_from((1.0, 0.5**0.5)),
+    **RANDOM_SIZES,
 )
 def test_random_shapes(operator, how, taps, same, dilations, **sizes):
     backend, dtype = how
@@ -328,18 +334,7 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend, devic
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),
     dtype=st.sampled_from(DTYPES["triton"]),
-    batch=st.integers(4, 6),
-    residual=st.integers(1, 40),
-    dilation_channels=st.integers(1, 40),
-    skip=st.integers(0, 40),
-    taps=st.integers(1, 8),
-    time=st.integers(1, 150),
-    dilations=st.lists(st.integers(1, 80), min_size=1, max_size=2),
-    same=st.booleans(),
-    conv_bias=st.booleans(),
-    out_bias=st.booleans(),
-    cond=st.sampled_from(("none", "global", "local")),
-    scale=st.sampled_from((1.0, 0.5**0.5)),
+    **{**RANDOM_SIZES, "dilations": st.lists(st.integers(1, 80), min_size=1, max_size=2)},
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the kernels run there")
 def test_random_shapes_of_triton(operator, dtype, taps, same, dilations, **sizes):

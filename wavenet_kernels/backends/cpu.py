@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wavenet_kernels.backends.block import block_backward_of, block_of
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.rows import channels_last, empty_rows, rows_of
 
@@ -155,68 +156,6 @@ def gated_conv1d_backward(
     return _gradients(x, grad_x, *grad_weights, grad_cond)
 
 
-def residual_block(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    residual_scale: float,
-) -> tuple[Tensor, Tensor]:
-    residual, skip, _ = residual_stack(
-        x,
-        conv_weight.unsqueeze(0),
-        None if conv_bias is None else conv_bias.unsqueeze(0),
-        out_weight.unsqueeze(0),
-        None if out_bias is None else out_bias.unsqueeze(0),
-        cond,
-        [dilation],
-        padding,
-        residual_scale,
-        last_residual=True,
-        checkpoint_every=1,
-        save=False,
-    )
-    return residual, skip
-
-
-def residual_block_backward(
-    grad_residual: Tensor,
-    grad_skip: Tensor,
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    residual_scale: float,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    grad_x, *of_weights, grad_cond = residual_stack_backward(
-        grad_residual,
-        grad_skip,
-        x,
-        x.new_empty(0),
-        conv_weight.unsqueeze(0),
-        None if conv_bias is None else conv_bias.unsqueeze(0),
-        out_weight.unsqueeze(0),
-        None if out_bias is None else out_bias.unsqueeze(0),
-        cond,
-        [dilation],
-        padding,
-        residual_scale,
-        last_residual=True,
-        checkpoint_every=1,
-        output_mask=output_mask,
-    )
-    return (grad_x, *(g.squeeze(0) if g.dim() > 1 else g for g in of_weights), grad_cond)
-
-
 def residual_stack(
     x: Tensor,
     conv_weight: Tensor,
@@ -309,6 +248,10 @@ def residual_stack_backward(
         )
         grad = grad_x
     return _gradients(x, grad_x if output_mask[0] else None, *grad_weights, grad_cond)
+
+
+residual_block = block_of(residual_stack)
+residual_block_backward = block_backward_of(residual_stack_backward)
 
 
 def residual_stack_stream(
