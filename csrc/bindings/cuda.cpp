@@ -6,10 +6,13 @@
 
 #include <array>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bindings/rows.h"
 #include "cuda/errors.h"
 #include "cuda/kernels.h"
+#include "cuda/stack.h"
 
 namespace py = pybind11;
 using namespace wavenet;
@@ -41,6 +44,56 @@ void gated_activation_backward(int device, Address stream, const std::string& dt
   const Layer l = gate(dtype, shape, a, cond);
   const cuda::DeviceScope scope(device);
   cuda::gated_activation_backward(l, rows(grad_z), rows(grad_a), stream_of(stream));
+}
+
+// B, T, R, D, S, K
+using Sizes = std::array<int64_t, 6>;
+using Weights = std::array<Address, 4>;  // conv_weight, conv_bias, out_weight, out_bias; 0: absent
+
+cuda::StackShape stack_shape(const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same) {
+  cuda::StackShape shape;
+  shape.dtype = dtype_of(dtype), shape.B = sizes[0], shape.T = sizes[1];
+  shape.R = static_cast<int>(sizes[2]), shape.D = static_cast<int>(sizes[3]);
+  shape.S = static_cast<int>(sizes[4]), shape.K = static_cast<int>(sizes[5]);
+  shape.dilations = std::move(dilations), shape.same = same;
+  return shape;
+}
+
+cuda::StackTensors stack_tensors(const RowsTuple& x, const Weights& weights, const RowsTuple& cond, double scale) {
+  cuda::StackTensors tensors;
+  tensors.x = rows(x), tensors.cond = rows(cond), tensors.residual_scale = static_cast<float>(scale);
+  tensors.conv_weight = pointer(weights[0]), tensors.conv_bias = pointer(weights[1]);
+  tensors.out_weight = pointer(weights[2]), tensors.out_bias = pointer(weights[3]);
+  return tensors;
+}
+
+void* writable(Address address) { return reinterpret_cast<void*>(address); }
+
+void stack_forward(const cuda::StackForward& plan, int device, Address stream, const RowsTuple& x, const Weights& weights,
+                   const RowsTuple& cond, double scale, const RowsTuple& saved, int64_t saved_stride,
+                   int checkpoint_every, const RowsTuple& residual, const RowsTuple& skip, const RowsTuple& z,
+                   Address workspace) {
+  cuda::ForwardOutputs outputs;
+  outputs.saved = rows(saved), outputs.saved_stride = saved_stride, outputs.checkpoint_every = checkpoint_every;
+  outputs.residual = rows(residual), outputs.skip = rows(skip), outputs.z = rows(z);
+  const cuda::DeviceScope scope(device);
+  plan.run(stack_tensors(x, weights, cond, scale), outputs, static_cast<char*>(writable(workspace)), stream_of(stream));
+}
+
+void stack_backward(const cuda::StackBackward& plan, int device, Address stream, const RowsTuple& x,
+                    const Weights& weights, const RowsTuple& cond, double scale, const RowsTuple& saved,
+                    int64_t saved_stride, const RowsTuple& grad_residual, const RowsTuple& grad_skip,
+                    const RowsTuple& grad_z, const RowsTuple& grad_x, bool want_x, const Weights& grad_weights,
+                    const RowsTuple& grad_cond, Address workspace) {
+  cuda::Gradients gradients;
+  gradients.saved = rows(saved), gradients.saved_stride = saved_stride;
+  gradients.residual = rows(grad_residual), gradients.skip = rows(grad_skip), gradients.z = rows(grad_z);
+  gradients.x = rows(grad_x), gradients.want_x = want_x, gradients.cond = rows(grad_cond);
+  gradients.conv_weight = writable(grad_weights[0]), gradients.conv_bias = writable(grad_weights[1]);
+  gradients.out_weight = writable(grad_weights[2]), gradients.out_bias = writable(grad_weights[3]);
+  const cuda::DeviceScope scope(device);
+  plan.run(stack_tensors(x, weights, cond, scale), gradients, static_cast<char*>(writable(workspace)),
+           stream_of(stream));
 }
 
 py::dict build_info() {
@@ -77,4 +130,23 @@ PYBIND11_MODULE(_cuda, m) {
   const py::call_guard<py::gil_scoped_release> release;
   m.def("gated_activation", &gated_activation, release);
   m.def("gated_activation_backward", &gated_activation_backward, release);
+
+  // Plans; ValueError where the device has no room for such sizes.
+  py::class_<cuda::StackForward>(m, "StackForward", py::module_local())
+      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
+                       bool residual, bool keep) {
+        const cuda::DeviceScope scope(device);
+        return cuda::StackForward(stack_shape(dtype, sizes, std::move(dilations), same), residual, keep);
+      }))
+      .def_property_readonly("workspace_bytes", &cuda::StackForward::workspace_bytes)
+      .def_property_readonly("groups", &cuda::StackForward::groups, "Layers of each launch.")
+      .def("run", &stack_forward, release);
+  py::class_<cuda::StackBackward>(m, "StackBackward", py::module_local())
+      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
+                       bool residual, bool skip) {
+        const cuda::DeviceScope scope(device);
+        return cuda::StackBackward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip);
+      }))
+      .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
+      .def("run", &stack_backward, release);
 }

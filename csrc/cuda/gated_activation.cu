@@ -12,6 +12,7 @@
 
 #include "cuda/errors.h"
 #include "cuda/kernels.h"
+#include "cuda/launch.h"
 #include "cuda/vector.cuh"
 
 namespace wavenet::cuda {
@@ -82,7 +83,7 @@ bool aligned(const Rows& rows, int64_t element, int64_t bytes) {
 }
 
 template <class T, int N, bool BACKWARD>
-void launch(const Arguments<T>& args, const char* name, cudaStream_t stream) {
+void run_instance(const Arguments<T>& args, const char* name, cudaStream_t stream) {
   constexpr int kThreads = 256;
   const int64_t accesses = (args.D + N - 1) / N;
   unsigned x = 1;
@@ -92,8 +93,7 @@ void launch(const Arguments<T>& args, const char* name, cudaStream_t stream) {
   const int64_t row_groups = (args.T_ + block.y - 1) / block.y;
   const dim3 grid(static_cast<unsigned>(std::min<int64_t>(row_groups, 4096)),
                   static_cast<unsigned>(std::min<int64_t>(args.B, 64)));
-  gated_activation_kernel<T, N, BACKWARD><<<grid, block, 0, stream>>>(args);
-  check(cudaGetLastError(), name);
+  launch(name, gated_activation_kernel<T, N, BACKWARD>, grid, block, 0, stream, args);
 }
 
 template <class T, bool BACKWARD>
@@ -103,8 +103,8 @@ void run(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, 
   const Arguments<T> args{l.B, l.T, l.D, View<const T>(l.a), View<const T>(l.cond), View<const T>(grad_z), View<T>(out)};
   bool wide = l.D % kWide == 0;
   for (const Rows* rows : {&l.a, &l.cond, &grad_z, &out}) wide = wide && aligned(*rows, sizeof(T), 16);
-  if (wide) return launch<T, kWide, BACKWARD>(args, name, stream);
-  launch<T, 1, BACKWARD>(args, name, stream);
+  if (wide) return run_instance<T, kWide, BACKWARD>(args, name, stream);
+  run_instance<T, 1, BACKWARD>(args, name, stream);
 }
 
 template <bool BACKWARD>

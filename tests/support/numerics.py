@@ -112,3 +112,38 @@ def _conv1d_by_short_sums(
 
 def _as(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
     return [None if t is None else t.to(dtype) for t in tensors]
+
+
+class Tf32Conv1d(torch.autograd.Function):
+    """torch's conv1d on a GPU where float32 products may use TF32: operands rounded, sums exact."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+        x, weight = _to_tf32(x), _to_tf32(weight)
+        ctx.save_for_backward(x, weight)
+        ctx.dilation = dilation
+        return torch.conv1d(x, weight, bias, dilation=dilation)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        rounded = _to_tf32(grad)
+        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
+            rounded, x, weight, None, [1], [0], [ctx.dilation], False, [0], 1, [True, True, False]
+        )
+        grad_bias = grad.sum((0, 2)) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias, None
+
+
+def _to_tf32(x: Tensor) -> Tensor:
+    """To 10 bits of mantissa, ties away from zero."""
+    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+def tf32_conv1d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dilation: int = 1
+) -> Tensor:
+    """Stands in for torch.nn.functional.conv1d."""
+    if x.dtype != torch.float32:
+        return torch.conv1d(x, weight, bias, dilation=dilation)
+    return Tf32Conv1d.apply(x.contiguous(), weight.contiguous(), bias, dilation)

@@ -8,12 +8,15 @@ stream of the tensors' device.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from wavenet_kernels.backends.block import block_backward_of, block_of
 from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.rows import channels_last, empty_rows, rows_of
+from wavenet_kernels.rows import Rows, channels_last, empty_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -26,6 +29,9 @@ except ImportError as error:
 
 NAME = "cuda"
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_DEVICE = "cuda"
+_CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
+_MOST_SKIP, _MOST_TAPS = 512, 4
 
 
 @functools.cache
@@ -44,7 +50,7 @@ def unavailable() -> str | None:
 
 def describe() -> str:
     """What the compiled module was built for."""
-    return f"{_built_for()}; gated_activation"
+    return _built_for()
 
 
 def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
@@ -53,7 +59,9 @@ def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
     z = empty_rows(a, batch, channels // 2, time)
     a, cond = channels_last(a), channels_last(cond)
     shape = (batch, time, channels // 2)
-    _cuda.gated_activation(*_how(a), shape, rows_of(a), rows_of(cond), rows_of(z))
+    _cuda.gated_activation(
+        *_where(a), _DTYPES[a.dtype], shape, rows_of(a), rows_of(cond), rows_of(z)
+    )
     return z
 
 
@@ -65,9 +73,309 @@ def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> T
     cond = channels_last(cond)
     shape = (batch, time, channels // 2)
     _cuda.gated_activation_backward(
-        *_how(a), shape, rows_of(grad), rows_of(a), rows_of(cond), rows_of(grad_a)
+        *_where(a),
+        _DTYPES[a.dtype],
+        shape,
+        rows_of(grad),
+        rows_of(a),
+        rows_of(cond),
+        rows_of(grad_a),
     )
     return grad_a
+
+
+def gated_conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+) -> Tensor:
+    call = _Stack(x, (weight[None], _one(bias), None, None), cond, [dilation], padding, 1.0)
+    z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
+    call.forward(z=z)
+    return z
+
+
+def gated_conv1d_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    cond: Tensor | None,
+    dilation: int,
+    padding: str,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    call = _Stack(x, (weight[None], _one(bias), None, None), cond, [dilation], padding, 1.0)
+    want_x, want_weight, want_bias, want_cond = output_mask
+    grad_x, weights, grad_cond = call.backward(
+        (want_x, want_weight, want_bias, False, False, want_cond), z=grad
+    )
+    return _gradients(x, grad_x, *(None if w is None else w[0] for w in weights[:2]), grad_cond)
+
+
+def residual_stack(
+    x: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    padding: str,
+    residual_scale: float,
+    last_residual: bool,
+    checkpoint_every: int,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    call = _Stack(x, weights, cond, dilations, padding, residual_scale)
+    batch, channels, time = x.shape
+    residual = empty_rows(x, batch, channels if last_residual else 0, time)
+    skip = empty_rows(x, batch, out_weight.shape[1] - channels, time)
+    kept = len(range(checkpoint_every, len(dilations), checkpoint_every)) if save else 0
+    saved = x.new_empty(kept, batch, time, channels)
+    if residual.numel() or skip.numel():
+        call.forward(residual, skip, saved=saved, checkpoint_every=checkpoint_every)
+    return residual, skip, saved
+
+
+def residual_stack_backward(
+    grad_residual: Tensor,
+    grad_skip: Tensor,
+    x: Tensor,
+    saved: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    padding: str,
+    residual_scale: float,
+    last_residual: bool,
+    checkpoint_every: int,
+    output_mask: Sequence[bool],
+) -> tuple[Tensor, ...]:
+    gated = conv_weight.shape[1]
+    weights = [
+        None if w is None else w.contiguous()
+        for w in (conv_weight, conv_bias, out_weight, out_bias)
+    ]
+    found = [
+        torch.empty_like(w) if w is not None and wanted else None
+        for w, wanted in zip(weights, output_mask[1:5], strict=True)
+    ]
+    grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
+    grad = grad_residual if last_residual else None
+    # With every input saved one call does; else a call for each part that starts with a saved one.
+    size = len(dilations) if checkpoint_every == 1 else checkpoint_every
+    for first in reversed(range(0, len(dilations), size)):
+        part, of_part = slice(first, first + size), slice(first * gated, (first + size) * gated)
+        call = _Stack(
+            saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
+            [None if w is None else w[part] for w in weights],
+            None if cond is None else cond[:, of_part],
+            dilations[part],
+            padding,
+            residual_scale,
+        )
+        grad, *_ = call.backward(
+            (first > 0 or output_mask[0], *output_mask[1:]),
+            grad,
+            grad_skip,
+            saved=saved if checkpoint_every == 1 else call.inputs(),
+            weights=[None if g is None else g[part] for g in found],
+            cond=None if grad_cond is None else grad_cond[:, of_part],
+        )
+    return _gradients(x, grad, *found, grad_cond)
+
+
+residual_block = block_of(residual_stack)
+residual_block_backward = block_backward_of(residual_stack_backward)
+
+
+class _Stack:
+    """A call's tensors as the kernels take them; holds what it had to copy."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        weights: Sequence[Tensor | None],  # conv_weight, conv_bias, out_weight, out_bias
+        cond: Tensor | None,
+        dilations: Sequence[int],
+        padding: str,
+        residual_scale: float,
+    ) -> None:
+        _refuse_what_does_not_fit(x)
+        if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
+            raise BackendUnavailableError(
+                "the cuda backend multiplies float32 matrices in TF32, which "
+                'torch.set_float32_matmul_precision("high") allows; the triton backend computes '
+                "in float32"
+            )
+        self.x, self.cond = _aligned(x), _aligned(cond)
+        self.weights = [None if w is None else w.contiguous() for w in weights]
+        conv_weight, _, out_weight, _ = self.weights
+        assert conv_weight is not None
+        _, gated, residual, taps = conv_weight.shape
+        skip = 0 if out_weight is None else out_weight.shape[1] - residual
+        _refuse_sizes(residual, gated // 2, skip, taps)
+        batch, _, time = x.shape
+        self._where = *_where(x), _DTYPES[x.dtype]
+        self._sizes = (batch, time, residual, gated // 2, skip, taps)
+        self._dilations, self._same = tuple(dilations), padding == "same"
+        self._scale = residual_scale
+
+    def forward(
+        self,
+        residual: Tensor | None = None,
+        skip: Tensor | None = None,
+        *,
+        saved: Tensor | None = None,
+        checkpoint_every: int = 1,
+        z: Tensor | None = None,
+    ) -> None:
+        """Writes the outputs, which are in rows order; saved (n, B, T, R)."""
+        keeps = saved is not None and saved.numel() > 0
+        keep = keeps and checkpoint_every == 1
+        has_residual = residual is not None and residual.numel() > 0
+        plan = _plan("StackForward", *self._settings(), has_residual, keep)
+        workspace = self._workspace(plan.workspace_bytes)
+        plan.run(
+            *self._inputs(),
+            *_rows_of_saved(saved),
+            checkpoint_every,
+            rows_of(residual),
+            rows_of(skip),
+            rows_of(z),
+            workspace.data_ptr(),
+        )
+
+    def inputs(self) -> Tensor:
+        """The input of every layer but the first, computed again: (L-1, B, T, R)."""
+        batch, time, residual, gate, skip, taps = self._sizes
+        inputs = self.x.new_empty(len(self._dilations) - 1, batch, time, residual)
+        if len(inputs):
+            self.forward(self.x.new_empty(batch, time, residual).transpose(1, 2), saved=inputs)
+        return inputs
+
+    def backward(
+        self,
+        wanted: Sequence[bool],  # x, the four weights, cond
+        residual: Tensor | None = None,
+        skip: Tensor | None = None,
+        *,
+        z: Tensor | None = None,
+        saved: Tensor | None = None,
+        weights: Sequence[Tensor | None] | None = None,
+        cond: Tensor | None = None,
+    ) -> tuple[Tensor | None, Sequence[Tensor | None], Tensor | None]:
+        """The gradients of x, the weights and cond, the last two into `weights` and `cond`."""
+        residual, skip, z = _aligned(residual), _aligned(skip), _aligned(z)
+        if skip is not None and skip.numel() == 0:
+            skip = None
+        if weights is None:
+            weights = [
+                torch.empty_like(w) if w is not None and want else None
+                for w, want in zip(self.weights, wanted[1:5], strict=True)
+            ]
+        if cond is None and self.cond is not None and wanted[5]:
+            cond = empty_rows(self.x, *self.cond.shape)
+        grad_x = empty_rows(self.x, *self.x.shape)
+        plan = _plan("StackBackward", *self._settings(), residual is not None, skip is not None)
+        workspace = self._workspace(plan.workspace_bytes)
+        plan.run(
+            *self._inputs(),
+            *_rows_of_saved(saved),
+            rows_of(residual),
+            rows_of(skip),
+            rows_of(z),
+            rows_of(grad_x),
+            wanted[0],
+            tuple(map(_address, weights)),
+            rows_of(cond),
+            workspace.data_ptr(),
+        )
+        return (grad_x if wanted[0] else None), weights, cond
+
+    def _settings(self) -> tuple[Any, ...]:
+        device, _, dtype = self._where
+        return device, dtype, self._sizes, self._dilations, self._same
+
+    def _inputs(self) -> tuple[Any, ...]:
+        return (
+            *self._where[:2],
+            rows_of(self.x),
+            tuple(map(_address, self.weights)),
+            rows_of(self.cond),
+            self._scale,
+        )
+
+    def _workspace(self, size: int) -> Tensor:
+        return torch.empty(size, dtype=torch.uint8, device=self.x.device)
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(kind: str, *settings: Any) -> Any:
+    """How calls of such sizes are computed: made once, as it takes longer than a launch."""
+    try:
+        return getattr(_cuda, kind)(*settings)
+    except ValueError as error:
+        raise BackendUnavailableError(
+            f"the cuda backend: {error}; the triton backend may"
+        ) from None
+
+
+def _rows_of_saved(saved: Tensor | None) -> tuple[Rows, int]:
+    if saved is None or saved.numel() == 0:
+        return rows_of(None), 0
+    saved = saved.contiguous()
+    return rows_of(saved[0].transpose(1, 2)), saved.stride(0)
+
+
+def _aligned(x: Tensor | None) -> Tensor | None:
+    """Channels last, and every row on a boundary of 16 bytes: x itself, or a copy of it."""
+    x = channels_last(x)
+    if x is None or x.numel() == 0:
+        return x
+    batch, _, time = x.stride()
+    strides = (batch if x.shape[0] > 1 else 0), (time if x.shape[2] > 1 else 0)
+    if x.data_ptr() % 16 == 0 and all(s * x.element_size() % 16 == 0 for s in strides):
+        return x
+    return x.transpose(1, 2).clone(memory_format=torch.contiguous_format).transpose(1, 2)
+
+
+def _one(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias[None]
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
+    """What backward operators return: (0,) for none."""
+    return tuple(x.new_empty(0) if g is None else g for g in gradients)
+
+
+def _refuse_sizes(residual: int, gates: int, skip: int, taps: int) -> None:
+    """The products of the stacks are made of tiles of fixed sizes."""
+    fitting = (
+        min((n for n in _CHANNELS if n >= residual), default=_CHANNELS[-1]),
+        min((n for n in _CHANNELS if n >= gates), default=_CHANNELS[-1]),
+        min(-(-skip // 16) * 16, _MOST_SKIP),
+        min(taps, _MOST_TAPS),
+    )
+    if fitting != (residual, gates, skip, taps):
+        raise BackendUnavailableError(
+            "the cuda backend has no kernels for R={}, D={}, S={}, K={}; the nearest that it has "
+            "are for R={}, D={}, S={}, K={}, and the triton backend takes any".format(
+                residual, gates, skip, taps, *fitting
+            )
+        )
 
 
 def _built_for() -> str:
@@ -84,7 +392,7 @@ def _refusal(device_index: int) -> str:
 
 
 def _refuse_what_does_not_fit(x: Tensor) -> None:
-    if x.device.type != "cuda":
+    if x.device.type != _DEVICE:
         raise BackendUnavailableError(
             f'the cuda backend computes on CUDA tensors, not on {x.device}; use_backend("auto") '
             "picks a backend by device"
@@ -102,7 +410,6 @@ def _refuse_what_does_not_fit(x: Tensor) -> None:
         )
 
 
-def _how(x: Tensor) -> tuple[int, int, str]:
-    """What every kernel is told first: device, stream and dtype."""
-    stream: int = torch.cuda.current_stream(x.device).cuda_stream
-    return x.device.index, stream, _DTYPES[x.dtype]
+def _where(x: Tensor) -> tuple[int, int]:
+    """Device and stream, as torch numbers them."""
+    return x.device.index, torch.cuda.current_stream(x.device).cuda_stream

@@ -1,0 +1,100 @@
+// Backward, first part: a block computes a layer's a again on a tile (tile.cuh), z V^T of the outputs' gradients, and from
+// both the gradient of a.
+//
+//   shared memory:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
+//
+//   x tile -> convolution -> a  \
+//                                gate's slopes -> grad_a, z (in memory: the next two kernels read them)
+//   gradients -> V^T -> grad_z  /
+//
+// residual_scale is in the packed V.
+#pragma once
+
+#include "cuda/gate.cuh"
+#include "cuda/launch_tiles.h"
+#include "cuda/layers.h"
+
+namespace wavenet::cuda {
+
+template <class S>
+__global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) gate_gradient_kernel(const GateGradientArguments args) {
+  using T = typename S::T;
+  constexpr int e = sizeof(T);
+  const TileLaunch& on = args.on;
+  const int residual = args.grad_residual.data ? on.R : 0, skip = args.grad_skip.data ? on.S : 0;
+  const int x_row = on.R * e, g_row = (residual + skip) * e, x_pitch = x_row + 16, g_pitch = g_row + 16;
+  const int x_log = log2_of(x_row);
+  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, g_bytes = g_row ? S::M * g_pitch : 0;
+  char* const shared = shared_memory();
+  char* const tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  const Place<S> place;
+  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    char* const grad = buffer + x_bytes;
+    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.pad_above + S::M + on.pad_below, args.x, on.R);
+    if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, args.grad_residual, residual);
+    if (skip) load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, args.grad_skip, skip);
+  };
+  for_each_tile(on.tiling, on.buffers, tiles, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
+    const char* const x = buffer + on.pad_above * x_pitch;
+    const char* const grad = buffer + x_bytes;
+    for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+      Accumulators<S, S::kGroups> a;
+      clear<S, S::kGroups>(a);
+      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row,
+                                     [&](int at) {
+                                       const int tap = at >> x_log;
+                                       return (on.tap_first[0] + tap * on.tap_step[0]) * x_pitch + (at & (x_row - 1));
+                                     });
+      Accumulators<S, S::kGroups / 2> grad_z;
+      clear<S, S::kGroups / 2>(grad_z);
+      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, on.D - c0), grad + place.fragment_offset(g_pitch), g_pitch,
+                                        g_row, [](int at) { return at; });
+#pragma unroll
+      for (int f = 0; f < S::kRows; ++f) {
+        int64_t t2[2];
+        times_of(t2, on.tiling, tile, place, f);
+#pragma unroll
+        for (int g = 0; g < S::kGroups; ++g) {
+          const int c = c0 + place.group(g) * 8 + place.column();
+          if (c >= on.D) continue;
+          add_conditions<T>(a[f][g], static_cast<const T*>(args.conv_bias), args.cond, tile.b, t2, c, on.D);
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            if (t2[row] < 0) continue;
+            Floats<2> gz;
+            if (args.grad_z.data) {
+              gz = load<T, 2>(row_at<const T>(args.grad_z, tile.b, t2[row]) + c);
+            } else {
+#pragma unroll
+              for (int i = 0; i < 2; ++i) gz.values[i] = grad_z[f][g / 2][g % 2][2 * row + i];
+            }
+            Floats<2> of_filter, of_gate, z;
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+              float tanh, sigma;
+              gate<T>(a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], tanh, sigma);
+              of_filter.values[i] = gz.values[i] * sigma * (1 - tanh * tanh);
+              of_gate.values[i] = gz.values[i] * tanh * sigma * (1 - sigma);
+              z.values[i] = tanh * sigma;
+            }
+            T* const grad_a = row_at<T>(args.grad_a, tile.b, t2[row]) + c;
+            store<T, 2>(grad_a, of_filter);
+            store<T, 2>(grad_a + on.D, of_gate);
+            if (args.z.data) store<T, 2>(row_at<T>(args.z, tile.b, t2[row]) + c, z);
+          }
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream) {
+  with_shape<T>(arguments.on, name, [&](auto shape) {
+    launch_tiles(gate_gradient_kernel<decltype(shape)>, arguments, name, stream);
+  });
+}
+
+}  // namespace wavenet::cuda

@@ -1,0 +1,22 @@
+// A kernel's launch, checked: the one place where kernels start, on a GPU or in tests/simt.
+#pragma once
+
+#include <utility>
+
+#include "cuda/errors.h"
+#include "cuda/intrinsics.cuh"
+
+namespace wavenet::cuda {
+
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
+            cudaStream_t stream, Arguments&&... arguments) {
+#ifdef WAVENET_SIMT
+  simt::launch(kernel, grid, block, shared_bytes, std::forward<Arguments>(arguments)...);
+#else
+  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Arguments>(arguments)...);
+#endif
+  check(cudaGetLastError(), name);
+}
+
+}  // namespace wavenet::cuda

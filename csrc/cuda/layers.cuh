@@ -1,0 +1,163 @@
+// Forward: a block computes several consecutive layers on a tile (tile.cuh) without leaving the chip.
+//
+//   shared memory:  weights | x, 1 or 2 buffers | z of each layer
+//
+//   x tile -> convolution -> gate -> z -> residual 1x1 -> x tile, in place -> ... next layer
+//                                    z of all layers -> skip 1x1s as one product -> skip
+//
+// The rows of a layer that its own taps can't reach on chip are garbage: they are the tile's halo, which belongs to other
+// tiles. Rows before the clip's first time are written as zeros after every layer, as the padding of the next one.
+#pragma once
+
+#include "cuda/gate.cuh"
+#include "cuda/launch_tiles.h"
+#include "cuda/layers.h"
+
+namespace wavenet::cuda {
+
+template <class S>
+__global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(const LayersArguments args) {
+  using T = typename S::T;
+  constexpr int e = sizeof(T);
+  const TileLaunch& on = args.on;
+  const int x_row = on.R * e, z_row = on.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16;
+  const int x_log = log2_of(x_row), z_log = log2_of(z_row);
+  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, z_bytes = S::M * z_pitch;
+  char* const shared = shared_memory();
+  char* const x_tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  char* const z_tiles = x_tiles + on.buffers * x_bytes;
+  const Place<S> place;
+  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    load_rows<T>(buffer + (on.pad_above - on.load_above) * x_pitch, x_pitch, on.tiling, tile, -on.load_above,
+                 on.load_above + S::M + on.load_below, args.x, on.R);
+  };
+  for_each_tile(on.tiling, on.buffers, x_tiles, x_bytes, fetch, [&](const Tile& tile, char* buffer) {
+    char* const x = buffer + on.pad_above * x_pitch;
+    for (int layer = 0; layer < args.layers; ++layer) {
+      char* const z = z_tiles + layer * z_bytes;
+      const T* const bias = args.conv_bias ? static_cast<const T*>(args.conv_bias) + layer * 2 * on.D : nullptr;
+      Rows cond = args.cond;
+      if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * on.D;
+      for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+        Accumulators<S, S::kGroups> sums;
+        clear<S, S::kGroups>(sums);
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch), x_pitch,
+                                       on.K * x_row, [&](int at) {
+                                         const int tap = at >> x_log;
+                                         return (on.tap_first[layer] + tap * on.tap_step[layer]) * x_pitch + (at & (x_row - 1));
+                                       });
+#pragma unroll
+        for (int f = 0; f < S::kRows; ++f) {
+          int64_t t2[2];
+          times_of(t2, on.tiling, tile, place, f);
+#pragma unroll
+          for (int g = 0; g < S::kGroups; ++g) {
+            const int c = c0 + place.group(g) * 8 + place.column();
+          if (c >= on.D) continue;
+            add_conditions<T>(sums[f][g], bias, cond, tile.b, t2, c, on.D);
+#pragma unroll
+            for (int row = 0; row < 2; ++row) {
+              Floats<2> out;
+#pragma unroll
+              for (int i = 0; i < 2; ++i) {
+                float tanh, sigma;
+                gate<T>(sums[f][g][0][2 * row + i], sums[f][g][1][2 * row + i], tanh, sigma);
+                out.values[i] = tanh * sigma;
+              }
+              store<T, 2>(reinterpret_cast<T*>(z + place.row_of(f, 2 * row) * z_pitch) + c, out);
+            }
+          }
+        }
+      }
+      __syncthreads();  // z is whole, and x is not read by a convolution any more
+      if (args.z.data) store_rows<T>(z, z_pitch, on.tiling, tile, args.z, on.D);
+      if (layer + 1 == args.layers && !args.residual) break;
+
+      const T* const out_bias =
+          args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels : nullptr;
+      for (int o0 = 0; o0 < on.R; o0 += S::N) {
+        Accumulators<S, S::kGroups> sums;
+        clear<S, S::kGroups>(sums);
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.R - o0), z + place.fragment_offset(z_pitch),
+                                       z_pitch, z_row, [](int at) { return at; });
+#pragma unroll
+        for (int f = 0; f < S::kRows; ++f) {
+          int64_t t2[2];
+          times_of(t2, on.tiling, tile, place, f);
+#pragma unroll
+          for (int g = 0; g < S::kGroups; ++g) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
+              if (o >= on.R) continue;
+              const float bias2[2] = {element(out_bias, o), element(out_bias, o + 1)};
+#pragma unroll
+              for (int row = 0; row < 2; ++row) {
+                T* const at = reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o;
+                Floats<2> v = load<T, 2>(at);
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                  v.values[i] = args.residual_scale * (v.values[i] + sums[f][g][half][2 * row + i] + bias2[i]);
+                  if (t2[row] < 0) v.values[i] = 0;
+                }
+                store<T, 2>(at, v);
+              }
+            }
+          }
+        }
+      }
+      __syncthreads();
+      if (args.output[layer].data) store_rows<T>(x, x_pitch, on.tiling, tile, args.output[layer], on.R);
+    }
+
+    for (int o0 = 0; o0 < on.S; o0 += S::N) {
+      Accumulators<S, S::kGroups> sums;
+      clear<S, S::kGroups>(sums);
+      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.S - o0),
+                                     z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
+                                     [&](int at) {
+                                       return (at >> z_log) * z_bytes + (at & (z_row - 1));
+                                     });
+#pragma unroll
+      for (int g = 0; g < S::kGroups; ++g) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
+          if (o >= on.S) continue;
+          float bias2[2] = {0, 0};
+          for (int layer = 0; args.out_bias && layer < args.layers; ++layer) {
+            const T* const out_bias =
+                static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + on.R;
+            bias2[0] += to_float(out_bias[o]), bias2[1] += to_float(out_bias[o + 1]);
+          }
+#pragma unroll
+          for (int f = 0; f < S::kRows; ++f) {
+#pragma unroll
+            for (int row = 0; row < 2; ++row) {
+              const int r = place.row_of(f, 2 * row);
+              const int64_t t = is_own(on.tiling, r) ? time_of(on.tiling, tile, r) : -1;
+              if (t < 0) continue;
+              T* const at = row_at<T>(args.skip, tile.b, t) + o;
+              Floats<2> v{};
+              if (args.accumulate_skip) v = load<T, 2>(at);
+#pragma unroll
+              for (int i = 0; i < 2; ++i) v.values[i] += sums[f][g][half][2 * row + i] + bias2[i];
+              store<T, 2>(at, v);
+            }
+          }
+        }
+      }
+    }
+  });
+}
+
+template <class T>
+void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream) {
+  with_shape<T>(arguments.on, name, [&](auto shape) {
+    launch_tiles(layers_kernel<decltype(shape)>, arguments, name, stream);
+  });
+}
+
+}  // namespace wavenet::cuda

@@ -1,0 +1,76 @@
+// Launches on tiles of rows (tile.cuh), by the arguments that the plan (plan.h) made. Each is compiled for T float (products
+// in TF32), __nv_bfloat16 and __half, in files of their own.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/tiling.h"
+#include "layer.h"
+
+namespace wavenet::cuda {
+
+constexpr int kMostLayers = 8;  // that one launch computes
+
+// What all such launches are told.
+struct TileLaunch {
+  DType dtype = DType::float32;
+  int M = 128, N = 128;  // rows of a tile; outputs of a slab
+  bool ring = false;     // weights go round a ring
+  int buffers = 1;       // of a tile's inputs: 2, so that the next tile's are loaded during this one
+  int blocks = 1;        // of the grid
+  size_t shared_bytes = 0;
+  Tiling tiling;
+  int R = 0, D = 0, S = 0, K = 0;
+  const char* weights = nullptr;  // packed
+  int weight_bytes = 0;
+  // Rows of the input tile: above row 0, below row M-1; and how many of those the first layer needs loaded.
+  int pad_above = 0, pad_below = 0, load_above = 0, load_below = 0;
+  // Tap k of layer l reads tap_first[l] + k tap_step[l] rows further on.
+  int tap_first[kMostLayers] = {}, tap_step[kMostLayers] = {};
+};
+
+// Consecutive layers of a stack.
+struct LayersArguments {
+  TileLaunch on;
+  int layers = 1;
+  Rows x;                          // (B, T, R)
+  const void* conv_bias = nullptr;  // (layers, 2D) or absent
+  const void* out_bias = nullptr;   // (layers, R+S) or absent
+  int out_channels = 0;             // R+S, whatever of it is computed
+  Rows cond;                        // (B, T, layers * 2D) or absent
+  bool residual = true;             // the last layer's is computed
+  Rows output[kMostLayers];         // (B, T, R) after each layer, or absent: not kept
+  Rows skip;                        // (B, T, S)
+  bool accumulate_skip = false;
+  Rows z;                           // (B, T, D): the gated convolution alone, of one layer
+  float residual_scale = 1;
+};
+template <class T>
+void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream);
+
+// ga, the gradient of what the gate is of, and z again, from a layer's input and the gradients of its outputs.
+struct GateGradientArguments {
+  TileLaunch on;
+  Rows x;
+  const void* conv_bias = nullptr;
+  Rows cond;
+  Rows grad_residual, grad_skip;  // (B, T, R), (B, T, S) or absent
+  Rows grad_z;                    // (B, T, D): of a gated convolution alone, instead of those two
+  Rows grad_a;                    // (B, T, 2D)
+  Rows z;                         // (B, T, D) or absent
+};
+template <class T>
+void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+// grad_x = residual_scale grad_residual + the convolution's gradient
+struct DataGradientArguments {
+  TileLaunch on;
+  Rows grad_a;
+  Rows grad_residual;  // or absent; may be grad_x
+  Rows grad_x;
+  float residual_scale = 1;
+};
+template <class T>
+void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+}  // namespace wavenet::cuda

@@ -1,0 +1,62 @@
+// Weights in the order in which a kernel uses them: a stream of slabs (product.cuh), made anew for every call.
+//
+// A product of `outputs` columns over `bytes` of contraction takes chunks of up to N outputs, and of each chunk slabs
+// of 128 bytes of the contraction. In a slab, row n (an output) lies at 128 n, its 16-byte units permuted by n % 8, so that
+// eight rows are read from eight different banks. Streams:
+//
+//   layers         of a group of layers that one launch computes: of each layer the convolution, 2D outputs over (tap,
+//                  channel of x), then the residual 1x1 over the channels of z; then the skip 1x1 of all, over (layer, channel)
+//   gate gradient  of one layer, of each N outputs of the convolution: they, then their gates' columns of V, over the
+//                  channels of the gradients of residual and skip
+//   data gradient  of one layer: R outputs over (tap, channel of a)
+//
+// Outputs of a convolution alternate: 8 of filters, the 8 gates that go with them.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda/both.h"
+#include "layer.h"
+
+namespace wavenet::cuda {
+
+enum class Stream : int32_t { layers, gate_gradient, data_gradient };
+
+constexpr int kSlabBytes = 128;  // of a slab's row
+constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
+
+// Consecutive layers whose weights are one stream.
+struct PackedGroup {
+  int first = 0, count = 1;
+  bool ring = false;     // every slab takes the room of N rows; else slabs lie close
+  bool residual = true;  // layers: the last one's residual is computed; gate gradient: the residual has a gradient
+  int64_t offset = 0, bytes = 0;
+};
+
+struct Packing {
+  Stream stream = Stream::layers;
+  DType dtype = DType::float32;
+  int R = 0, D = 0, S = 0, K = 0, N = 0;  // S: 0 where no skip is wanted
+  float residual_scale = 1;               // of gradients
+  const void* conv_weight = nullptr;      // (L, 2D, R, K)
+  const void* out_weight = nullptr;       // (L, out_channels, D), the residual's R first
+  int out_channels = 0;
+
+  int element() const { return dtype == DType::float32 ? 4 : 2; }
+  // Of the stream of a group.
+  int64_t bytes(const PackedGroup& group) const;
+};
+
+// Of one product, bytes.
+WAVENET_BOTH inline int64_t product_bytes(int outputs, int64_t contraction_bytes, int N, bool ring) {
+  const int64_t slabs = (contraction_bytes + kSlabBytes - 1) / kSlabBytes;
+  return (ring ? (outputs + N - 1) / N * N : outputs) * slabs * kSlabBytes;
+}
+
+// Packs the stream of each group to `to` + its offset.
+void pack(const Packing& packing, const std::vector<PackedGroup>& groups, char* to, cudaStream_t stream);
+
+}  // namespace wavenet::cuda

@@ -1,0 +1,51 @@
+// How a stack is computed on a device: which layers one launch takes, in what tiles, and what memory that needs. A plan
+// holds for all calls of the same sizes.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "cuda/layers.h"
+#include "cuda/packing.h"
+#include "layer.h"
+
+namespace wavenet::cuda {
+
+struct Device {
+  int multiprocessors = 1;
+  int shared_bytes = 0;      // that a block may have
+  int shared_bytes_all = 0;  // of a multiprocessor
+};
+Device current_device();
+
+struct StackShape {
+  DType dtype = DType::float32;
+  int64_t B = 0, T = 0;
+  int R = 0, D = 0, S = 0, K = 0;
+  std::vector<int64_t> dilations;
+  bool same = false;
+
+  int layers() const { return static_cast<int>(dilations.size()); }
+  int element() const { return dtype == DType::float32 ? 4 : 2; }
+  int64_t left(int layer) const { return (K - 1) * dilations[layer] / (same ? 2 : 1); }
+};
+
+// Consecutive layers of one launch.
+struct Group {
+  int first = 0, count = 1;
+  TileLaunch on;
+};
+
+// The groups of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written to memory.
+// Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.
+std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device);
+
+TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
+TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& device);
+
+// The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.
+Packing packing_of(const StackShape& shape, Stream stream, int N, int S);
+
+}  // namespace wavenet::cuda

@@ -1,0 +1,62 @@
+// The gradients of a layer's weights (weight_gradient.cuh).
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "cuda/both.h"
+#include "layer.h"
+
+namespace wavenet::cuda {
+
+// Of a block's tile: channels of its two factors.
+struct OuterSize {
+  int A, B;
+};
+inline OuterSize outer_size(int R, int D) {
+  const int most = R > D ? R : D;
+  return most <= 32 ? OuterSize{64, 32} : most <= 64 ? OuterSize{128, 64} : OuterSize{128, 128};
+}
+
+struct WeightGradientArguments {
+  DType dtype = DType::float32;
+  int64_t B = 0, T = 0, dilation = 1, left = 0;
+  int R = 0, D = 0, S = 0, K = 0;
+  Rows x, grad_a;
+  Rows z, grad_residual, grad_skip;  // the last two, or either, may be absent; all are for a gated convolution
+  float residual_scale = 1;
+
+  float* partial = nullptr;  // splits x partial_size()
+  int splits = 1;
+
+  // Gradients in the layouts of the weights, absent where not wanted. Those of the 1x1s have out_channels rows, the
+  // residual's first: zeros where there is no gradient.
+  void *conv_weight = nullptr, *conv_bias = nullptr, *out_weight = nullptr, *out_bias = nullptr;
+  int out_channels = 0;
+
+  WAVENET_BOTH int residual_channels() const { return grad_residual.data ? R : 0; }
+  WAVENET_BOTH int outputs() const { return residual_channels() + (grad_skip.data ? S : 0); }
+  // Partial sums: (K, 2D, R), (outputs, D), (2D), (outputs).
+  WAVENET_BOTH int64_t conv_size() const { return int64_t(K) * 2 * D * R; }
+  WAVENET_BOTH int64_t out_size() const { return int64_t(outputs()) * D; }
+  WAVENET_BOTH int64_t partial_size() const { return conv_size() + out_size() + 2 * D + outputs(); }
+
+  // Of all products.
+  int tiles(int A, int B) const {
+    const auto of = [&](int a, int b) { return (a + A - 1) / A * ((b + B - 1) / B); };
+    return K * of(2 * D, R) + of(outputs(), D);
+  }
+};
+
+template <class T>
+void run_weight_gradient(const WeightGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+// Adds the shares and writes the gradients.
+void sum_partials(const WeightGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+// sums (B, C) = the sum of rows (B, T, C) over T: the gradient of conditioning that holds for all times.
+void sum_over_time(DType dtype, int64_t B, int64_t T, int64_t C, const Rows& rows, const Rows& sums, const char* name,
+                   cudaStream_t stream);
+
+}  // namespace wavenet::cuda
