@@ -92,13 +92,14 @@ message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE
 
 # An instance of a kernel for each dtype in a file of its own, so that builds run in parallel.
 set(sources gated_activation packing sums)
-foreach(kernel layers gate_gradient data_gradient weight_gradient)
+foreach(kernel layers gate_gradient data_gradient weight_gradient stream)
   foreach(dtype bf16 fp16 tf32)
     list(APPEND sources ${kernel}_${dtype})
   endforeach()
 endforeach()
 list(TRANSFORM sources REPLACE "(.+)" "csrc/cuda/\\1.cu")
-add_library(wavenet_cuda STATIC ${sources} csrc/cuda/plan.cpp csrc/cuda/stack.cpp csrc/cuda/tiling.cpp)
+add_library(wavenet_cuda STATIC ${sources} csrc/cuda/plan.cpp csrc/cuda/stack.cpp csrc/cuda/stream.cpp
+            csrc/cuda/tiling.cpp)
 target_include_directories(wavenet_cuda PUBLIC csrc)
 find_package(CUDAToolkit REQUIRED)
 target_link_libraries(wavenet_cuda PUBLIC CUDA::cudart_static)

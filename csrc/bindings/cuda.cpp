@@ -13,6 +13,7 @@
 #include "cuda/errors.h"
 #include "cuda/kernels.h"
 #include "cuda/stack.h"
+#include "cuda/stream.h"
 
 namespace py = pybind11;
 using namespace wavenet;
@@ -96,6 +97,25 @@ void stack_backward(const cuda::StackBackward& plan, int device, Address stream,
            stream_of(stream));
 }
 
+void stream_pack(const cuda::StackStream& plan, int device, Address stream, const Weights& weights, Address to) {
+  const cuda::DeviceScope scope(device);
+  plan.pack_weights(pointer(weights[0]), pointer(weights[2]), static_cast<char*>(writable(to)), stream_of(stream));
+}
+
+// shape: B, T.
+void stream_step(const cuda::StackStream& plan, int device, Address stream, std::array<int64_t, 2> shape,
+                 const RowsTuple& x, const Weights& weights, Address packed, const RowsTuple& cond, double scale,
+                 Address state, Address positions, const RowsTuple& residual, const RowsTuple& skip) {
+  cuda::StreamArguments chunk;
+  chunk.B = shape[0], chunk.T = shape[1], chunk.residual_scale = static_cast<float>(scale);
+  chunk.x = rows(x), chunk.cond = rows(cond), chunk.residual = rows(residual), chunk.skip = rows(skip);
+  chunk.weights = static_cast<const char*>(pointer(packed));
+  chunk.conv_bias = pointer(weights[1]), chunk.out_bias = pointer(weights[3]);
+  chunk.state = writable(state), chunk.positions = static_cast<int64_t*>(writable(positions));
+  const cuda::DeviceScope scope(device);
+  plan.step(chunk, stream_of(stream));
+}
+
 py::dict build_info() {
   py::dict info;
   info["version"] = WAVENET_KERNELS_VERSION;
@@ -149,4 +169,12 @@ PYBIND11_MODULE(_cuda, m) {
       }))
       .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
       .def("run", &stack_backward, release);
+  py::class_<cuda::StackStream>(m, "StackStream", py::module_local())
+      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations) {
+        const cuda::DeviceScope scope(device);
+        return cuda::StackStream(stack_shape(dtype, sizes, std::move(dilations), false));
+      }))
+      .def_property_readonly("weight_bytes", &cuda::StackStream::weight_bytes)
+      .def("pack", &stream_pack, release)
+      .def("step", &stream_step, release);
 }

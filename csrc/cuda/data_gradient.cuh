@@ -31,8 +31,8 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) data_gradient_k
       clear<S, S::kGroups>(sums);
       multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.R - r0), a + place.fragment_offset(a_pitch),
                                      a_pitch, on.K * a_row, [&](int at) {
-                                       const int tap = at >> a_log;
-                                       return (on.tap_first[0] + tap * on.tap_step[0]) * a_pitch + (at & (a_row - 1));
+                                       const int shift = on.tap_first[0] + (at >> a_log) * on.tap_step[0];
+                                       return shift * a_pitch + (at & (a_row - 1));
                                      });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {

@@ -53,4 +53,20 @@ __device__ inline void times_of(int64_t (&t2)[2], const Tiling& tiling, const Ti
   for (int row = 0; row < 2; ++row) t2[row] = time_of(tiling, tile, place.row_of(f, 2 * row));
 }
 
+// z of a thread's two rows, 8 rows apart from `at` on, from the sums of its two channels.
+template <class T>
+__device__ inline void store_gates(const float (&sums)[2][4], char* at, int pitch) {
+#pragma unroll
+  for (int row = 0; row < 2; ++row) {
+    Floats<2> z;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float tanh, sigma;
+      gate<T>(sums[0][2 * row + i], sums[1][2 * row + i], tanh, sigma);
+      z.values[i] = tanh * sigma;
+    }
+    store<T, 2>(reinterpret_cast<T*>(at + row * 8 * pitch), z);
+  }
+}
+
 }  // namespace wavenet::cuda

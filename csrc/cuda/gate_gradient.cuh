@@ -42,15 +42,15 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) gate_gradient_k
     for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
       clear<S, S::kGroups>(a);
-      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row,
-                                     [&](int at) {
-                                       const int tap = at >> x_log;
-                                       return (on.tap_first[0] + tap * on.tap_step[0]) * x_pitch + (at & (x_row - 1));
+      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch),
+                                     x_pitch, on.K * x_row, [&](int at) {
+                                       const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
+                                       return shift * x_pitch + (at & (x_row - 1));
                                      });
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
-      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, on.D - c0), grad + place.fragment_offset(g_pitch), g_pitch,
-                                        g_row, [](int at) { return at; });
+      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, on.D - c0),
+                                        grad + place.fragment_offset(g_pitch), g_pitch, g_row, [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int64_t t2[2];

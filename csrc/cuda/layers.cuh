@@ -43,10 +43,10 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
       for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
         clear<S, S::kGroups>(sums);
-        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch), x_pitch,
-                                       on.K * x_row, [&](int at) {
-                                         const int tap = at >> x_log;
-                                         return (on.tap_first[layer] + tap * on.tap_step[layer]) * x_pitch + (at & (x_row - 1));
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (on.D - c0)),
+                                       x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row, [&](int at) {
+                                         const int shift = on.tap_first[layer] + (at >> x_log) * on.tap_step[layer];
+                                         return shift * x_pitch + (at & (x_row - 1));
                                        });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
@@ -55,19 +55,9 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
             const int c = c0 + place.group(g) * 8 + place.column();
-          if (c >= on.D) continue;
+            if (c >= on.D) continue;
             add_conditions<T>(sums[f][g], bias, cond, tile.b, t2, c, on.D);
-#pragma unroll
-            for (int row = 0; row < 2; ++row) {
-              Floats<2> out;
-#pragma unroll
-              for (int i = 0; i < 2; ++i) {
-                float tanh, sigma;
-                gate<T>(sums[f][g][0][2 * row + i], sums[f][g][1][2 * row + i], tanh, sigma);
-                out.values[i] = tanh * sigma;
-              }
-              store<T, 2>(reinterpret_cast<T*>(z + place.row_of(f, 2 * row) * z_pitch) + c, out);
-            }
+            store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
       }

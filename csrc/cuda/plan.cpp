@@ -71,11 +71,6 @@ TileLaunch begin(const StackShape& shape, int M, int N) {
   return on;
 }
 
-[[noreturn]] void refuse(const char* what, const Device& device) {
-  throw std::invalid_argument(std::string(what) + " of these sizes does not fit into the " +
-                              std::to_string(device.shared_bytes / 1024) + " KiB of shared memory that a block has here");
-}
-
 // Layers first .. first + count as one launch; shared_bytes is 0 if that can't be.
 TileLaunch plan_group(const StackShape& shape, int first, int count, bool residual, const Device& device) {
   int64_t base = 0;
@@ -129,6 +124,11 @@ double cost(const StackShape& shape, const TileLaunch& on, int count, bool keep,
 }
 
 }  // namespace
+
+void refuse(const char* what, const Device& device) {
+  throw std::invalid_argument(std::string(what) + " of these sizes does not fit into the " +
+                              std::to_string(device.shared_bytes / 1024) + " KiB of shared memory that a block has here");
+}
 
 Packing packing_of(const StackShape& shape, Stream stream, int N, int S) {
   Packing packing;

@@ -48,4 +48,7 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
 // The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.
 Packing packing_of(const StackShape& shape, Stream stream, int N, int S);
 
+// std::invalid_argument: it does not fit into shared memory.
+[[noreturn]] void refuse(const char* what, const Device& device);
+
 }  // namespace wavenet::cuda

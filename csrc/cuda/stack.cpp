@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
+#include "cuda/run.h"
 #include "cuda/weight_gradient.h"
 
 namespace wavenet::cuda {
@@ -27,19 +26,6 @@ Rows further(Rows rows, int64_t elements, int element) {
 }
 
 Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels, channels, 1}; }
-
-// The instance for the dtype.
-#define WAVENET_RUN(function, arguments, dtype, stream)                           \
-  switch (dtype) {                                                                \
-    case DType::bfloat16:                                                         \
-      function<__nv_bfloat16>(arguments, #function, stream);                      \
-      break;                                                                      \
-    case DType::float16:                                                          \
-      function<__half>(arguments, #function, stream);                             \
-      break;                                                                      \
-    default:                                                                      \
-      function<float>(arguments, #function, stream);                              \
-  }
 
 }  // namespace
 

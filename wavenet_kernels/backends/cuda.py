@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -197,6 +197,103 @@ residual_block = block_of(residual_stack)
 residual_block_backward = block_backward_of(residual_stack_backward)
 
 
+def residual_stack_stream(
+    x: Tensor,
+    state: Tensor,
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    cond: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    stream = _Stream(weights, dilations, residual_scale, x.shape[0], state)
+    residual, skip = stream.step(x, cond)
+    # The rings were oldest first and begin `time` rows further on now.
+    rows = [(conv_weight.shape[3] - 1) * d for d in dilations]
+    rings = [ring.roll(-x.shape[2], 1) for ring in stream.state.split(rows, 1)]
+    return residual, skip, torch.cat(rings, 1)
+
+
+def stack_stream(
+    conv_weight: Tensor,
+    conv_bias: Tensor | None,
+    out_weight: Tensor,
+    out_bias: Tensor | None,
+    dilations: Sequence[int],
+    residual_scale: float,
+    batch: int,
+) -> _Stream:
+    """What `wavenet_kernels.streaming.StackStream` steps through."""
+    weights = (conv_weight, conv_bias, out_weight, out_bias)
+    return _Stream(weights, dilations, residual_scale, batch)
+
+
+class _Stream:
+    """Packed weights, and rings of past inputs that every step goes on from in place.
+
+    Where the rings stand is in device memory too, so that a captured step may be replayed.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor | None],
+        dilations: Sequence[int],
+        residual_scale: float,
+        batch: int,
+        state: Tensor | None = None,
+    ) -> None:
+        conv_weight, conv_bias, out_weight, out_bias = weights
+        assert conv_weight is not None and out_weight is not None
+        _refuse_what_does_not_fit(conv_weight)
+        _refuse_float32(conv_weight)
+        _, gated, residual, taps = conv_weight.shape
+        skip = out_weight.shape[1] - residual
+        _refuse_sizes(residual, gated // 2, skip, taps)
+        device, stream = _where(conv_weight)
+        sizes = (batch, 1, residual, gated // 2, skip, taps)
+        self._plan = _plan(
+            "StackStream", device, _DTYPES[conv_weight.dtype], sizes, tuple(dilations)
+        )
+        contiguous = [None if w is None else w.contiguous() for w in weights]
+        size, place = self._plan.weight_bytes, conv_weight.device
+        self._packed = torch.empty(size, dtype=torch.uint8, device=place)
+        self._plan.pack(device, stream, _addresses(contiguous), self._packed.data_ptr())
+        self._biases = [None if b is None else b.clone() for b in (conv_bias, out_bias)]
+        self._scale, self._channels = residual_scale, (residual, skip)
+        if state is None:
+            state = conv_weight.new_zeros(batch, (taps - 1) * sum(dilations), residual)
+            self.state = state
+        else:
+            self.state = state.clone(memory_format=torch.contiguous_format)
+        self._positions = torch.zeros(batch, dtype=torch.int64, device=place)
+
+    def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        batch, _, time = x.shape
+        residual, skip = (empty_rows(x, batch, channels, time) for channels in self._channels)
+        x, cond = _aligned(x.resolve_neg()), _aligned(cond)
+        self._plan.step(
+            *_where(x),
+            (batch, time),
+            rows_of(x),
+            _addresses([None, self._biases[0], None, self._biases[1]]),
+            self._packed.data_ptr(),
+            rows_of(cond),
+            self._scale,
+            _address(self.state),
+            self._positions.data_ptr(),
+            rows_of(residual),
+            rows_of(skip),
+        )
+        return residual, skip
+
+    def reset(self) -> None:
+        self.state.zero_()
+        self._positions.zero_()
+
+
 class _Stack:
     """A call's tensors as the kernels take them; holds what it had to copy."""
 
@@ -210,12 +307,7 @@ class _Stack:
         residual_scale: float,
     ) -> None:
         _refuse_what_does_not_fit(x)
-        if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
-            raise BackendUnavailableError(
-                "the cuda backend multiplies float32 matrices in TF32, which "
-                'torch.set_float32_matmul_precision("high") allows; the triton backend computes '
-                "in float32"
-            )
+        _refuse_float32(x)
         self.x, self.cond = _aligned(x), _aligned(cond)
         self.weights = [None if w is None else w.contiguous() for w in weights]
         conv_weight, _, out_weight, _ = self.weights
@@ -295,7 +387,7 @@ class _Stack:
             rows_of(z),
             rows_of(grad_x),
             wanted[0],
-            tuple(map(_address, weights)),
+            _addresses(weights),
             rows_of(cond),
             workspace.data_ptr(),
         )
@@ -309,7 +401,7 @@ class _Stack:
         return (
             *self._where[:2],
             rows_of(self.x),
-            tuple(map(_address, self.weights)),
+            _addresses(self.weights),
             rows_of(self.cond),
             self._scale,
         )
@@ -336,6 +428,10 @@ def _rows_of_saved(saved: Tensor | None) -> tuple[Rows, int]:
     return rows_of(saved[0].transpose(1, 2)), saved.stride(0)
 
 
+@overload
+def _aligned(x: Tensor) -> Tensor: ...
+@overload
+def _aligned(x: Tensor | None) -> Tensor | None: ...
 def _aligned(x: Tensor | None) -> Tensor | None:
     """Channels last, and every row on a boundary of 16 bytes: x itself, or a copy of it."""
     x = channels_last(x)
@@ -356,9 +452,22 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
+def _addresses(tensors: Sequence[Tensor | None]) -> tuple[int, ...]:
+    return tuple(map(_address, tensors))
+
+
 def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
     """What backward operators return: (0,) for none."""
     return tuple(x.new_empty(0) if g is None else g for g in gradients)
+
+
+def _refuse_float32(x: Tensor) -> None:
+    if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
+        raise BackendUnavailableError(
+            "the cuda backend multiplies float32 matrices in TF32, which "
+            'torch.set_float32_matmul_precision("high") allows; the triton backend computes '
+            "in float32"
+        )
 
 
 def _refuse_sizes(residual: int, gates: int, skip: int, taps: int) -> None:

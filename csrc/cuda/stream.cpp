@@ -1,0 +1,62 @@
+#include "cuda/stream.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "cuda/run.h"
+
+namespace wavenet::cuda {
+
+namespace {
+
+std::vector<PackedGroup> one_by_one(const Packing& packing, int layers) {
+  std::vector<PackedGroup> groups;
+  int64_t offset = 0;
+  for (int n = 0; n < layers; ++n) {
+    PackedGroup group{n, 1, true, true, offset};
+    group.bytes = packing.bytes(group);
+    offset += group.bytes;
+    groups.push_back(group);
+  }
+  return groups;
+}
+
+}  // namespace
+
+StackStream::StackStream(const StackShape& shape) : shape_(shape) {
+  if (shape.layers() > kMostStreamLayers)
+    throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
+                                std::to_string(kMostStreamLayers) + " are accepted");
+  plan_.dtype = shape.dtype, plan_.R = shape.R, plan_.D = shape.D, plan_.S = shape.S, plan_.K = shape.K;
+  plan_.N = std::min(128, 2 * shape.D), plan_.layers = shape.layers();
+  std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
+  for (const int64_t dilation : shape.dilations) plan_.state_rows += (shape.K - 1) * dilation;
+  const Packing packing = packing_of(shape, Stream::layers, plan_.N, shape.S);
+  const PackedGroup last = one_by_one(packing, shape.layers()).back();
+  plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
+  constexpr int kRows = 32;
+  const int e = shape.element();
+  plan_.shared_bytes = kStages * plan_.N * kSlabBytes +
+                       kRows * (shape.K * (shape.R * e + 16) + shape.D * e + 16 + shape.S * sizeof(float));
+  const Device device = current_device();
+  if (plan_.shared_bytes > static_cast<size_t>(device.shared_bytes)) refuse("a stream", device);
+}
+
+void StackStream::pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const {
+  Packing packing = packing_of(shape_, Stream::layers, plan_.N, shape_.S);
+  packing.conv_weight = conv_weight, packing.out_weight = out_weight;
+  pack(packing, one_by_one(packing, shape_.layers()), to, stream);
+}
+
+void StackStream::step(StreamArguments chunk, cudaStream_t stream) const {
+  if (chunk.B == 0 || chunk.T == 0) return;
+  StreamArguments args = plan_;
+  args.weights = chunk.weights, args.conv_bias = chunk.conv_bias, args.out_bias = chunk.out_bias;
+  args.residual_scale = chunk.residual_scale, args.B = chunk.B, args.T = chunk.T;
+  args.x = chunk.x, args.cond = chunk.cond, args.residual = chunk.residual, args.skip = chunk.skip;
+  args.state = chunk.state, args.positions = chunk.positions;
+  WAVENET_RUN(run_stream, args, args.dtype, stream)
+}
+
+}  // namespace wavenet::cuda

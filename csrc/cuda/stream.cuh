@@ -1,0 +1,161 @@
+// Streaming: a block takes a clip's chunk through the whole stack, 32 times at a time.
+//
+//   shared memory:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
+//
+//   for each layer:  the older taps' inputs come from the layer's ring in memory, or from x where they are of this chunk;
+//                    then x goes into the ring;  convolution, gate, 1x1s;  x is updated in place
+#pragma once
+
+#include "cuda/gate.cuh"
+#include "cuda/launch.h"
+#include "cuda/product.cuh"
+#include "cuda/stream.h"
+#include "cuda/tile.cuh"
+
+namespace wavenet::cuda {
+
+__device__ inline int64_t modulo(int64_t a, int64_t n) { return (a % n + n) % n; }
+
+template <class S>
+__global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArguments args) {
+  using T = typename S::T;
+  constexpr int e = sizeof(T), kUnit = 16 / e;
+  const int x_row = args.R * e, z_row = args.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16, x_log = log2_of(x_row);
+  const int units = args.R / kUnit, tap_bytes = S::M * x_pitch;
+  char* const shared = shared_memory();
+  char* const taps = shared + kStages * args.N * kSlabBytes;
+  char* const x = taps + (args.K - 1) * tap_bytes;
+  char* const z = x + tap_bytes;
+  float* const skip = reinterpret_cast<float*>(z + S::M * z_pitch);
+  const Place<S> place;
+  Weights weights(args.weights, args.weight_bytes, args.N * kSlabBytes, true, shared);
+  const int64_t b = blockIdx.x, position = args.positions[b];
+
+  for (int64_t t0 = 0; t0 < args.T; t0 += S::M) {
+    // Of the tile; the others are computed like these, from whatever is there, and go nowhere.
+    const int rows = static_cast<int>(args.T - t0 < S::M ? args.T - t0 : S::M);
+    for (int i = threadIdx.x; i < rows * units; i += kThreads) {
+      const int row = i / units, unit = i % units;
+      copy_async(x + row * x_pitch + unit * 16, row_at<const T>(args.x, b, t0 + row) + unit * kUnit, true);
+    }
+    copy_async_commit();
+    for (int i = threadIdx.x; i < S::M * args.S; i += kThreads) skip[i] = 0;
+    copy_async_wait<0>();
+    __syncthreads();
+
+    T* ring = static_cast<T*>(args.state) + b * args.state_rows * args.R;
+    for (int layer = 0; layer < args.layers; ++layer) {
+      const int64_t dilation = args.dilations[layer], ring_rows = (args.K - 1) * dilation, now = position + t0;
+      for (int tap = 0; tap < args.K - 1; ++tap) {
+        const int64_t back = (args.K - 1 - tap) * dilation;
+        for (int i = threadIdx.x; i < rows * units; i += kThreads) {
+          const int row = i / units, unit = i % units;
+          char* const to = taps + tap * tap_bytes + row * x_pitch + unit * 16;
+          if (row >= back) {
+            *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(x + (row - back) * x_pitch + unit * 16);
+          } else {
+            copy_async(to, ring + modulo(now + row - back, ring_rows) * args.R + unit * kUnit, true);
+          }
+        }
+      }
+      copy_async_commit();
+      copy_async_wait<0>();
+      __syncthreads();
+      const int kept = static_cast<int>(ring_rows < rows ? ring_rows : rows);
+      for (int i = threadIdx.x; i < kept * units; i += kThreads) {
+        const int row = rows - kept + i / units, unit = i % units;
+        *reinterpret_cast<uint4*>(ring + modulo(now + row, ring_rows) * args.R + unit * kUnit) =
+            *reinterpret_cast<const uint4*>(x + row * x_pitch + unit * 16);
+      }
+      ring += ring_rows * args.R;
+
+      const T* const bias = args.conv_bias ? static_cast<const T*>(args.conv_bias) + layer * 2 * args.D : nullptr;
+      Rows cond = args.cond;
+      if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * args.D;
+      for (int c0 = 0; c0 < args.D; c0 += args.N / 2) {
+        Accumulators<S, S::kGroups> sums;
+        clear<S, S::kGroups>(sums);
+        multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, 2 * (args.D - c0)),
+                                       taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row, [&](int at) {
+                                         return (at >> x_log) * tap_bytes + (at & (x_row - 1));
+                                       });
+#pragma unroll
+        for (int f = 0; f < S::kRows; ++f) {
+          int64_t t2[2];
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            const int r = place.row_of(f, 2 * row);
+            t2[row] = r < rows ? t0 + r : -1;
+          }
+#pragma unroll
+          for (int g = 0; g < S::kGroups; ++g) {
+            const int c = c0 + place.group(g) * 8 + place.column();
+            if (place.group(g) * 16 >= args.N || c >= args.D) continue;
+            add_conditions<T>(sums[f][g], bias, cond, b, t2, c, args.D);
+            store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
+          }
+        }
+      }
+      __syncthreads();  // z is whole, and x is not read by the convolution any more
+
+      const T* const out_bias =
+          args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * (args.R + args.S) : nullptr;
+      for (int part = 0; part < 2; ++part) {  // residual, skip
+        const int outputs = part == 0 ? args.R : args.S;
+        for (int o0 = 0; o0 < outputs; o0 += args.N) {
+          Accumulators<S, S::kGroups> sums;
+          clear<S, S::kGroups>(sums);
+          multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, outputs - o0),
+                                         z + place.fragment_offset(z_pitch), z_pitch, z_row, [](int at) { return at; });
+#pragma unroll
+          for (int g = 0; g < S::kGroups; ++g) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              const int column = place.group(g) * 16 + half * 8 + place.column(), o = o0 + column;
+              if (column >= args.N || o >= outputs) continue;
+              const int channel = part * args.R + o;
+              const float bias2[2] = {element(out_bias, channel), element(out_bias, channel + 1)};
+#pragma unroll
+              for (int i = 0; i < 4 * S::kRows; i += 2) {
+                const int row = place.row_of(i / 4, i % 4);
+                const float* const sum = &sums[i / 4][g][half][i % 4];
+                if (part == 0) {
+                  T* const at = reinterpret_cast<T*>(x + row * x_pitch) + o;
+                  Floats<2> v = load<T, 2>(at);
+                  for (int j = 0; j < 2; ++j)
+                    v.values[j] = args.residual_scale * (v.values[j] + sum[j] + bias2[j]);
+                  store<T, 2>(at, v);
+                } else {
+                  for (int j = 0; j < 2; ++j) skip[row * args.S + o + j] += sum[j] + bias2[j];
+                }
+              }
+            }
+          }
+        }
+      }
+      __syncthreads();
+    }
+
+    for (int i = threadIdx.x; i < rows * units; i += kThreads) {
+      const int row = i / units, unit = i % units;
+      *reinterpret_cast<uint4*>(row_at<T>(args.residual, b, t0 + row) + unit * kUnit) =
+          *reinterpret_cast<const uint4*>(x + row * x_pitch + unit * 16);
+    }
+    for (int i = threadIdx.x; i < rows * args.S; i += kThreads)
+      row_at<T>(args.skip, b, t0 + i / args.S)[i % args.S] = from_float<T>(skip[i]);
+    __syncthreads();  // x and skip are written to again
+  }
+  if (threadIdx.x == 0) args.positions[b] = position + args.T;
+  copy_async_wait<0>();  // nothing may arrive after the block has ended
+}
+
+template <class T>
+void run_stream(const StreamArguments& args, const char* name, cudaStream_t stream) {
+  const auto kernel = stream_kernel<Shape<T, 32, 128>>;
+  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(args.shared_bytes)),
+        name);
+  launch(name, kernel, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes, stream, args);
+}
+
+}  // namespace wavenet::cuda
