@@ -91,7 +91,7 @@ set(WAVENET_CUDA_ENABLED ON)
 message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
 
 # An instance of a kernel for each dtype in a file of its own, so that builds run in parallel.
-set(sources gated_activation packing sums)
+set(sources fused_backward_bf16 fused_backward_fp16 gated_activation packing sums)
 foreach(kernel layers gate_gradient data_gradient weight_gradient stream)
   foreach(dtype bf16 fp16 tf32)
     list(APPEND sources ${kernel}_${dtype})

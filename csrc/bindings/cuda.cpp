@@ -163,10 +163,11 @@ PYBIND11_MODULE(_cuda, m) {
       .def("run", &stack_forward, release);
   py::class_<cuda::StackBackward>(m, "StackBackward", py::module_local())
       .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
-                       bool residual, bool skip) {
+                       bool residual, bool skip, bool fuse) {
         const cuda::DeviceScope scope(device);
-        return cuda::StackBackward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip);
+        return cuda::StackBackward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip, fuse);
       }))
+      .def_property_readonly("fused_layers", &cuda::StackBackward::fused_layers, "Of one launch each.")
       .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
       .def("run", &stack_backward, release);
   py::class_<cuda::StackStream>(m, "StackStream", py::module_local())

@@ -69,4 +69,18 @@ __device__ inline void store_gates(const float (&sums)[2][4], char* at, int pitc
   }
 }
 
+// What goes back through the gate at two neighbouring channels, and z again.
+struct GateSlopes {
+  Floats<2> filter{}, gate{}, z{};
+
+  template <class T>
+  __device__ void set(int i, float f, float g, float grad_z) {
+    float tanh, sigma;
+    cuda::gate<T>(f, g, tanh, sigma);
+    filter.values[i] = grad_z * sigma * (1 - tanh * tanh);
+    gate.values[i] = grad_z * tanh * sigma * (1 - sigma);
+    z.values[i] = tanh * sigma;
+  }
+};
+
 }  // namespace wavenet::cuda

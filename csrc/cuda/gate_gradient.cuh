@@ -70,19 +70,14 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) gate_gradient_k
 #pragma unroll
               for (int i = 0; i < 2; ++i) gz.values[i] = grad_z[f][g / 2][g % 2][2 * row + i];
             }
-            Floats<2> of_filter, of_gate, z;
+            GateSlopes slopes;
 #pragma unroll
-            for (int i = 0; i < 2; ++i) {
-              float tanh, sigma;
-              gate<T>(a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], tanh, sigma);
-              of_filter.values[i] = gz.values[i] * sigma * (1 - tanh * tanh);
-              of_gate.values[i] = gz.values[i] * tanh * sigma * (1 - sigma);
-              z.values[i] = tanh * sigma;
-            }
+            for (int i = 0; i < 2; ++i)
+              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], gz.values[i]);
             T* const grad_a = row_at<T>(args.grad_a, tile.b, t2[row]) + c;
-            store<T, 2>(grad_a, of_filter);
-            store<T, 2>(grad_a + on.D, of_gate);
-            if (args.z.data) store<T, 2>(row_at<T>(args.z, tile.b, t2[row]) + c, z);
+            store<T, 2>(grad_a, slopes.filter);
+            store<T, 2>(grad_a + on.D, slopes.gate);
+            if (args.z.data) store<T, 2>(row_at<T>(args.z, tile.b, t2[row]) + c, slopes.z);
           }
         }
       }

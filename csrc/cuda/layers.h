@@ -5,10 +5,12 @@
 #include <cuda_runtime_api.h>
 
 #include "cuda/tiling.h"
+#include "cuda/weight_gradient.h"
 #include "layer.h"
 
 namespace wavenet::cuda {
 
+constexpr int kThreads = 256;   // of a block
 constexpr int kMostLayers = 8;  // that one launch computes
 
 // What all such launches are told.
@@ -72,5 +74,19 @@ struct DataGradientArguments {
 };
 template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+// All of a narrow layer's backward in one launch, in 16 bits.
+constexpr int kFusedColumns = 512;  // of grad_a and of the outputs' gradients together, at most
+struct FusedBackwardArguments {
+  TileLaunch on;  // its weights are the gate gradient's, then the data gradient's
+  int tiles = 1;  // of 32 x 32 weights of either kind, of a warp: 1 or 2
+  const void* conv_bias = nullptr;
+  Rows cond;
+  WeightGradientArguments weight;  // its grad_a and z don't exist; a share of the rows is what a block does
+  Rows grad_x;                     // or absent; not weight.grad_residual, whose halos other tiles still read
+  Rows grad_cond;                  // (B, T, 2D) or absent: grad_a
+};
+template <class T>
+void run_fused_backward(const FusedBackwardArguments& arguments, const char* name, cudaStream_t stream);
 
 }  // namespace wavenet::cuda

@@ -52,7 +52,7 @@ class Source {
         return of_gate_gradient(at, group, values);
       case Stream::data_gradient: {
         const int depth = p_.K * 2 * p_.D;
-        const Unit u = unit_at<T>(at, p_.R, depth * e, p_.N, group.ring);
+        const Unit u = unit_at<T>(at, p_.R, depth * e, group.N, group.ring);
         return fill(values, u, p_.R, depth,
                     [&](int r, int c) { return conv(group.first, c % (2 * p_.D), r, c / (2 * p_.D)); });
       }
@@ -63,33 +63,33 @@ class Source {
   static constexpr int e = sizeof(T);
 
   __device__ void of_layers(int64_t at, const PackedGroup& group, T (&values)[16 / sizeof(T)]) const {
-    const int64_t conv_bytes = product_bytes(2 * p_.D, p_.K * p_.R * e, p_.N, group.ring);
-    const int64_t residual_bytes = product_bytes(p_.R, p_.D * e, p_.N, group.ring);
+    const int64_t conv_bytes = product_bytes(2 * p_.D, p_.K * p_.R * e, group.N, group.ring);
+    const int64_t residual_bytes = product_bytes(p_.R, p_.D * e, group.N, group.ring);
     for (int i = 0; i < group.count; ++i) {
       const int layer = group.first + i;
-      if (at < conv_bytes) return convolution(at, layer, group.ring, values);
+      if (at < conv_bytes) return convolution(at, layer, group, values);
       at -= conv_bytes;
       if (i + 1 == group.count && !group.residual) continue;
       if (at < residual_bytes) {
-        const Unit u = unit_at<T>(at, p_.R, p_.D * e, p_.N, group.ring);
+        const Unit u = unit_at<T>(at, p_.R, p_.D * e, group.N, group.ring);
         return fill(values, u, p_.R, p_.D, [&](int o, int d) { return out(layer, o, d); });
       }
       at -= residual_bytes;
     }
     const int depth = group.count * p_.D;
-    const Unit u = unit_at<T>(at, p_.S, depth * e, p_.N, group.ring);
+    const Unit u = unit_at<T>(at, p_.S, depth * e, group.N, group.ring);
     fill(values, u, p_.S, depth, [&](int o, int c) { return out(group.first + c / p_.D, p_.R + o, c % p_.D); });
   }
 
   // Chunk by chunk, the convolution's N outputs and the N / 2 columns of V of their gates.
   __device__ void of_gate_gradient(int64_t at, const PackedGroup& group, T (&values)[16 / sizeof(T)]) const {
-    const int residual = group.residual ? p_.R : 0, depth = residual + p_.S, gates = min(p_.N / 2, p_.D);
-    const int rows = group.ring ? p_.N : gates;
-    const int64_t conv_chunk = product_bytes(2 * gates, p_.K * p_.R * e, p_.N, group.ring);
+    const int residual = group.residual ? p_.R : 0, depth = residual + p_.S, gates = min(group.N / 2, p_.D);
+    const int rows = group.ring ? group.N : gates;
+    const int64_t conv_chunk = product_bytes(2 * gates, p_.K * p_.R * e, group.N, group.ring);
     const int64_t chunk_bytes = conv_chunk + product_bytes(gates, depth * e, rows, true);
     const int chunk = static_cast<int>(at / chunk_bytes);
     at %= chunk_bytes;
-    if (at < conv_chunk) return convolution(chunk * conv_chunk + at, group.first, group.ring, values);
+    if (at < conv_chunk) return convolution(chunk * conv_chunk + at, group.first, group, values);
     const Unit u = unit_at<T>(at - conv_chunk, gates, depth * e, rows, true);
     fill(values, u, gates, depth, [&](int z, int c) {
       const T v = out(group.first, c < residual ? c : p_.R + c - residual, chunk * gates + z);
@@ -97,8 +97,8 @@ class Source {
     });
   }
 
-  __device__ void convolution(int64_t at, int layer, bool ring, T (&values)[16 / sizeof(T)]) const {
-    const Unit u = unit_at<T>(at, 2 * p_.D, p_.K * p_.R * e, p_.N, ring);
+  __device__ void convolution(int64_t at, int layer, const PackedGroup& group, T (&values)[16 / sizeof(T)]) const {
+    const Unit u = unit_at<T>(at, 2 * p_.D, p_.K * p_.R * e, group.N, group.ring);
     fill(values, u, 2 * p_.D, p_.K * p_.R,
          [&](int n, int c) { return conv(layer, gated_channel(n, p_.D), c % p_.R, c / p_.R); });
   }
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(256) pack_kernel(const Packing packing, const 
 }  // namespace
 
 int64_t Packing::bytes(const PackedGroup& group) const {
-  const int e = element();
+  const int e = element(), N = group.N;
   if (stream == Stream::data_gradient) return product_bytes(R, K * 2 * D * e, N, group.ring);
   const int64_t conv = product_bytes(2 * D, K * R * e, N, group.ring);
   if (stream == Stream::gate_gradient) {

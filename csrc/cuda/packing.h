@@ -31,6 +31,7 @@ constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their
 // Consecutive layers whose weights are one stream.
 struct PackedGroup {
   int first = 0, count = 1;
+  int N = 0;             // outputs of a slab
   bool ring = false;     // every slab takes the room of N rows; else slabs lie close
   bool residual = true;  // layers: the last one's residual is computed; gate gradient: the residual has a gradient
   int64_t offset = 0, bytes = 0;
@@ -39,7 +40,7 @@ struct PackedGroup {
 struct Packing {
   Stream stream = Stream::layers;
   DType dtype = DType::float32;
-  int R = 0, D = 0, S = 0, K = 0, N = 0;  // S: 0 where no skip is wanted
+  int R = 0, D = 0, S = 0, K = 0;  // S: 0 where no skip is wanted
   float residual_scale = 1;               // of gradients
   const void* conv_weight = nullptr;      // (L, 2D, R, K)
   const void* out_weight = nullptr;       // (L, out_channels, D), the residual's R first

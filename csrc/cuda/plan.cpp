@@ -44,11 +44,11 @@ struct Room {
   int64_t weights = 0, inputs = 0, rest = 0;
 };
 
-// Fills in what follows from the tiling. Weights that stay in shared memory save a barrier a slab; two buffers hide the
-// latency of loading.
+// Fills in what follows from the tiling. Two buffers hide the latency of loading; weights that stay in shared memory save a
+// barrier a slab.
 bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, const Device& device) {
-  for (const bool ring : {false, true}) {
-    for (const int buffers : {2, 1}) {
+  for (const int buffers : {2, 1}) {
+    for (const bool ring : {false, true}) {
       const int64_t weights = ring ? int64_t(kStages) * on.N * kSlabBytes : compact.weights;
       const int64_t bytes = weights + buffers * compact.inputs + compact.rest;
       if (bytes > device.shared_bytes) continue;
@@ -99,8 +99,8 @@ TileLaunch plan_group(const StackShape& shape, int first, int count, bool residu
     on.pad_above = static_cast<int>(most_left) * P, on.pad_below = static_cast<int>(most_right) * P;
     on.load_above = left0 * P, on.load_below = right0 * P;
     for (int i = 0; i < count; ++i) on.tap_first[i] = -lefts[i] * P, on.tap_step[i] = steps[i] * P;
-    const Packing packing = packing_of(shape, Stream::layers, N, shape.S);
-    PackedGroup group{first, count, false, !last || residual};
+    const Packing packing = packing_of(shape, Stream::layers, shape.S);
+    PackedGroup group{first, count, N, false, !last || residual};
     Room room;
     room.weights = packing.bytes(group);
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16);
@@ -130,9 +130,9 @@ void refuse(const char* what, const Device& device) {
                               std::to_string(device.shared_bytes / 1024) + " KiB of shared memory that a block has here");
 }
 
-Packing packing_of(const StackShape& shape, Stream stream, int N, int S) {
+Packing packing_of(const StackShape& shape, Stream stream, int S) {
   Packing packing;
-  packing.stream = stream, packing.dtype = shape.dtype, packing.N = N;
+  packing.stream = stream, packing.dtype = shape.dtype;
   packing.R = shape.R, packing.D = shape.D, packing.S = S, packing.K = shape.K;
   packing.out_channels = shape.R + shape.S;
   return packing;
@@ -181,8 +181,8 @@ TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual,
     const int P = on.tiling.P();
     on.pad_above = left * P, on.pad_below = (reach - left) * P;
     on.tap_first[0] = -left * P, on.tap_step[0] = P;
-    const Packing packing = packing_of(shape, Stream::gate_gradient, N, S);
-    PackedGroup group{layer, 1, false, residual};
+    const Packing packing = packing_of(shape, Stream::gate_gradient, S);
+    PackedGroup group{layer, 1, N, false, residual};
     Room room;
     room.weights = packing.bytes(group);
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16) + (gradients ? M * (gradients + 16) : 0);
@@ -205,8 +205,8 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
     const int P = on.tiling.P();
     on.pad_above = (reach - left) * P, on.pad_below = left * P;
     on.tap_first[0] = left * P, on.tap_step[0] = -P;
-    const Packing packing = packing_of(shape, Stream::data_gradient, N, shape.S);
-    PackedGroup group{layer, 1};
+    const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
+    PackedGroup group{layer, 1, N};
     Room room;
     room.weights = packing.bytes(group);
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (2 * shape.D * e + 16);
@@ -217,6 +217,43 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
   }
   if (found.shared_bytes == 0) refuse("a tile of a layer's gradients", device);
   return found;
+}
+
+int fused_tiles(const StackShape& shape, int outputs) {
+  const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
+  return std::max(of_conv, of_out) <= kThreads / 32 ? 1 : 2;
+}
+
+TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
+  constexpr int M = 128, N = 64, kWarps = kThreads / 32;
+  const int e = shape.element(), reach = shape.K - 1, left = shape.same ? reach / 2 : reach, right = reach - left;
+  const int S = skip ? shape.S : 0, outputs = (residual ? shape.R : 0) + S;
+  const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
+  if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D) || S % 32 != 0) return {};
+  const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
+  if (of_conv > 2 * kWarps || of_out > 2 * kWarps || 2 * shape.D + outputs > kFusedColumns) return {};
+
+  TileLaunch on = begin(shape, M, N);
+  on.S = S;
+  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, right, left, reach, shape.R * e);
+  if (on.tiling.tiles == 0) return {};
+  const int P = on.tiling.P();
+  on.pad_above = left * P, on.pad_below = right * P;
+  on.tap_first[0] = -left * P, on.tap_step[0] = P;
+  Room room;
+  const int64_t rows = on.pad_above + M + on.pad_below, x_pitch = shape.R * e + 16;
+  room.inputs = rows * x_pitch + M * (std::max(outputs, shape.R) * e + 16);
+  room.rest = rows * (2 * shape.D * e + 16) + M * (shape.D * e + 16);
+  int64_t bytes[2];
+  for (const bool ring : {false, true}) {
+    const PackedGroup group{layer, 1, N, ring, residual};
+    bytes[ring] = packing_of(shape, Stream::gate_gradient, S).bytes(group) +
+                  packing_of(shape, Stream::data_gradient, S).bytes(group);
+  }
+  room.weights = bytes[false];
+  if (!fit(on, room, bytes[true], device)) return {};
+  on.blocks = static_cast<int>(std::min<int64_t>(on.tiling.tiles, device.multiprocessors));
+  return on;
 }
 
 }  // namespace wavenet::cuda

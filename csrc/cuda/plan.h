@@ -45,8 +45,13 @@ std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep
 TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
 TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& device);
 
+// Both, and the weights' gradients, in one launch; its shared_bytes is 0 where that can't be, or would not pay.
+TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
+// Of its sums of weights.
+int fused_tiles(const StackShape& shape, int outputs);
+
 // The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.
-Packing packing_of(const StackShape& shape, Stream stream, int N, int S);
+Packing packing_of(const StackShape& shape, Stream stream, int S);
 
 // std::invalid_argument: it does not fit into shared memory.
 [[noreturn]] void refuse(const char* what, const Device& device);

@@ -12,11 +12,11 @@
 #pragma once
 
 #include "cuda/intrinsics.cuh"
+#include "cuda/layers.h"
 #include "cuda/packing.h"
 
 namespace wavenet::cuda {
 
-constexpr int kThreads = 256;
 constexpr int kStepBytes = 32;  // of the contraction, for one mma
 
 // Of a power of two.

@@ -6,14 +6,20 @@
 
 #include "layer.h"
 
-#define WAVENET_RUN(function, arguments, dtype, stream)                           \
-  switch (dtype) {                                                                \
-    case DType::bfloat16:                                                         \
-      function<__nv_bfloat16>(arguments, #function, stream);                      \
-      break;                                                                      \
-    case DType::float16:                                                          \
-      function<__half>(arguments, #function, stream);                             \
-      break;                                                                      \
-    default:                                                                      \
-      function<float>(arguments, #function, stream);                              \
+#define WAVENET_RUN(function, arguments, dtype, stream)                                    \
+  {                                                                                        \
+    if ((dtype) == DType::float32) {                                                       \
+      function<float>(arguments, #function, stream);                                       \
+    } else {                                                                               \
+      WAVENET_RUN_16_BIT(function, arguments, dtype, stream)                               \
+    }                                                                                      \
+  }
+
+#define WAVENET_RUN_16_BIT(function, arguments, dtype, stream)                             \
+  {                                                                                        \
+    if ((dtype) == DType::bfloat16) {                                                      \
+      function<__nv_bfloat16>(arguments, #function, stream);                               \
+    } else {                                                                               \
+      function<__half>(arguments, #function, stream);                                      \
+    }                                                                                      \
   }

@@ -32,8 +32,8 @@ Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels
 StackForward::StackForward(StackShape shape, bool residual, bool keep)
     : shape_(std::move(shape)), residual_(residual), groups_(plan_layers(shape_, residual, keep, current_device())) {
   for (const Group& group : groups_) {
-    PackedGroup packed{group.first, group.count, group.on.ring, !is_last(group) || residual_, packed_bytes_,
-                       group.on.weight_bytes};
+    PackedGroup packed{group.first,   group.count,     group.on.N, group.on.ring, !is_last(group) || residual_,
+                       packed_bytes_, group.on.weight_bytes};
     packed_.push_back(packed);
     packed_bytes_ += aligned(packed.bytes);
   }
@@ -51,7 +51,7 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
                        cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;
   const int e = shape_.element();
-  Packing packing = packing_of(shape_, Stream::layers, groups_[0].on.N, shape_.S);
+  Packing packing = packing_of(shape_, Stream::layers, shape_.S);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
   pack(packing, packed_, workspace, stream);
 
@@ -85,30 +85,50 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
   }
 }
 
-StackBackward::StackBackward(StackShape shape, bool residual, bool skip)
+StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse)
     : shape_(std::move(shape)), residual_(residual), skip_(skip) {
   const Device device = current_device();
-  const int layers = shape_.layers(), e = shape_.element();
-  int64_t bytes = 0;
-  for (int n = 0; n < layers; ++n) {
-    const bool has_residual = n + 1 < layers || residual_;
-    gates_.push_back(plan_gate_gradient(shape_, n, has_residual, skip_, device));
-    data_.push_back(plan_data_gradient(shape_, n, device));
-    packed_gates_.push_back({n, 1, gates_[n].ring, has_residual, bytes, gates_[n].weight_bytes});
-    bytes += aligned(gates_[n].weight_bytes);
-    packed_data_.push_back({n, 1, data_[n].ring, true, bytes, data_[n].weight_bytes});
-    bytes += aligned(data_[n].weight_bytes);
-  }
-  grad_a_offset_ = bytes;
-  z_offset_ = grad_a_offset_ + aligned(shape_.B * shape_.T * 2 * shape_.D * e);
-  partial_offset_ = z_offset_ + aligned(shape_.B * shape_.T * shape_.D * e);
+  const int e = shape_.element();
+  int64_t bytes = 0, grad_a = 0, partials = 0;
   // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its sums.
   WeightGradientArguments weights = weight_gradient(0);
   weights.grad_residual.data = weights.grad_skip.data = this;  // the most there can be
   const OuterSize outer = outer_size(shape_.R, shape_.D);
   const int64_t wanted = 2 * device.multiprocessors / weights.tiles(outer.A, outer.B);
   splits_ = static_cast<int>(std::max<int64_t>(1, std::min(wanted, shape_.B * shape_.T / 512)));
-  partial_bytes_ = splits_ * weights.partial_size() * int64_t(sizeof(float));
+
+  for (int n = 0; n < shape_.layers(); ++n) {
+    Layer layer;
+    const bool has_residual = n + 1 < shape_.layers() || residual_;
+    if (fuse) layer.fused = plan_fused_backward(shape_, n, has_residual, skip_, device);
+    if (layer.is_fused()) {
+      layer.gates = layer.data = layer.fused;
+      const PackedGroup group{n, 1, layer.fused.N, layer.fused.ring, has_residual};
+      const int64_t of_data = packing_of(shape_, Stream::data_gradient, 0).bytes(group);
+      layer.data.weight_bytes = static_cast<int>(of_data), layer.gates.weight_bytes -= layer.data.weight_bytes;
+      partials = std::max<int64_t>(partials, layer.fused.blocks);
+    } else {
+      layer.gates = plan_gate_gradient(shape_, n, has_residual, skip_, device);
+      layer.data = plan_data_gradient(shape_, n, device);
+      partials = std::max<int64_t>(partials, splits_);
+      grad_a = shape_.B * shape_.T;
+    }
+    // One after the other, as the fused kernel reads them.
+    for (auto [on, groups] : {std::pair{&layer.gates, &packed_gates_}, std::pair{&layer.data, &packed_data_}}) {
+      groups->push_back({n, 1, on->N, on->ring, has_residual, bytes, on->weight_bytes});
+      bytes += on->weight_bytes;
+    }
+    layers_.push_back(layer);
+  }
+  grad_a_offset_ = aligned(bytes);
+  z_offset_ = grad_a_offset_ + aligned(grad_a * 2 * shape_.D * e);
+  scratch_offset_ = z_offset_ + aligned(grad_a * shape_.D * e);
+  partial_offset_ = scratch_offset_ + (shape_.layers() > 1 ? aligned(shape_.B * shape_.T * shape_.R * e) : 0);
+  partial_bytes_ = partials * weights.partial_size() * int64_t(sizeof(float));
+}
+
+int StackBackward::fused_layers() const {
+  return static_cast<int>(std::count_if(layers_.begin(), layers_.end(), [](const Layer& l) { return l.is_fused(); }));
 }
 
 WeightGradientArguments StackBackward::weight_gradient(int layer) const {
@@ -123,54 +143,65 @@ WeightGradientArguments StackBackward::weight_gradient(int layer) const {
 void StackBackward::run(const StackTensors& tensors, const Gradients& gradients, char* workspace,
                         cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;
-  const int layers = shape_.layers(), e = shape_.element(), out_channels = tensors.out_weight ? shape_.R + shape_.S : 0;
-  Packing packing = packing_of(shape_, Stream::gate_gradient, gates_[0].N, skip_ ? shape_.S : 0);
+  const int e = shape_.element(), out_channels = tensors.out_weight ? shape_.R + shape_.S : 0;
+  Packing packing = packing_of(shape_, Stream::gate_gradient, skip_ ? shape_.S : 0);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
   packing.residual_scale = tensors.residual_scale;
   pack(packing, packed_gates_, workspace, stream);
-  packing.stream = Stream::data_gradient, packing.N = data_[0].N;
+  packing.stream = Stream::data_gradient;
   pack(packing, packed_data_, workspace, stream);
 
   Rows grad_residual = gradients.residual;
-  for (int n = layers - 1; n >= 0; --n) {
+  for (int n = shape_.layers() - 1; n >= 0; --n) {
+    const Layer& layer = layers_[n];
     const int64_t a_channel = int64_t(n) * 2 * shape_.D;
-    const bool local = gradients.cond.data && gradients.cond.time_stride != 0;
+    const Rows x = n > 0 ? further(gradients.saved, (n - 1) * gradients.saved_stride, e) : tensors.x;
+    const Rows cond = further(tensors.cond, a_channel, e), grad_cond = further(gradients.cond, a_channel, e);
+    const void* const conv_bias = at(tensors.conv_bias, a_channel, e);
+    const bool local = grad_cond.data && grad_cond.time_stride != 0, want_x = n > 0 || gradients.want_x;
+    // Two buffers take turns, so that the last one is the gradient of x.
+    const Rows grad_x = n % 2 == 0 ? gradients.x : dense(workspace + scratch_offset_, shape_.T, shape_.R);
 
-    GateGradientArguments gates;
-    gates.on = gates_[n], gates.on.weights = workspace + packed_gates_[n].offset;
-    gates.x = n > 0 ? further(gradients.saved, (n - 1) * gradients.saved_stride, e) : tensors.x;
-    gates.conv_bias = at(tensors.conv_bias, a_channel, e);
-    gates.cond = further(tensors.cond, a_channel, e);
-    gates.grad_residual = grad_residual, gates.grad_skip = gradients.skip, gates.grad_z = gradients.z;
-    gates.grad_a = local ? further(gradients.cond, a_channel, e)
-                         : dense(workspace + grad_a_offset_, shape_.T, 2 * shape_.D);
-    if (tensors.out_weight) gates.z = dense(workspace + z_offset_, shape_.T, shape_.D);
-    WAVENET_RUN(run_gate_gradient, gates, shape_.dtype, stream)
-    if (gradients.cond.data && !local)
-      sum_over_time(shape_.dtype, shape_.B, shape_.T, 2 * shape_.D, gates.grad_a,
-                    further(gradients.cond, a_channel, e), "sum_over_time", stream);
+    WeightGradientArguments weights = weight_gradient(n);
+    weights.x = x, weights.grad_residual = grad_residual, weights.grad_skip = gradients.skip;
+    weights.residual_scale = tensors.residual_scale, weights.out_channels = out_channels;
+    weights.partial = reinterpret_cast<float*>(workspace + partial_offset_);
+    weights.conv_weight = at(gradients.conv_weight, n * weights.conv_size(), e);
+    weights.conv_bias = at(gradients.conv_bias, a_channel, e);
+    weights.out_weight = at(gradients.out_weight, int64_t(n) * out_channels * shape_.D, e);
+    weights.out_bias = at(gradients.out_bias, int64_t(n) * out_channels, e);
 
-    if (gradients.wants_weights()) {
-      WeightGradientArguments weights = weight_gradient(n);
-      weights.x = gates.x, weights.grad_a = gates.grad_a, weights.z = gates.z;
-      weights.grad_residual = grad_residual, weights.grad_skip = gradients.skip;
-      weights.residual_scale = tensors.residual_scale, weights.out_channels = out_channels;
-      weights.partial = reinterpret_cast<float*>(workspace + partial_offset_);
-      weights.conv_weight = at(gradients.conv_weight, n * weights.conv_size(), e);
-      weights.conv_bias = at(gradients.conv_bias, a_channel, e);
-      weights.out_weight = at(gradients.out_weight, int64_t(n) * out_channels * shape_.D, e);
-      weights.out_bias = at(gradients.out_bias, int64_t(n) * out_channels, e);
-      WAVENET_RUN(run_weight_gradient, weights, shape_.dtype, stream)
-      sum_partials(weights, "sum_partials", stream);
+    if (layer.is_fused()) {
+      weights.splits = layer.fused.blocks;
+      FusedBackwardArguments fused;
+      fused.on = layer.fused, fused.on.weights = workspace + packed_gates_[n].offset;
+      fused.tiles = fused_tiles(shape_, weights.outputs());
+      fused.conv_bias = conv_bias, fused.cond = cond, fused.weight = weights;
+      if (want_x) fused.grad_x = grad_x;
+      if (local) fused.grad_cond = grad_cond;
+      WAVENET_RUN_16_BIT(run_fused_backward, fused, shape_.dtype, stream)
+    } else {
+      GateGradientArguments gates;
+      gates.on = layer.gates, gates.on.weights = workspace + packed_gates_[n].offset;
+      gates.x = x, gates.conv_bias = conv_bias, gates.cond = cond;
+      gates.grad_residual = grad_residual, gates.grad_skip = gradients.skip, gates.grad_z = gradients.z;
+      gates.grad_a = local ? grad_cond : dense(workspace + grad_a_offset_, shape_.T, 2 * shape_.D);
+      if (tensors.out_weight) gates.z = dense(workspace + z_offset_, shape_.T, shape_.D);
+      WAVENET_RUN(run_gate_gradient, gates, shape_.dtype, stream)
+      if (grad_cond.data && !local)
+        sum_over_time(shape_.dtype, shape_.B, shape_.T, 2 * shape_.D, gates.grad_a, grad_cond, "sum_over_time", stream);
+      weights.grad_a = gates.grad_a, weights.z = gates.z;
+      if (gradients.wants_weights()) WAVENET_RUN(run_weight_gradient, weights, shape_.dtype, stream)
+      if (want_x) {
+        DataGradientArguments data;
+        data.on = layer.data, data.on.weights = workspace + packed_data_[n].offset;
+        data.grad_a = gates.grad_a, data.grad_residual = grad_residual, data.grad_x = grad_x;
+        data.residual_scale = tensors.residual_scale;
+        WAVENET_RUN(run_data_gradient, data, shape_.dtype, stream)
+      }
     }
-
-    if (n == 0 && !gradients.want_x) break;
-    DataGradientArguments data;
-    data.on = data_[n], data.on.weights = workspace + packed_data_[n].offset;
-    data.grad_a = gates.grad_a, data.grad_residual = grad_residual, data.grad_x = gradients.x;
-    data.residual_scale = tensors.residual_scale;
-    WAVENET_RUN(run_data_gradient, data, shape_.dtype, stream)
-    grad_residual = gradients.x;
+    if (gradients.wants_weights()) sum_partials(weights, "sum_partials", stream);
+    grad_residual = grad_x;
   }
 }
 

@@ -60,7 +60,7 @@ struct Gradients {
   Rows residual, skip, z;        // given: of the outputs, or absent
   Rows saved;                    // given: what forward kept of every layer but the first
   int64_t saved_stride = 0;
-  Rows x;                        // (B, T, R), also used on the way; always there
+  Rows x;                        // (B, T, R), also used on the way; there whether wanted or not
   bool want_x = true;
   void *conv_weight = nullptr, *conv_bias = nullptr, *out_weight = nullptr, *out_bias = nullptr;
   Rows cond;                     // (B, T, L*2D), or with time_stride 0: the sum over T
@@ -70,20 +70,30 @@ struct Gradients {
 
 class StackBackward {
  public:
-  StackBackward(StackShape shape, bool residual, bool skip);
+  // residual, skip: there are gradients of these. fuse: one launch a layer where it can do all; it can't add up over time
+  // what conditioning for all times gets.
+  StackBackward(StackShape shape, bool residual, bool skip, bool fuse);
 
   int64_t workspace_bytes() const { return partial_offset_ + partial_bytes_; }
   void run(const StackTensors& tensors, const Gradients& gradients, char* workspace, cudaStream_t stream) const;
 
+  int fused_layers() const;
+
  private:
+  struct Layer {
+    TileLaunch fused;  // without shared memory: it is the other two
+    TileLaunch gates, data;
+
+    bool is_fused() const { return fused.shared_bytes > 0; }
+  };
   WeightGradientArguments weight_gradient(int layer) const;
 
   StackShape shape_;
   bool residual_, skip_;
-  std::vector<TileLaunch> gates_, data_;  // of each layer
-  std::vector<PackedGroup> packed_gates_, packed_data_;
-  int splits_ = 1;
-  int64_t grad_a_offset_ = 0, z_offset_ = 0, partial_offset_ = 0, partial_bytes_ = 0;
+  std::vector<Layer> layers_;
+  std::vector<PackedGroup> packed_gates_, packed_data_;  // weights of each layer
+  int splits_ = 1;                                       // of the rows, for the weights' gradients
+  int64_t grad_a_offset_ = 0, z_offset_ = 0, scratch_offset_ = 0, partial_offset_ = 0, partial_bytes_ = 0;
 };
 
 }  // namespace wavenet::cuda

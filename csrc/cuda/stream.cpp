@@ -10,11 +10,11 @@ namespace wavenet::cuda {
 
 namespace {
 
-std::vector<PackedGroup> one_by_one(const Packing& packing, int layers) {
+std::vector<PackedGroup> one_by_one(const Packing& packing, int N, int layers) {
   std::vector<PackedGroup> groups;
   int64_t offset = 0;
   for (int n = 0; n < layers; ++n) {
-    PackedGroup group{n, 1, true, true, offset};
+    PackedGroup group{n, 1, N, true, true, offset};
     group.bytes = packing.bytes(group);
     offset += group.bytes;
     groups.push_back(group);
@@ -32,8 +32,8 @@ StackStream::StackStream(const StackShape& shape) : shape_(shape) {
   plan_.N = std::min(128, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
   for (const int64_t dilation : shape.dilations) plan_.state_rows += (shape.K - 1) * dilation;
-  const Packing packing = packing_of(shape, Stream::layers, plan_.N, shape.S);
-  const PackedGroup last = one_by_one(packing, shape.layers()).back();
+  const Packing packing = packing_of(shape, Stream::layers, shape.S);
+  const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
   constexpr int kRows = 32;
   const int e = shape.element();
@@ -44,9 +44,9 @@ StackStream::StackStream(const StackShape& shape) : shape_(shape) {
 }
 
 void StackStream::pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const {
-  Packing packing = packing_of(shape_, Stream::layers, plan_.N, shape_.S);
+  Packing packing = packing_of(shape_, Stream::layers, shape_.S);
   packing.conv_weight = conv_weight, packing.out_weight = out_weight;
-  pack(packing, one_by_one(packing, shape_.layers()), to, stream);
+  pack(packing, one_by_one(packing, plan_.N, shape_.layers()), to, stream);
 }
 
 void StackStream::step(StreamArguments chunk, cudaStream_t stream) const {

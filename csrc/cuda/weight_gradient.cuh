@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "cuda/launch.h"
+#include "cuda/outer.cuh"
 #include "cuda/product.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/vector.cuh"
@@ -29,31 +30,6 @@ struct Outer {
   static constexpr int kPitchA = A * sizeof(T) + kPad, kPitchB = B * sizeof(T) + kPad;
   static constexpr int kStageBytes = kDepth * (kPitchA + kPitchB);
 };
-
-// Fragments of operands that lie rows first, whose contraction is over the rows; at: row 0 of the mma's 32 bytes of
-// contraction, channel 0 of 16. The first for mma's a, the second for two of its b.
-template <class T>
-__device__ inline void load_left(uint32_t (&fragment)[4], const char* at, int pitch, int lane) {
-  if constexpr (sizeof(T) == 2) {
-    load_matrices_transposed(fragment, at + (lane / 16 * 8 + lane % 8) * pitch + lane / 8 % 2 * 16);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      fragment[i] =
-          *reinterpret_cast<const uint32_t*>(at + (lane % 4 + i / 2 * 4) * pitch + (lane / 4 + i % 2 * 8) * 4);
-  }
-}
-template <class T>
-__device__ inline void load_right(uint32_t (&fragment)[4], const char* at, int pitch, int lane) {
-  if constexpr (sizeof(T) == 2) {
-    load_matrices_transposed(fragment, at + lane % 16 * pitch + lane / 16 * 16);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      fragment[i] =
-          *reinterpret_cast<const uint32_t*>(at + (lane % 4 + i % 2 * 4) * pitch + (lane / 4 + i / 2 * 8) * 4);
-  }
-}
 
 // sums[0] and sums[2] += a left fragment's rows lane / 4 and lane / 4 + 8: of all its columns in 16 bits, where ones do
 // it; in 32 bits, which mma would round, of those that this lane holds.

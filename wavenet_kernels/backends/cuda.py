@@ -377,7 +377,10 @@ class _Stack:
         if cond is None and self.cond is not None and wanted[5]:
             cond = empty_rows(self.x, *self.cond.shape)
         grad_x = empty_rows(self.x, *self.x.shape)
-        plan = _plan("StackBackward", *self._settings(), residual is not None, skip is not None)
+        fuse = cond is None or cond.shape[2] == self.x.shape[2] > 1
+        plan = _plan(
+            "StackBackward", *self._settings(), residual is not None, skip is not None, fuse
+        )
         workspace = self._workspace(plan.workspace_bytes)
         plan.run(
             *self._inputs(),

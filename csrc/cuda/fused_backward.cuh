@@ -1,0 +1,253 @@
+// Backward of a narrow layer in one launch, in 16 bits: x and the gradients of the outputs are read once, the gradient of x
+// is written once, and nothing in between leaves the chip.
+//
+//   shared memory:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
+//
+//   x -> convolution -> a ; gradients -> V^T -> grad_z ; gate's slopes -> grad_a, z     all rows of the tile
+//   gradients^T z        -> sums of the 1x1s' weights, in registers                     own rows: z is zero elsewhere
+//   grad_a -> W^T        -> gradient of x, over the first columns of the gradients      own rows
+//   grad_a^T x           -> sums of the convolution's weights, in registers             own rows: grad_a is zeroed elsewhere
+//
+// The halo (rows of grad_a that the convolution's gradient reaches for) is computed again by every tile that needs it.
+// A block walks many tiles, then writes its sums to its place among the partial ones (weight_gradient.h).
+#pragma once
+
+#include "cuda/gate.cuh"
+#include "cuda/launch.h"
+#include "cuda/layers.h"
+#include "cuda/outer.cuh"
+#include "cuda/tile.cuh"
+#include "cuda/weight_gradient.h"
+
+namespace wavenet::cuda {
+
+// Products of 32 x 32 channels over the tile's rows, those of a matrix dealt out to the warps one by one.
+template <class T, int TILES>
+class TileSums {
+ public:
+  // A channels x columns matrix, in blocks of 32; i-th block of this warp.
+  struct Block {
+    int row, column;
+    bool there;
+  };
+  __device__ static Block block(int i, int channels, int columns) {
+    const int index = i * (kThreads / 32) + threadIdx.x / 32, across = columns / 32;
+    return {index / across * 32, index % across * 32, index < channels / 32 * across};
+  }
+
+  // sums of block i += left^T right, both `rows` rows of the tile; the pointers are at the block's channels.
+  __device__ void add(int i, const char* left, int left_pitch, const char* right, int right_pitch, int rows) {
+    const int lane = threadIdx.x % 32;
+    for (int row = 0; row < rows; row += 16) {
+      uint32_t a[2][4], b[2][4];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        load_left<T>(a[half], left + row * left_pitch + half * 32, left_pitch, lane);
+        load_right<T>(b[half], right + row * right_pitch + half * 32, right_pitch, lane);
+      }
+#pragma unroll
+      for (int f = 0; f < 2; ++f)
+#pragma unroll
+        for (int g = 0; g < 2; ++g) {
+          mma<T>(sums_[i][f][g][0], a[f], b[g][0], b[g][1]);
+          mma<T>(sums_[i][f][g][1], a[f], b[g][2], b[g][3]);
+        }
+    }
+  }
+
+  // Block i, to row 0 and column 0 of where it belongs.
+  __device__ void write(int i, float* to, int pitch) const {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int f = 0; f < 2; ++f)
+#pragma unroll
+      for (int g = 0; g < 2; ++g)
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            const float* const v = &sums_[i][f][g][half][2 * row];
+            store<float, 2>(to + (f * 16 + lane / 4 + row * 8) * pitch + g * 16 + half * 8 + lane % 4 * 2,
+                            Floats<2>{{v[0], v[1]}});
+          }
+  }
+
+ private:
+  float sums_[TILES][2][2][2][4] = {};
+};
+
+// Sums over the own rows of pairs of neighbouring columns, for this thread's pair.
+template <class T>
+__device__ inline void add_column(float (&sums)[2], const char* tile, int pitch, int pair, const Tiling& tiling) {
+  for (int row = tiling.own_first; row < tiling.own_first + tiling.own_rows; ++row) {
+    const Floats<2> v = load<T, 2>(reinterpret_cast<const T*>(tile + row * pitch) + 2 * pair);
+    sums[0] += v.values[0], sums[1] += v.values[1];
+  }
+}
+
+template <class T, int TILES>
+__global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const FusedBackwardArguments args) {
+  using S = Shape<T, 128, 64>;
+  constexpr int e = sizeof(T);
+  static_assert(e == 2);
+  const TileLaunch& on = args.on;
+  const WeightGradientArguments& weight = args.weight;
+  const int residual = weight.residual_channels(), outputs = weight.outputs();
+  const int x_row = on.R * e, a_row = 2 * on.D * e, g_row = outputs * e;
+  const int x_pitch = x_row + 16, a_pitch = a_row + 16, z_pitch = on.D * e + 16, g_pitch = max(g_row, x_row) + 16;
+  const int x_log = log2_of(x_row), a_log = log2_of(a_row);
+  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, g_bytes = S::M * g_pitch;
+  char* const shared = shared_memory();
+  char* const tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  // Its padding is as wide as that of x, the other way round.
+  char* const a_tile = tiles + on.buffers * (x_bytes + g_bytes) + on.pad_below * a_pitch;
+  char* const z_tile = a_tile + (S::M + on.pad_above) * a_pitch;
+  const Place<S> place;
+  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+
+  TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
+  float of_biases[kFusedColumns / kThreads / 2][2] = {};
+
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    char* const grad = buffer + x_bytes;
+    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.pad_above + S::M + on.pad_below, weight.x, on.R);
+    if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, weight.grad_residual, residual);
+    if (outputs > residual)
+      load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
+  };
+  for_each_tile(on.tiling, on.buffers, tiles, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
+    const char* const x = buffer + on.pad_above * x_pitch;
+    char* const grad = buffer + x_bytes;
+
+    for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+      Accumulators<S, S::kGroups> a;
+      clear<S, S::kGroups>(a);
+      multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row,
+                                     [&](int at) {
+                                       const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
+                                       return shift * x_pitch + (at & (x_row - 1));
+                                     });
+      Accumulators<S, S::kGroups / 2> grad_z;
+      clear<S, S::kGroups / 2>(grad_z);
+      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, S::N / 2, grad + place.fragment_offset(g_pitch), g_pitch,
+                                        g_row, [](int at) { return at; });
+#pragma unroll
+      for (int f = 0; f < S::kRows; ++f) {
+        int64_t t2[2];
+        times_of(t2, on.tiling, tile, place, f);
+#pragma unroll
+        for (int g = 0; g < S::kGroups; ++g) {
+          const int c = c0 + place.group(g) * 8 + place.column();
+          add_conditions<T>(a[f][g], static_cast<const T*>(args.conv_bias), args.cond, tile.b, t2, c, on.D);
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            const int r = place.row_of(f, 2 * row);
+            GateSlopes slopes;
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], grad_z[f][g / 2][g % 2][2 * row + i]);
+            if (t2[row] < 0) slopes = GateSlopes{};
+            if (!is_own(on.tiling, r)) slopes.z = Floats<2>{};
+            T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
+            store<T, 2>(grad_a, slopes.filter);
+            store<T, 2>(grad_a + on.D, slopes.gate);
+            store<T, 2>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
+          }
+        }
+      }
+    }
+    __syncthreads();  // grad_a and z are whole
+
+    if (args.grad_cond.data) store_rows<T>(a_tile, a_pitch, on.tiling, tile, args.grad_cond, 2 * on.D);
+#pragma unroll
+    for (int i = 0; i < TILES; ++i) {
+      const auto block = TileSums<T, TILES>::block(i, outputs, on.D);
+      if (block.there)
+        of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M);
+    }
+#pragma unroll
+    for (int i = 0; i < kFusedColumns / kThreads / 2; ++i) {
+      const int pair = i * kThreads + threadIdx.x;
+      if (pair < on.D) {
+        add_column<T>(of_biases[i], a_tile, a_pitch, pair, on.tiling);
+      } else if (pair < on.D + outputs / 2) {
+        add_column<T>(of_biases[i], grad, g_pitch, pair - on.D, on.tiling);
+      }
+    }
+
+    Accumulators<S, S::kGroups> grad_x;
+    clear<S, S::kGroups>(grad_x);
+    multiply<S, S::kGroups, false>(grad_x, place, weights, on.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
+                                   on.K * a_row, [&](int at) {
+                                     const int shift = on.tap_first[0] + (at >> a_log) * on.tap_step[0];
+                                     return -shift * a_pitch + (at & (a_row - 1));
+                                   });
+    __syncthreads();  // nobody reads the gradients or grad_a's halo any more
+#pragma unroll
+    for (int f = 0; f < S::kRows; ++f) {
+#pragma unroll
+      for (int g = 0; g < S::kGroups; ++g) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int r = place.group(g) * 16 + half * 8 + place.column();
+          if (r >= on.R) continue;
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
+            Floats<2> v{};
+            if (residual) v = load<T, 2>(at);
+#pragma unroll
+            for (int i = 0; i < 2; ++i)
+              v.values[i] = weight.residual_scale * v.values[i] + grad_x[f][g][half][2 * row + i];
+            store<T, 2>(at, v);
+          }
+        }
+      }
+    }
+    for (int i = threadIdx.x; i < S::M * (a_row / 16); i += kThreads) {
+      const int row = i / (a_row / 16), unit = i % (a_row / 16);
+      if (!is_own(on.tiling, row)) *reinterpret_cast<uint4*>(a_tile + row * a_pitch + unit * 16) = uint4{};
+    }
+    __syncthreads();
+
+    if (args.grad_x.data) store_rows<T>(grad, g_pitch, on.tiling, tile, args.grad_x, on.R);
+    // The taps one above the other, as a matrix of K 2D x R.
+#pragma unroll
+    for (int i = 0; i < TILES; ++i) {
+      const auto block = TileSums<T, TILES>::block(i, on.K * 2 * on.D, on.R);
+      if (!block.there) continue;
+      const int tap = block.row / (2 * on.D), shift = on.tap_first[0] + tap * on.tap_step[0];
+      of_conv.add(i, a_tile + (block.row - tap * 2 * on.D) * e, a_pitch, x + shift * x_pitch + block.column * e, x_pitch,
+                  S::M);
+    }
+  });
+
+  float* const partial = weight.partial + blockIdx.x * weight.partial_size();
+#pragma unroll
+  for (int i = 0; i < TILES; ++i) {
+    const auto conv = TileSums<T, TILES>::block(i, on.K * 2 * on.D, on.R);
+    if (conv.there) of_conv.write(i, partial + conv.row * on.R + conv.column, on.R);
+    const auto out = TileSums<T, TILES>::block(i, outputs, on.D);
+    if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * on.D + out.column, on.D);
+  }
+  float* const biases = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
+#pragma unroll
+  for (int i = 0; i < kFusedColumns / kThreads / 2; ++i) {
+    const int pair = i * kThreads + threadIdx.x;
+    if (2 * pair < 2 * on.D + outputs) store<float, 2>(biases + 2 * pair, Floats<2>{{of_biases[i][0], of_biases[i][1]}});
+  }
+}
+
+template <class T>
+void run_fused_backward(const FusedBackwardArguments& args, const char* name, cudaStream_t stream) {
+  const auto run = [&](auto kernel) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(args.on.shared_bytes)),
+          name);
+    launch(name, kernel, dim3(args.on.blocks), dim3(kThreads), args.on.shared_bytes, stream, args);
+  };
+  if (args.tiles == 1) return run(fused_backward_kernel<T, 1>);
+  run(fused_backward_kernel<T, 2>);
+}
+
+}  // namespace wavenet::cuda
