@@ -154,9 +154,9 @@ PYBIND11_MODULE(_cuda, m) {
   // Plans; ValueError where the device has no room for such sizes.
   py::class_<cuda::StackForward>(m, "StackForward", py::module_local())
       .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
-                       bool residual, bool keep) {
+                       bool residual, bool skip, bool keep) {
         const cuda::DeviceScope scope(device);
-        return cuda::StackForward(stack_shape(dtype, sizes, std::move(dilations), same), residual, keep);
+        return cuda::StackForward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip, keep);
       }))
       .def_property_readonly("workspace_bytes", &cuda::StackForward::workspace_bytes)
       .def_property_readonly("groups", &cuda::StackForward::groups, "Layers of each launch.")

@@ -229,7 +229,8 @@ TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual
   const int e = shape.element(), reach = shape.K - 1, left = shape.same ? reach / 2 : reach, right = reach - left;
   const int S = skip ? shape.S : 0, outputs = (residual ? shape.R : 0) + S;
   const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
-  if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D) || S % 32 != 0) return {};
+  if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D)) return {};
+  if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
   const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
   if (of_conv > 2 * kWarps || of_out > 2 * kWarps || 2 * shape.D + outputs > kFusedColumns) return {};
 

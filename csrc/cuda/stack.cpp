@@ -29,8 +29,11 @@ Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels
 
 }  // namespace
 
-StackForward::StackForward(StackShape shape, bool residual, bool keep)
-    : shape_(std::move(shape)), residual_(residual), groups_(plan_layers(shape_, residual, keep, current_device())) {
+StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep)
+    : shape_(std::move(shape)), residual_(residual), S_(skip ? shape_.S : 0) {
+  StackShape planned = shape_;
+  planned.S = S_;
+  groups_ = plan_layers(planned, residual, keep, current_device());
   for (const Group& group : groups_) {
     PackedGroup packed{group.first,   group.count,     group.on.N, group.on.ring, !is_last(group) || residual_,
                        packed_bytes_, group.on.weight_bytes};
@@ -51,7 +54,7 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
                        cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;
   const int e = shape_.element();
-  Packing packing = packing_of(shape_, Stream::layers, shape_.S);
+  Packing packing = packing_of(shape_, Stream::layers, S_);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
   pack(packing, packed_, workspace, stream);
 

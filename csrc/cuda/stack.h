@@ -37,8 +37,8 @@ struct ForwardOutputs {
 
 class StackForward {
  public:
-  // residual: the last layer's is computed; keep: every layer's input is kept.
-  StackForward(StackShape shape, bool residual, bool keep);
+  // residual, skip: the last layer's residual and the skip sum are computed; keep: every layer's input is kept.
+  StackForward(StackShape shape, bool residual, bool skip, bool keep);
 
   int64_t workspace_bytes() const { return packed_bytes_ + scratch_count_ * scratch_bytes(); }
   std::vector<int> groups() const;  // layers of each launch
@@ -50,6 +50,7 @@ class StackForward {
 
   StackShape shape_;
   bool residual_;
+  int S_;  // skip channels that are computed
   std::vector<Group> groups_;
   std::vector<PackedGroup> packed_;  // weights of each
   int64_t packed_bytes_ = 0, scratch_count_ = 0;

@@ -333,8 +333,8 @@ class _Stack:
         """Writes the outputs, which are in rows order; saved (n, B, T, R)."""
         keeps = saved is not None and saved.numel() > 0
         keep = keeps and checkpoint_every == 1
-        has_residual = residual is not None and residual.numel() > 0
-        plan = _plan("StackForward", *self._settings(), has_residual, keep)
+        wanted = [o is not None and o.numel() > 0 for o in (residual, skip)]
+        plan = _plan("StackForward", *self._settings(), *wanted, keep)
         workspace = self._workspace(plan.workspace_bytes)
         plan.run(
             *self._inputs(),
@@ -348,10 +348,17 @@ class _Stack:
 
     def inputs(self) -> Tensor:
         """The input of every layer but the first, computed again: (L-1, B, T, R)."""
-        batch, time, residual, gate, skip, taps = self._sizes
+        batch, time, residual, gate, *_ = self._sizes
         inputs = self.x.new_empty(len(self._dilations) - 1, batch, time, residual)
         if len(inputs):
-            self.forward(self.x.new_empty(batch, time, residual).transpose(1, 2), saved=inputs)
+            _Stack(
+                self.x,
+                [None if w is None else w[:-1] for w in self.weights],
+                None if self.cond is None else self.cond[:, : -2 * gate],
+                self._dilations[:-1],
+                "same" if self._same else "causal",
+                self._scale,
+            ).forward(inputs[-1].transpose(1, 2), saved=inputs[:-1])
         return inputs
 
     def backward(
