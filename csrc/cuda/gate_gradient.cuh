@@ -17,7 +17,7 @@
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) gate_gradient_kernel(const GateGradientArguments args) {
+__global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1) gate_gradient_kernel(const GateGradientArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& on = args.on;

@@ -109,16 +109,7 @@ void run(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, 
 
 template <bool BACKWARD>
 void dispatch(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, cudaStream_t stream) {
-  switch (l.dtype) {
-    case DType::float32:
-      return run<float, BACKWARD>(l, grad_z, out, name, stream);
-    case DType::bfloat16:
-      return run<__nv_bfloat16, BACKWARD>(l, grad_z, out, name, stream);
-    case DType::float16:
-      return run<__half, BACKWARD>(l, grad_z, out, name, stream);
-    default:
-      throw std::invalid_argument(std::string(name) + ": no instance for this dtype");
-  }
+  with_type(l.dtype, name, [&](auto type) { run<decltype(type), BACKWARD>(l, grad_z, out, name, stream); });
 }
 
 }  // namespace

@@ -45,8 +45,8 @@ struct Room {
 };
 
 // Fills in what follows from the tiling. Two buffers hide the latency of loading; weights that stay in shared memory save a
-// barrier a slab.
-bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, const Device& device) {
+// barrier a slab. resident: blocks of a multiprocessor that there are registers for, the kernel's __launch_bounds__.
+bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, int resident, const Device& device) {
   for (const int buffers : {2, 1}) {
     for (const bool ring : {false, true}) {
       const int64_t weights = ring ? int64_t(kStages) * on.N * kSlabBytes : compact.weights;
@@ -54,7 +54,6 @@ bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, const Device& 
       if (bytes > device.shared_bytes) continue;
       on.ring = ring, on.buffers = buffers, on.shared_bytes = static_cast<size_t>(bytes);
       on.weight_bytes = static_cast<int>(ring ? ring_bytes : compact.weights);
-      const int resident = on.N == 128 ? 1 : 2;  // __launch_bounds__
       const int room = static_cast<int>(device.shared_bytes_all / (bytes + 1024));
       on.blocks = static_cast<int>(
           std::min<int64_t>(on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
@@ -106,7 +105,7 @@ TileLaunch plan_group(const StackShape& shape, int first, int count, bool residu
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16);
     room.rest = int64_t(count) * M * (shape.D * e + 16);
     group.ring = true;
-    if (!fit(on, room, packing.bytes(group), device)) continue;
+    if (!fit(on, room, packing.bytes(group), N == 128 ? 1 : 2, device)) continue;
     found = on;
     if (is_enough(on, device)) break;
   }
@@ -187,7 +186,7 @@ TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual,
     room.weights = packing.bytes(group);
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16) + (gradients ? M * (gradients + 16) : 0);
     group.ring = true;
-    if (!fit(on, room, packing.bytes(group), device)) continue;
+    if (!fit(on, room, packing.bytes(group), N == 32 ? 2 : 1, device)) continue;
     found = on;
     if (is_enough(on, device)) break;
   }
@@ -211,7 +210,7 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
     room.weights = packing.bytes(group);
     room.inputs = int64_t(on.pad_above + M + on.pad_below) * (2 * shape.D * e + 16);
     group.ring = true;
-    if (!fit(on, room, packing.bytes(group), device)) continue;
+    if (!fit(on, room, packing.bytes(group), N == 128 ? 1 : 2, device)) continue;
     found = on;
     if (is_enough(on, device)) break;
   }
@@ -252,9 +251,7 @@ TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual
                   packing_of(shape, Stream::data_gradient, S).bytes(group);
   }
   room.weights = bytes[false];
-  if (!fit(on, room, bytes[true], device)) return {};
-  on.blocks = static_cast<int>(std::min<int64_t>(on.tiling.tiles, device.multiprocessors));
-  return on;
+  return fit(on, room, bytes[true], 1, device) ? on : TileLaunch{};
 }
 
 }  // namespace wavenet::cuda

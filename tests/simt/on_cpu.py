@@ -1,0 +1,25 @@
+"""The cuda backend with its kernels in the simulator, on CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from unittest import mock
+
+from wavenet_kernels.backends import cuda
+
+
+@contextmanager
+def simulated(module: ModuleType) -> Iterator[None]:
+    """Calls of the cuda backend take CPU tensors and run in `module`, built by simt_build."""
+    with (
+        mock.patch.object(cuda, "_cuda", module, create=True),
+        mock.patch.object(cuda, "_DEVICE", "cpu"),
+        mock.patch.object(cuda, "_where", lambda x: (0, 0)),
+        mock.patch.object(cuda, "unavailable", lambda: None),
+        mock.patch.object(cuda, "_refusal", lambda index: ""),
+    ):
+        cuda._plan.cache_clear()
+        yield
+    cuda._plan.cache_clear()

@@ -1,0 +1,247 @@
+"""The CUDA kernels against the float64 reference by the rule: on the CPU, run by tests/simt, and on
+a GPU where there is one.
+
+With WAVENET_SIMT_SANITIZE=1, in the environment of `simt_build.sanitized_environment()`, the first
+run under AddressSanitizer and UBSan; tests/simt/test_sanitized.py does so with some.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from contextlib import ExitStack
+from unittest import mock
+
+import pytest
+import simt_build
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numerics import check_operator, tf32_conv1d
+from on_cpu import simulated
+from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
+
+import wavenet_kernels
+from wavenet_kernels import reference
+from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.streaming import StackStream
+
+SMALL = [
+    Case(),
+    Case(batch=1, time=1),
+    Case(time=3, dilations=(8, 1)),
+    Case(residual=32, dilation_channels=32, skip=64, time=97, dilations=(1, 2, 4)),
+    Case(residual=32, dilation_channels=32, taps=3, padding="same", cond="local", dilations=(1, 4)),
+    Case(residual=16, dilation_channels=64, skip=48, taps=3, padding="same", cond="local", time=41),
+    Case(residual=32, dilation_channels=16, skip=0, taps=4, time=70, dilations=(3, 64)),
+    Case(batch=3, time=129, dilations=(1, 1024), out_bias=False, cond="global", scale=0.5**0.5),
+]
+LARGE = [
+    Case(residual=64, dilation_channels=64, skip=128, time=200, dilations=(1, 3, 16, 128)),
+    Case(
+        residual=64,
+        dilation_channels=32,
+        skip=16,
+        taps=4,
+        time=193,
+        conv_bias=False,
+        out_bias=False,
+    ),
+    Case(residual=128, dilation_channels=128, skip=64, taps=3, time=90, cond="local", scale=0.7),
+    Case(residual=256, dilation_channels=16, skip=16, dilations=(3,), conv_bias=False),
+    Case(residual=16, dilation_channels=256, skip=512, taps=1, time=40, dilations=(2**40, 5)),
+    Case(
+        batch=1,
+        residual=256,
+        dilation_channels=256,
+        skip=256,
+        taps=3,
+        padding="same",
+        cond="local",
+        time=33,
+        dilations=(2,),
+    ),
+]
+SIXTEEN_BITS = (torch.bfloat16, torch.float16)
+DTYPES = (*SIXTEEN_BITS, torch.float32)
+
+
+@pytest.fixture(scope="module")
+def module():
+    """The kernels in the simulator."""
+    if simt_build.obstacle() is not None:
+        pytest.skip(f"no simulator: {simt_build.obstacle()}")
+    return simt_build.load(simt_build.build(sanitize="WAVENET_SIMT_SANITIZE" in os.environ))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Where tensors are; float32 may use TF32, there and in eager PyTorch, whose error counts."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    with ExitStack() as stack:
+        if request.param == "cpu":
+            stack.enter_context(simulated(request.getfixturevalue("module")))
+            conv1d = mock.patch.object(torch.nn.functional, "conv1d", tf32_conv1d)
+            stack.enter_context(conv1d)
+        yield request.param
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("case", SMALL, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("operator", ["gated_activation", "gated_conv1d", "residual_stack"])
+def test_small(operator, dtype, case, device):
+    tensors, options = call(operator, case, dtype, device)
+    check_operator(operator, tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_large(dtype, case, device):
+    tensors, options = call("residual_stack", case, dtype, device)
+    check_operator("residual_stack", tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operator", ["gated_activation", "gated_conv1d", "residual_block"])
+def test_any_strides(operator, layout, device):
+    case = Case(taps=3, time=37, cond="local")
+    tensors, options = call(operator, case, torch.bfloat16, device)
+    tensors[0], tensors[-1] = strided(tensors[0], layout), strided(tensors[-1], layout)
+    check_operator(operator, tensors, options, "cuda")
+
+
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    dtype=st.sampled_from(DTYPES),
+    residual=st.sampled_from((16, 32)),
+    dilation_channels=st.sampled_from((16, 32, 64)),
+    skip=st.sampled_from((0, 16, 32, 64, 80)),
+    taps=st.integers(1, 4),
+    time=st.integers(20, 150),
+    dilations=st.lists(st.integers(1, 80), min_size=1, max_size=5),
+    same=st.booleans(),
+    conv_bias=st.booleans(),
+    out_bias=st.booleans(),
+    cond=st.sampled_from(("none", "global", "local")),
+)
+def test_random_shapes(device, dtype, taps, same, dilations, **sizes):
+    padding = "same" if same and taps % 2 else "causal"
+    case = Case(**sizes, taps=taps, padding=padding, dilations=tuple(dilations))
+    tensors, options = call("residual_stack", case, dtype, device)
+    check_operator("residual_stack", tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("skip", [0, 32])
+@pytest.mark.parametrize("last_residual", [True, False])
+@pytest.mark.parametrize("checkpoint_every", [1, 2, 7])
+def test_stack_options_change_no_result(checkpoint_every, last_residual, skip, device):
+    if not (last_residual or skip):
+        return
+    case = Case(dilations=(1, 2, 4, 8, 1), skip=skip)
+    tensors, options = call("residual_stack", case, torch.float32, device)
+    plain, ours = ([t.detach().requires_grad_() for t in tensors[:5]] for _ in range(2))
+    residual, out = reference.residual_stack(*plain, **options, last_residual=last_residual)
+    with wavenet_kernels.use_backend("cuda"):
+        got_residual, got_out = wavenet_kernels.residual_stack(
+            *ours, **options, last_residual=last_residual, checkpoint_every=checkpoint_every
+        )
+    (residual.sum() + out.square().sum()).backward()
+    (got_residual.sum() + got_out.square().sum()).backward()
+    close = {"rtol": 0.01, "atol": 0.02}
+    torch.testing.assert_close(got_residual, residual, **close)
+    torch.testing.assert_close(got_out, out, **close)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=0.01, atol=0.01 * b.grad.abs().max().item())
+
+
+@pytest.mark.parametrize("cond", ["none", "global", "local"])
+@pytest.mark.parametrize("taps", [1, 2, 4])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_chunks_of_any_sizes_are_the_whole(dtype, taps, cond, device):
+    case = Case(residual=32, taps=taps, time=90, dilations=(1, 40, 2), cond=cond, scale=0.8)
+    x, *weights, c = stack_arguments(case, dtype, device)
+    options = {"dilations": case.dilations, "residual_scale": case.scale}
+    rows = (taps - 1) * sum(case.dilations)
+    sizes = (1, 1, 7, 40, 3, 38)
+    with wavenet_kernels.use_backend("cuda"), torch.no_grad():
+        whole = wavenet_kernels.residual_stack(x, *weights, c, **options)
+        stream, state = StackStream(*weights, batch=2, **options), x.new_zeros(2, rows, 32)
+        for _ in range(2):  # the second time after a reset
+            pieces, by_state = [], []
+            for start, size in zip(itertools.accumulate((0, *sizes[:-1])), sizes, strict=True):
+                chunk = x[:, :, start : start + size]
+                part = c if cond != "local" else c[:, :, start : start + size]
+                pieces.append(torch.cat(stream(chunk, part), 1).clone())
+                *outputs, state = wavenet_kernels.residual_stack_stream(
+                    chunk, state, *weights, part, **options
+                )
+                by_state.append(torch.cat(outputs, 1))
+            # The skip sum is rounded once here and once a launch there.
+            tolerance = 8 * torch.finfo(dtype).eps * whole[1].abs().max().item()
+            got = torch.cat(pieces, 2)
+            torch.testing.assert_close(got, torch.cat(whole, 1), rtol=0, atol=tolerance)
+            assert torch.equal(torch.cat(by_state, 2), got)
+            stream.reset()
+            state.zero_()
+
+
+@pytest.mark.parametrize("case", [SMALL[3], SMALL[4], SMALL[5]], ids=str)
+def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
+    """As a missing barrier would; the scheduler's seed decides it."""
+    tensors, options = call("residual_stack", case, torch.bfloat16)
+    results = []
+    for seed in range(3):
+        monkeypatch.setenv("WAVENET_SIMT_SEED", str(seed))
+        leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+        with simulated(module), wavenet_kernels.use_backend("cuda"):
+            outputs = wavenet_kernels.residual_stack(*leaves, **options)
+            loss = sum((o * o.detach().sign()).sum() for o in outputs)
+            grads = torch.autograd.grad(loss, [leaf for leaf in leaves if leaf is not None])
+        results.append([*outputs, *grads])
+    assert all(all(map(torch.equal, results[0], again)) for again in results[1:])
+
+
+def test_what_is_planned(module, monkeypatch):
+    """Narrow layers share launches and are differentiated in one; tiles fit any chip's memory."""
+    small = (8, 16_000, 32, 32, 64, 2)
+    classifier, vocoder = (8, 16_000, 64, 64, 128, 2), (8, 16_000, 128, 128, 128, 3)
+    doubling = [2**n for n in range(9)]
+
+    def layers(sizes, keep):
+        return module.StackForward(0, "bfloat16", sizes, doubling, False, True, True, keep).groups
+
+    def fused(sizes):
+        return module.StackBackward(
+            0, "bfloat16", sizes, doubling, False, True, True, True
+        ).fused_layers
+
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
+    assert sum(layers(small, False)) == 9 and max(layers(small, False)) >= 3
+    assert max(layers(vocoder, False)) < max(layers(small, False))
+    assert fused(small) == fused(classifier) == 9 and fused(vocoder) == 0
+    monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")  # as on sm_86, sm_89 and sm_120
+    for sizes in (small, classifier, vocoder):
+        assert sum(layers(sizes, True)) == 9
+        module.StackBackward(0, "bfloat16", sizes, doubling, False, True, True, True)
+    with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
+        layers((1, 100, 256, 256, 512, 4), True)
+
+
+def test_refusals_name_the_nearest(device):
+    tensors, options = call(
+        "residual_stack", Case(residual=20, skip=600, taps=5), torch.bfloat16, device
+    )
+    with wavenet_kernels.use_backend("cuda"):
+        with pytest.raises(BackendUnavailableError, match="are for R=32, D=16, S=512, K=4, and"):
+            wavenet_kernels.residual_stack(*tensors, **options)
+        torch.set_float32_matmul_precision("highest")
+        tensors, options = call("residual_stack", Case(), torch.float32, device)
+        with pytest.raises(BackendUnavailableError, match=r"float32 matrices in TF32, which torch"):
+            wavenet_kernels.residual_stack(*tensors, **options)
