@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-SMALL  := T50d or T97d or T33d or T3d
+SMALL  := T50d or T97d or T33d or T3d or chunks
 CSRC   := $(shell find csrc -type f)
 
 .PHONY: help install demo clean-demo test lint bench gpu clean
@@ -72,7 +72,8 @@ gpu:
 	    for tool in memcheck racecheck; do \
 	        PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
 	            compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu \
-	            tests/wavenet_kernels/test_operators.py -k "$(SMALL)" || exit 1; \
+	            tests/wavenet_kernels/test_operators.py tests/wavenet_kernels/test_cuda_kernels.py \
+            -k "$(SMALL)" || exit 1; \
 	    done; \
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
 	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks --device cuda --dtype bfloat16

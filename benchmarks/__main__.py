@@ -12,7 +12,7 @@ from rich.table import Table
 from benchmarks.contenders import contenders
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.measure import PASSES, Row, measure
-from benchmarks.workloads import WORKLOADS, for_gpu
+from benchmarks.workloads import GPU_WORKLOADS, WORKLOADS, for_gpu
 
 
 def table(rows: list[Row]) -> Table:
@@ -50,7 +50,7 @@ def table(rows: list[Row]) -> Table:
 
 def main() -> None:
     """Parse the command line, measure, print, write."""
-    names = [workload.name for workload in WORKLOADS]
+    names = [workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS)]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--workloads", nargs="+", choices=names, default=names)
     parser.add_argument("--contenders", nargs="+", help="e.g. eager 'ours cpu'; default: all")
@@ -65,11 +65,10 @@ def main() -> None:
     dtype = getattr(torch, options.dtype)
     where = environment(device)  # the commit that runs, whatever is edited meanwhile
     rows: list[Row] = []
-    for workload in WORKLOADS:
+    workloads = WORKLOADS if device == "cpu" else (*map(for_gpu, WORKLOADS), *GPU_WORKLOADS)
+    for workload in workloads:
         if workload.name not in options.workloads:
             continue
-        if device == "cuda":
-            workload = for_gpu(workload)
         torch._dynamo.reset()
         measured = measure(
             workload,

@@ -110,6 +110,9 @@ WORKLOADS = (
     Workload("clips", 32, 32, 64, 2, _powers(7, 2), 32, 500),
 )
 
+# On a GPU alone: a signal so short that launching the kernels is the whole story.
+GPU_WORKLOADS = (Workload("launches", 64, 64, 128, 2, _powers(10, 3), 1, 1000),)
+
 STREAMS = (
     StreamWorkload("reference", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 160)),
     StreamWorkload("reference-1", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 1)),
