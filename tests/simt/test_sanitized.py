@@ -8,7 +8,7 @@ import sys
 import pytest
 import simt_build
 
-# Every kernel, in 16 and in 32 bits; the fused backward and both ways of keeping weights among them.
+# Every kernel, in 16 and in 32 bits; the fused backward and weights that go round among them.
 TESTS = (
     "test_small and (bfloat16 or float32) and not T97",
     "test_chunks_of_any_sizes_are_the_whole and bfloat16-2",

@@ -112,6 +112,31 @@ def test_any_strides(operator, layout, device):
     check_operator(operator, tensors, options, "cuda")
 
 
+@pytest.mark.parametrize("residual", [16, 32])  # three launches backward, and one
+def test_a_nan_is_where_the_reference_has_it(residual, device):
+    case = Case(
+        batch=1, residual=residual, dilation_channels=residual, time=64, dilations=(1, 30, 70)
+    )
+    tensors, options = call("residual_stack", case, torch.bfloat16, device)
+    tensors[0][0, 3, 40] = float("nan")
+    check_operator("residual_stack", tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_gates_saturate(dtype, device):
+    tensors, options = call("residual_stack", Case(), dtype, device)
+    tensors[1] = 100 * tensors[1]
+    check_operator("residual_stack", tensors, options, "cuda")
+
+
+def test_weights_in_any_memory(device):
+    tensors, options = call("residual_stack", Case(taps=3), torch.bfloat16, device)
+    x, *weights, cond = tensors
+    weights = [w.transpose(0, -1).contiguous().transpose(0, -1) for w in weights]
+    assert not any(w.is_contiguous() for w in weights)
+    check_operator("residual_stack", [x, *weights, cond], options, "cuda")
+
+
 @settings(
     max_examples=15,
     deadline=None,
