@@ -1,19 +1,20 @@
-// Backward of a narrow layer in one launch, in 16 bits: x and the gradients of the outputs are read once, the gradient of x
-// is written once, and nothing in between leaves the chip.
+// Backward of a narrow layer in one launch, in 16 bits: x and the gradients of the outputs are read once, the
+// gradient of x is written once, and nothing in between leaves the chip.
 //
 //   shared memory:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
 //
 //   x -> convolution -> a ; gradients -> V^T -> grad_z ; gate's slopes -> grad_a, z     all rows of the tile
 //   gradients^T z        -> sums of the 1x1s' weights, in registers                     own rows: z is zero elsewhere
 //   grad_a -> W^T        -> gradient of x, over the first columns of the gradients      own rows
-//   grad_a^T x           -> sums of the convolution's weights, in registers             own rows: grad_a is zeroed elsewhere
+//   grad_a^T x           -> sums of the convolution's weights, in registers           own rows: grad_a is zeroed too
 //
-// The halo (rows of grad_a that the convolution's gradient reaches for) is computed again by every tile that needs it.
+// The halo (rows of grad_a that the convolution's gradient reaches for) is computed again by every tile that needs
+// it. Rows that are not own count as zeros in the sums of weights, so that an infinity among them comes out as a NaN.
 // A block walks many tiles, then writes its sums to its place among the partial ones (weight_gradient.h).
 #pragma once
 
 #include "cuda/gate.cuh"
-#include "cuda/launch.h"
+#include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
 #include "cuda/outer.cuh"
 #include "cuda/tile.cuh"
@@ -106,7 +107,8 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
   Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
 
   TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
-  float of_biases[kFusedColumns / kThreads / 2][2] = {};
+  float of_bias[2] = {};               // and of two channels' biases, by threads of the warps that have fewer blocks
+  const int pair = kThreads - 1 - threadIdx.x;
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
@@ -121,16 +123,16 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
 
     for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      clear<S, S::kGroups>(a);
-      multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row,
-                                     [&](int at) {
+      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, on.D);
+      multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
+                                     on.K * x_row, [&](int at) {
                                        const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
-      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, S::N / 2, grad + place.fragment_offset(g_pitch), g_pitch,
-                                        g_row, [](int at) { return at; });
+      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, S::N / 2, grad + place.fragment_offset(g_pitch),
+                                        g_pitch, g_row, [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int64_t t2[2];
@@ -138,14 +140,15 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
 #pragma unroll
         for (int g = 0; g < S::kGroups; ++g) {
           const int c = c0 + place.group(g) * 8 + place.column();
-          add_conditions<T>(a[f][g], static_cast<const T*>(args.conv_bias), args.cond, tile.b, t2, c, on.D);
+          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, on.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
             GateSlopes slopes;
 #pragma unroll
             for (int i = 0; i < 2; ++i)
-              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], grad_z[f][g / 2][g % 2][2 * row + i]);
+              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i],
+                            grad_z[f][g / 2][g % 2][2 * row + i]);
             if (t2[row] < 0) slopes = GateSlopes{};
             if (!is_own(on.tiling, r)) slopes.z = Floats<2>{};
             T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
@@ -162,17 +165,12 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
       const auto block = TileSums<T, TILES>::block(i, outputs, on.D);
-      if (block.there)
-        of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M);
+      if (block.there) of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M);
     }
-#pragma unroll
-    for (int i = 0; i < kFusedColumns / kThreads / 2; ++i) {
-      const int pair = i * kThreads + threadIdx.x;
-      if (pair < on.D) {
-        add_column<T>(of_biases[i], a_tile, a_pitch, pair, on.tiling);
-      } else if (pair < on.D + outputs / 2) {
-        add_column<T>(of_biases[i], grad, g_pitch, pair - on.D, on.tiling);
-      }
+    if (pair < on.D) {
+      add_column<T>(of_bias, a_tile, a_pitch, pair, on.tiling);
+    } else if (pair < on.D + outputs / 2) {
+      add_column<T>(of_bias, grad, g_pitch, pair - on.D, on.tiling);
     }
 
     Accumulators<S, S::kGroups> grad_x;
@@ -204,9 +202,10 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
         }
       }
     }
-    for (int i = threadIdx.x; i < S::M * (a_row / 16); i += kThreads) {
-      const int row = i / (a_row / 16), unit = i % (a_row / 16);
-      if (!is_own(on.tiling, row)) *reinterpret_cast<uint4*>(a_tile + row * a_pitch + unit * 16) = uint4{};
+    const int units = a_row / 16;
+    for (int i = threadIdx.x; i < (S::M - on.tiling.own_rows) * units; i += kThreads) {
+      const int halo = i / units, row = halo < on.tiling.own_first ? halo : halo + on.tiling.own_rows;
+      *reinterpret_cast<uint4*>(a_tile + row * a_pitch + i % units * 16) = uint4{};
     }
     __syncthreads();
 
@@ -217,8 +216,8 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
       const auto block = TileSums<T, TILES>::block(i, on.K * 2 * on.D, on.R);
       if (!block.there) continue;
       const int tap = block.row / (2 * on.D), shift = on.tap_first[0] + tap * on.tap_step[0];
-      of_conv.add(i, a_tile + (block.row - tap * 2 * on.D) * e, a_pitch, x + shift * x_pitch + block.column * e, x_pitch,
-                  S::M);
+      of_conv.add(i, a_tile + (block.row - tap * 2 * on.D) * e, a_pitch, x + shift * x_pitch + block.column * e,
+                  x_pitch, S::M);
     }
   });
 
@@ -230,24 +229,15 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
     const auto out = TileSums<T, TILES>::block(i, outputs, on.D);
     if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * on.D + out.column, on.D);
   }
-  float* const biases = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
-#pragma unroll
-  for (int i = 0; i < kFusedColumns / kThreads / 2; ++i) {
-    const int pair = i * kThreads + threadIdx.x;
-    if (2 * pair < 2 * on.D + outputs) store<float, 2>(biases + 2 * pair, Floats<2>{{of_biases[i][0], of_biases[i][1]}});
-  }
+  float* const biases =
+      partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
+  if (pair < on.D + outputs / 2) store<float, 2>(biases + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
 }
 
 template <class T>
 void run_fused_backward(const FusedBackwardArguments& args, const char* name, cudaStream_t stream) {
-  const auto run = [&](auto kernel) {
-    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(args.on.shared_bytes)),
-          name);
-    launch(name, kernel, dim3(args.on.blocks), dim3(kThreads), args.on.shared_bytes, stream, args);
-  };
-  if (args.tiles == 1) return run(fused_backward_kernel<T, 1>);
-  run(fused_backward_kernel<T, 2>);
+  if (args.tiles == 1) return launch_tiles(fused_backward_kernel<T, 1>, args, name, stream);
+  launch_tiles(fused_backward_kernel<T, 2>, args, name, stream);
 }
 
 }  // namespace wavenet::cuda

@@ -1,5 +1,5 @@
-// Backward, first part: a block computes a layer's a again on a tile (tile.cuh), z V^T of the outputs' gradients, and from
-// both the gradient of a.
+// Backward, first part: a block computes a layer's a again on a tile (tile.cuh), z V^T of the outputs' gradients, and
+// from both the gradient of a.
 //
 //   shared memory:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
 //
@@ -17,7 +17,8 @@
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1) gate_gradient_kernel(const GateGradientArguments args) {
+__global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1)
+    gate_gradient_kernel(const GateGradientArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& on = args.on;
@@ -41,16 +42,17 @@ __global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1) gate_gradient_ke
     const char* const grad = buffer + x_bytes;
     for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      clear<S, S::kGroups>(a);
-      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)), x + place.fragment_offset(x_pitch),
-                                     x_pitch, on.K * x_row, [&](int at) {
+      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, on.D);
+      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)),
+                                     x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row, [&](int at) {
                                        const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
       multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, on.D - c0),
-                                        grad + place.fragment_offset(g_pitch), g_pitch, g_row, [](int at) { return at; });
+                                        grad + place.fragment_offset(g_pitch), g_pitch, g_row,
+                                        [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int64_t t2[2];
@@ -59,7 +61,7 @@ __global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1) gate_gradient_ke
         for (int g = 0; g < S::kGroups; ++g) {
           const int c = c0 + place.group(g) * 8 + place.column();
           if (c >= on.D) continue;
-          add_conditions<T>(a[f][g], static_cast<const T*>(args.conv_bias), args.cond, tile.b, t2, c, on.D);
+          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, on.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             if (t2[row] < 0) continue;
@@ -87,9 +89,8 @@ __global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1) gate_gradient_ke
 
 template <class T>
 void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream) {
-  with_shape<T>(arguments.on, name, [&](auto shape) {
-    launch_tiles(gate_gradient_kernel<decltype(shape)>, arguments, name, stream);
-  });
+  with_shape<T>(arguments.on, name,
+                [&](auto shape) { launch_tiles(gate_gradient_kernel<decltype(shape)>, arguments, name, stream); });
 }
 
 }  // namespace wavenet::cuda

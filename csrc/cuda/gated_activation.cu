@@ -100,7 +100,8 @@ template <class T, bool BACKWARD>
 void run(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, cudaStream_t stream) {
   if (l.B == 0 || l.T == 0 || l.D == 0) return;
   constexpr int kWide = 16 / sizeof(T);
-  const Arguments<T> args{l.B, l.T, l.D, View<const T>(l.a), View<const T>(l.cond), View<const T>(grad_z), View<T>(out)};
+  const Arguments<T> args{l.B,         l.T, l.D, View<const T>(l.a), View<const T>(l.cond), View<const T>(grad_z),
+                          View<T>(out)};
   bool wide = l.D % kWide == 0;
   for (const Rows* rows : {&l.a, &l.cond, &grad_z, &out}) wide = wide && aligned(*rows, sizeof(T), 16);
   if (wide) return run_instance<T, kWide, BACKWARD>(args, name, stream);

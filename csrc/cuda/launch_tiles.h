@@ -22,14 +22,10 @@ void with_shape(const TileLaunch& on, const char* name, F&& f) {
                               std::to_string(on.N));
 }
 
-// Launches a kernel that takes the arguments and more shared memory than is there unasked.
 template <class Arguments>
 void launch_tiles(void (*kernel)(Arguments), const Arguments& arguments, const char* name, cudaStream_t stream) {
   const TileLaunch& on = arguments.on;
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(on.shared_bytes)),
-        name);
-  launch(name, kernel, dim3(on.blocks), dim3(kThreads), on.shared_bytes, stream, arguments);
+  launch_with_shared(name, kernel, dim3(on.blocks), dim3(kThreads), on.shared_bytes, stream, arguments);
 }
 
 }  // namespace wavenet::cuda

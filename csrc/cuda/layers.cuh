@@ -5,8 +5,9 @@
 //   x tile -> convolution -> gate -> z -> residual 1x1 -> x tile, in place -> ... next layer
 //                                    z of all layers -> skip 1x1s as one product -> skip
 //
-// The rows of a layer that its own taps can't reach on chip are garbage: they are the tile's halo, which belongs to other
-// tiles. Rows before the clip's first time are written as zeros after every layer, as the padding of the next one.
+// The rows of a layer that its own taps can't reach on chip are garbage: they are the tile's halo, which belongs to
+// other tiles. Rows before the clip's first time are written as zeros after every layer, as the padding of the next
+// one.
 #pragma once
 
 #include "cuda/gate.cuh"
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * on.D;
       for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
-        clear<S, S::kGroups>(sums);
+        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, on.D);
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (on.D - c0)),
                                        x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row, [&](int at) {
                                          const int shift = on.tap_first[layer] + (at >> x_log) * on.tap_step[layer];
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
           for (int g = 0; g < S::kGroups; ++g) {
             const int c = c0 + place.group(g) * 8 + place.column();
             if (c >= on.D) continue;
-            add_conditions<T>(sums[f][g], bias, cond, tile.b, t2, c, on.D);
+            add_conditioning<T>(sums[f][g], cond, tile.b, t2, c, on.D);
             store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
@@ -69,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
           args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels : nullptr;
       for (int o0 = 0; o0 < on.R; o0 += S::N) {
         Accumulators<S, S::kGroups> sums;
-        clear<S, S::kGroups>(sums);
+        start_with_bias<S>(sums, place, out_bias, o0, on.R);
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.R - o0), z + place.fragment_offset(z_pitch),
                                        z_pitch, z_row, [](int at) { return at; });
 #pragma unroll
@@ -82,14 +83,13 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
             for (int half = 0; half < 2; ++half) {
               const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
               if (o >= on.R) continue;
-              const float bias2[2] = {element(out_bias, o), element(out_bias, o + 1)};
 #pragma unroll
               for (int row = 0; row < 2; ++row) {
                 T* const at = reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o;
                 Floats<2> v = load<T, 2>(at);
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
-                  v.values[i] = args.residual_scale * (v.values[i] + sums[f][g][half][2 * row + i] + bias2[i]);
+                  v.values[i] = args.residual_scale * (v.values[i] + sums[f][g][half][2 * row + i]);
                   if (t2[row] < 0) v.values[i] = 0;
                 }
                 store<T, 2>(at, v);
@@ -103,51 +103,55 @@ __global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(c
     }
 
     for (int o0 = 0; o0 < on.S; o0 += S::N) {
+      // The sums start with what is in memory already: all of it is on its way during the product.
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
-      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.S - o0),
-                                     z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
-                                     [&](int at) {
-                                       return (at >> z_log) * z_bytes + (at & (z_row - 1));
-                                     });
+      const auto for_each_pair = [&](auto visit) {
 #pragma unroll
-      for (int g = 0; g < S::kGroups; ++g) {
+        for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-          if (o >= on.S) continue;
-          float bias2[2] = {0, 0};
-          for (int layer = 0; args.out_bias && layer < args.layers; ++layer) {
-            const T* const out_bias =
-                static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + on.R;
-            bias2[0] += to_float(out_bias[o]), bias2[1] += to_float(out_bias[o + 1]);
-          }
+          for (int row = 0; row < 2; ++row) {
+            const int r = place.row_of(f, 2 * row);
+            const int64_t t = is_own(on.tiling, r) ? time_of(on.tiling, tile, r) : -1;
+            if (t < 0) continue;
+            T* const at = row_at<T>(args.skip, tile.b, t);
 #pragma unroll
-          for (int f = 0; f < S::kRows; ++f) {
+            for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
-            for (int row = 0; row < 2; ++row) {
-              const int r = place.row_of(f, 2 * row);
-              const int64_t t = is_own(on.tiling, r) ? time_of(on.tiling, tile, r) : -1;
-              if (t < 0) continue;
-              T* const at = row_at<T>(args.skip, tile.b, t) + o;
-              Floats<2> v{};
-              if (args.accumulate_skip) v = load<T, 2>(at);
-#pragma unroll
-              for (int i = 0; i < 2; ++i) v.values[i] += sums[f][g][half][2 * row + i] + bias2[i];
-              store<T, 2>(at, v);
+              for (int half = 0; half < 2; ++half) {
+                const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
+                if (o < on.S) visit(&sums[f][g][half][2 * row], at + o);
+              }
             }
           }
         }
+      };
+      if (args.out_bias) {
+        for (int layer = 0; layer < args.layers; ++layer) {
+          const T* const out_bias = static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + on.R;
+          Accumulators<S, S::kGroups> bias;
+          start_with_bias<S>(bias, place, out_bias, o0, on.S);
+          add<S, S::kGroups>(sums, bias);
+        }
       }
+      if (args.accumulate_skip) {
+        for_each_pair([](float* sum, const T* at) {
+          const Floats<2> before = load<T, 2>(at);
+          sum[0] += before.values[0], sum[1] += before.values[1];
+        });
+      }
+      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.S - o0),
+                                     z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
+                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
+      for_each_pair([](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
     }
   });
 }
 
 template <class T>
 void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream) {
-  with_shape<T>(arguments.on, name, [&](auto shape) {
-    launch_tiles(layers_kernel<decltype(shape)>, arguments, name, stream);
-  });
+  with_shape<T>(arguments.on, name,
+                [&](auto shape) { launch_tiles(layers_kernel<decltype(shape)>, arguments, name, stream); });
 }
 
 }  // namespace wavenet::cuda

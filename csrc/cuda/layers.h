@@ -1,5 +1,5 @@
-// Launches on tiles of rows (tile.cuh), by the arguments that the plan (plan.h) made. Each is compiled for T float (products
-// in TF32), __nv_bfloat16 and __half, in files of their own.
+// Launches on tiles of rows (tile.cuh), by the arguments that the plan (plan.h) made. Each is compiled for T float
+// (products in TF32), __nv_bfloat16 and __half, in files of their own.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -35,7 +35,7 @@ struct TileLaunch {
 struct LayersArguments {
   TileLaunch on;
   int layers = 1;
-  Rows x;                          // (B, T, R)
+  Rows x;                           // (B, T, R)
   const void* conv_bias = nullptr;  // (layers, 2D) or absent
   const void* out_bias = nullptr;   // (layers, R+S) or absent
   int out_channels = 0;             // R+S, whatever of it is computed
@@ -44,7 +44,7 @@ struct LayersArguments {
   Rows output[kMostLayers];         // (B, T, R) after each layer, or absent: not kept
   Rows skip;                        // (B, T, S)
   bool accumulate_skip = false;
-  Rows z;                           // (B, T, D): the gated convolution alone, of one layer
+  Rows z;  // (B, T, D): the gated convolution alone, of one layer
   float residual_scale = 1;
 };
 template <class T>
@@ -68,7 +68,7 @@ void run_gate_gradient(const GateGradientArguments& arguments, const char* name,
 struct DataGradientArguments {
   TileLaunch on;
   Rows grad_a;
-  Rows grad_residual;  // or absent; may be grad_x
+  Rows grad_residual;  // or absent
   Rows grad_x;
   float residual_scale = 1;
 };
@@ -76,7 +76,8 @@ template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream);
 
 // All of a narrow layer's backward in one launch, in 16 bits.
-constexpr int kFusedColumns = 512;  // of grad_a and of the outputs' gradients together, at most
+constexpr int kFusedColumns =
+    2 * kThreads;  // of grad_a and of the outputs' gradients together, at most: two a thread
 struct FusedBackwardArguments {
   TileLaunch on;  // its weights are the gate gradient's, then the data gradient's
   int tiles = 1;  // of 32 x 32 weights of either kind, of a warp: 1 or 2

@@ -1,5 +1,6 @@
-// Fragments for products over rows, sum over t of left[t] right[t]^T: operands whose contraction is over the rows that they
-// lie in. `at` is row 0 of the 32 bytes of contraction of one mma (16 rows, or 8 of 32 bits), channel 0 of 16.
+// Fragments for products over rows, sum over t of left[t] right[t]^T: operands whose contraction is over the rows
+// that they lie in. `at` is row 0 of the 32 bytes of contraction of one mma (16 rows, or 8 of 32 bits), channel 0 of
+// 16.
 #pragma once
 
 #include "cuda/intrinsics.cuh"

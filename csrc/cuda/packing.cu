@@ -24,7 +24,8 @@ __device__ Unit unit_at(int64_t at, int outputs, int bytes, int N, bool ring) {
   const int64_t chunk_bytes = product_bytes(N, bytes, N, true);
   const int chunk = static_cast<int>(at / chunk_bytes);
   const int rows = ring || outputs - chunk * N > N ? N : outputs - chunk * N;
-  const int in_chunk = static_cast<int>(at % chunk_bytes), slab_bytes = rows * kSlabBytes, slab = in_chunk / slab_bytes;
+  const int in_chunk = static_cast<int>(at % chunk_bytes), slab_bytes = rows * kSlabBytes,
+            slab = in_chunk / slab_bytes;
   const int row = in_chunk % slab_bytes / kSlabBytes, unit = in_chunk % kSlabBytes / 16 ^ (row & 7);
   return {chunk * N + row, (slab * kSlabBytes + unit * 16) / static_cast<int>(sizeof(T))};
 }
@@ -154,7 +155,8 @@ void pack(const Packing& packing, const std::vector<PackedGroup>& groups, char* 
       part.all[i] = groups[done + i];
       most = std::max(most, part.all[i].bytes);
     }
-    const dim3 grid(static_cast<unsigned>(std::min<int64_t>((most / 16 + 255) / 256, 64)), static_cast<unsigned>(count));
+    const dim3 grid(static_cast<unsigned>(std::min<int64_t>((most / 16 + 255) / 256, 64)),
+                    static_cast<unsigned>(count));
     with_type(packing.dtype, "pack", [&](auto type) {
       launch("pack", pack_kernel<decltype(type)>, grid, dim3(256), 0, stream, packing, part, to);
     });

@@ -1,11 +1,12 @@
 // Weights in the order in which a kernel uses them: a stream of slabs (product.cuh), made anew for every call.
 //
 // A product of `outputs` columns over `bytes` of contraction takes chunks of up to N outputs, and of each chunk slabs
-// of 128 bytes of the contraction. In a slab, row n (an output) lies at 128 n, its 16-byte units permuted by n % 8, so that
-// eight rows are read from eight different banks. Streams:
+// of 128 bytes of the contraction. In a slab, row n (an output) lies at 128 n, its 16-byte units permuted by n % 8,
+// so that eight rows are read from eight different banks. Streams:
 //
-//   layers         of a group of layers that one launch computes: of each layer the convolution, 2D outputs over (tap,
-//                  channel of x), then the residual 1x1 over the channels of z; then the skip 1x1 of all, over (layer, channel)
+//   layers         of a group of layers that one launch computes: of each layer the convolution, 2D outputs over
+//                  (tap, channel of x), then the residual 1x1 over the channels of z; then the skip 1x1 of all, over
+//                  (layer, channel)
 //   gate gradient  of one layer, of each N outputs of the convolution: they, then their gates' columns of V, over the
 //                  channels of the gradients of residual and skip
 //   data gradient  of one layer: R outputs over (tap, channel of a)
@@ -40,10 +41,10 @@ struct PackedGroup {
 struct Packing {
   Stream stream = Stream::layers;
   DType dtype = DType::float32;
-  int R = 0, D = 0, S = 0, K = 0;  // S: 0 where no skip is wanted
-  float residual_scale = 1;               // of gradients
-  const void* conv_weight = nullptr;      // (L, 2D, R, K)
-  const void* out_weight = nullptr;       // (L, out_channels, D), the residual's R first
+  int R = 0, D = 0, S = 0, K = 0;     // S: 0 where no skip is wanted
+  float residual_scale = 1;           // of gradients
+  const void* conv_weight = nullptr;  // (L, 2D, R, K)
+  const void* out_weight = nullptr;   // (L, out_channels, D), the residual's R first
   int out_channels = 0;
 
   int element() const { return dtype == DType::float32 ? 4 : 2; }

@@ -12,9 +12,10 @@ namespace wavenet::cuda {
 
 namespace {
 
-// Where a launch's time goes, in clocks of one multiprocessor, roughly: these decide only what is grouped. An H100 does
-// 1024 16-bit multiply-adds a clock, of which kernels like these reach half, and gets 15 bytes from memory.
-constexpr double kMultiplies = 512, kBytes = 15, kLaunch = 4000;
+// Where a launch's time goes, in clocks of one multiprocessor, roughly: these decide only what is grouped. An H100
+// does 2048 16-bit multiply-adds a clock, half as many in TF32, of which kernels like these reach half, and gets 15
+// bytes from memory.
+constexpr double kMultiplies = 1024, kBytes = 15, kLaunch = 4000;
 
 int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
@@ -22,8 +23,8 @@ int attribute(cudaDeviceAttr which, int device) {
   return value;
 }
 
-// The instances that may serve so many outputs, the best first: those of launch_tiles.h. Slabs wider than the outputs are for
-// tiles that would otherwise be too large.
+// The instances that may serve so many outputs, the best first: those of launch_tiles.h. Slabs wider than the outputs
+// are for tiles that would otherwise be too large.
 struct Instance {
   int M, N;
 };
@@ -33,8 +34,8 @@ std::vector<Instance> instances(int outputs) {
   return found;
 }
 
-// Whether to look no further for smaller tiles: there are some for every multiprocessor, or this is the last choice. Narrow
-// layers fill a device with clips that are too short for that anyway.
+// Whether to look no further for smaller tiles: there are some for every multiprocessor, or this is the last choice.
+// Narrow layers fill a device with clips that are too short for that anyway.
 bool is_enough(const TileLaunch& on, const Device& device) {
   return on.tiling.tiles >= device.multiprocessors || on.N < 128 || on.M == 32;
 }
@@ -44,19 +45,20 @@ struct Room {
   int64_t weights = 0, inputs = 0, rest = 0;
 };
 
-// Fills in what follows from the tiling. Two buffers hide the latency of loading; weights that stay in shared memory save a
-// barrier a slab. resident: blocks of a multiprocessor that there are registers for, the kernel's __launch_bounds__.
+// Fills in what follows from the tiling. Weights that stay in shared memory come first: a ring costs a barrier a
+// slab, and what it waits for includes the next tile, which two buffers would otherwise load behind the work.
+// resident: blocks of a multiprocessor that there are registers for, the kernel's __launch_bounds__.
 bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, int resident, const Device& device) {
-  for (const int buffers : {2, 1}) {
-    for (const bool ring : {false, true}) {
+  for (const bool ring : {false, true}) {
+    for (const int buffers : {2, 1}) {
       const int64_t weights = ring ? int64_t(kStages) * on.N * kSlabBytes : compact.weights;
       const int64_t bytes = weights + buffers * compact.inputs + compact.rest;
       if (bytes > device.shared_bytes) continue;
       on.ring = ring, on.buffers = buffers, on.shared_bytes = static_cast<size_t>(bytes);
       on.weight_bytes = static_cast<int>(ring ? ring_bytes : compact.weights);
       const int room = static_cast<int>(device.shared_bytes_all / (bytes + 1024));
-      on.blocks = static_cast<int>(
-          std::min<int64_t>(on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
+      on.blocks = static_cast<int>(std::min<int64_t>(
+          on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
       return true;
     }
   }
@@ -113,11 +115,12 @@ TileLaunch plan_group(const StackShape& shape, int first, int count, bool residu
 }
 
 double cost(const StackShape& shape, const TileLaunch& on, int count, bool keep, bool first, const Device& device) {
-  const double multiplies = double(on.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
+  const double multiplies =
+      double(on.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
   const double own = on.tiling.own_rows;
   const double bytes = shape.element() * ((on.M + on.load_above + on.load_below) * double(shape.R) +
                                           own * (shape.R * (keep ? count : 1) + shape.S * (first ? 1 : 2)));
-  const double rate = kMultiplies / (shape.dtype == DType::float32 ? 4 : 1);
+  const double rate = kMultiplies / (shape.dtype == DType::float32 ? 2 : 1);
   const double waves = double((on.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
   return waves * std::max(multiplies / rate, bytes / kBytes) + kLaunch;
 }
@@ -126,7 +129,8 @@ double cost(const StackShape& shape, const TileLaunch& on, int count, bool keep,
 
 void refuse(const char* what, const Device& device) {
   throw std::invalid_argument(std::string(what) + " of these sizes does not fit into the " +
-                              std::to_string(device.shared_bytes / 1024) + " KiB of shared memory that a block has here");
+                              std::to_string(device.shared_bytes / 1024) +
+                              " KiB of shared memory that a block has here");
 }
 
 Packing packing_of(const StackShape& shape, Stream stream, int S) {
@@ -184,7 +188,8 @@ TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual,
     PackedGroup group{layer, 1, N, false, residual};
     Room room;
     room.weights = packing.bytes(group);
-    room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16) + (gradients ? M * (gradients + 16) : 0);
+    room.inputs =
+        int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16) + (gradients ? M * (gradients + 16) : 0);
     group.ring = true;
     if (!fit(on, room, packing.bytes(group), N == 32 ? 2 : 1, device)) continue;
     found = on;

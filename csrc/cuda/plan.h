@@ -1,5 +1,5 @@
-// How a stack is computed on a device: which layers one launch takes, in what tiles, and what memory that needs. A plan
-// holds for all calls of the same sizes.
+// How a stack is computed on a device: which layers one launch takes, in what tiles, and what memory that needs. A
+// plan holds for all calls of the same sizes.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -38,8 +38,8 @@ struct Group {
   TileLaunch on;
 };
 
-// The groups of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written to memory.
-// Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.
+// The groups of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written to
+// memory. Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.
 std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device);
 
 TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);

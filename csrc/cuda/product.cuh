@@ -7,8 +7,8 @@
 //        +--------------------+               |    |    |    |    |   group of 16 columns
 //                                             +----+----+----+----+
 //
-// Weights come as slabs of up to N rows (outputs) by 128 bytes of the contraction, in the order in which they are used
-// (packing.cuh). Where a kernel's weights fit into shared memory they stay there; else they go round a ring.
+// Weights come as slabs of up to N rows (outputs) by 128 bytes of the contraction, in the order in which they are
+// used (packing.h). Where a kernel's weights fit into shared memory they stay there; else they go round a ring.
 #pragma once
 
 #include "cuda/intrinsics.cuh"
@@ -71,10 +71,12 @@ class Weights {
     }
   }
 
-  __host__ __device__ static int shared_bytes(int bytes, int slot, bool ring) { return ring ? kStages * slot : bytes; }
+  __host__ __device__ static int shared_bytes(int bytes, int slot, bool ring) {
+    return ring ? kStages * slot : bytes;
+  }
 
-  // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go round
-  // must come after a copy_async_wait<0>() and a __syncthreads().
+  // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go
+  // round must come after a copy_async_wait<0>() and a __syncthreads().
   __device__ const char* next(int rows) {
     if (!ring_) {
       const char* slab = shared_ + at_;
@@ -132,10 +134,20 @@ __device__ inline void clear(Accumulators<S, GROUPS>& sums) {
         for (float& v : half) v = 0;
 }
 
-// sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie `pitch`
-// apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs, the
-// slab has `rows`; PAIRS: a group is two of the warp's blocks of 8 outputs instead, so that columns of a slab of N / 2 outputs
-// lie where a slab of N has its pairs of filter and gate.
+template <class S, int GROUPS>
+__device__ inline void add(Accumulators<S, GROUPS>& sums, const Accumulators<S, GROUPS>& more) {
+#pragma unroll
+  for (int f = 0; f < S::kRows; ++f)
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g)
+#pragma unroll
+      for (int i = 0; i < 8; ++i) sums[f][g][i / 4][i % 4] += more[f][g][i / 4][i % 4];
+}
+
+// sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie
+// `pitch` apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs,
+// the slab has `rows`; PAIRS: a group is two of the warp's blocks of 8 outputs instead, so that columns of a slab of
+// N / 2 outputs lie where a slab of N has its pairs of filter and gate.
 template <class S, int GROUPS, bool PAIRS, class Offset>
 __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights& weights, int rows,
                                 const char* tile, int pitch, int bytes, Offset offset) {

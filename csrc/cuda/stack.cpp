@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "cuda/run.h"
+#include "cuda/types.h"
 #include "cuda/weight_gradient.h"
 
 namespace wavenet::cuda {
@@ -35,7 +35,7 @@ StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep
   planned.S = S_;
   groups_ = plan_layers(planned, residual, keep, current_device());
   for (const Group& group : groups_) {
-    PackedGroup packed{group.first,   group.count,     group.on.N, group.on.ring, !is_last(group) || residual_,
+    PackedGroup packed{group.first,   group.count,          group.on.N, group.on.ring, !is_last(group) || residual_,
                        packed_bytes_, group.on.weight_bytes};
     packed_.push_back(packed);
     packed_bytes_ += aligned(packed.bytes);
@@ -83,7 +83,7 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
         output = dense(workspace + packed_bytes_ + scratch++ % 2 * scratch_bytes(), shape_.T, shape_.R);
       }
     }
-    WAVENET_RUN(run_layers, args, shape_.dtype, stream)
+    with_type(shape_.dtype, "layers", [&](auto type) { run_layers<decltype(type)>(args, "layers", stream); });
     args.x = args.output[group.count - 1];
   }
 }
@@ -93,7 +93,8 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
   const Device device = current_device();
   const int e = shape_.element();
   int64_t bytes = 0, grad_a = 0, partials = 0;
-  // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its sums.
+  // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its
+  // sums.
   WeightGradientArguments weights = weight_gradient(0);
   weights.grad_residual.data = weights.grad_skip.data = this;  // the most there can be
   const OuterSize outer = outer_size(shape_.R, shape_.D);
@@ -182,7 +183,10 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
       fused.conv_bias = conv_bias, fused.cond = cond, fused.weight = weights;
       if (want_x) fused.grad_x = grad_x;
       if (local) fused.grad_cond = grad_cond;
-      WAVENET_RUN_16_BIT(run_fused_backward, fused, shape_.dtype, stream)
+      with_type(shape_.dtype, "fused_backward", [&](auto type) {
+        using T = decltype(type);
+        if constexpr (sizeof(T) == 2) run_fused_backward<T>(fused, "fused_backward", stream);
+      });
     } else {
       GateGradientArguments gates;
       gates.on = layer.gates, gates.on.weights = workspace + packed_gates_[n].offset;
@@ -190,17 +194,22 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
       gates.grad_residual = grad_residual, gates.grad_skip = gradients.skip, gates.grad_z = gradients.z;
       gates.grad_a = local ? grad_cond : dense(workspace + grad_a_offset_, shape_.T, 2 * shape_.D);
       if (tensors.out_weight) gates.z = dense(workspace + z_offset_, shape_.T, shape_.D);
-      WAVENET_RUN(run_gate_gradient, gates, shape_.dtype, stream)
+      with_type(shape_.dtype, "gate_gradient",
+                [&](auto type) { run_gate_gradient<decltype(type)>(gates, "gate_gradient", stream); });
       if (grad_cond.data && !local)
-        sum_over_time(shape_.dtype, shape_.B, shape_.T, 2 * shape_.D, gates.grad_a, grad_cond, "sum_over_time", stream);
+        sum_over_time(shape_.dtype, shape_.B, shape_.T, 2 * shape_.D, gates.grad_a, grad_cond, "sum_over_time",
+                      stream);
       weights.grad_a = gates.grad_a, weights.z = gates.z;
-      if (gradients.wants_weights()) WAVENET_RUN(run_weight_gradient, weights, shape_.dtype, stream)
+      if (gradients.wants_weights())
+        with_type(shape_.dtype, "weight_gradient",
+                  [&](auto type) { run_weight_gradient<decltype(type)>(weights, "weight_gradient", stream); });
       if (want_x) {
         DataGradientArguments data;
         data.on = layer.data, data.on.weights = workspace + packed_data_[n].offset;
         data.grad_a = gates.grad_a, data.grad_residual = grad_residual, data.grad_x = grad_x;
         data.residual_scale = tensors.residual_scale;
-        WAVENET_RUN(run_data_gradient, data, shape_.dtype, stream)
+        with_type(shape_.dtype, "data_gradient",
+                  [&](auto type) { run_data_gradient<decltype(type)>(data, "data_gradient", stream); });
       }
     }
     if (gradients.wants_weights()) sum_partials(weights, "sum_partials", stream);

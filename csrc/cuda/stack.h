@@ -1,5 +1,6 @@
-// Residual stacks on a GPU, forward and backward: one call launches everything, on one stream. Each object is the plan
-// for calls of one set of sizes on the device that was current when it was made, and may be used by several threads.
+// Residual stacks on a GPU, forward and backward: one call launches everything, on one stream. Each object is the
+// plan for calls of one set of sizes on the device that was current when it was made, and may be used by several
+// threads.
 //
 // A residual block is a stack of one layer. A gated convolution is one whose layer ends with z.
 #pragma once
@@ -27,12 +28,12 @@ struct StackTensors {
 };
 
 struct ForwardOutputs {
-  Rows saved;                 // (B, T, R), the input of layer n * checkpoint_every, n from 1; absent: not kept
-  int64_t saved_stride = 0;   // elements from one to the next
+  Rows saved;                // (B, T, R), the input of layer n * checkpoint_every, n from 1; absent: not kept
+  int64_t saved_stride = 0;  // elements from one to the next
   int checkpoint_every = 1;
-  Rows residual;              // (B, T, R) or absent
-  Rows skip;                  // (B, T, S) or absent
-  Rows z;                     // (B, T, D): of a gated convolution
+  Rows residual;  // (B, T, R) or absent
+  Rows skip;      // (B, T, S) or absent
+  Rows z;         // (B, T, D): of a gated convolution
 };
 
 class StackForward {
@@ -58,21 +59,21 @@ class StackForward {
 
 // Gradients; absent ones are not wanted.
 struct Gradients {
-  Rows residual, skip, z;        // given: of the outputs, or absent
-  Rows saved;                    // given: what forward kept of every layer but the first
+  Rows residual, skip, z;  // given: of the outputs, or absent
+  Rows saved;              // given: what forward kept of every layer but the first
   int64_t saved_stride = 0;
-  Rows x;                        // (B, T, R), also used on the way; there whether wanted or not
+  Rows x;  // (B, T, R), also used on the way; there whether wanted or not
   bool want_x = true;
   void *conv_weight = nullptr, *conv_bias = nullptr, *out_weight = nullptr, *out_bias = nullptr;
-  Rows cond;                     // (B, T, L*2D), or with time_stride 0: the sum over T
+  Rows cond;  // (B, T, L*2D), or with time_stride 0: the sum over T
 
   bool wants_weights() const { return conv_weight || conv_bias || out_weight || out_bias; }
 };
 
 class StackBackward {
  public:
-  // residual, skip: there are gradients of these. fuse: one launch a layer where it can do all; it can't add up over time
-  // what conditioning for all times gets.
+  // residual, skip: there are gradients of these. fuse: one launch a layer where it can do all; it can't add up over
+  // time what conditioning for all times gets.
   StackBackward(StackShape shape, bool residual, bool skip, bool fuse);
 
   int64_t workspace_bytes() const { return partial_offset_ + partial_bytes_; }

@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "cuda/run.h"
+#include "cuda/types.h"
 
 namespace wavenet::cuda {
 
@@ -56,7 +56,7 @@ void StackStream::step(StreamArguments chunk, cudaStream_t stream) const {
   args.residual_scale = chunk.residual_scale, args.B = chunk.B, args.T = chunk.T;
   args.x = chunk.x, args.cond = chunk.cond, args.residual = chunk.residual, args.skip = chunk.skip;
   args.state = chunk.state, args.positions = chunk.positions;
-  WAVENET_RUN(run_stream, args, args.dtype, stream)
+  with_type(args.dtype, "stream", [&](auto type) { run_stream<decltype(type)>(args, "stream", stream); });
 }
 
 }  // namespace wavenet::cuda

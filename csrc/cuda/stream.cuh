@@ -2,8 +2,8 @@
 //
 //   shared memory:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
 //
-//   for each layer:  the older taps' inputs come from the layer's ring in memory, or from x where they are of this chunk;
-//                    then x goes into the ring;  convolution, gate, 1x1s;  x is updated in place
+//   for each layer:  the older taps' inputs come from the layer's ring in memory, or from x where they are of this
+//                    chunk; then x goes into the ring; convolution, gate, 1x1s; x is updated in place
 #pragma once
 
 #include "cuda/gate.cuh"
@@ -20,7 +20,8 @@ template <class S>
 __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T), kUnit = 16 / e;
-  const int x_row = args.R * e, z_row = args.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16, x_log = log2_of(x_row);
+  const int x_row = args.R * e, z_row = args.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16,
+            x_log = log2_of(x_row);
   const int units = args.R / kUnit, tap_bytes = S::M * x_pitch;
   char* const shared = shared_memory();
   char* const taps = shared + kStages * args.N * kSlabBytes;
@@ -74,11 +75,10 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * args.D;
       for (int c0 = 0; c0 < args.D; c0 += args.N / 2) {
         Accumulators<S, S::kGroups> sums;
-        clear<S, S::kGroups>(sums);
+        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, args.D);
         multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, 2 * (args.D - c0)),
-                                       taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row, [&](int at) {
-                                         return (at >> x_log) * tap_bytes + (at & (x_row - 1));
-                                       });
+                                       taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row,
+                                       [&](int at) { return (at >> x_log) * tap_bytes + (at & (x_row - 1)); });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int64_t t2[2];
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
           for (int g = 0; g < S::kGroups; ++g) {
             const int c = c0 + place.group(g) * 8 + place.column();
             if (place.group(g) * 16 >= args.N || c >= args.D) continue;
-            add_conditions<T>(sums[f][g], bias, cond, b, t2, c, args.D);
+            add_conditioning<T>(sums[f][g], cond, b, t2, c, args.D);
             store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
@@ -104,17 +104,16 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
         const int outputs = part == 0 ? args.R : args.S;
         for (int o0 = 0; o0 < outputs; o0 += args.N) {
           Accumulators<S, S::kGroups> sums;
-          clear<S, S::kGroups>(sums);
+          start_with_bias<S>(sums, place, out_bias ? out_bias + part * args.R : nullptr, o0, outputs);
           multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, outputs - o0),
-                                         z + place.fragment_offset(z_pitch), z_pitch, z_row, [](int at) { return at; });
+                                         z + place.fragment_offset(z_pitch), z_pitch, z_row,
+                                         [](int at) { return at; });
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
               const int column = place.group(g) * 16 + half * 8 + place.column(), o = o0 + column;
               if (column >= args.N || o >= outputs) continue;
-              const int channel = part * args.R + o;
-              const float bias2[2] = {element(out_bias, channel), element(out_bias, channel + 1)};
 #pragma unroll
               for (int i = 0; i < 4 * S::kRows; i += 2) {
                 const int row = place.row_of(i / 4, i % 4);
@@ -122,11 +121,10 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
                 if (part == 0) {
                   T* const at = reinterpret_cast<T*>(x + row * x_pitch) + o;
                   Floats<2> v = load<T, 2>(at);
-                  for (int j = 0; j < 2; ++j)
-                    v.values[j] = args.residual_scale * (v.values[j] + sum[j] + bias2[j]);
+                  for (int j = 0; j < 2; ++j) v.values[j] = args.residual_scale * (v.values[j] + sum[j]);
                   store<T, 2>(at, v);
                 } else {
-                  for (int j = 0; j < 2; ++j) skip[row * args.S + o + j] += sum[j] + bias2[j];
+                  for (int j = 0; j < 2; ++j) skip[row * args.S + o + j] += sum[j];
                 }
               }
             }
@@ -151,11 +149,8 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
 
 template <class T>
 void run_stream(const StreamArguments& args, const char* name, cudaStream_t stream) {
-  const auto kernel = stream_kernel<Shape<T, 32, 128>>;
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(args.shared_bytes)),
-        name);
-  launch(name, kernel, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes, stream, args);
+  launch_with_shared(name, stream_kernel<Shape<T, 32, 128>>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads),
+                     args.shared_bytes, stream, args);
 }
 
 }  // namespace wavenet::cuda

@@ -20,10 +20,12 @@ __global__ void __launch_bounds__(256) sum_partials_kernel(const WeightGradientA
   const int64_t absent = int64_t(args.out_channels - outputs) * (args.D + 1);
   if (index >= size + absent) return;
   float sum = 0;
-  for (int split = 0; index < size && split < args.splits; ++split) sum += args.partial[split * size + index];
+#pragma unroll 16
+  for (int split = 0; split < (index < size ? args.splits : 0); ++split) sum += args.partial[split * size + index];
 
   // Of the 1x1s: which row of out_channels the o-th output is; those without a gradient come last.
-  const auto out_row = [&](int64_t o) { return residual == 0 && args.out_channels > outputs ? (o + args.out_channels - outputs) % args.out_channels : o; };
+  const int64_t first = residual == 0 ? args.out_channels - outputs : 0;
+  const auto out_row = [&](int64_t o) { return (o + first) % args.out_channels; };
   const auto scale = [&](int64_t o) { return o < residual ? args.residual_scale : 1.0f; };
   int64_t at = index;
   if (at < conv_size) {
@@ -55,7 +57,8 @@ __global__ void __launch_bounds__(256) sum_partials_kernel(const WeightGradientA
 
 // A block adds up 32 channels of a clip: 8 threads a channel, each every 8th time, then those in order.
 template <class T>
-__global__ void __launch_bounds__(256) sum_over_time_kernel(int64_t times, int64_t channels, const Rows rows, const Rows sums) {
+__global__ void __launch_bounds__(256)
+    sum_over_time_kernel(int64_t times, int64_t channels, const Rows rows, const Rows sums) {
   float* const shared = reinterpret_cast<float*>(shared_memory());
   const int lane = threadIdx.x % 32, part = threadIdx.x / 32;
   const int64_t c = int64_t(blockIdx.x) * 32 + lane, b = blockIdx.y;
@@ -88,8 +91,9 @@ void sum_over_time(DType dtype, int64_t B, int64_t T, int64_t C, const Rows& row
         r.data = static_cast<decltype(type)*>(r.data) + b * r.batch_stride;
         return r;
       };
-      launch(name, sum_over_time_kernel<decltype(type)>, dim3(across, static_cast<unsigned>(std::min<int64_t>(B - b, 65535))),
-             dim3(256), 256 * sizeof(float), stream, T, C, at(rows), at(sums));
+      launch(name, sum_over_time_kernel<decltype(type)>,
+             dim3(across, static_cast<unsigned>(std::min<int64_t>(B - b, 65535))), dim3(256), 256 * sizeof(float),
+             stream, T, C, at(rows), at(sums));
     }
   });
 }

@@ -4,11 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <cstdint>
-#include <stdexcept>
-#include <string>
-
-#include "layer.h"
+#include "cuda/types.h"
 
 namespace wavenet::cuda {
 
@@ -29,21 +25,6 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
 template <>
 __device__ inline __half from_float<__half>(float v) {
   return __float2half_rn(v);
-}
-
-// Calls f with a value of the type, which says which instance is meant.
-template <class F>
-void with_type(DType dtype, const char* name, F&& f) {
-  switch (dtype) {
-    case DType::float32:
-      return f(float{});
-    case DType::bfloat16:
-      return f(__nv_bfloat16{});
-    case DType::float16:
-      return f(__half{});
-    default:
-      throw std::invalid_argument(std::string(name) + ": no instance for this dtype");
-  }
 }
 
 template <class T, int N>

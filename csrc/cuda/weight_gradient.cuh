@@ -3,9 +3,9 @@
 //   of the convolution, tap k:  grad_a^T x[. - left + k d]     of the 1x1s:  [grad_residual grad_skip]^T z
 //   of a bias: the same with ones for the second factor
 //
-// A block owns a tile of one of the products (A x B of its two factors' channels) and a share of the rows, which go through
-// a ring in shared memory in steps of kDepth. Sums stay in registers and go to the block's own place among the partial
-// sums; sum_partials() adds the shares in a fixed order, so that results don't depend on timing.
+// A block owns a tile of one of the products (A x B of its two factors' channels) and a share of the rows, which go
+// through a ring in shared memory in steps of kDepth. Sums stay in registers and go to the block's own place among
+// the partial sums; sum_partials() adds the shares in a fixed order, so that results don't depend on timing.
 #pragma once
 
 #include <type_traits>
@@ -31,8 +31,8 @@ struct Outer {
   static constexpr int kStageBytes = kDepth * (kPitchA + kPitchB);
 };
 
-// sums[0] and sums[2] += a left fragment's rows lane / 4 and lane / 4 + 8: of all its columns in 16 bits, where ones do
-// it; in 32 bits, which mma would round, of those that this lane holds.
+// sums[0] and sums[2] += a left fragment's rows lane / 4 and lane / 4 + 8: of all its columns in 16 bits, where ones
+// do it; in 32 bits, which mma would round, of those that this lane holds.
 template <class T>
 __device__ inline void add_rows(float (&sums)[4], const uint32_t (&fragment)[4]) {
   if constexpr (sizeof(T) == 2) {
@@ -170,11 +170,8 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
 template <class O>
 void launch_outer(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {
   constexpr size_t kBytes = kStages * O::kStageBytes;
-  const auto kernel = weight_gradient_kernel<O>;
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(kBytes)),
-        name);
-  launch(name, kernel, dim3(args.tiles(O::A, O::B), args.splits), dim3(kThreads), kBytes, stream, args);
+  launch_with_shared(name, weight_gradient_kernel<O>, dim3(args.tiles(O::A, O::B), args.splits), dim3(kThreads),
+                     kBytes, stream, args);
 }
 
 template <class T>

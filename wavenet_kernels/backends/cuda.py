@@ -261,19 +261,20 @@ class _Stream:
         size, place = self._plan.weight_bytes, conv_weight.device
         self._packed = torch.empty(size, dtype=torch.uint8, device=place)
         self._plan.pack(device, stream, _addresses(contiguous), self._packed.data_ptr())
-        self._biases = [None if b is None else b.clone() for b in (conv_bias, out_bias)]
+        self._biases = [None if b is None else _copy(b) for b in (conv_bias, out_bias)]
         self._scale, self._channels = residual_scale, (residual, skip)
         if state is None:
             state = conv_weight.new_zeros(batch, (taps - 1) * sum(dilations), residual)
             self.state = state
         else:
-            self.state = state.clone(memory_format=torch.contiguous_format)
+            self.state = _copy(state)
         self._positions = torch.zeros(batch, dtype=torch.int64, device=place)
 
     def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         batch, _, time = x.shape
         residual, skip = (empty_rows(x, batch, channels, time) for channels in self._channels)
-        x, cond = _aligned(x.resolve_neg()), _aligned(cond)
+        x = _aligned(x.resolve_neg())
+        cond = None if cond is None else _aligned(cond.resolve_neg())
         self._plan.step(
             *_where(x),
             (batch, time),
@@ -307,7 +308,6 @@ class _Stack:
         residual_scale: float,
     ) -> None:
         _refuse_what_does_not_fit(x)
-        _refuse_float32(x)
         self.x, self.cond = _aligned(x), _aligned(cond)
         self.weights = [None if w is None else w.contiguous() for w in weights]
         conv_weight, _, out_weight, _ = self.weights
@@ -333,6 +333,7 @@ class _Stack:
         """Writes the outputs, which are in rows order; saved (n, B, T, R)."""
         keeps = saved is not None and saved.numel() > 0
         keep = keeps and checkpoint_every == 1
+        _refuse_float32(self.x)  # here alone: a backward follows its forward
         wanted = [o is not None and o.numel() > 0 for o in (residual, skip)]
         plan = _plan("StackForward", *self._settings(), *wanted, keep)
         workspace = self._workspace(plan.workspace_bytes)
@@ -374,6 +375,7 @@ class _Stack:
     ) -> tuple[Tensor | None, Sequence[Tensor | None], Tensor | None]:
         """The gradients of x, the weights and cond, the last two into `weights` and `cond`."""
         residual, skip, z = _aligned(residual), _aligned(skip), _aligned(z)
+        saved = None if saved is None else saved.contiguous()
         if skip is not None and skip.numel() == 0:
             skip = None
         if weights is None:
@@ -432,9 +434,9 @@ def _plan(kind: str, *settings: Any) -> Any:
 
 
 def _rows_of_saved(saved: Tensor | None) -> tuple[Rows, int]:
+    """Of contiguous (n, B, T, R), and elements from one to the next."""
     if saved is None or saved.numel() == 0:
         return rows_of(None), 0
-    saved = saved.contiguous()
     return rows_of(saved[0].transpose(1, 2)), saved.stride(0)
 
 
@@ -451,7 +453,11 @@ def _aligned(x: Tensor | None) -> Tensor | None:
     strides = (batch if x.shape[0] > 1 else 0), (time if x.shape[2] > 1 else 0)
     if x.data_ptr() % 16 == 0 and all(s * x.element_size() % 16 == 0 for s in strides):
         return x
-    return x.transpose(1, 2).clone(memory_format=torch.contiguous_format).transpose(1, 2)
+    return _copy(x.transpose(1, 2)).transpose(1, 2)
+
+
+def _copy(x: Tensor) -> Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
 
 
 def _one(bias: Tensor | None) -> Tensor | None:
