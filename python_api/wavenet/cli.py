@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +41,11 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, _expected()):
             raise
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
+        # Of the processes that torchrun starts, the first says it.
+        if os.environ.get("RANK", "0") == "0":
+            Console(stderr=True).print(
+                f"error: {error}", style="red", highlight=False, markup=False
+            )
         sys.exit(2)
 
 
@@ -51,10 +56,10 @@ def _expected() -> tuple[type[Exception], ...]:
 
     from wavenet.data import DataError
     from wavenet.inference import ModelError
-    from wavenet.training import CheckpointError, ConfigError, TrainingError
+    from wavenet.training import ConfigError, TrainingError
     from wavenet_kernels import BackendUnavailableError
 
-    ours = (DataError, ModelError, CheckpointError, ConfigError, TrainingError)
+    ours = (DataError, ModelError, ConfigError, TrainingError)
     return (*ours, BackendUnavailableError, OSError, SafetensorError)
 
 
@@ -110,8 +115,11 @@ def train(
     with every field there is, lies in the run folder as train.yaml.
 
     A run that was interrupted goes on with: wavenet train --out runs/mine --resume
+
+    On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
+    of all of them together).
     """
-    from wavenet.training import load_config
+    from wavenet.training import TrainingInterrupted, load_config
     from wavenet.training import train as run_training
     from wavenet.training.loop import CONFIG_NAME
 
@@ -125,6 +133,9 @@ def train(
         config = saved
     try:
         result = run_training(load_config(config, overrides), out, resume=resume, console=console)
+    except TrainingInterrupted as stop:
+        _say(f"interrupted and saved; to go on: wavenet train --out {out} --resume")
+        raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
         _say(f"interrupted; to go on: wavenet train --out {out} --resume")
         raise typer.Exit(130) from None

@@ -148,10 +148,10 @@ def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
     """Pad items at their ends to the longest of them.
 
     Args:
-        items: (waveform float32 (T,), class index) pairs, at least one.
+        items: (waveform float32 (T,), class index) pairs; of none, the batch has shape (0, 1).
     """
     lengths = torch.tensor([len(waveform) for waveform, _ in items], dtype=torch.int64)
-    waveform = torch.zeros(len(items), int(lengths.max()))
+    waveform = torch.zeros(len(items), max(lengths.tolist(), default=1))
     for row, (samples, _) in zip(waveform, items, strict=True):
         row[: len(samples)] = samples
     return Batch(waveform, lengths, torch.tensor([label for _, label in items], dtype=torch.int64))

@@ -24,6 +24,19 @@ from wavenet.data import Augmentation
 from wavenet.files import replace_file
 from wavenet.models import WaveNetConfig
 
+# Fields about the machine and the checkpoints: a resumed run may have others.
+OF_THE_MACHINE = frozenset(
+    {
+        "data.cache",
+        "data.workers",
+        "training.accumulation",
+        "training.checkpoint_steps",
+        "training.compile",
+        "training.device",
+        "training.keep_best",
+    }
+)
+
 
 class ConfigError(ValueError):
     """A configuration that can't be used: the message names the field, what came, what is fine."""
@@ -70,7 +83,8 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training clips.
-        batch_size: clips a step and process.
+        batch_size: clips an optimizer step, of all processes together.
+        accumulation: the parts of a batch that are computed one after another, which saves memory.
         learning_rate: the peak, reached after warm-up; it then falls to 0 along a cosine.
         warmup_fraction: of all steps.
         weight_decay: AdamW's, on weights; biases have none.
@@ -79,13 +93,19 @@ class TrainingConfig:
         balanced: draw every class equally often.
         seed: of initialisation, order, augmentation and dropout.
         mixed_precision: "no", "bf16", "fp16", or "auto": bf16 on a device that computes in it
-            natively, else none.
+            natively, else none. Weights stay float32; "fp16" scales the loss.
+        compile: torch.compile the whole model with its loss: faster steps, after a minute or so.
         device: "auto" (a GPU where there is one), or "cpu".
+        ema_decay: of an exponential moving average of the weights, which is then what is evaluated
+            and saved, 0.999 say; 0: none.
+        patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
+        keep_best: the checkpoints of so many best epochs are kept, beside the newest.
     """
 
     epochs: int = 30
     batch_size: int = 32
+    accumulation: int = 1
     learning_rate: float = 2e-3
     warmup_fraction: float = 0.05
     weight_decay: float = 0.01
@@ -95,17 +115,26 @@ class TrainingConfig:
     seed: int = 0
     mixed_precision: str = "auto"
     device: str = "auto"
+    compile: bool = False
+    ema_decay: float = 0.0
+    patience: int = 0
     checkpoint_steps: int = 0
+    keep_best: int = 1
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, self, "epochs", "1 or more")
         _require(self.batch_size >= 1, self, "batch_size", "1 or more")
+        parts = f"from 1 to batch_size = {self.batch_size}"
+        _require(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
         _require(self.learning_rate > 0, self, "learning_rate", "more than 0")
         _require(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
         _require(self.weight_decay >= 0, self, "weight_decay", "0 or more")
         _require(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
         _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
         _require(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
+        _require(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
+        _require(self.patience >= 0, self, "patience", "0 (never stop early) or more")
+        _require(self.keep_best >= 0, self, "keep_best", "0 or more")
         _require(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
         precisions = ("auto", "no", "bf16", "fp16")
         _require(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
@@ -131,14 +160,15 @@ class RunConfig:
         replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def differences(self, other: RunConfig) -> list[str]:
-        """The names of the fields in which two configurations differ."""
+        """The names of the fields in which two configurations of one run must not differ."""
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [
+        names = [
             f"{section}.{name}"
             for section, fields in mine.items()
             for name, value in fields.items()
             if value != others[section].get(name)
         ]
+        return [name for name in names if name not in OF_THE_MACHINE]
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
@@ -224,6 +254,8 @@ def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:
         if accepted == "float":
             # YAML 1.1 takes 1e-3 for a string.
             value = _number(value, f"{where}.{key}")
+        elif accepted == "str" and value is False:
+            value = "no"  # which YAML 1.1 takes for false
         elif accepted == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
         elif accepted in ("int", "bool", "str") and type(value).__name__ != accepted:

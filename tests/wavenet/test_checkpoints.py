@@ -1,0 +1,225 @@
+"""Checkpoints: which are kept, disks that are full, Ctrl-C, folders of other versions."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+from small_runs import checkpoints, quiet, same, small_config
+
+import wavenet.training.loop as loop
+from wavenet import load_model
+from wavenet.training import (
+    CheckpointError,
+    ConfigError,
+    TrainingInterrupted,
+    load_config,
+    train,
+)
+from wavenet.training.checkpoint import Progress
+
+
+def _steps(run) -> list[int]:
+    return [int(path.name.removeprefix("step-")) for path in checkpoints(run)]
+
+
+def test_the_newest_and_the_best_are_kept_and_each_is_a_model(recordings, tmp_path):
+    config = small_config(
+        recordings, tmp_path, "training.epochs=6", "training.keep_best=2", "training.patience=0"
+    )
+    train(config, tmp_path / "run", console=quiet())
+    rows = json.loads((checkpoints(tmp_path / "run")[-1] / "progress.json").read_text())["history"]
+    best = Progress(history=rows).ranking()[:2]
+    assert _steps(tmp_path / "run") == sorted({row["step"] for row in best} | {rows[-1]["step"]})
+    first = best[0]["step"]
+    kept = load_file(tmp_path / "run" / "checkpoints" / f"step-{first:08d}" / "model.safetensors")
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    assert all(kept[name].equal(saved[name]) for name in saved)
+    load_model(checkpoints(tmp_path / "run")[-1])
+
+
+def test_ranking_is_by_accuracy_then_loss_then_time():
+    figures = [(0.5, 1.0), (0.7, 2.0), (0.7, 1.5), (0.7, 1.5)]
+    rows = [
+        {"epoch": i, "validation_accuracy": accuracy, "validation_loss": loss}
+        for i, (accuracy, loss) in enumerate(figures, start=1)
+    ]
+    progress = Progress(epoch=4, history=rows)
+    assert [row["epoch"] for row in progress.ranking()] == [3, 4, 2, 1]
+    assert progress.epochs_since_best == 1
+    assert Progress().epochs_since_best == 0
+
+
+@pytest.fixture
+def stopped(monkeypatch):
+    """stopped(step) sends SIGINT to this process while that step is under way."""
+
+    def at(step: int, number: int = signal.SIGINT) -> None:
+        original = loop.Learner.step
+
+        def stepping(self, parts, clips, now):
+            if now == step:
+                os.kill(os.getpid(), number)
+            return original(self, parts, clips, now)
+
+        monkeypatch.setattr(loop.Learner, "step", stepping)
+
+    return at
+
+
+@pytest.mark.parametrize("step", [0, 3, 5])
+def test_ctrl_c_saves_and_resumes_bit_for_bit(recordings, tmp_path, stopped, monkeypatch, step):
+    """In the first step, within an epoch, and at an epoch's end."""
+    config = small_config(
+        recordings, tmp_path, "training.epochs=2", "training.batch_size=10", "data.workers=0"
+    )
+    train(config, tmp_path / "whole", console=quiet())
+    stopped(step)
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(config, tmp_path / "stopped", console=quiet())
+    assert caught.value.signal == signal.SIGINT
+    assert _steps(tmp_path / "stopped")[-1] == step + 1
+    monkeypatch.undo()
+    train(config, tmp_path / "stopped", resume=True, console=quiet())
+    assert same(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_signals_are_as_they_were(recordings, tmp_path, stopped):
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    stopped(0, signal.SIGTERM)
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(small_config(recordings, tmp_path), tmp_path / "run", console=quiet())
+    assert caught.value.signal == signal.SIGTERM
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_ctrl_c_on_the_command_line_is_exit_code_130(recordings, tmp_path):
+    config = small_config(recordings, tmp_path, "training.epochs=10000")
+    config.save(tmp_path / "config.yaml")
+    command = [sys.executable, "-m", "wavenet", "train", "--config", str(tmp_path / "config.yaml")]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert "interrupted and saved; to go on: wavenet train --out" in said
+    assert checkpoints(tmp_path / "run")
+
+
+@pytest.fixture
+def interrupted(recordings, tmp_path, stopped, monkeypatch):
+    """A run that was stopped in its second epoch, and its configuration."""
+    config = small_config(recordings, tmp_path)
+    stopped(5)
+    with pytest.raises(TrainingInterrupted):
+        train(config, tmp_path / "run", console=quiet())
+    monkeypatch.undo()
+    return tmp_path / "run", config
+
+
+def _content(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(interrupted, tmp_path):
+    """A limit on the size of files, like a full disk, makes the system cut the writing short."""
+    run, config = interrupted
+    newest = checkpoints(run)[-1]
+    before = _content(newest)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8000, limits[1]))  # less than the weights
+    try:
+        with pytest.raises(CheckpointError, match=rf"written to .*{newest.name}, is whole"):
+            train(config, run, resume=True, console=quiet())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoints(run)[-1] == newest and _content(newest) == before
+    assert not (run / "checkpoints" / ".partial").exists()
+    train(config, run, resume=True, console=quiet())
+    train(config, tmp_path / "whole", console=quiet())
+    assert same(tmp_path / "whole", run)
+
+
+@pytest.mark.parametrize("what", ["checkpoint's state", "model", "metrics"])
+def test_no_space_left_is_said_wherever_it_happens(interrupted, monkeypatch, what):
+    run, config = interrupted
+    newest = checkpoints(run)[-1]
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    target = {
+        "checkpoint's state": "wavenet.training.checkpoint.save_file",
+        "model": "wavenet.training.checkpoint._write_model",
+        "metrics": "wavenet.training.log.replace_file",
+    }
+    monkeypatch.setattr(target[what], full)
+    with pytest.raises(CheckpointError, match=r"\(No space left on device\).*is whole.*--resume"):
+        train(config, run, resume=True, console=quiet())
+    assert checkpoints(run) == [newest]
+
+
+def test_a_run_folder_that_is_read_only_is_named(interrupted, monkeypatch):
+    run, config = interrupted
+
+    def read_only(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", read_only)  # root may write anywhere
+    with pytest.raises(ConfigError, match="run: can't be made a run folder: Permission denied"):
+        train(config, run, resume=True, console=quiet())
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [(None, "format 1, written by an earlier"), (99, "format 99, written by a later version")],
+)
+def test_a_checkpoint_of_another_format_says_so(interrupted, version, sentence):
+    run, config = interrupted
+    path = checkpoints(run)[-1] / "progress.json"
+    content = json.loads(path.read_text())
+    content["format"] = version
+    if version is None:
+        del content["format"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=rf"{sentence}.*wavenet train --from"):
+        train(config, run, resume=True, console=quiet())
+
+
+def test_a_configuration_without_the_newer_fields_resumes(interrupted):
+    run, config = interrupted
+    saved = yaml.safe_load((run / "train.yaml").read_text())
+    for newer in ("ema_decay", "patience", "keep_best", "accumulation", "compile"):
+        del saved["training"][newer]
+    (run / "train.yaml").write_text(yaml.safe_dump(saved))
+    assert train(load_config(run / "train.yaml"), run, resume=True, console=quiet()).epochs == 3
+
+
+def test_a_checkpoint_of_another_network_is_refused(interrupted):
+    run, config = interrupted
+    saved = yaml.safe_load((run / "train.yaml").read_text())
+    saved["model"]["skip_channels"] = 4
+    (run / "train.yaml").write_text(yaml.safe_dump(saved))
+    with pytest.raises(CheckpointError, match="the checkpoint can't be resumed"):
+        train(load_config(run / "train.yaml"), run, resume=True, console=quiet())
+
+
+def test_what_belongs_to_the_machine_may_change_on_resuming(interrupted, recordings, tmp_path):
+    run, _ = interrupted
+    more = ("training.accumulation=2", "training.keep_best=0", "training.checkpoint_steps=3")
+    config = small_config(recordings, tmp_path, *more)
+    train(config, run, resume=True, console=quiet())
+    assert load_config(run / "train.yaml") == config
+    assert len(checkpoints(run)) == 1

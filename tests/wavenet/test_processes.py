@@ -1,0 +1,133 @@
+"""Two processes train as one does: under torchrun, on the CPU, with gloo."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import checkpoints, quiet, small_config, weights
+
+from wavenet.data import EpochBatchSampler
+from wavenet.training import RunConfig, train
+from wavenet.training.batches import Shares
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+SCRIPT = Path(__file__).parents[1] / "support" / "train_in_processes.py"
+# 27 training clips and 10 a batch: batches are of unequal sizes, and so are the processes' shares.
+# Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
+# attention's score is: hence the pooling. Dropout draws differently in each process.
+OPTIONS = (
+    "model.dropout=0",
+    "model.next_sample_weight=0.1",
+    "training.batch_size=10",
+    "training.epochs=4",
+    "training.ema_decay=0.9",
+    "training.learning_rate=2e-3",
+)
+
+
+def _torchrun(*arguments: object) -> list[dict[str, object]]:
+    command = [*TORCHRUN, str(SCRIPT), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def _figures(run: Path) -> list[dict[str, float]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def alone(recordings, tmp_path_factory):
+    """The run of one process, and its configuration."""
+    folder = tmp_path_factory.mktemp("alone")
+    config = small_config(recordings, folder, *OPTIONS)
+    config.save(folder / "config.yaml")
+    train(config, folder / "run", console=quiet())
+    return folder / "run", config
+
+
+def _with(config: RunConfig, **training: int) -> RunConfig:
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **training))
+
+
+def _assert_equal(alone: Path, together: Path) -> None:
+    """Up to rounding: weights, average, metrics of training and validation."""
+    one, two = weights(alone), weights(together)
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if not name.startswith("state optimizer.exp_avg_sq"):  # its scale is the gradients' square
+            assert torch.allclose(value, two[name], rtol=1e-3, atol=2e-5), name
+    for row, other in zip(_figures(alone), _figures(together), strict=True):
+        for name in row.keys() - {"seconds", "clips_per_second"}:
+            assert other[name] == pytest.approx(row[name], rel=1e-4), name
+
+
+def test_two_processes_train_as_one_and_one_goes_on_where_two_were_stopped(alone, tmp_path):
+    """Both directions: stopped by a signal to one of two and resumed alone, and the reverse."""
+    run, config = alone
+    config_file = run.parent / "config.yaml"
+    assert _torchrun(config_file, tmp_path / "two") == 2 * [
+        {"accuracy": _figures(run)[-1]["validation_accuracy"], "epochs": 4}
+    ]
+    _assert_equal(run, tmp_path / "two")
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # one writer
+
+    # In step 7 of 12; the processes ask one another after every eighth, which is within an epoch.
+    assert _torchrun(config_file, tmp_path / "mixed", 7) == 2 * [{"stopped by": 15}]
+    assert checkpoints(tmp_path / "mixed")[-1].name == "step-00000008"
+    train(config, tmp_path / "mixed", resume=True, console=quiet())
+    _assert_equal(run, tmp_path / "mixed")
+
+
+def test_two_processes_go_on_where_one_was_stopped(alone, tmp_path, monkeypatch):
+    run, config = alone
+
+    def stop(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wavenet.training.loop.validate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        # A checkpoint within the first epoch; then training breaks off.
+        steps = _with(config, checkpoint_steps=2)
+        train(steps, tmp_path / "run", console=quiet())
+    assert checkpoints(tmp_path / "run")[-1].name == "step-00000002"
+    _torchrun(run.parent / "config.yaml", tmp_path / "run")
+    _assert_equal(run, tmp_path / "run")
+
+
+def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
+    """The main process sees it; none waits for another for ever."""
+    run, config = alone
+    _with(config, seed=1).save(tmp_path / "config.yaml")
+    options = ["--config", str(tmp_path / "config.yaml"), "--out", str(run), "--resume"]
+    command = [*TORCHRUN, "-m", "wavenet", "train", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert " ".join(done.stderr.split()).count("resumed with another configuration than its") == 1
+
+
+@pytest.mark.parametrize(("parts", "processes"), [(1, 1), (1, 2), (3, 2), (2, 5)])
+def test_shares_are_the_whole(parts, processes):
+    """Every clip once, in the batch in which one process has it; skipping drops whole batches."""
+
+    def shares(process: int, parts: int, processes: int, done: int = 0) -> list[list]:
+        sampler = EpochBatchSampler([0, 1] * 13, 6, seed=3, lengths=list(range(26)))
+        share = Shares(sampler, parts, processes, process)
+        share.set_position(2, done)
+        return list(share)
+
+    whole = shares(0, 1, 1)
+    assert [len(batch) for batch in whole].count(6) == 4 and len(whole) == 5
+    dealt = [shares(process, parts, processes) for process in range(processes)]
+    for index, batch in enumerate(whole):
+        part = slice(index * parts, (index + 1) * parts)
+        assert sorted(d for mine in dealt for piece in mine[part] for d in piece) == sorted(batch)
+    assert shares(0, parts, processes, 3) == dealt[0][3 * parts :]
