@@ -1,4 +1,4 @@
-"""The command line: `wavenet synth`, `train`, `evaluate`, `predict`, `info`."""
+"""The command line: `wavenet synth`, `train`, `augment-preview`, `evaluate`, `predict`, `info`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from wavenet.commands import augment_preview
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
+app.command()(augment_preview)
 # Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
 console = Console() if sys.stdout.isatty() else Console(width=200)
 

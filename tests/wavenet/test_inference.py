@@ -141,7 +141,9 @@ def test_from_synthesised_sounds_to_predictions(tmp_path):
     assert "2 epochs" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["synth", "train", "evaluate", "predict", "info"])
+@pytest.mark.parametrize(
+    "command", ["synth", "train", "augment-preview", "evaluate", "predict", "info"]
+)
 def test_help_has_an_example(command):
     done = _wavenet(command, "--help")
     assert done.returncode == 0

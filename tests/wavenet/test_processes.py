@@ -23,6 +23,8 @@ SCRIPT = Path(__file__).parents[1] / "support" / "train_in_processes.py"
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
 # attention's score is: hence the pooling. Dropout draws differently in each process.
 OPTIONS = (
+    "augmentation.noise_snr_db=[0, 30]",
+    "augmentation.between_class_probability=0.3",
     "model.dropout=0",
     "model.next_sample_weight=0.1",
     "training.batch_size=10",

@@ -11,10 +11,18 @@ from collections.abc import Iterator
 from itertools import islice
 
 from accelerate import Accelerator
-from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from wavenet.data import Batch, ClipDataset, Draw, EpochBatchSampler, collate
+from wavenet.data import (
+    Augmenter,
+    Augmenting,
+    Batch,
+    ClipDataset,
+    Draw,
+    EpochBatchSampler,
+    TrainingClips,
+    collate_draws,
+)
 from wavenet.training.config import RunConfig
 from wavenet.training.prepare import PreparedData
 
@@ -62,33 +70,34 @@ class TrainingBatches:
 
     def __init__(self, config: RunConfig, data: PreparedData, accelerator: Accelerator) -> None:
         settings = config.training
-        self.device = accelerator.device
         self.parts = settings.accumulation
-        dataset = ClipDataset(
+        clips = ClipDataset(
             data.splits.train,
             data.labels,
             data.cache,
             training=True,
             max_samples=config.data.max_samples(data.cache.sample_rate),
-            augment=config.augmentation,
             seed=settings.seed,
         )
         self.sampler = EpochBatchSampler(
-            dataset.targets,
+            clips.targets,
             settings.batch_size,
             seed=settings.seed,
             balanced=settings.balanced,
-            lengths=dataset.lengths(),
+            lengths=clips.lengths(),
+        )
+        self.augmenting = Augmenting(
+            Augmenter(config.augmentation, data.cache), len(data.labels), accelerator.device
         )
         self.shares = Shares(
             self.sampler, self.parts, accelerator.num_processes, accelerator.process_index
         )
         self.loader = DataLoader(
-            dataset,
+            TrainingClips(clips, config.augmentation),
             batch_sampler=self.shares,
-            collate_fn=collate,
+            collate_fn=collate_draws,
             num_workers=config.data.workers,
-            pin_memory=self.device.type == "cuda",
+            pin_memory=accelerator.device.type == "cuda",
         )
 
     def __len__(self) -> int:
@@ -105,10 +114,4 @@ class TrainingBatches:
         self.shares.set_position(epoch, done)
         shares = iter(self.loader)
         for index in range(done, len(self)):
-            yield self.sampler.size(index), map(self._place, islice(shares, self.parts))
-
-    def _place(self, batch: Batch) -> Batch:
-        def place(values: Tensor) -> Tensor:
-            return values.to(self.device, non_blocking=True)
-
-        return Batch(*map(place, batch))
+            yield self.sampler.size(index), map(self.augmenting, islice(shares, self.parts))

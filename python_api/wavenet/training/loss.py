@@ -37,6 +37,5 @@ class ClassificationLoss(nn.Module):
 
     def _classification(self, logits: Tensor, batch: Batch) -> Tensor:
         smoothing = self.label_smoothing if self.training else 0.0
-        return F.cross_entropy(
-            logits.float(), batch.labels, reduction="none", label_smoothing=smoothing
-        )
+        truth = batch.labels if batch.targets is None else batch.targets
+        return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
