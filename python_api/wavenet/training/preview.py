@@ -105,14 +105,16 @@ def _picture(rows: list[list[tuple[str, NDArray[np.float32]]]], sample_rate: int
             # 16 ms windows; a clip shorter than one is padded. Levels from -120 dB.
             window = max(16, round(0.016 * sample_rate))
             padded = np.pad(samples, (0, max(0, window - len(samples))))
-            spectrum.specgram(
-                padded + 1e-7,
-                NFFT=window,
-                Fs=sample_rate,
-                noverlap=window // 2,
-                vmin=-120,
-                vmax=-30,
-            )
+            with np.errstate(divide="ignore"):  # silence is as dark as what is almost silent
+                spectrum.specgram(
+                    padded,
+                    NFFT=window,
+                    Fs=sample_rate,
+                    noverlap=window // 2,
+                    vmin=-120,
+                    vmax=-30,
+                )
+            spectrum.set_facecolor(spectrum.images[0].cmap(0.0))
             spectrum.set(xlim=(0, seconds), ylim=(0, sample_rate / 2))
         lower[0].set(xlabel="s", ylabel="Hz")
     content = io.BytesIO()
