@@ -2,7 +2,15 @@
 
 from wavenet import nn
 from wavenet.inference import load_model
-from wavenet.models import WaveNetClassifier, WaveNetConfig
+from wavenet.models import WaveNetClassifier, WaveNetConfig, create_model, list_models
 from wavenet_kernels import __version__
 
-__all__ = ["WaveNetClassifier", "WaveNetConfig", "__version__", "load_model", "nn"]
+__all__ = [
+    "WaveNetClassifier",
+    "WaveNetConfig",
+    "__version__",
+    "create_model",
+    "list_models",
+    "load_model",
+    "nn",
+]

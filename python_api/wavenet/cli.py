@@ -103,6 +103,14 @@ def train(
     override: Annotated[
         list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Fine-tune this trained model (folder or Hub name); the labels may be others.",
+        ),
+    ] = None,
     leave_out_group: Annotated[
         str | None, typer.Option(help="Train on all clips but this group's (speaker, say).")
     ] = None,
@@ -119,23 +127,34 @@ def train(
 
     A run that was interrupted goes on with: wavenet train --out runs/mine --resume
 
+    Fine-tuning, with the architecture and rate of the trained model:
+    wavenet train --from runs/mine --data others/ --out runs/tuned --set training.learning_rate=5e-4
+
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
     """
     from wavenet.training import TrainingInterrupted, load_config
     from wavenet.training import train as run_training
     from wavenet.training.loop import CONFIG_NAME
+    from wavenet.training.pretrained import architecture
 
     overrides = list(override or [])
     if data is not None:
         overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
+    model = None
+    if start is not None:
+        source = str(Path(start).resolve()) if Path(start).is_dir() else start
+        overrides.append(f"training.init_from={json.dumps(source)}")
+        model = architecture(source)
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
     try:
-        result = run_training(load_config(config, overrides), out, resume=resume, console=console)
+        result = run_training(
+            load_config(config, overrides, model), out, resume=resume, console=console
+        )
     except TrainingInterrupted as stop:
         _say(f"interrupted and saved; to go on: wavenet train --out {out} --resume")
         raise typer.Exit(128 + stop.signal) from None

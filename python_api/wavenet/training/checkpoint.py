@@ -87,7 +87,7 @@ def save_checkpoint(learner: Learner, run: Path, progress: Progress, keep_best: 
     kept = {final} | {
         folder / f"step-{int(row['step']):08d}" for row in progress.ranking()[:keep_best]
     }
-    for older in _checkpoints(run):
+    for older in checkpoints(run):
         if older not in kept:
             shutil.rmtree(older, ignore_errors=True)
 
@@ -98,10 +98,10 @@ def load_checkpoint(learner: Learner, run: Path) -> Progress | None:
     Raises:
         CheckpointError: the newest checkpoint can't be read or doesn't fit the model.
     """
-    checkpoints = _checkpoints(run)
-    if not checkpoints:
+    found = checkpoints(run)
+    if not found:
         return None
-    newest = checkpoints[-1]
+    newest = found[-1]
     try:
         content = json.loads((newest / "progress.json").read_text(encoding="utf-8"))
         scaler = _current(content)
@@ -153,7 +153,7 @@ def writing(run: Path, partial: Path | None = None) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-        whole = _checkpoints(run)
+        whole = checkpoints(run)
         left = f"the last checkpoint, {whole[-1]}, is whole" if whole else "there is no checkpoint"
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise CheckpointError(
@@ -180,6 +180,6 @@ def _current(content: dict[str, Any]) -> dict[str, Any]:
     return scaler
 
 
-def _checkpoints(run: Path) -> list[Path]:
+def checkpoints(run: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     return sorted((run / "checkpoints").glob("step-*"))

@@ -7,6 +7,8 @@ from the data), `data`, `augmentation` and `training`, each field optional::
     data: {source: recordings/, validation_fraction: 0.1}
     augmentation: {gain_db: 6, shift_ms: 50}
     training: {epochs: 30, batch_size: 32}
+
+`model: {preset: wavenet-small, dropout: 0.3}` starts from a named architecture.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import yaml
 from wavenet.data import Augmentation
 from wavenet.files import replace_file
 from wavenet.models import WaveNetConfig
+from wavenet.models.presets import preset
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
@@ -98,6 +101,8 @@ class TrainingConfig:
         device: "auto" (a GPU where there is one), or "cpu".
         ema_decay: of an exponential moving average of the weights, which is then what is evaluated
             and saved, 0.999 say; 0: none.
+        init_from: folder or Hub name of a trained model to start from, whose labels may be others;
+            empty: random weights. `wavenet train --from` sets it, and the model section with it.
         patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
@@ -117,6 +122,7 @@ class TrainingConfig:
     device: str = "auto"
     compile: bool = False
     ema_decay: float = 0.0
+    init_from: str = ""
     patience: int = 0
     checkpoint_steps: int = 0
     keep_best: int = 1
@@ -171,8 +177,17 @@ class RunConfig:
         return [name for name in names if name not in OF_THE_MACHINE]
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    model: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
+
+    Args:
+        path: the file.
+        overrides: "section.field=value" each, the value as YAML.
+        model: what the fields of the model section are where neither says so.
 
     Raises:
         ConfigError: a file that is missing or not YAML, or a field that doesn't exist or fit.
@@ -180,7 +195,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     content = {} if path is None else _read_yaml(path)
     for override in overrides:
         _apply(content, override)
-    return _build(content, "the overrides" if path is None else str(path))
+    return _build(content, "the overrides" if path is None else str(path), model or {})
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -213,25 +228,32 @@ def _apply(content: dict[str, Any], override: str) -> None:
     content[section] = part
 
 
-def _build(content: Mapping[str, Any], where: str) -> RunConfig:
+def _build(content: Mapping[str, Any], where: str, model: Mapping[str, Any]) -> RunConfig:
     sections: dict[str, type] = {
         "model": WaveNetConfig,
         "data": DataConfig,
         "augmentation": Augmentation,
         "training": TrainingConfig,
     }
-    built: dict[str, Any] = {}
+    built: dict[str, Any] = {"model": dict(model)}
     for section, values in content.items():
         if section not in sections:
             raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
         cls = sections[section]
-        values = _checked(cls, {} if values is None else values, f"{where}: {section}")
+        values = {} if values is None else values
+        named: dict[str, Any] = {}
         try:
+            if cls is WaveNetConfig and isinstance(values, dict) and "preset" in values:
+                named = preset(values["preset"])
+                values = {key: value for key, value in values.items() if key != "preset"}
+            values = _checked(cls, values, f"{where}: {section}")
             if cls is WaveNetConfig:
-                cls(labels=("a", "b"), **values)  # the labels are not known yet
-                built[section] = values
+                built[section] |= named | values
+                cls(labels=("a", "b"), **built[section])  # the labels are not known yet
             else:
                 built[section] = cls(**values)
+        except ConfigError:
+            raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {section}.{error}") from None
     config = RunConfig(**built)

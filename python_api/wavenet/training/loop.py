@@ -20,6 +20,7 @@ from wavenet.models import WaveNetClassifier
 from wavenet.training.batches import TrainingBatches
 from wavenet.training.checkpoint import (
     Progress,
+    checkpoints,
     load_checkpoint,
     save_checkpoint,
     save_model,
@@ -32,6 +33,7 @@ from wavenet.training.interrupt import StopRequest, stop_requests
 from wavenet.training.learner import Learner
 from wavenet.training.log import RunLog
 from wavenet.training.prepare import PreparedData, clips_table, prepare_data
+from wavenet.training.pretrained import start_from
 from wavenet.training.processes import first_here, on_main, processes, total
 from wavenet.training.validation import validate
 
@@ -72,6 +74,7 @@ def train(
     Raises:
         ConfigError: the folder holds another run, or `resume` comes with another configuration.
         DataError: no usable data.
+        ModelError: the model to start from can't be loaded.
         CheckpointError: a checkpoint that can't be resumed, or a folder that can't be written.
         TrainingError: the loss is no longer a number.
         TrainingInterrupted: SIGINT or SIGTERM came; there is a checkpoint of the last step.
@@ -84,6 +87,9 @@ def train(
         data = first_here(accelerator, lambda: _prepare(config, display))
         torch.manual_seed(settings.seed)
         model = WaveNetClassifier(config.model_config(data.labels))
+        resume = resume and bool(checkpoints(run))
+        if settings.init_from and not resume:
+            start_from(model, settings.init_from)
         batches = TrainingBatches(config, data, accelerator)
         learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
         display.describe(data, learner)
