@@ -19,7 +19,7 @@ from wavenet.training.batches import Shares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SCRIPT = Path(__file__).parents[1] / "support" / "train_in_processes.py"
-# 27 training clips and 10 a batch: batches are of unequal sizes, and so are the processes' shares.
+# 24 training clips and 10 a batch: batches are of unequal sizes.
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
 # attention's score is: hence the pooling. Dropout draws differently in each process.
 OPTIONS = (
@@ -89,7 +89,7 @@ def test_two_processes_train_as_one_and_one_goes_on_where_two_were_stopped(alone
     _assert_equal(run, tmp_path / "mixed")
 
 
-def test_two_processes_go_on_where_one_was_stopped(alone, tmp_path, monkeypatch):
+def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, monkeypatch):
     run, config = alone
 
     def stop(self, *args, **kwargs):
@@ -101,7 +101,9 @@ def test_two_processes_go_on_where_one_was_stopped(alone, tmp_path, monkeypatch)
         steps = _with(config, checkpoint_steps=2)
         train(steps, tmp_path / "run", console=quiet())
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000002"
-    _torchrun(run.parent / "config.yaml", tmp_path / "run")
+    # In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all.
+    _with(config, accumulation=7).save(tmp_path / "parts.yaml")
+    _torchrun(tmp_path / "parts.yaml", tmp_path / "run")
     _assert_equal(run, tmp_path / "run")
 
 

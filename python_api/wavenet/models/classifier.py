@@ -123,9 +123,9 @@ class WaveNetClassifier(
         if lengths is not None:
             following = torch.arange(steps, device=waveform.device) * self.config.stem_stride + 1
             targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
-        if steps == 0:
-            return logits, NextSample(skip.new_zeros(len(skip), NextSampleHead.CLASSES, 0), targets)
-        predicted = self.next_sample(skip[:, :, :steps])
+        # Cut afterwards: where no step has a next sample, the head still takes part, as data
+        # parallel training needs.
+        predicted = self.next_sample(skip)[:, :, :steps]
         return logits, NextSample(predicted, targets)
 
     def _classify(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
