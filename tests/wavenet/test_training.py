@@ -78,7 +78,7 @@ def test_workers_change_nothing(recordings, tmp_path):
 
 def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
     """SIGKILL, again and again, then --resume to the end: the weights of an unbroken run."""
-    more = ["training.epochs=6", "training.checkpoint_steps=2", "training.ema_decay=0.9"]
+    more = ["training.epochs=4", "training.checkpoint_steps=2", "training.ema_decay=0.9"]
     more += ["augmentation.mixup_alpha=0.5", "augmentation.noise_snr_db=[0, 30]"]
     train(small_config(recordings, tmp_path, *more), tmp_path / "whole", console=quiet())
     config_file = tmp_path / "config.yaml"
