@@ -1,4 +1,4 @@
-"""The command line: `wavenet synth`, `train`, `evaluate`, `predict`, `info`."""
+"""The command line; the longer commands are in wavenet.commands."""
 
 from __future__ import annotations
 
@@ -14,23 +14,17 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from wavenet import commands
+from wavenet.commands.common import Data, Device, Run, Split, console, say
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
-# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
-console = Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _say(line: str) -> None:
-    """A line of plain text: brackets in names are no markup."""
-    console.print(line, highlight=False, markup=False)
-
-
-Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+app.command()(commands.stream)
+app.command()(commands.timeline)
 
 
 def main() -> None:
@@ -82,7 +76,7 @@ def synth(
             seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _say(f"wrote {manifest}, {clips_per_class} clips a class")
+    say(f"wrote {manifest}, {clips_per_class} clips a class")
 
 
 @app.command()
@@ -126,9 +120,9 @@ def train(
     try:
         result = run_training(load_config(config, overrides), out, resume=resume, console=console)
     except KeyboardInterrupt:
-        _say(f"interrupted; to go on: wavenet train --out {out} --resume")
+        say(f"interrupted; to go on: wavenet train --out {out} --resume")
         raise typer.Exit(130) from None
-    _say(
+    say(
         f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
         f"the model is in {result.run}"
     )
@@ -137,13 +131,8 @@ def train(
 @app.command()
 def evaluate(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation, test or all; by default test if there is one."),
-    ] = None,
+    data: Data = None,
+    split: Split = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
     ] = None,
@@ -179,8 +168,8 @@ def evaluate(
         table.add_row(escape(row["label"]), *figures, str(row["support"]))
     console.print(table)
     for reason in chosen.skipped:
-        _say(f"skipped: {reason}")
-    _say(
+        say(f"skipped: {reason}")
+    say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
         f"metrics.json and confusion_matrix.png are in {folder}"
