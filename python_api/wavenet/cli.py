@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
+app.command()(commands.export)
 app.command()(commands.stream)
 app.command()(commands.timeline)
 

@@ -3,7 +3,8 @@
 `wavenet --help` should not wait for torch.
 """
 
+from wavenet.commands.export import export
 from wavenet.commands.stream import stream
 from wavenet.commands.timeline import timeline
 
-__all__ = ["stream", "timeline"]
+__all__ = ["export", "stream", "timeline"]
