@@ -4,7 +4,8 @@
 """
 
 from wavenet.commands.export import export
+from wavenet.commands.report import report
 from wavenet.commands.stream import stream
 from wavenet.commands.timeline import timeline
 
-__all__ = ["export", "stream", "timeline"]
+__all__ = ["export", "report", "stream", "timeline"]
