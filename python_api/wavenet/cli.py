@@ -23,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
+app.command()(commands.check_data)
+app.command()(commands.cross_validate)
 app.command()(commands.export)
 app.command()(commands.report)
 app.command()(commands.stream)

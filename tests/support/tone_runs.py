@@ -40,12 +40,13 @@ class Tones(NamedTuple):
     """`manifest` lists three classes of tones, in splits, folds and groups; `run` learned them."""
 
     manifest: Path
-    run: Path
     cache: Path
+    run: Path
 
 
 @pytest.fixture(scope="session")
-def tones(tmp_path_factory: pytest.TempPathFactory) -> Tones:
+def tone_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest."""
     folder = tmp_path_factory.mktemp("tones")
     random = np.random.default_rng(0)
     rows = []
@@ -61,10 +62,16 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> Tones:
     manifest = folder / "all.csv"
     with open(manifest, "w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "split", "fold", "group"), *rows])
-    overrides = [*TINY, f"data.source={manifest}", f"data.cache={folder / 'cache'}"]
+    return manifest
+
+
+@pytest.fixture(scope="session")
+def tones(tone_clips: Path) -> Tones:
+    tones = Tones(tone_clips, tone_clips.with_name("cache"), tone_clips.with_name("run"))
+    overrides = [*TINY, f"data.source={tones.manifest}", f"data.cache={tones.cache}"]
     with open(os.devnull, "w") as nowhere:
-        train(load_config(None, overrides), folder / "run", console=Console(file=nowhere))
-    return Tones(manifest, folder / "run", folder / "cache")
+        train(load_config(None, overrides), tones.run, console=Console(file=nowhere))
+    return tones
 
 
 class Done(NamedTuple):

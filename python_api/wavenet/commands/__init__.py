@@ -3,9 +3,11 @@
 `wavenet --help` should not wait for torch.
 """
 
+from wavenet.commands.check_data import check_data
+from wavenet.commands.cross_validate import cross_validate
 from wavenet.commands.export import export
 from wavenet.commands.report import report
 from wavenet.commands.stream import stream
 from wavenet.commands.timeline import timeline
 
-__all__ = ["export", "report", "stream", "timeline"]
+__all__ = ["check_data", "cross_validate", "export", "report", "stream", "timeline"]
