@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(commands.check_data)
 app.command()(commands.cross_validate)
+app.command()(commands.demo_app)
 app.command()(commands.export)
 app.command()(commands.report)
 app.command()(commands.stream)
