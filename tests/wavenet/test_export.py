@@ -126,8 +126,8 @@ def test_a_missing_package_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--format", "tflite"), "--format is 'tflite'; accepted are onnx, torch"),
-        (("--seconds", "0"), "--seconds is 0.0; accepted is more than 0"),
+        (("--format", "tflite"), "format is 'tflite'; accepted are onnx, torch"),
+        (("--seconds", "0"), "seconds is 0.0; accepted is more than 0"),
         (("--data", "nowhere"), "nowhere: no such file or folder"),
     ],
 )

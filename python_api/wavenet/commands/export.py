@@ -13,8 +13,6 @@ from wavenet.commands.common import Data, Run, Split, console, say
 if TYPE_CHECKING:
     from wavenet.inference.evaluate import Classify
 
-FORMATS = ("onnx", "torch")
-
 
 def export(
     run: Run,
@@ -41,76 +39,48 @@ def export(
     """
     import torch
 
-    from wavenet.data import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import export as exporting
     from wavenet.inference import load_model
     from wavenet.inference.evaluate import classify_clips, metrics_of
+    from wavenet.inference.export import FORMATS, export_model
     from wavenet.training.evaluation import clips_to_evaluate
     from wavenet.training.loop import CLIPS_NAME
 
-    wanted = formats or list(FORMATS)
-    if strange := sorted(set(wanted) - set(FORMATS)):
-        raise DataError(f"--format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
-    if not seconds > 0:
-        raise DataError(f"--seconds is {seconds}; accepted is more than 0")
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(run)
-    chosen = None
-    if data is not None or (run / CLIPS_NAME).is_file():
-        chosen = clips_to_evaluate(run, model.config, data, split)
-    program = exporting.plain_program(model)
+    has_data = data is not None or (run / CLIPS_NAME).is_file()
+    chosen = clips_to_evaluate(run, model.config, data, split) if has_data else None
+    labels = model.config.labels
 
-    files: dict[str, bytes] = {}
-    classifiers: dict[str, Classify] = {"PyTorch": model}
-    if "onnx" in wanted:
-        files["model.onnx"] = exporting.onnx_file(program, model)
-        if int8:
-            files["model.int8.onnx"] = exporting.quantised(files["model.onnx"])
-    if "torch" in wanted:
-        files["model.pt2"] = exporting.torch_file(program, model)
-        classifiers["model.pt2"] = exporting.torch_classifier(files["model.pt2"])
-    for name, content in files.items():
-        if name.endswith(".onnx"):
-            classifiers[name] = exporting.onnx_classifier(content)
-
-    sizes = {"PyTorch": _weight_bytes(model), **{name: len(files[name]) for name in files}}
-    samples = max(1, round(seconds * model.config.sample_rate))
-    table = Table("file", "MB", "logits differ by", f"ms for {seconds:g} s", "accuracy")
-    for name, size in sizes.items():
-        classify = classifiers[name]
-        difference = exporting.largest_difference(model, classify)
-        if name in ("model.onnx", "model.pt2"):
-            exporting.require_parity(name, difference)
-        accuracy = "-"
-        if chosen is not None:
-            logits, targets = classify_clips(
-                classify,
-                model.config.labels,
-                chosen.clips,
-                chosen.cache,
-                max_samples=chosen.max_samples,
-            )
-            accuracy = f"{metrics_of(logits, targets, model.config.labels).accuracy:.2%}"
-        table.add_row(
-            name,
-            f"{size / 1e6:.2f}",
-            f"{difference:.1e}",
-            f"{exporting.latency_ms(classify, samples):.2f}",
-            accuracy,
+    def accuracy(classify: Classify) -> float:
+        assert chosen is not None
+        found = classify_clips(
+            classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
+        return metrics_of(*found, labels).accuracy
+
+    exported = export_model(
+        model,
+        formats or FORMATS,
+        int8=int8,
+        seconds=seconds,
+        accuracy=accuracy if chosen else None,
+    )
     out.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        replace_file(out / name, content)
+    table = Table("file", "MB", "logits differ by", f"ms for {seconds:g} s", "accuracy")
+    for one in exported:
+        if one.content:
+            replace_file(out / one.name, one.content)
+        table.add_row(
+            one.name,
+            f"{one.size / 1e6:.2f}",
+            f"{one.difference:.1e}",
+            f"{one.latency_ms:.2f}",
+            "-" if one.accuracy is None else f"{one.accuracy:.2%}",
+        )
     console.print(table)
     if chosen is not None:
         say(f"accuracy on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
-    say(f"{', '.join(files)} are in {out}; timed on {torch.get_num_threads()} thread(s)")
-
-
-def _weight_bytes(model: object) -> int:
-    from torch import nn
-
-    assert isinstance(model, nn.Module)
-    return sum(p.numel() * p.element_size() for p in model.parameters())
+    names = ", ".join(one.name for one in exported if one.content)
+    say(f"{names} are in {out}; timed on {torch.get_num_threads()} thread(s)")

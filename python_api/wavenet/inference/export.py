@@ -16,23 +16,98 @@ import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from wavenet.data import DataError
 from wavenet.inference.evaluate import Classify
 from wavenet.inference.loading import ModelError
 from wavenet.models import WaveNetClassifier
 from wavenet_kernels.decompositions import decompositions
 
+FORMATS = ("onnx", "torch")
 # What an exported model may differ by from PyTorch's, in logits.
 TOLERANCE = 1e-4
 # A clip of one frame or less is a case of its own in torch.export; its T is above this.
 FRAMES_AT_LEAST = 2
 # Weights are taken out of the stack's tensors when exporting, not whenever the file is run.
 FOLD_BYTES = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A file, or "PyTorch" for the model itself, and how it compares with the model.
+
+    Attributes:
+        name: of the file.
+        content: of the file; empty for the model itself.
+        size: of the file, of the model its weights, in bytes.
+        difference: the largest one of logits.
+        latency_ms: the median time for one clip.
+        accuracy: on labelled clips, where there are any.
+    """
+
+    name: str
+    content: bytes
+    size: int
+    difference: float
+    latency_ms: float
+    accuracy: float | None
+
+
+def export_model(
+    model: WaveNetClassifier,
+    formats: Sequence[str] = FORMATS,
+    *,
+    int8: bool = True,
+    seconds: float = 1.0,
+    accuracy: Callable[[Classify], float] | None = None,
+) -> list[Exported]:
+    """The model and its files: model.onnx, model.int8.onnx, model.pt2.
+
+    Args:
+        model: it is put on the CPU and into eval mode.
+        formats: "onnx", "torch" or both.
+        int8: beside the ONNX file, one in 8 bits.
+        seconds: length of the clip that is timed.
+        accuracy: measures a classifier; None: not measured.
+
+    Raises:
+        DataError: another format, or seconds that are not above 0.
+        ModelError: a package is missing, or a file's logits differ from the model's by more than
+            `TOLERANCE` (in 8 bits they may).
+    """
+    if strange := sorted(set(formats) - set(FORMATS)):
+        raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
+    if not seconds > 0:
+        raise DataError(f"seconds is {seconds}; accepted is more than 0")
+    program = plain_program(model)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
+    if "onnx" in formats:
+        content = onnx_file(program, model)
+        made.append(("model.onnx", content, len(content), onnx_classifier(content)))
+        if int8:
+            small = quantised(content)
+            made.append(("model.int8.onnx", small, len(small), onnx_classifier(small)))
+    if "torch" in formats:
+        content = torch_file(program, model)
+        made.append(("model.pt2", content, len(content), torch_classifier(content)))
+    exported = []
+    for name, content, size, classify in made:
+        difference = largest_difference(model, classify)
+        if "int8" not in name and not difference <= TOLERANCE:
+            raise ModelError(
+                f"{name}: its logits differ from PyTorch's by {difference:.2g}; at most "
+                f"{TOLERANCE:g} is accepted"
+            )
+        latency = latency_ms(classify, max(1, round(seconds * model.config.sample_rate)))
+        measured = None if accuracy is None else accuracy(classify)
+        exported.append(Exported(name, content, size, difference, latency, measured))
+    return exported
 
 
 def plain_program(model: WaveNetClassifier) -> torch.export.ExportedProgram:
@@ -154,15 +229,6 @@ def largest_difference(model: WaveNetClassifier, classify: Classify) -> float:
         apart = classify(waveform, lengths) - model(waveform, lengths)
         difference = max(difference, float(apart.abs().max()))
     return difference
-
-
-def require_parity(name: str, difference: float) -> None:
-    """Raise ModelError for an export that is not the model."""
-    if not difference <= TOLERANCE:
-        raise ModelError(
-            f"{name}: its logits differ from PyTorch's by {difference:.2g}; at most {TOLERANCE:g} "
-            "is accepted, so it was not written"
-        )
 
 
 @torch.inference_mode()
