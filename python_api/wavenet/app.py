@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.data import DataError, audio_blocks
@@ -35,7 +36,7 @@ class Listened:
     def __init__(
         self, model: WaveNetClassifier, path: Path, window_seconds: float, hop_seconds: float
     ) -> None:
-        self.extremes: list[Tensor] = []  # (2,) of each 10 ms
+        self.extremes: list[NDArray[np.float32]] = []  # (2, n): lowest and highest of each 10 ms
         self.seconds = 0.0
         rate = model.config.sample_rate
         decisions = list(
@@ -55,20 +56,21 @@ class Listened:
         """The blocks as they come; what the picture needs of them is kept."""
         for block in blocks:
             self.seconds += len(block) / rate
-            parts = block.split(max(1, rate // 100))
-            self.extremes += [torch.stack((part.min(), part.max())) for part in parts]
+            samples, edges = block.numpy(), np.arange(0, len(block), max(1, rate // 100))
+            both = (ufunc.reduceat(samples, edges) for ufunc in (np.minimum, np.maximum))
+            self.extremes.append(np.stack(tuple(both)))
             yield block
 
     def _picture(self, labels: tuple[str, ...]) -> Figure:
-        extremes = torch.stack(self.extremes).numpy()
-        edges = np.linspace(0, len(extremes), min(COLUMNS, len(extremes)) + 1).astype(int)[:-1]
-        low = np.minimum.reduceat(extremes[:, 0], edges)
-        high = np.maximum.reduceat(extremes[:, 1], edges)
-        times = edges * self.seconds / len(extremes)
+        lowest, highest = np.concatenate(self.extremes, axis=1)
+        count = len(lowest)
+        edges = np.linspace(0, count, min(COLUMNS, count) + 1).astype(int)[:-1]
+        low, high = np.minimum.reduceat(lowest, edges), np.maximum.reduceat(highest, edges)
+        times = edges * self.seconds / count
         figure = Figure(figsize=(11, 3), layout="constrained")
         axis = figure.subplots()
         axis.fill_between(times, low, high, step="post", color="black", linewidth=0.5, zorder=3)
-        peak = max(1e-3, float(np.abs(extremes).max()))
+        peak = max(1e-3, float(highest.max()), -float(lowest.min()))
         colours = matplotlib.colormaps["tab20"]
         for segment in self.segments:
             colour = colours(labels.index(segment.label) % 20)

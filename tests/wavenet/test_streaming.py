@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -246,6 +247,37 @@ def test_the_command_hears_a_pipe(tones, tmp_path):
     assert lines[-1]["probability"] == pytest.approx(float(expected.max()), abs=2e-6)
     assert [entry["label"] for entry in lines[-1]["top"]][0] == lines[-1]["label"]
     assert b"times real time" in done.stderr and b"1 thread(s)" in done.stderr
+
+
+def _listening(tones) -> subprocess.Popen[bytes]:
+    """The command on a pipe that stays open, after its first line."""
+    command = [sys.executable, "-m", "wavenet.cli", "stream", str(tones.run)]
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    process = subprocess.Popen(command, **pipes)
+    process.stdin.write(bytes(2 * 4000))
+    process.stdin.flush()
+    assert json.loads(process.stdout.readline())["end"] == 0.1
+    return process
+
+
+def test_ctrl_c_ends_a_signal(tones):
+    process = _listening(tones)
+    while json.loads(process.stdout.readline())["end"] < 0.9:
+        pass
+    process.send_signal(signal.SIGINT)
+    *_, last = process.stdout.read().splitlines()
+    assert json.loads(last)["end"] == 1.0
+    said = process.stderr.read()
+    assert process.wait(60) == 0 and b"1.00 s of audio" in said and b"Traceback" not in said
+
+
+def test_a_reader_that_leaves_is_no_error(tones):
+    process = _listening(tones)
+    process.stdout.close()
+    process.stdin.write(bytes(2 * 8000))
+    process.stdin.close()
+    said = process.stderr.read()
+    assert process.wait(60) == 0 and b"times real time" in said and b"rror" not in said
 
 
 def test_the_command_hears_files(tones, tmp_path, wavenet):

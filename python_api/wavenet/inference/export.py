@@ -172,7 +172,9 @@ def quantised(onnx: bytes) -> bytes:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx_package.load_from_string(onnx).graph
-    convolutions = [node.name for node in graph.node if node.op_type == "Conv"]
+    shapes = {weight.name: weight.dims for weight in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    stem = [node.name for node in convolutions if shapes[node.input[1]][1] == 1]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(onnx)
@@ -183,7 +185,7 @@ def quantised(onnx: bytes) -> bytes:
             per_channel=True,
             # onnxruntime's convolution of signed weights is several times slower.
             weight_type=QuantType.QUInt8,
-            nodes_to_exclude=convolutions[:1],
+            nodes_to_exclude=stem,
         )
         return target.read_bytes()
 
