@@ -1,11 +1,12 @@
 """WaveNet audio classification from the raw waveform, on the fused operators of wavenet_kernels."""
 
 from wavenet import nn
-from wavenet.inference import load_model
+from wavenet.inference import StreamingClassifier, load_model
 from wavenet.models import WaveNetClassifier, WaveNetConfig, create_model, list_models
 from wavenet_kernels import __version__
 
 __all__ = [
+    "StreamingClassifier",
     "WaveNetClassifier",
     "WaveNetConfig",
     "__version__",

@@ -1,4 +1,4 @@
-"""The command line: `wavenet synth`, `train`, `augment-preview`, `evaluate`, `predict`, `info`."""
+"""The command line; the longer commands are in wavenet.commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from wavenet.commands import augment_preview
+from wavenet import commands
+from wavenet.commands.common import Data, Device, Run, Split, console, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,18 +24,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
-app.command()(augment_preview)
-# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
-console = Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _say(line: str) -> None:
-    """A line of plain text: brackets in names are no markup."""
-    console.print(line, highlight=False, markup=False)
-
-
-Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+app.command()(commands.augment_preview)
+app.command()(commands.check_data)
+app.command()(commands.cross_validate)
+app.command()(commands.demo_app)
+app.command()(commands.export)
+app.command()(commands.report)
+app.command()(commands.stream)
+app.command()(commands.timeline)
 
 
 def main() -> None:
@@ -90,7 +87,7 @@ def synth(
             seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _say(f"wrote {manifest}, {clips_per_class} clips a class")
+    say(f"wrote {manifest}, {clips_per_class} clips a class")
 
 
 @app.command()
@@ -156,12 +153,12 @@ def train(
             load_config(config, overrides, model), out, resume=resume, console=console
         )
     except TrainingInterrupted as stop:
-        _say(f"interrupted and saved; to go on: wavenet train --out {out} --resume")
+        say(f"interrupted and saved; to go on: wavenet train --out {out} --resume")
         raise typer.Exit(128 + stop.signal) from None
     except KeyboardInterrupt:
-        _say(f"interrupted; to go on: wavenet train --out {out} --resume")
+        say(f"interrupted; to go on: wavenet train --out {out} --resume")
         raise typer.Exit(130) from None
-    _say(
+    say(
         f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
         f"the model is in {result.run}"
     )
@@ -170,15 +167,17 @@ def train(
 @app.command()
 def evaluate(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation, test or all; by default test if there is one."),
-    ] = None,
+    data: Data = None,
+    split: Split = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
+    ] = None,
+    snr: Annotated[
+        str | None,
+        typer.Option(
+            help="Also with white noise at these signal-to-noise ratios in dB; writes "
+            "noise_curve.json and noise_curve.png."
+        ),
     ] = None,
     device: Device = "cpu",
 ) -> None:
@@ -187,24 +186,36 @@ def evaluate(
     Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
     `wavenet predict` hears recordings whole.
 
-    Example: wavenet evaluate runs/mine --split test
+    Example: wavenet evaluate runs/mine --split test --snr 20,10,5,0
     """
     from wavenet.files import replace_file
     from wavenet.inference import confusion_picture, load_model
     from wavenet.inference import evaluate as evaluate_model
+    from wavenet.inference.noise_curve import noise_curve, parse_snrs
     from wavenet.training import ConfigError
     from wavenet.training.evaluation import clips_to_evaluate
 
+    snrs = parse_snrs(snr) if snr is not None else []
     model = load_model(run, device)
     folder = out or run
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
     folder.mkdir(parents=True, exist_ok=True)
     chosen = clips_to_evaluate(run, model.config, data, split)
-    metrics = evaluate_model(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    settings = (model, chosen.clips, chosen.cache)
+    if snrs:
+        curve = noise_curve(*settings, snrs, max_samples=chosen.max_samples)
+        metrics = curve.clean
+    else:
+        metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
     replace_file(folder / "metrics.json", json.dumps(content, indent=1))
     replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))
+
+    if snrs:
+        content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}
+        replace_file(folder / "noise_curve.json", json.dumps(content, indent=1))
+        replace_file(folder / "noise_curve.png", curve.picture())
 
     table = Table("class", "precision", "recall", "F1", "clips")
     for row in metrics.per_class:
@@ -212,12 +223,16 @@ def evaluate(
         table.add_row(escape(row["label"]), *figures, str(row["support"]))
     console.print(table)
     for reason in chosen.skipped:
-        _say(f"skipped: {reason}")
-    _say(
+        say(f"skipped: {reason}")
+    say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
         f"metrics.json and confusion_matrix.png are in {folder}"
     )
+    if snrs:
+        for level, noisy in curve.noisy.items():
+            say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
+        say(f"noise_curve.json and noise_curve.png are in {folder}")
 
 
 @app.command()

@@ -139,12 +139,3 @@ def test_from_synthesised_sounds_to_predictions(tmp_path):
     assert done.stdout.count("siren_") == 10
     done = _wavenet("info", run)
     assert "2 epochs" in done.stdout
-
-
-@pytest.mark.parametrize(
-    "command", ["synth", "train", "augment-preview", "evaluate", "predict", "info"]
-)
-def test_help_has_an_example(command):
-    done = _wavenet(command, "--help")
-    assert done.returncode == 0
-    assert f"wavenet {command}" in done.stdout

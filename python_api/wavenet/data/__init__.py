@@ -2,6 +2,7 @@
 
 from wavenet.data.audio import read_audio
 from wavenet.data.augment import Augmentation, Augmenter
+from wavenet.data.blocks import audio_blocks, pcm_blocks
 from wavenet.data.cache import AudioCache, default_cache_folder
 from wavenet.data.check import CheckReport, Skipped, check_clips
 from wavenet.data.clips import Clip, labels_of
@@ -29,6 +30,7 @@ __all__ = [
     "EpochBatchSampler",
     "Skipped",
     "TrainingClips",
+    "audio_blocks",
     "check_clips",
     "collate",
     "collate_draws",
@@ -38,6 +40,7 @@ __all__ = [
     "mu_law_compress",
     "mu_law_decode",
     "mu_law_encode",
+    "pcm_blocks",
     "read_audio",
     "read_manifest",
     "select",

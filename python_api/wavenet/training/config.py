@@ -57,6 +57,7 @@ class DataConfig:
         validation_by_group: split that part off by whole groups (speakers, say).
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
+        leave_out_fold: the same with a fold; one of the two can be left out.
         max_seconds: longer clips are cropped, at random in training; 0: never.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
@@ -66,12 +67,15 @@ class DataConfig:
     validation_fraction: float = 0.1
     validation_by_group: bool = False
     leave_out_group: str = ""
+    leave_out_fold: str = ""
     max_seconds: float = 0.0
     cache: str = ""
     workers: int = 0
 
     def __post_init__(self) -> None:
         _require(0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1")
+        one = not (self.leave_out_fold and self.leave_out_group)
+        _require(one, self, "leave_out_fold", "empty where leave_out_group is not")
         _require(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
         _require(self.workers >= 0, self, "workers", "0 or more")
 

@@ -1,0 +1,65 @@
+"""`wavenet cross-validate`: a run for each fold or group, mean and spread of what they give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from wavenet.commands.common import console, say
+
+
+def cross_validate(
+    out: Annotated[Path, typer.Option(help="The folder of all runs, and of what came out.")],
+    folds: Annotated[
+        bool, typer.Option("--folds", help="A run for each fold in the manifest.")
+    ] = False,
+    groups: Annotated[
+        bool,
+        typer.Option("--leave-one-group-out", help="A run for each group (speaker, say)."),
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
+    ] = None,
+) -> None:
+    """Train and test once for each fold or group, and give the mean and standard deviation.
+
+    Each run is tested on what it left out, whatever the manifest's splits say, and chooses its best
+    epoch on a validation part of the rest. The same command goes on after an interruption.
+
+    Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
+    --config configs/fsdd.yaml --out runs/fsdd-speakers
+    """
+    from wavenet.training import ConfigError, load_config
+    from wavenet.training.cross_validation import RESULT_NAME
+    from wavenet.training.cross_validation import cross_validate as run_all
+
+    if folds == groups:
+        raise ConfigError("accepted is one of --folds and --leave-one-group-out")
+    overrides = list(override or [])
+    if data is not None:
+        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
+    by = "fold" if folds else "group"
+    try:
+        result = run_all(load_config(config, overrides), out, by=by, console=console)
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on")
+        raise typer.Exit(130) from None
+    table = Table(f"{by} left out", "clips", "accuracy", "macro-F1", "loss")
+    for part in result.parts:
+        figures = (f"{part['accuracy']:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")
+        table.add_row(escape(part["name"]), str(part["clips"]), *figures)
+    console.print(table)
+    say(
+        f"accuracy {result.mean('accuracy'):.2%} +- {result.standard_deviation('accuracy'):.2%}, "
+        f"macro-F1 {result.mean('macro_f1'):.4f} +- {result.standard_deviation('macro_f1'):.4f} "
+        f"(mean and standard deviation over {len(result.parts)} {by}s); {RESULT_NAME} is in {out}"
+    )
