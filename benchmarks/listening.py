@@ -22,18 +22,6 @@ from wavenet import StreamingClassifier, WaveNetClassifier
 from wavenet.data import pcm_blocks
 from wavenet.training import load_config
 
-# The sizes of the preset wavenet-small.
-SMALL = (
-    "model.input=mu-law",
-    "model.stem_stride=16",
-    "model.stem_kernel_size=64",
-    "model.residual_channels=32",
-    "model.dilation_channels=32",
-    "model.skip_channels=64",
-    "model.layers_per_stack=7",
-    "model.stacks=2",
-    "model.pooling=attention",
-)
 CHUNK_SECONDS = 0.1
 
 
@@ -89,7 +77,7 @@ def main() -> None:
     torch.set_num_threads(1)
     where = environment()
     torch.manual_seed(0)
-    overrides = SMALL if options.config is None else ()
+    overrides = ["model.preset=wavenet-small"] if options.config is None else []
     config = load_config(options.config, overrides).model_config([str(i) for i in range(10)])
     model = WaveNetClassifier(config).eval()
     apart = difference_from_offline(model)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavenet.data import AudioCache, Clip, ClipDataset, collate
+from wavenet.data.effects import add_noise
 from wavenet.data.seeding import generator
 from wavenet.inference.metrics import Metrics, confusion_matrix
 from wavenet.models import WaveNetClassifier
@@ -112,7 +113,7 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
     noisy = waveform.clone()
     for row, length, clip in zip(noisy, lengths.tolist(), clips, strict=True):
         noise = torch.randn(length, generator=generator("evaluation noise", clip))
-        row[:length] += noise * row[:length].square().mean().sqrt() * 10 ** (-snr_db / 20)
+        row[:length] = add_noise(row[:length], noise, snr_db)
     return noisy
 
 
