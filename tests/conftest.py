@@ -11,7 +11,7 @@ if not torch.cuda.is_available():
 
 import wavenet_kernels
 
-pytest_plugins = ["browser", "tone_runs"]
+pytest_plugins = ["browser", "small_runs"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +14,21 @@ from rich.progress import Progress
 from rich.table import Table
 
 from wavenet import commands
-from wavenet.commands.common import Data, Device, Run, Split, console, say
+from wavenet.commands.common import (
+    FIRST,
+    Config,
+    Data,
+    Device,
+    Override,
+    Run,
+    Split,
+    Start,
+    console,
+    interruptible,
+    run_config,
+    say,
+    warn,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,8 +53,7 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, _expected()):
             raise
-        # Of the processes that torchrun starts, the first says it.
-        if os.environ.get("RANK", "0") == "0":
+        if FIRST:
             Console(stderr=True).print(
                 f"error: {error}", style="red", highlight=False, markup=False
             )
@@ -96,18 +107,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="MODEL",
-            help="Fine-tune this trained model (folder or Hub name); the labels may be others.",
-        ),
-    ] = None,
+    config: Config = None,
+    override: Override = None,
+    start: Start = None,
     leave_out_group: Annotated[
         str | None, typer.Option(help="Train on all clips but this group's (speaker, say).")
     ] = None,
@@ -130,34 +132,18 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
     """
-    from wavenet.training import TrainingInterrupted, load_config
     from wavenet.training import train as run_training
     from wavenet.training.loop import CONFIG_NAME
-    from wavenet.training.pretrained import architecture
 
     overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
-    model = None
-    if start is not None:
-        source = str(Path(start).resolve()) if Path(start).is_dir() else start
-        overrides.append(f"training.init_from={json.dumps(source)}")
-        model = architecture(source)
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
-    try:
-        result = run_training(
-            load_config(config, overrides, model), out, resume=resume, console=console
-        )
-    except TrainingInterrupted as stop:
-        say(f"interrupted and saved; to go on: wavenet train --out {out} --resume")
-        raise typer.Exit(128 + stop.signal) from None
-    except KeyboardInterrupt:
-        say(f"interrupted; to go on: wavenet train --out {out} --resume")
-        raise typer.Exit(130) from None
+    settings = run_config(config, overrides, data, start)
+    with interruptible(f"wavenet train --out {out} --resume"):
+        result = run_training(settings, out, resume=resume, console=console)
     say(
         f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
         f"the model is in {result.run}"
@@ -274,7 +260,7 @@ def predict(
     if not as_json:
         console.print(table)
     if failed:
-        Console(stderr=True).print(f"{failed} of {len(paths)} recordings could not be read")
+        warn(f"{failed} of {len(paths)} recordings could not be read")
         raise typer.Exit(1)
 
 
@@ -285,6 +271,7 @@ def info(run: Run) -> None:
     Example: wavenet info runs/mine
     """
     from wavenet.inference import load_model
+    from wavenet.training.log import ranking, read_history
 
     model = load_model(run)
     config = model.config
@@ -309,18 +296,12 @@ def info(run: Run) -> None:
         f"{config.head_channels} channels, {config.pooling} pooling",
     )
     table.add_row("parameters", f"{parameters:,}")
-    rows: list[dict[str, str]] = []
-    if (run / "metrics.csv").is_file():
-        with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if rows:
-        best = max(
-            rows, key=lambda r: (float(r["validation_accuracy"]), -float(r["validation_loss"]))
-        )
+    if history := read_history(run):
+        best = ranking(history)[0]
         table.add_row(
             "trained",
-            f"{len(rows)} epochs, best validation accuracy "
-            f"{float(best['validation_accuracy']):.1%} in epoch {best['epoch']}",
+            f"{len(history)} epochs, best validation accuracy "
+            f"{best['validation_accuracy']:.1%} in epoch {best['epoch']:.0f}",
         )
     console.print(table)
 

@@ -1,19 +1,27 @@
-"""Training runs that take seconds: recordings of three pitches and a network of a few weights."""
+"""Training runs that take seconds: recordings of three pitches and a network of a few weights.
+
+A plugin, so that pytest finds the fixtures: the recordings, a run that learned them, the command
+line in this process.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
-import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from wavenet.training import RunConfig, load_config
+from wavenet.cli import main
+from wavenet.training import Result, RunConfig, load_config, train
+from wavenet.training.checkpoint import checkpoints
 
 RATE = 4000
 OVERRIDES = [
@@ -36,8 +44,13 @@ OVERRIDES = [
 ]
 
 
-def write_recordings(folder: Path) -> Path:
-    """Three classes of tones, easy to tell apart; 12 clips each, of unequal lengths."""
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three classes of tones, easy to tell apart; 12 clips each, of unequal lengths.
+
+    Its all.csv has splits, two folds and three groups.
+    """
+    folder = tmp_path_factory.mktemp("recordings")
     random = np.random.default_rng(0)
     rows = []
     for label, pitch in (("low", 150), ("middle", 500), ("high", 1500)):
@@ -48,9 +61,9 @@ def write_recordings(folder: Path) -> Path:
             path = folder / label / f"{i}.wav"
             soundfile.write(path, tone + 0.02 * random.standard_normal(t.size), RATE)
             split = "test" if i < 3 else "train"
-            rows.append((path.relative_to(folder), label, split, f"person{i % 4}"))
+            rows.append((path.relative_to(folder), label, split, i % 2, f"person{i % 3}"))
     with open(folder / "all.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "split", "group"), *rows])
+        csv.writer(file).writerows([("path", "label", "split", "fold", "group"), *rows])
     return folder
 
 
@@ -61,13 +74,52 @@ def small_config(recordings: Path, tmp_path: Path, *more: str) -> RunConfig:
 
 
 def quiet() -> Console:
-    """A console that nobody sees."""
-    return Console(file=open(os.devnull, "w"))  # noqa: SIM115
+    """A console that says nothing."""
+    return Console(quiet=True)
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """Oldest first."""
-    return sorted((run / "checkpoints").glob("step-*"))
+class Tones(NamedTuple):
+    """A run that learned the recordings of `manifest`; `cache` holds them decoded."""
+
+    manifest: Path
+    cache: Path
+    run: Path
+    config: RunConfig
+    result: Result
+
+
+@pytest.fixture(scope="session")
+def tones(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Tones:
+    """Trained once for all tests that need a model which knows something."""
+    folder = tmp_path_factory.mktemp("tones")
+    config = small_config(recordings, folder, "training.epochs=15")
+    result = train(config, folder / "run", console=quiet())
+    return Tones(recordings / "all.csv", folder / "cache", folder / "run", config, result)
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def wavenet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """wavenet("predict", run, ...) -> exit code and outputs, without a process of its own."""
+
+    def call(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["wavenet", *map(str, arguments)])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        return Done(int(str(code)), out, " ".join(err.split()))
+
+    return call
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

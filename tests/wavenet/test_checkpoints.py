@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
-import subprocess
-import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
+from forked import start
 from safetensors.torch import load_file
-from small_runs import checkpoints, quiet, same, small_config
+from small_runs import quiet, same, small_config
 
 import wavenet.training.loop as loop
 from wavenet import load_model
 from wavenet.training import (
     CheckpointError,
     ConfigError,
+    RunConfig,
     TrainingInterrupted,
     load_config,
     train,
 )
-from wavenet.training.checkpoint import Progress
+from wavenet.training.checkpoint import Progress, checkpoints
+from wavenet.training.log import ranking
 
 
 def _steps(run) -> list[int]:
@@ -36,7 +40,7 @@ def test_the_newest_and_the_best_are_kept_and_each_is_a_model(recordings, tmp_pa
     )
     train(config, tmp_path / "run", console=quiet())
     rows = json.loads((checkpoints(tmp_path / "run")[-1] / "progress.json").read_text())["history"]
-    best = Progress(history=rows).ranking()[:2]
+    best = ranking(rows)[:2]
     assert _steps(tmp_path / "run") == sorted({row["step"] for row in best} | {rows[-1]["step"]})
     first = best[0]["step"]
     kept = load_file(tmp_path / "run" / "checkpoints" / f"step-{first:08d}" / "model.safetensors")
@@ -52,90 +56,93 @@ def test_ranking_is_by_accuracy_then_loss_then_time():
         for i, (accuracy, loss) in enumerate(figures, start=1)
     ]
     progress = Progress(epoch=4, history=rows)
-    assert [row["epoch"] for row in progress.ranking()] == [3, 4, 2, 1]
+    assert [row["epoch"] for row in ranking(rows)] == [3, 4, 2, 1]
     assert progress.epochs_since_best == 1
     assert Progress().epochs_since_best == 0
 
 
+def _train_until(step: int, config: RunConfig, run: Path, number: int = signal.SIGINT) -> None:
+    """The signal comes to this process while that step is under way."""
+    original = loop.Learner.step
+
+    def stepping(self, parts, clips, now):
+        if now == step:
+            os.kill(os.getpid(), number)
+        return original(self, parts, clips, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Learner, "step", stepping)
+        with pytest.raises(TrainingInterrupted) as caught:
+            train(config, run, console=quiet())
+    assert caught.value.signal == number
+
+
+@pytest.fixture(scope="module")
+def config(recordings, tmp_path_factory):
+    """Of 3 epochs, 9 steps."""
+    return small_config(recordings, tmp_path_factory.mktemp("decoded"))
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The run that nothing stopped."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(config, run, console=quiet())
+    return run
+
+
+@pytest.fixture(scope="module")
+def stopped(config, tmp_path_factory):
+    """A run that was stopped in its second epoch."""
+    run = tmp_path_factory.mktemp("stopped") / "run"
+    _train_until(5, config, run)
+    return run
+
+
 @pytest.fixture
-def stopped(monkeypatch):
-    """stopped(step) sends SIGINT to this process while that step is under way."""
-
-    def at(step: int, number: int = signal.SIGINT) -> None:
-        original = loop.Learner.step
-
-        def stepping(self, parts, clips, now):
-            if now == step:
-                os.kill(os.getpid(), number)
-            return original(self, parts, clips, now)
-
-        monkeypatch.setattr(loop.Learner, "step", stepping)
-
-    return at
+def interrupted(stopped, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
-@pytest.mark.parametrize("step", [0, 3, 5])
-def test_ctrl_c_saves_and_resumes_bit_for_bit(recordings, tmp_path, stopped, monkeypatch, step):
-    """In the first step, within an epoch, and at an epoch's end."""
-    config = small_config(
-        recordings, tmp_path, "training.epochs=2", "training.batch_size=10", "data.workers=0"
-    )
-    train(config, tmp_path / "whole", console=quiet())
-    stopped(step)
-    with pytest.raises(TrainingInterrupted) as caught:
-        train(config, tmp_path / "stopped", console=quiet())
-    assert caught.value.signal == signal.SIGINT
-    assert _steps(tmp_path / "stopped")[-1] == step + 1
-    monkeypatch.undo()
-    train(config, tmp_path / "stopped", resume=True, console=quiet())
-    assert same(tmp_path / "whole", tmp_path / "stopped")
+@pytest.mark.parametrize("step", [0, 2, 4])
+def test_ctrl_c_saves_and_resumes_bit_for_bit(config, whole, tmp_path, step):
+    """In the first step, at an epoch's end, and within an epoch."""
+    _train_until(step, config, tmp_path / "run")
+    assert _steps(tmp_path / "run")[-1] == step + 1
+    train(config, tmp_path / "run", resume=True, console=quiet())
+    assert same(whole, tmp_path / "run")
 
 
-def test_signals_are_as_they_were(recordings, tmp_path, stopped):
+def test_signals_are_as_they_were(config, tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stopped(0, signal.SIGTERM)
-    with pytest.raises(TrainingInterrupted) as caught:
-        train(small_config(recordings, tmp_path), tmp_path / "run", console=quiet())
-    assert caught.value.signal == signal.SIGTERM
+    _train_until(0, config, tmp_path / "run", signal.SIGTERM)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_ctrl_c_on_the_command_line_is_exit_code_130(recordings, tmp_path):
-    config = small_config(recordings, tmp_path, "training.epochs=10000")
-    config.save(tmp_path / "config.yaml")
-    command = [sys.executable, "-m", "wavenet", "train", "--config", str(tmp_path / "config.yaml")]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130
+    endless = small_config(recordings, tmp_path, "training.epochs=10000")
+    endless.save(tmp_path / "config.yaml")
+    command = ("train", "--config", tmp_path / "config.yaml", "--out", tmp_path / "run")
+    process = start(*command, output=tmp_path / "said.txt")
+    while process.is_alive() and not (tmp_path / "run" / "metrics.csv").exists():
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    assert process.exitcode == 130
+    said = (tmp_path / "said.txt").read_text()
     assert "interrupted and saved; to go on: wavenet train --out" in said
     assert checkpoints(tmp_path / "run")
-
-
-@pytest.fixture
-def interrupted(recordings, tmp_path, stopped, monkeypatch):
-    """A run that was stopped in its second epoch, and its configuration."""
-    config = small_config(recordings, tmp_path)
-    stopped(5)
-    with pytest.raises(TrainingInterrupted):
-        train(config, tmp_path / "run", console=quiet())
-    monkeypatch.undo()
-    return tmp_path / "run", config
 
 
 def _content(folder) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(interrupted, tmp_path):
+def test_a_full_disk_leaves_the_last_checkpoint_whole(config, whole, interrupted):
     """A limit on the size of files, like a full disk, makes the system cut the writing short."""
-    run, config = interrupted
+    run = interrupted
     newest = checkpoints(run)[-1]
     before = _content(newest)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -148,13 +155,12 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(interrupted, tmp_path):
     assert checkpoints(run)[-1] == newest and _content(newest) == before
     assert not (run / "checkpoints" / ".partial").exists()
     train(config, run, resume=True, console=quiet())
-    train(config, tmp_path / "whole", console=quiet())
-    assert same(tmp_path / "whole", run)
+    assert same(whole, run)
 
 
 @pytest.mark.parametrize("what", ["checkpoint's state", "model", "metrics"])
-def test_no_space_left_is_said_wherever_it_happens(interrupted, monkeypatch, what):
-    run, config = interrupted
+def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypatch, what):
+    run = interrupted
     newest = checkpoints(run)[-1]
 
     def full(*args, **kwargs):
@@ -171,8 +177,8 @@ def test_no_space_left_is_said_wherever_it_happens(interrupted, monkeypatch, wha
     assert checkpoints(run) == [newest]
 
 
-def test_a_run_folder_that_is_read_only_is_named(interrupted, monkeypatch):
-    run, config = interrupted
+def test_a_run_folder_that_is_read_only_is_named(config, interrupted, monkeypatch):
+    run = interrupted
 
     def read_only(self, *args, **kwargs):
         raise PermissionError(13, "Permission denied")
@@ -186,8 +192,8 @@ def test_a_run_folder_that_is_read_only_is_named(interrupted, monkeypatch):
     ("version", "sentence"),
     [(None, "format 1, written by an earlier"), (99, "format 99, written by a later version")],
 )
-def test_a_checkpoint_of_another_format_says_so(interrupted, version, sentence):
-    run, config = interrupted
+def test_a_checkpoint_of_another_format_says_so(config, interrupted, version, sentence):
+    run = interrupted
     path = checkpoints(run)[-1] / "progress.json"
     content = json.loads(path.read_text())
     content["format"] = version
@@ -199,7 +205,7 @@ def test_a_checkpoint_of_another_format_says_so(interrupted, version, sentence):
 
 
 def test_a_configuration_without_the_newer_fields_resumes(interrupted):
-    run, config = interrupted
+    run = interrupted
     saved = yaml.safe_load((run / "train.yaml").read_text())
     for newer in ("ema_decay", "patience", "keep_best", "accumulation", "compile"):
         del saved["training"][newer]
@@ -208,7 +214,7 @@ def test_a_configuration_without_the_newer_fields_resumes(interrupted):
 
 
 def test_a_checkpoint_of_another_network_is_refused(interrupted):
-    run, config = interrupted
+    run = interrupted
     saved = yaml.safe_load((run / "train.yaml").read_text())
     saved["model"]["skip_channels"] = 4
     (run / "train.yaml").write_text(yaml.safe_dump(saved))
@@ -217,7 +223,7 @@ def test_a_checkpoint_of_another_network_is_refused(interrupted):
 
 
 def test_what_belongs_to_the_machine_may_change_on_resuming(interrupted, recordings, tmp_path):
-    run, _ = interrupted
+    run = interrupted
     more = ("training.accumulation=2", "training.keep_best=0", "training.checkpoint_steps=3")
     config = small_config(recordings, tmp_path, *more)
     train(config, run, resume=True, console=quiet())

@@ -59,22 +59,11 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(recordings, tmp_path, c
         assert torch.allclose(gradient, summed[name], rtol=1e-5, atol=1e-6 * scale), name
 
 
-def test_accumulation_trains_the_same(recordings, tmp_path):
-    more = ["model.dropout=0", "training.epochs=1", "training.learning_rate=1e-3"]
-    for parts in (1, 3):
-        config = small_config(recordings, tmp_path, *more, f"training.accumulation={parts}")
-        train(config, tmp_path / str(parts), console=quiet())
-    one, three = weights(tmp_path / "1"), weights(tmp_path / "3")
-    for name, value in one.items():
-        if "optimizer" not in name:
-            assert torch.allclose(value, three[name], atol=1e-4), name
-
-
 def test_one_process_trains_in_one_precision_after_another(recordings, tmp_path):
     final = {}
     for precision in ("no", "bf16", "fp16"):
         settings = f"training.mixed_precision={precision}"
-        config = small_config(recordings, tmp_path, settings, "training.epochs=2")
+        config = small_config(recordings, tmp_path, settings, "training.epochs=1")
         train(config, tmp_path / precision, console=quiet())
         final[precision] = weights(tmp_path / precision)["best classifier.weight"]
     assert final["no"].dtype == final["fp16"].dtype == torch.float32

@@ -6,12 +6,13 @@ import json
 
 import pytest
 import soundfile
-from small_runs import RATE, checkpoints, quiet, same, small_config
+from small_runs import RATE, quiet, same, small_config
 from typer.testing import CliRunner
 
 from wavenet.cli import app
 from wavenet.data import DataError
 from wavenet.training import ConfigError, TrainingInterrupted, load_config, train
+from wavenet.training.checkpoint import checkpoints
 from wavenet.training.interrupt import StopRequest
 from wavenet.training.preview import preview_augmentation
 

@@ -1,24 +1,25 @@
-"""Two processes train as one does: under torchrun, on the CPU, with gloo."""
+"""Two processes train as one does: on the CPU, with gloo."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from small_runs import checkpoints, quiet, small_config, weights
+from forked import run_together
+from small_runs import quiet, small_config, weights
 
 from wavenet.data import EpochBatchSampler
 from wavenet.training import RunConfig, train
 from wavenet.training.batches import Shares
+from wavenet.training.checkpoint import checkpoints
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-SCRIPT = Path(__file__).parents[1] / "support" / "train_in_processes.py"
 # 24 training clips and 10 a batch: batches are of unequal sizes.
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
 # attention's score is: hence the pooling. Dropout draws differently in each process.
@@ -28,17 +29,10 @@ OPTIONS = (
     "model.dropout=0",
     "model.next_sample_weight=0.1",
     "training.batch_size=10",
-    "training.epochs=4",
+    "training.epochs=3",
     "training.ema_decay=0.9",
     "training.learning_rate=2e-3",
 )
-
-
-def _torchrun(*arguments: object) -> list[dict[str, object]]:
-    command = [*TORCHRUN, str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def _figures(run: Path) -> list[dict[str, float]]:
@@ -72,18 +66,27 @@ def _assert_equal(alone: Path, together: Path) -> None:
             assert other[name] == pytest.approx(row[name], rel=1e-4), name
 
 
-def test_two_processes_train_as_one_and_one_goes_on_where_two_were_stopped(alone, tmp_path):
-    """Both directions: stopped by a signal to one of two and resumed alone, and the reverse."""
-    run, config = alone
-    config_file = run.parent / "config.yaml"
-    assert _torchrun(config_file, tmp_path / "two") == 2 * [
-        {"accuracy": _figures(run)[-1]["validation_accuracy"], "epochs": 4}
-    ]
+def test_torchrun_trains_in_two_processes_as_in_one(alone, tmp_path):
+    run, _ = alone
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    options = ["--config", str(run.parent / "config.yaml"), "--out", str(tmp_path / "two")]
+    command = [*torchrun, "--nproc-per-node", "2", "-m", "wavenet", "train", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("best validation accuracy") == 1  # one of them speaks
     _assert_equal(run, tmp_path / "two")
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # one writer
 
-    # In step 7 of 12; the processes ask one another after every eighth, which is within an epoch.
-    assert _torchrun(config_file, tmp_path / "mixed", 7) == 2 * [{"stopped by": 15}]
+
+def test_one_goes_on_where_two_were_stopped(alone, tmp_path):
+    """By a signal to one of two."""
+    run, config = alone
+    # In step 7 of 9; the processes ask one another after every eighth, which is within an epoch.
+    command = ("train", "--config", run.parent / "config.yaml", "--out", tmp_path / "mixed")
+    codes = run_together(*command, output=tmp_path / "said", stop_in_step=7)
+    assert codes == 2 * [128 + signal.SIGTERM]
+    assert "interrupted and saved; to go on" in (tmp_path / "said" / "0.txt").read_text()
+    assert (tmp_path / "said" / "1.txt").read_text() == ""
     assert checkpoints(tmp_path / "mixed")[-1].name == "step-00000008"
     train(config, tmp_path / "mixed", resume=True, console=quiet())
     _assert_equal(run, tmp_path / "mixed")
@@ -102,20 +105,32 @@ def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, mon
         train(steps, tmp_path / "run", console=quiet())
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000002"
     # In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all.
-    _with(config, accumulation=7).save(tmp_path / "parts.yaml")
-    _torchrun(tmp_path / "parts.yaml", tmp_path / "run")
+    parts = ("--set", "training.accumulation=7", "--config", run.parent / "config.yaml")
+    command = ("train", *parts, "--out", tmp_path / "run", "--resume")
+    assert run_together(*command, output=tmp_path / "said") == [0, 0]
     _assert_equal(run, tmp_path / "run")
+
+
+def test_two_processes_cross_validate(alone, tmp_path):
+    """They part with the same results: those of the first, which tests and writes alone."""
+    options = ("--config", alone[0].parent / "config.yaml", "--set", "training.epochs=1")
+    command = ("cross-validate", "--folds", *options, "--out", tmp_path / "cv")
+    assert run_together(*command, output=tmp_path / "said") == [0, 0]
+    content = json.loads((tmp_path / "cv" / "cross_validation.json").read_text())
+    assert [part["clips"] for part in content["parts"]] == [18, 18]
+    said = (tmp_path / "said" / "0.txt").read_text()
+    assert "fold 1, 2 of 2" in said and f"accuracy {content['accuracy']['mean']:.2%}" in said
+    assert (tmp_path / "said" / "1.txt").read_text() == ""
 
 
 def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
     """The main process sees it; none waits for another for ever."""
-    run, config = alone
-    _with(config, seed=1).save(tmp_path / "config.yaml")
-    options = ["--config", str(tmp_path / "config.yaml"), "--out", str(run), "--resume"]
-    command = [*TORCHRUN, "-m", "wavenet", "train", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
-    assert " ".join(done.stderr.split()).count("resumed with another configuration than its") == 1
+    options = ("--config", alone[0].parent / "config.yaml", "--set", "training.seed=1")
+    command = ("train", *options, "--out", alone[0], "--resume")
+    assert run_together(*command, output=tmp_path / "said") == [2, 2]
+    said = " ".join((tmp_path / "said" / "0.txt").read_text().split())
+    assert "resumed with another configuration than its" in said
+    assert (tmp_path / "said" / "1.txt").read_text() == ""
 
 
 @pytest.mark.parametrize(("parts", "processes"), [(1, 1), (1, 2), (3, 2), (2, 5)])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from wavenet import load_model
+from wavenet import WaveNetClassifier, load_model
 from wavenet.data import AudioCache, DataError, find_clips, select
 from wavenet.inference import evaluate
 from wavenet.inference.calibration import calibration
 from wavenet.inference.noise_curve import noise_curve, parse_snrs
+from wavenet.training import load_config
 
 
 def test_calibration_against_the_definition():
@@ -147,6 +150,29 @@ def test_the_report_in_a_browser(written, page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert all(url.startswith(("file:", "data:")) for url in asked)
     assert page.complaints == []
+
+
+def test_the_report_says_how_the_run_was_trained(tones, tmp_path, wavenet):
+    run = shutil.copytree(tones.run, tmp_path / "run")
+    told = ["training.ema_decay=0.99", "training.patience=1", "training.init_from=runs/first"]
+    load_config(run / "train.yaml", [*told, "augmentation.polarity=true"]).save(run / "train.yaml")
+    rows = (run / "metrics.csv").read_text().splitlines()
+    later = "16," + rows[-1].partition(",")[2]  # no better than the epoch before
+    (run / "metrics.csv").write_text("\n".join([*rows, later]))
+    config = dataclasses.replace(load_model(run).config, next_sample_weight=0.1)
+    WaveNetClassifier(config).save_pretrained(run)
+    done = wavenet("report", run, "--snr", "", "--mistakes", 0)
+    assert done.code == 0, done.err
+    text = (run / "report.html").read_text()
+    for said in (
+        "It started from runs/first.",
+        "moving average of the weights, decay 0.99.",
+        "stopped early, after 1 epoch(s) without a better one.",
+        "prediction of the next sample in it, with weight 0.1;",
+        "<td>polarity</td><td>True</td>",
+    ):
+        assert said in text
+    assert "<td>mask_ms" not in text  # off
 
 
 def test_a_report_of_a_model_alone(tones, swapped, tmp_path, wavenet):

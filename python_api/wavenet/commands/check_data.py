@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from wavenet.commands.common import console, say
+from wavenet.commands.common import Config, Override, console, run_config, say
 
 
 def check_data(
@@ -19,10 +19,8 @@ def check_data(
         Path | None,
         typer.Argument(help="A folder or a CSV manifest; by default the config's data.source."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
-    ] = None,
+    config: Config = None,
+    override: Override = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Notes make the exit code 1 as well.")
     ] = False,
@@ -43,12 +41,9 @@ def check_data(
     from wavenet.data import DataError
     from wavenet.data.audit import Finding, audit
     from wavenet.files import replace_file
-    from wavenet.training import ConfigError, load_config, prepare_data
+    from wavenet.training import ConfigError, prepare_data
 
-    overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
-    settings = load_config(config, overrides)
+    settings = run_config(config, override, data)
     if not settings.data.source:
         raise ConfigError("there is no data to check; give a folder or a manifest, or --config")
     if out is not None and not out.parent.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from wavenet.commands.common import console, say
+from wavenet.commands.common import (
+    Config,
+    Override,
+    Start,
+    console,
+    interruptible,
+    run_config,
+    say,
+)
 
 
 def cross_validate(
@@ -25,34 +32,29 @@ def cross_validate(
     data: Annotated[
         Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
-    ] = None,
+    config: Config = None,
+    override: Override = None,
+    start: Start = None,
 ) -> None:
     """Train and test once for each fold or group, and give the mean and standard deviation.
 
     Each run is tested on what it left out, whatever the manifest's splits say, and chooses its best
-    epoch on a validation part of the rest. The same command goes on after an interruption.
+    epoch on a validation part of the rest. The same command goes on after an interruption. Under
+    torchrun the processes share each run.
 
     Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
     --config configs/fsdd.yaml --out runs/fsdd-speakers
     """
-    from wavenet.training import ConfigError, load_config
+    from wavenet.training import ConfigError
     from wavenet.training.cross_validation import RESULT_NAME
     from wavenet.training.cross_validation import cross_validate as run_all
 
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")
-    overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
+    settings = run_config(config, override, data, start)
     by = "fold" if folds else "group"
-    try:
-        result = run_all(load_config(config, overrides), out, by=by, console=console)
-    except KeyboardInterrupt:
-        say("interrupted; the same command goes on")
-        raise typer.Exit(130) from None
+    with interruptible("the same command"):
+        result = run_all(settings, out, by=by, console=console)
     table = Table(f"{by} left out", "clips", "accuracy", "macro-F1", "loss")
     for part in result.parts:
         figures = (f"{part['accuracy']:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")

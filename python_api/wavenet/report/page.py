@@ -15,7 +15,7 @@ import jinja2
 import torch
 
 import wavenet_kernels
-from wavenet.data import ClipDataset, labels_of
+from wavenet.data import Augmentation, ClipDataset, labels_of
 from wavenet.inference import StreamingClassifier, confusion_picture
 from wavenet.inference.calibration import calibration
 from wavenet.inference.evaluate import classify_clips, metrics_of
@@ -23,9 +23,10 @@ from wavenet.inference.export import latency_ms
 from wavenet.inference.noise_curve import noise_curve
 from wavenet.models import WaveNetClassifier
 from wavenet.report.mistakes import data_uri, worst_mistakes
+from wavenet.training.config import load_config
 from wavenet.training.evaluation import Chosen
-from wavenet.training.log import training_curve
-from wavenet.training.loop import CLIPS_NAME
+from wavenet.training.log import ranking, read_history, training_curve
+from wavenet.training.loop import CLIPS_NAME, CONFIG_NAME
 
 SPEED_SECONDS = 5.0
 
@@ -66,7 +67,6 @@ def report_page(
             max_samples=chosen.max_samples,
             progress=progress,
         )
-    history = _history(run)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wavenet.report", ""),
         autoescape=True,
@@ -82,8 +82,7 @@ def report_page(
         data=_data(run, chosen),
         seconds=sum(dataset.lengths()) / model.config.sample_rate,
         metrics=metrics,
-        history=history,
-        training_curve=history and data_uri("image/png", training_curve(history)),
+        training=_training(run, model),
         confusion=data_uri("image/png", confusion_picture(metrics)),
         ece=reliability.ece,
         reliability=data_uri("image/png", reliability.picture()),
@@ -96,12 +95,45 @@ def report_page(
     )
 
 
-def _history(run: Path) -> list[dict[str, float]]:
-    """The rows of the run's metrics.csv; none where the model was not trained here."""
-    if not (run / "metrics.csv").is_file():
-        return []
-    with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
+    """How the run went and what was done against overfitting; None where no run is."""
+    history = read_history(run)
+    if not history or not (run / CONFIG_NAME).is_file():
+        return None
+    config = load_config(run / CONFIG_NAME)
+    settings = config.training
+    notes = []
+    if settings.init_from:
+        notes.append(f"It started from {settings.init_from}.")
+    if settings.ema_decay:
+        notes.append(
+            f"What was evaluated and saved is the moving average of the weights, decay "
+            f"{settings.ema_decay:g}."
+        )
+    best = ranking(history)[0]
+    if settings.patience and len(history) - best["epoch"] >= settings.patience:
+        notes.append(
+            f"Training stopped early, after {settings.patience} epoch(s) without a better one."
+        )
+    if weight := model.config.next_sample_weight:
+        notes.append(
+            f"The training loss has the prediction of the next sample in it, with weight "
+            f"{weight:g}; the validation loss has not."
+        )
+    ordinary = Augmentation()
+    changed = {
+        name: value
+        for name, value in vars(config.augmentation).items()
+        if value != getattr(ordinary, name)
+    }
+    return {
+        "epochs": len(history),
+        "best": best,
+        "curve": data_uri("image/png", training_curve(history)),
+        "notes": notes,
+        "augmentation": changed,
+        "settings": vars(settings),
+    }
 
 
 def _data(run: Path, chosen: Chosen) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from wavenet.files import sync
 from wavenet.models import WaveNetClassifier
 from wavenet.training.errors import CheckpointError
 from wavenet.training.learner import Learner
+from wavenet.training.log import ranking
 
 # Raise it when what is written can't be read by an earlier version, or the other way round.
 FORMAT = 2
@@ -52,16 +53,10 @@ class Progress:
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
-    def ranking(self) -> list[dict[str, float]]:
-        """The finished epochs, best first: by validation accuracy, then by loss, then the first."""
-        return sorted(
-            self.history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"])
-        )
-
     @property
     def epochs_since_best(self) -> int:
         """Finished epochs after the best one."""
-        return self.epoch - int(self.ranking()[0]["epoch"]) if self.history else 0
+        return self.epoch - int(ranking(self.history)[0]["epoch"]) if self.history else 0
 
 
 def save_checkpoint(learner: Learner, run: Path, progress: Progress, keep_best: int = 0) -> None:
@@ -84,9 +79,8 @@ def save_checkpoint(learner: Learner, run: Path, progress: Progress, keep_best: 
             sync(path)
         partial.rename(final)
         sync(folder)
-    kept = {final} | {
-        folder / f"step-{int(row['step']):08d}" for row in progress.ranking()[:keep_best]
-    }
+    best = ranking(progress.history)[:keep_best]
+    kept = {final} | {folder / f"step-{int(row['step']):08d}" for row in best}
     for older in checkpoints(run):
         if older not in kept:
             shutil.rmtree(older, ignore_errors=True)

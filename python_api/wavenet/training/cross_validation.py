@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import statistics
 from pathlib import Path
@@ -17,9 +18,11 @@ from wavenet.files import replace_file
 from wavenet.inference import evaluate, load_model
 from wavenet.training.config import ConfigError, RunConfig
 from wavenet.training.evaluation import clips_to_evaluate
-from wavenet.training.loop import train
+from wavenet.training.loop import train_among
+from wavenet.training.processes import on_main, processes
 
 RESULT_NAME = "cross_validation.json"
+METRICS_NAME = "metrics.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,8 @@ def cross_validate(
 
     Every part is a run of its own in a folder of `out`; called again with the same arguments it
     goes on where it was interrupted, in the middle of a part too, and what is done is not done
-    again. `cross_validation.json` is written anew after every part.
+    again. `cross_validation.json` is written anew after every part. Several processes share each
+    training, as in `train`; the first of them tests.
 
     Args:
         config: as of `train`; its data names a manifest with the column `by`.
@@ -96,40 +100,41 @@ def cross_validate(
     without = [clip for clip in clips if getattr(clip, by) is None]
     if without:
         raise DataError(f"{config.data.source}: {without[0].path} has no {by}; all clips need one")
-    console = console or Console()
     parts: list[dict[str, Any]] = []
     labels: tuple[str, ...] = ()
-    for number, name in enumerate(names, start=1):
-        console.print(
-            f"{by} {name}, {number} of {len(names)}", style="bold", highlight=False, markup=False
-        )
-        run = out / f"{by}-{quote(name, safe='')}"
-        left_out: dict[str, Any] = {f"leave_out_{by}": name}
-        data = dataclasses.replace(config.data, **left_out)
-        train(dataclasses.replace(config, data=data), run, resume=True, console=console)
-        content = _tested(run)
-        if labels and labels != tuple(content["labels"]):
-            raise DataError(
-                f"{config.data.source}: without {by} {name} the labels are others than without "
-                f"{names[0]}; every class needs clips in two or more of them"
-            )
-        labels = tuple(content["labels"])
-        parts.append({"name": name, **content})
-        result = CrossValidation(by, labels, parts)
-        text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
-        replace_file(out / RESULT_NAME, text + "\n")
+    with processes(config.training.device) as accelerator:
+        console = console or Console(quiet=not accelerator.is_main_process)
+        for number, name in enumerate(names, start=1):
+            headline = f"{by} {name}, {number} of {len(names)}"
+            console.print(headline, style="bold", highlight=False, markup=False)
+            run = out / f"{by}-{quote(name, safe='')}"
+            left_out: dict[str, Any] = {f"leave_out_{by}": name}
+            data = dataclasses.replace(config.data, **left_out)
+            part = dataclasses.replace(config, data=data)
+            train_among(accelerator, part, run, resume=True, console=console)
+            accelerator.free_memory()  # of the model that it made parallel
+            on_main(accelerator, functools.partial(_test, run))
+            content = json.loads((run / METRICS_NAME).read_text(encoding="utf-8"))
+            if labels and labels != tuple(content["labels"]):
+                raise DataError(
+                    f"{config.data.source}: without {by} {name} the labels are others than without "
+                    f"{names[0]}; every class needs clips in two or more of them"
+                )
+            labels = tuple(content["labels"])
+            parts.append({"name": name, **content})
+            result = CrossValidation(by, labels, parts)
+            if accelerator.is_main_process:
+                text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
+                replace_file(out / RESULT_NAME, text + "\n")
     return result
 
 
-def _tested(run: Path) -> dict[str, Any]:
-    """What the run's model makes of its test clips, which are looked at once."""
-    saved = run / "metrics.json"
-    if saved.is_file():
-        content: dict[str, Any] = json.loads(saved.read_text(encoding="utf-8"))
-        return content
+def _test(run: Path) -> None:
+    """Write what the run's model makes of its test clips, which are looked at once."""
+    if (run / METRICS_NAME).is_file():
+        return
     model = load_model(run)
     chosen = clips_to_evaluate(run, model.config, None, "test")
     metrics = evaluate(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
     content = {"data": chosen.source, "split": "test", **metrics.as_dict()}
-    replace_file(saved, json.dumps(content, indent=1))
-    return content
+    replace_file(run / METRICS_NAME, json.dumps(content, indent=1))

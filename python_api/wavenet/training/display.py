@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 
 from wavenet.training.checkpoint import Progress
 from wavenet.training.learner import Learner
+from wavenet.training.log import ranking
 from wavenet.training.prepare import PreparedData
 
 # Reading the sums waits for the device, so the bar is brought up to date this often.
@@ -115,7 +116,7 @@ class TrainingDisplay:
     def stopped_early(self, progress: Progress) -> None:
         """A line for training that ends before its last epoch."""
         if self.display.active:
-            best = progress.ranking()[0]["epoch"]
+            best = ranking(progress.history)[0]["epoch"]
             self.display.console.print(
                 f"stopped after epoch {progress.epoch}: no better one since epoch {best:.0f}",
                 highlight=False,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
@@ -31,7 +32,7 @@ from wavenet.training.display import Display, TrainingDisplay
 from wavenet.training.errors import TrainingError, TrainingInterrupted
 from wavenet.training.interrupt import StopRequest, stop_requests
 from wavenet.training.learner import Learner
-from wavenet.training.log import RunLog
+from wavenet.training.log import RunLog, ranking
 from wavenet.training.prepare import PreparedData, clips_table, prepare_data
 from wavenet.training.pretrained import start_from
 from wavenet.training.processes import first_here, on_main, processes, total
@@ -79,26 +80,38 @@ def train(
         TrainingError: the loss is no longer a number.
         TrainingInterrupted: SIGINT or SIGTERM came; there is a checkpoint of the last step.
     """
+    with processes(config.training.device) as accelerator:
+        return train_among(accelerator, config, run, resume=resume, console=console)
+
+
+def train_among(
+    accelerator: Accelerator,
+    config: RunConfig,
+    run: Path,
+    *,
+    resume: bool,
+    console: Console | None,
+) -> Result:
+    """`train` in processes that are there already: torchrun's can be joined only once."""
     settings = config.training
-    with processes(settings.device) as accelerator:
-        display = Display(console or Console(), accelerator.is_main_process)
-        on_main(accelerator, lambda: _claim(run, config, resume))
-        _make_deterministic(accelerator.device)
-        data = first_here(accelerator, lambda: _prepare(config, display))
-        torch.manual_seed(settings.seed)
-        model = WaveNetClassifier(config.model_config(data.labels))
-        resume = resume and bool(checkpoints(run))
-        if settings.init_from and not resume:
-            start_from(model, settings.init_from)
-        batches = TrainingBatches(config, data, accelerator)
-        learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
-        display.describe(data, learner)
-        on_main(accelerator, lambda: _record(run, config, data))
-        progress = (load_checkpoint(learner, run) if resume else None) or Progress()
-        training = _Training(config, run, data, batches, learner, progress)
-        with stop_requests(accelerator) as stop:
-            training.run_epochs(display, stop)
-    best = progress.ranking()[0]
+    display = Display(console or Console(), accelerator.is_main_process)
+    on_main(accelerator, lambda: _claim(run, config, resume))
+    _make_deterministic(accelerator.device)
+    data = first_here(accelerator, lambda: _prepare(config, display))
+    torch.manual_seed(settings.seed)
+    model = WaveNetClassifier(config.model_config(data.labels))
+    resume = resume and bool(checkpoints(run))
+    if settings.init_from and not resume:
+        start_from(model, settings.init_from)
+    batches = TrainingBatches(config, data, accelerator)
+    learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
+    display.describe(data, learner)
+    on_main(accelerator, lambda: _record(run, config, data))
+    progress = (load_checkpoint(learner, run) if resume else None) or Progress()
+    training = _Training(config, run, data, batches, learner, progress)
+    with stop_requests(accelerator) as stop:
+        training.run_epochs(display, stop)
+    best = ranking(progress.history)[0]
     seconds = sum(row["seconds"] for row in progress.history)
     return Result(run, best["validation_accuracy"], progress.epoch, progress.step, seconds)
 
