@@ -43,6 +43,19 @@ OVERRIDES = [
     "training.device=cpu",
 ]
 
+MODEL = {
+    "labels": ("cat", "dog", "rain"),
+    "sample_rate": 8000,
+    "stem_stride": 4,
+    "stem_kernel_size": 8,
+    "residual_channels": 8,
+    "dilation_channels": 8,
+    "skip_channels": 12,
+    "layers_per_stack": 4,
+    "stacks": 2,
+    "head_channels": 10,
+}
+
 
 @pytest.fixture(scope="session")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -112,10 +125,13 @@ def wavenet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*arguments: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["wavenet", *map(str, arguments)])
         code: object = 0
+        threads = torch.get_num_threads()
         try:
             main()
         except SystemExit as stop:
             code = stop.code or 0
+        finally:
+            torch.set_num_threads(threads)  # some commands change it
         out, err = capsys.readouterr()
         return Done(int(str(code)), out, " ".join(err.split()))
 

@@ -97,7 +97,7 @@ def test_other_inputs_and_pooling_export():
         residual_channels=4,
         dilation_channels=4,
         skip_channels=4,
-        layers_per_stack=2,
+        layers_per_stack=1,
         stacks=1,
         head_layers=0,
         pooling="max",

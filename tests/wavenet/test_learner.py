@@ -128,7 +128,7 @@ def test_a_compiled_model_has_the_same_gradient(recordings, tmp_path, monkeypatc
         "compile",
         lambda self, **options: compile_(self, backend="aot_eager", fullgraph=True, **options),
     )
-    more = ("model.layers_per_stack=2", "model.next_sample_weight=0.1", "model.dropout=0")
+    more = ("model.layers_per_stack=1", "model.next_sample_weight=0.1", "model.dropout=0")
     config = small_config(recordings, tmp_path, *more)
     with processes("cpu") as accelerator:
         eager = _learner(accelerator, config)

@@ -13,22 +13,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from small_runs import MODEL
 
 from wavenet import StreamingClassifier, WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.data import AudioError, DataError, audio_blocks, pcm_blocks, read_audio
 
-CONFIG = {
-    "labels": ("cat", "dog", "rain"),
-    "sample_rate": 8000,
-    "stem_stride": 8,
-    "stem_kernel_size": 30,
-    "residual_channels": 8,
-    "dilation_channels": 8,
-    "skip_channels": 12,
-    "layers_per_stack": 4,
-    "stacks": 2,
-    "head_channels": 10,
-}
+CONFIG = {**MODEL, "stem_stride": 8, "stem_kernel_size": 30}
 
 
 def _model(**fields) -> WaveNetClassifier:
@@ -239,8 +229,8 @@ def test_the_command_hears_a_pipe(tones, tmp_path):
     command += ["--window", "0", "--hop", "0.2", "--top", "2"]
     done = subprocess.run(command, input=codes.numpy().tobytes(), capture_output=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(codes) == 3144
-    assert [line["end"] for line in lines] == [0.2, 0.4, 0.6, 0.786]
+    ends = [*(0.2 * (i + 1) for i in range(len(codes) // 800)), len(codes) / 4000]
+    assert len(codes) % 800 and [line["end"] for line in lines] == pytest.approx(ends, abs=1e-4)
     model = load_model(tones.run)
     with torch.inference_mode():
         expected = model(codes.unsqueeze(0) / 32768)[0].softmax(0)
