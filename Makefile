@@ -28,7 +28,7 @@ $(BIN)/python:
 # The build requirements come first and the build is not isolated: it stays incremental.
 $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN)/python
 	$(BIN)/python -m pip install -q -c constraints.txt setuptools pybind11 cmake ninja
-	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[dev,triton]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[app,dev,export,triton]"
 	touch $@
 
 # Killed half-way, it goes on where it was; `make clean-demo` starts it anew.

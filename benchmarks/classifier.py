@@ -4,7 +4,8 @@
     python -m benchmarks.classifier configs/fsdd.yaml fsdd/manifest.csv --name fsdd --leave-out theo
 
 The run folder is runs/NAME[-GROUP]; an interrupted run goes on. The test part is looked at once,
-after training; the epoch that is saved was chosen on a validation part of the training clips.
+after training, as it is and in white noise; the epoch that is saved was chosen on a validation part
+of the training clips.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.environment import RESULTS, environment
+from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import load_model
-from wavenet.inference import evaluate
+from wavenet.inference.noise_curve import noise_curve
 from wavenet.training import load_config, train
 from wavenet.training.evaluation import clips_to_evaluate
+
+SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 
 
 def main() -> None:
@@ -39,7 +42,8 @@ def main() -> None:
 
     model = load_model(run)
     chosen = clips_to_evaluate(run, model.config, None, "test")
-    metrics = evaluate(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    curve = noise_curve(model, chosen.clips, chosen.cache, SNRS_DB, max_samples=chosen.max_samples)
+    metrics = curve.clean
     content = {
         "benchmark": "classifier",
         "name": name,
@@ -55,12 +59,12 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "receptive_field_ms": model.receptive_field_ms,
         **where,
+        "noise": curve.as_dict(),
         "test": metrics.as_dict(),
     }
-    out = RESULTS / f"classifier-{name}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"{name}: test accuracy {metrics.accuracy:.2%}, {result.seconds:.0f} s; wrote {out}")
+    noisy = ", ".join(f"{m.accuracy:.2%} at {snr:g} dB" for snr, m in curve.noisy.items())
+    print(f"{name}: test accuracy {metrics.accuracy:.2%}; {noisy}; {result.seconds:.0f} s")
+    write_results(RESULTS / f"classifier-{name}.json", content)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,15 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def environment(device: str = "cpu") -> dict[str, Any]:
     """The machine, the versions, the commit ("-dirty" where files differ from it), the date."""
-    packages = ("numpy", "scikit-learn", "soundfile", "torch", "triton", "wavenet-kernels")
+    packages = (
+        "numpy",
+        "onnxruntime",
+        "scikit-learn",
+        "soundfile",
+        "torch",
+        "triton",
+        "wavenet-kernels",
+    )
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
         "cpus": os.cpu_count(),

@@ -11,6 +11,8 @@ if not torch.cuda.is_available():
 
 import wavenet_kernels
 
+pytest_plugins = ["browser", "small_runs"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():

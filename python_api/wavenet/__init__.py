@@ -1,8 +1,17 @@
 """WaveNet audio classification from the raw waveform, on the fused operators of wavenet_kernels."""
 
 from wavenet import nn
-from wavenet.inference import load_model
-from wavenet.models import WaveNetClassifier, WaveNetConfig
+from wavenet.inference import StreamingClassifier, load_model
+from wavenet.models import WaveNetClassifier, WaveNetConfig, create_model, list_models
 from wavenet_kernels import __version__
 
-__all__ = ["WaveNetClassifier", "WaveNetConfig", "__version__", "load_model", "nn"]
+__all__ = [
+    "StreamingClassifier",
+    "WaveNetClassifier",
+    "WaveNetConfig",
+    "__version__",
+    "create_model",
+    "list_models",
+    "load_model",
+    "nn",
+]

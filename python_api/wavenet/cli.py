@@ -1,8 +1,7 @@
-"""The command line: `wavenet synth`, `train`, `evaluate`, `predict`, `info`."""
+"""The command line; the longer commands are in wavenet.commands."""
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -14,23 +13,37 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
+from wavenet import commands
+from wavenet.commands.common import (
+    FIRST,
+    Config,
+    Data,
+    Device,
+    Override,
+    Run,
+    Split,
+    Start,
+    console,
+    interruptible,
+    run_config,
+    say,
+    warn,
+)
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Train and use WaveNet audio classifiers.",
 )
-# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
-console = Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _say(line: str) -> None:
-    """A line of plain text: brackets in names are no markup."""
-    console.print(line, highlight=False, markup=False)
-
-
-Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+app.command()(commands.augment_preview)
+app.command()(commands.check_data)
+app.command()(commands.cross_validate)
+app.command()(commands.demo_app)
+app.command()(commands.export)
+app.command()(commands.report)
+app.command()(commands.stream)
+app.command()(commands.timeline)
 
 
 def main() -> None:
@@ -40,7 +53,10 @@ def main() -> None:
     except Exception as error:
         if not isinstance(error, _expected()):
             raise
-        Console(stderr=True).print(f"error: {error}", style="red", highlight=False, markup=False)
+        if FIRST:
+            Console(stderr=True).print(
+                f"error: {error}", style="red", highlight=False, markup=False
+            )
         sys.exit(2)
 
 
@@ -51,10 +67,10 @@ def _expected() -> tuple[type[Exception], ...]:
 
     from wavenet.data import DataError
     from wavenet.inference import ModelError
-    from wavenet.training import CheckpointError, ConfigError, TrainingError
+    from wavenet.training import ConfigError, TrainingError
     from wavenet_kernels import BackendUnavailableError
 
-    ours = (DataError, ModelError, CheckpointError, ConfigError, TrainingError)
+    ours = (DataError, ModelError, ConfigError, TrainingError)
     return (*ours, BackendUnavailableError, OSError, SafetensorError)
 
 
@@ -82,7 +98,7 @@ def synth(
             seed=seed,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _say(f"wrote {manifest}, {clips_per_class} clips a class")
+    say(f"wrote {manifest}, {clips_per_class} clips a class")
 
 
 @app.command()
@@ -91,10 +107,9 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")] = None,
-    override: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
-    ] = None,
+    config: Config = None,
+    override: Override = None,
+    start: Start = None,
     leave_out_group: Annotated[
         str | None, typer.Option(help="Train on all clips but this group's (speaker, say).")
     ] = None,
@@ -110,25 +125,26 @@ def train(
     with every field there is, lies in the run folder as train.yaml.
 
     A run that was interrupted goes on with: wavenet train --out runs/mine --resume
+
+    Fine-tuning, with the architecture and rate of the trained model:
+    wavenet train --from runs/mine --data others/ --out runs/tuned --set training.learning_rate=5e-4
+
+    On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
+    of all of them together).
     """
-    from wavenet.training import load_config
     from wavenet.training import train as run_training
     from wavenet.training.loop import CONFIG_NAME
 
     overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
-    try:
-        result = run_training(load_config(config, overrides), out, resume=resume, console=console)
-    except KeyboardInterrupt:
-        _say(f"interrupted; to go on: wavenet train --out {out} --resume")
-        raise typer.Exit(130) from None
-    _say(
+    settings = run_config(config, overrides, data, start)
+    with interruptible(f"wavenet train --out {out} --resume"):
+        result = run_training(settings, out, resume=resume, console=console)
+    say(
         f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
         f"the model is in {result.run}"
     )
@@ -137,15 +153,17 @@ def train(
 @app.command()
 def evaluate(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="train, validation, test or all; by default test if there is one."),
-    ] = None,
+    data: Data = None,
+    split: Split = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
+    ] = None,
+    snr: Annotated[
+        str | None,
+        typer.Option(
+            help="Also with white noise at these signal-to-noise ratios in dB; writes "
+            "noise_curve.json and noise_curve.png."
+        ),
     ] = None,
     device: Device = "cpu",
 ) -> None:
@@ -154,24 +172,36 @@ def evaluate(
     Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
     `wavenet predict` hears recordings whole.
 
-    Example: wavenet evaluate runs/mine --split test
+    Example: wavenet evaluate runs/mine --split test --snr 20,10,5,0
     """
     from wavenet.files import replace_file
     from wavenet.inference import confusion_picture, load_model
     from wavenet.inference import evaluate as evaluate_model
+    from wavenet.inference.noise_curve import noise_curve, parse_snrs
     from wavenet.training import ConfigError
     from wavenet.training.evaluation import clips_to_evaluate
 
+    snrs = parse_snrs(snr) if snr is not None else []
     model = load_model(run, device)
     folder = out or run
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
     folder.mkdir(parents=True, exist_ok=True)
     chosen = clips_to_evaluate(run, model.config, data, split)
-    metrics = evaluate_model(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    settings = (model, chosen.clips, chosen.cache)
+    if snrs:
+        curve = noise_curve(*settings, snrs, max_samples=chosen.max_samples)
+        metrics = curve.clean
+    else:
+        metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
     replace_file(folder / "metrics.json", json.dumps(content, indent=1))
     replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))
+
+    if snrs:
+        content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}
+        replace_file(folder / "noise_curve.json", json.dumps(content, indent=1))
+        replace_file(folder / "noise_curve.png", curve.picture())
 
     table = Table("class", "precision", "recall", "F1", "clips")
     for row in metrics.per_class:
@@ -179,12 +209,16 @@ def evaluate(
         table.add_row(escape(row["label"]), *figures, str(row["support"]))
     console.print(table)
     for reason in chosen.skipped:
-        _say(f"skipped: {reason}")
-    _say(
+        say(f"skipped: {reason}")
+    say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
         f"metrics.json and confusion_matrix.png are in {folder}"
     )
+    if snrs:
+        for level, noisy in curve.noisy.items():
+            say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
+        say(f"noise_curve.json and noise_curve.png are in {folder}")
 
 
 @app.command()
@@ -226,7 +260,7 @@ def predict(
     if not as_json:
         console.print(table)
     if failed:
-        Console(stderr=True).print(f"{failed} of {len(paths)} recordings could not be read")
+        warn(f"{failed} of {len(paths)} recordings could not be read")
         raise typer.Exit(1)
 
 
@@ -237,6 +271,7 @@ def info(run: Run) -> None:
     Example: wavenet info runs/mine
     """
     from wavenet.inference import load_model
+    from wavenet.training.log import ranking, read_history
 
     model = load_model(run)
     config = model.config
@@ -261,18 +296,12 @@ def info(run: Run) -> None:
         f"{config.head_channels} channels, {config.pooling} pooling",
     )
     table.add_row("parameters", f"{parameters:,}")
-    rows: list[dict[str, str]] = []
-    if (run / "metrics.csv").is_file():
-        with open(run / "metrics.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    if rows:
-        best = max(
-            rows, key=lambda r: (float(r["validation_accuracy"]), -float(r["validation_loss"]))
-        )
+    if history := read_history(run):
+        best = ranking(history)[0]
         table.add_row(
             "trained",
-            f"{len(rows)} epochs, best validation accuracy "
-            f"{float(best['validation_accuracy']):.1%} in epoch {best['epoch']}",
+            f"{len(history)} epochs, best validation accuracy "
+            f"{best['validation_accuracy']:.1%} in epoch {best['epoch']:.0f}",
         )
     console.print(table)
 

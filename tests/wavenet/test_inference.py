@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -65,31 +63,26 @@ def saved(tmp_path_factory):
     return folder
 
 
-def _wavenet(*arguments) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wavenet.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def test_predict_json(saved):
-    done = _wavenet(
+def test_predict_json(saved, wavenet):
+    done = wavenet(
         "predict", saved / "model", saved / "clips", saved / "broken.wav", "--json", "--top", 2
     )
-    assert done.returncode == 1  # one of them could not be read
-    mono, stereo, broken = map(json.loads, done.stdout.splitlines())
+    assert done.code == 1  # one of them could not be read
+    mono, stereo, broken = map(json.loads, done.out.splitlines())
     assert mono["path"].endswith("mono.wav") and stereo["path"].endswith("stereo.flac")
     assert [entry["label"] in "abc" for entry in mono["top"]] == [True, True]
     assert mono["top"][0]["probability"] >= mono["top"][1]["probability"]
     assert "broken.wav" in broken["error"]
-    assert "1 of 3 recordings could not be read" in done.stderr
+    assert "1 of 3 recordings could not be read" in done.err
 
 
-def test_predict_table_and_info(saved):
-    done = _wavenet("predict", saved / "model", saved / "clips" / "mono.wav")
-    assert done.returncode == 0, done.stderr
-    assert "mono.wav" in done.stdout.replace("\n", "")
-    done = _wavenet("info", saved / "model")
-    assert done.returncode == 0, done.stderr
-    assert "3: a, b, c" in done.stdout
+def test_predict_table_and_info(saved, wavenet):
+    done = wavenet("predict", saved / "model", saved / "clips" / "mono.wav")
+    assert done.code == 0, done.err
+    assert "mono.wav" in done.out.replace("\n", "")
+    done = wavenet("info", saved / "model")
+    assert done.code == 0, done.err
+    assert "3: a, b, c" in done.out
 
 
 @pytest.mark.parametrize(
@@ -105,44 +98,36 @@ def test_predict_table_and_info(saved):
         (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
     ],
 )
-def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch):
+def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch, wavenet):
     monkeypatch.chdir(tmp_path)
-    done = _wavenet(*arguments)
-    assert done.returncode == 2
-    assert sentence in done.stderr.replace("\n", " ")
-    assert "Traceback" not in done.stderr
+    done = wavenet(*arguments)
+    assert done.code == 2
+    assert sentence in done.err
 
 
-def test_from_synthesised_sounds_to_predictions(tmp_path):
+def test_from_synthesised_sounds_to_predictions(tmp_path, wavenet):
     """The whole way on the command line, with brackets in the names."""
     data, run = tmp_path / "sounds", tmp_path / "[run]"
-    assert _wavenet("synth", data, "--clips-per-class", 10).returncode == 0
+    assert wavenet("synth", data, "--clips-per-class", 10).code == 0
     small = ["stem_stride=32", "stem_kernel_size=64", "layers_per_stack=3", "stacks=1"]
     small += [f"{name}_channels=8" for name in ("residual", "dilation", "skip", "head")]
     overrides = [f"model.{field}" for field in ["sample_rate=8000", *small]]
     overrides += ["training.epochs=2", f"data.cache={tmp_path / 'cache'}"]
     options = [part for override in overrides for part in ("--set", override)]
-    done = _wavenet("train", "--data", data, "--out", run, *options)
-    assert done.returncode == 0, done.stderr
-    assert f"the model is in {run}" in done.stdout
-    done = _wavenet("train", "--out", run, "--resume")
-    assert done.returncode == 0, done.stderr
-    done = _wavenet("train", "--out", run, "--resume", "--set", "training.epochs=3")
-    assert done.returncode == 2 and "different are training.epochs" in done.stderr
-    done = _wavenet("evaluate", run)
-    assert done.returncode == 0, done.stderr
+    done = wavenet("train", "--data", data, "--out", run, *options)
+    assert done.code == 0, done.err
+    assert f"the model is in {run}" in done.out
+    done = wavenet("train", "--out", run, "--resume")
+    assert done.code == 0, done.err
+    done = wavenet("train", "--out", run, "--resume", "--set", "training.epochs=3")
+    assert done.code == 2 and "different are training.epochs" in done.err
+    done = wavenet("evaluate", run)
+    assert done.code == 0, done.err
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["split"] == "test" and metrics["clips"] == 20
     assert (run / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
-    done = _wavenet("predict", run, data / "siren")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("siren_") == 10
-    done = _wavenet("info", run)
-    assert "2 epochs" in done.stdout
-
-
-@pytest.mark.parametrize("command", ["synth", "train", "evaluate", "predict", "info"])
-def test_help_has_an_example(command):
-    done = _wavenet(command, "--help")
-    assert done.returncode == 0
-    assert f"wavenet {command}" in done.stdout
+    done = wavenet("predict", run, data / "siren")
+    assert done.code == 0, done.err
+    assert done.out.count("siren_") == 10
+    done = wavenet("info", run)
+    assert "2 epochs" in done.out

@@ -11,6 +11,7 @@ from operator_cases import DIFFERENTIABLE, Case, call
 
 import wavenet_kernels
 from wavenet_kernels import reference
+from wavenet_kernels.decompositions import decompositions
 
 SMALL = Case(
     residual=3, dilation_channels=2, skip=4, taps=3, time=11, dilations=(1, 6), cond="local"
@@ -145,6 +146,28 @@ def test_export_with_dynamic_shapes():
     x = torch.randn(3, 4, 29)
     for got, expected in zip(program.module()(x), stack(x), strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("operator", [*DIFFERENTIABLE, "residual_stack_stream"])
+def test_an_exported_program_can_do_without_us(operator):
+    """Decomposed, its graph holds torch's operators only, and computes the same."""
+    tensors, settings = call(operator.removesuffix("_stream"), SMALL, torch.float32)
+    if operator == "residual_stack_stream":
+        del settings["padding"]
+        halo = (SMALL.taps - 1) * sum(SMALL.dilations)
+        tensors.insert(1, torch.randn(SMALL.batch, halo, SMALL.residual))
+
+    class Model(torch.nn.Module):
+        def forward(self, *inputs):
+            return getattr(wavenet_kernels, operator)(*inputs, **settings)
+
+    program = torch.export.export(Model(), tuple(tensors))
+    assert any("wavenet_kernels" in str(node.target) for node in program.graph.nodes)
+    plain = program.run_decompositions(decompositions())
+    assert not any("wavenet_kernels" in str(node.target) for node in plain.graph.nodes)
+    got = _tuple(plain.module()(*tensors))
+    for ours, expected in zip(got, _tuple(Model()(*tensors)), strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)

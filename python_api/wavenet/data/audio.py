@@ -15,6 +15,8 @@ from wavenet.data.errors import AudioError, DataError
 
 # Rates outside are damaged headers; resampling from 1 Hz would ask for gigabytes.
 HEADER_RATES = (100, 10_000_000)
+# What libsndfile's binding raises.
+UNDECODABLE = (OSError, RuntimeError, TypeError, ValueError)
 
 
 def read_audio(path: str | os.PathLike[str], sample_rate: int) -> torch.Tensor:
@@ -41,10 +43,7 @@ def decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
     if sample_rate < 1:
         raise DataError(f"sample_rate is {sample_rate}; at least 1 Hz is accepted")
     samples, rate = _read(path)
-    if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
-        raise AudioError(
-            f"{path}: its header says {rate} Hz; {HEADER_RATES[0]} to {HEADER_RATES[1]} Hz are read"
-        )
+    require_rate(path, rate)
     if not len(samples):
         raise AudioError(f"{path}: holds no samples", "empty")
     mono = samples.mean(axis=1, dtype=np.float32)
@@ -63,15 +62,33 @@ def decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
 
 def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     """Samples (frames, channels) and the file's rate."""
+    require_file(path)
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except UNDECODABLE as error:
+        raise undecodable(path, error) from error
+    return samples, rate
+
+
+def require_file(path: Path) -> None:
+    """Raise AudioError for what is no file, or one of no bytes."""
     if not path.is_file():
         came = "is a folder" if path.is_dir() else "no such file"
         raise AudioError(f"{path}: {came}; an audio file is expected", "missing")
     if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)", "empty")
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        # libsndfile's own errors repeat the path and end in a full stop.
-        reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-        raise AudioError(f"{path}: can't be decoded as audio ({reason})") from error
-    return samples, rate
+
+
+def require_rate(path: Path, rate: int) -> None:
+    """Raise AudioError for a rate that no recording has."""
+    if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
+        raise AudioError(
+            f"{path}: its header says {rate} Hz; {HEADER_RATES[0]} to {HEADER_RATES[1]} Hz are read"
+        )
+
+
+def undecodable(path: Path, error: Exception) -> AudioError:
+    """What libsndfile says of a file, as our error."""
+    # libsndfile's own errors repeat the path and end in a full stop.
+    reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return AudioError(f"{path}: can't be decoded as audio ({reason})")

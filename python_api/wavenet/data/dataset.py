@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +24,14 @@ class Batch(NamedTuple):
         waveform: float32 (B, T), zeros after each clip's end.
         lengths: int64 (B,), samples of each clip; the longest is T.
         labels: int64 (B,), class indices.
+        targets: float32 (B, classes), the share of each class where clips are mixed, of which
+            `labels` then has the largest; None: all of it is that of `labels`.
     """
 
     waveform: Tensor
     lengths: Tensor
     labels: Tensor
+    targets: Tensor | None = None
 
 
 class Draw(NamedTuple):
@@ -43,16 +46,13 @@ class Draw(NamedTuple):
     repeat: int = 0
 
 
-Augment = Callable[[Tensor, int, torch.Generator], Tensor]
-
-
 class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Clips with their class indices; items are (waveform float32 (T,), label index).
 
     An item is asked for by a `Draw` (what `EpochBatchSampler` gives) or by a plain index, which
-    means its first visit in the epoch of `set_epoch`. Crop and augmentation come from a generator
-    seeded with (seed, epoch, clip, repeat), so they depend on neither the number of workers nor
-    the order of the batches.
+    means its first visit in the epoch of `set_epoch`. The crop comes from a generator seeded with
+    (seed, epoch, clip, repeat), so it depends on neither the number of workers nor the order of the
+    batches.
 
     Args:
         clips: what to serve.
@@ -60,13 +60,10 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         cache: reads the clips, at the model's sample rate.
         training: crop at random instead of at the centre.
         max_samples: longest item in samples; longer clips are cropped to it. None: never crop.
-        augment: changes a training item, called as (waveform (T,), sample rate in Hz, generator).
-            `Augmentation` is one.
-        seed: another seed gives other crops and augmentations.
+        seed: another seed gives other crops.
 
     Raises:
-        DataError: no clips, a clip's label isn't in `labels`, `max_samples` is below 1, or
-            `augment` is given without `training`.
+        DataError: no clips, a clip's label isn't in `labels`, or `max_samples` is below 1.
     """
 
     def __init__(
@@ -77,15 +74,12 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         *,
         training: bool = False,
         max_samples: int | None = None,
-        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         if not clips:
             raise DataError("clips is empty; at least one clip is needed")
         if max_samples is not None and max_samples < 1:
             raise DataError(f"max_samples is {max_samples}; at least 1 or None is accepted")
-        if augment is not None and not training:
-            raise DataError("augment is given but training is False; only training items change")
         index_of = {label: index for index, label in enumerate(labels)}
         for clip in clips:
             if clip.label not in index_of:
@@ -98,7 +92,6 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self.cache = cache
         self.training = training
         self.max_samples = max_samples
-        self.augment = augment
         self.seed = seed
         # Shared memory, so that workers that outlive an epoch see the next one too.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -132,8 +125,6 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         samples = self.cache.open(self.clips[draw.clip].path)
         random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
         waveform = torch.from_numpy(np.array(self._crop(samples, random)))
-        if self.augment is not None:
-            waveform = self.augment(waveform, self.cache.sample_rate, random)
         return waveform, self.targets[draw.clip]
 
     def _crop(self, samples: NDArray[np.float32], random: torch.Generator) -> NDArray[np.float32]:
@@ -148,10 +139,10 @@ def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
     """Pad items at their ends to the longest of them.
 
     Args:
-        items: (waveform float32 (T,), class index) pairs, at least one.
+        items: (waveform float32 (T,), class index) pairs; of none, the batch has shape (0, 1).
     """
     lengths = torch.tensor([len(waveform) for waveform, _ in items], dtype=torch.int64)
-    waveform = torch.zeros(len(items), int(lengths.max()))
+    waveform = torch.zeros(len(items), max(lengths.tolist(), default=1))
     for row, (samples, _) in zip(waveform, items, strict=True):
         row[: len(samples)] = samples
     return Batch(waveform, lengths, torch.tensor([label for _, label in items], dtype=torch.int64))

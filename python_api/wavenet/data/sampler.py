@@ -61,7 +61,7 @@ class EpochBatchSampler(Sampler[list[Draw]]):
                 f"{len(targets)} clips"
             )
         self.targets = list(targets)
-        self.batch_size = batch_size  # accelerate reads these two by these names
+        self.batch_size = batch_size
         self.drop_last = drop_last
         self.seed = seed
         self.balanced = balanced
@@ -73,10 +73,9 @@ class EpochBatchSampler(Sampler[list[Draw]]):
         """Which epoch the next iteration gives."""
         self.epoch = epoch
 
-    @property
-    def sampler(self) -> EpochBatchSampler:
-        """Itself: accelerate looks here for `set_epoch` when it deals batches to processes."""
-        return self
+    def size(self, index: int) -> int:
+        """Draws of the epoch's batch at `index`."""
+        return min(self.batch_size, len(self.targets) - index * self.batch_size)
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.targets), self.batch_size)

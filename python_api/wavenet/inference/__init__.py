@@ -1,18 +1,27 @@
-"""Using a trained classifier: load it, evaluate it, predict with it."""
+"""Using a trained classifier: load it, evaluate it, predict with it, listen with it."""
 
+from wavenet.inference.decisions import Decision
 from wavenet.inference.evaluate import confusion_picture, evaluate
 from wavenet.inference.loading import ModelError, load_model
 from wavenet.inference.metrics import Metrics, confusion_matrix
 from wavenet.inference.predict import Prediction, find_recordings, predict
+from wavenet.inference.streaming import StreamingClassifier
+from wavenet.inference.timeline import Segment, classify_stream, classify_windows, segments
 
 __all__ = [
+    "Decision",
     "Metrics",
     "ModelError",
     "Prediction",
+    "Segment",
+    "StreamingClassifier",
+    "classify_stream",
+    "classify_windows",
     "confusion_matrix",
     "confusion_picture",
     "evaluate",
     "find_recordings",
     "load_model",
     "predict",
+    "segments",
 ]

@@ -9,14 +9,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavenet.data import AudioCache, Clip, ClipDataset, collate
+from wavenet.data.effects import add_noise
+from wavenet.data.seeding import generator
 from wavenet.inference.metrics import Metrics, confusion_matrix
 from wavenet.models import WaveNetClassifier
 
+Classify = Callable[[Tensor, Tensor], Tensor]
 
-@torch.inference_mode()
+
 def evaluate(
     model: WaveNetClassifier,
     clips: Sequence[Clip],
@@ -24,6 +28,7 @@ def evaluate(
     *,
     batch_size: int = 32,
     max_samples: int | None = None,
+    snr_db: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Metrics:
     """Classify labelled clips and count.
@@ -34,29 +39,82 @@ def evaluate(
         cache: reads the clips, at the model's sample rate.
         batch_size: clips at a time; they are grouped by length, which no result depends on.
         max_samples: clips longer than this are cropped at their centre.
+        snr_db: add white noise this many decibels below each clip's mean power; the same noise
+            whenever the clips are the same. None: none.
         progress: called with (clips done, clips in all).
     """
-    dataset = ClipDataset(clips, model.config.labels, cache, max_samples=max_samples)
-    order = np.argsort(np.array(dataset.lengths()), kind="stable").tolist()
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    truth, predicted, loss_sum = [], [], 0.0
     try:
-        for batch in DataLoader(dataset, batch_sampler=batches, collate_fn=collate):
-            logits = model(batch.waveform.to(device), batch.lengths.to(device)).float().cpu()
-            loss_sum += float(F.cross_entropy(logits, batch.labels, reduction="sum"))
-            truth.append(batch.labels)
-            predicted.append(logits.argmax(1))
-            if progress is not None:
-                progress(sum(map(len, truth)), len(clips))
+        logits, targets = classify_clips(
+            lambda waveform, lengths: model(waveform.to(device), lengths.to(device)),
+            model.config.labels,
+            clips,
+            cache,
+            batch_size=batch_size,
+            max_samples=max_samples,
+            snr_db=snr_db,
+            progress=progress,
+        )
     finally:
         model.train(was_training)
-    counts = confusion_matrix(
-        torch.cat(truth).numpy(), torch.cat(predicted).numpy(), len(model.config.labels)
-    )
-    return Metrics(model.config.labels, counts, loss_sum / len(clips))
+    return metrics_of(logits, targets, model.config.labels)
+
+
+@torch.inference_mode()
+def classify_clips(
+    classify: Classify,
+    labels: Sequence[str],
+    clips: Sequence[Clip],
+    cache: AudioCache,
+    *,
+    batch_size: int = 32,
+    max_samples: int | None = None,
+    snr_db: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The logits of labelled clips, as anything that maps batches to logits gives them.
+
+    Args:
+        classify: waveform (B, T) and lengths (B,) -> logits (B, classes), on any device.
+        labels: class names; the clips' labels are among them.
+        clips, cache, batch_size, max_samples, snr_db, progress: as of `evaluate`.
+
+    Returns:
+        logits float32 (clips, classes) and class indices (clips,), on the CPU, in the clips' order.
+    """
+    dataset = ClipDataset(clips, labels, cache, max_samples=max_samples)
+    order = np.argsort(np.array(dataset.lengths()), kind="stable").tolist()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
+    logits = torch.empty(len(clips), len(labels))
+    done = 0
+    for indices, batch in zip(batches, loader, strict=True):
+        waveform = batch.waveform
+        if snr_db is not None:
+            waveform = _with_noise(waveform, batch.lengths, indices, snr_db)
+        logits[indices] = classify(waveform, batch.lengths).float().cpu()
+        done += len(indices)
+        if progress is not None:
+            progress(done, len(clips))
+    return logits, torch.tensor(dataset.targets)
+
+
+def metrics_of(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> Metrics:
+    """What logits (clips, classes) say about clips of the classes `targets` (clips,)."""
+    counts = confusion_matrix(targets.numpy(), logits.argmax(1).numpy(), len(labels))
+    loss = float(F.cross_entropy(logits.double(), targets))
+    return Metrics(tuple(labels), counts, loss)
+
+
+def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: float) -> Tensor:
+    """White noise `snr_db` below the mean power of each clip, the padding left as zeros."""
+    noisy = waveform.clone()
+    for row, length, clip in zip(noisy, lengths.tolist(), clips, strict=True):
+        noise = torch.randn(length, generator=generator("evaluation noise", clip))
+        row[:length] = add_noise(row[:length], noise, snr_db)
+    return noisy
 
 
 def confusion_picture(metrics: Metrics) -> bytes:

@@ -10,6 +10,7 @@ import torch
 
 from wavenet.data import AudioError, DataError, read_audio
 from wavenet.data.find import AUDIO_SUFFIXES, audio_files
+from wavenet.inference.decisions import top_classes
 from wavenet.models import WaveNetClassifier
 
 
@@ -56,14 +57,11 @@ def predict(model: WaveNetClassifier, paths: Sequence[Path], top: int = 1) -> It
         top: how many classes to give for each.
     """
     device = next(model.parameters()).device
-    top = min(top, len(model.config.labels))
     for path in paths:
         try:
             waveform = read_audio(path, model.config.sample_rate)
         except AudioError as error:
             yield Prediction(path, error=str(error))
             continue
-        probabilities = model(waveform.unsqueeze(0).to(device))[0].float().softmax(0)
-        values, indices = probabilities.topk(top)
-        best = zip(indices.tolist(), values.tolist(), strict=True)
-        yield Prediction(path, tuple((model.config.labels[i], value) for i, value in best))
+        logits = model(waveform.unsqueeze(0).to(device))[0]
+        yield Prediction(path, tuple(top_classes(logits, model.config.labels, top)))

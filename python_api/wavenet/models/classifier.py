@@ -117,15 +117,15 @@ class WaveNetClassifier(
         if self.next_sample is None:
             raise ValueError("next_sample_weight is 0 in the config: the model has no such head")
         logits, skip = self._classify(waveform, lengths)
-        newest = torch.arange(skip.shape[2], device=waveform.device) * self.config.stem_stride
-        following = newest[newest + 1 < waveform.shape[1]] + 1
-        targets = mu_law_encode(waveform[:, following], NextSampleHead.CLASSES)
+        # The steps' newest samples are 0, stride, 2 stride, ...
+        targets = mu_law_encode(waveform[:, 1 :: self.config.stem_stride], NextSampleHead.CLASSES)
+        steps = targets.shape[1]
         if lengths is not None:
+            following = torch.arange(steps, device=waveform.device) * self.config.stem_stride + 1
             targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
-        steps = len(following)
-        if steps == 0:
-            return logits, NextSample(skip.new_zeros(len(skip), NextSampleHead.CLASSES, 0), targets)
-        predicted = self.next_sample(skip[:, :, :steps])
+        # Cut afterwards: where no step has a next sample, the head still takes part, as data
+        # parallel training needs.
+        predicted = self.next_sample(skip)[:, :, :steps]
         return logits, NextSample(predicted, targets)
 
     def _classify(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:

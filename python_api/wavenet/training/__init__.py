@@ -1,6 +1,5 @@
 """Training a classifier: configuration, data preparation, the loop, checkpoints, logs."""
 
-from wavenet.training.checkpoint import CheckpointError
 from wavenet.training.config import (
     ConfigError,
     DataConfig,
@@ -8,7 +7,8 @@ from wavenet.training.config import (
     TrainingConfig,
     load_config,
 )
-from wavenet.training.loop import Result, TrainingError, train
+from wavenet.training.errors import CheckpointError, TrainingError, TrainingInterrupted
+from wavenet.training.loop import Result, train
 from wavenet.training.prepare import PreparedData, Splits, prepare_data, split_clips
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Splits",
     "TrainingConfig",
     "TrainingError",
+    "TrainingInterrupted",
     "load_config",
     "prepare_data",
     "split_clips",

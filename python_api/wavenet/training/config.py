@@ -7,6 +7,8 @@ from the data), `data`, `augmentation` and `training`, each field optional::
     data: {source: recordings/, validation_fraction: 0.1}
     augmentation: {gain_db: 6, shift_ms: 50}
     training: {epochs: 30, batch_size: 32}
+
+`model: {preset: wavenet-small, dropout: 0.3}` starts from a named architecture.
 """
 
 from __future__ import annotations
@@ -23,6 +25,20 @@ import yaml
 from wavenet.data import Augmentation
 from wavenet.files import replace_file
 from wavenet.models import WaveNetConfig
+from wavenet.models.presets import preset
+
+# Fields about the machine and the checkpoints: a resumed run may have others.
+OF_THE_MACHINE = frozenset(
+    {
+        "data.cache",
+        "data.workers",
+        "training.accumulation",
+        "training.checkpoint_steps",
+        "training.compile",
+        "training.device",
+        "training.keep_best",
+    }
+)
 
 
 class ConfigError(ValueError):
@@ -41,6 +57,7 @@ class DataConfig:
         validation_by_group: split that part off by whole groups (speakers, say).
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
+        leave_out_fold: the same with a fold; one of the two can be left out.
         max_seconds: longer clips are cropped, at random in training; 0: never.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
@@ -50,12 +67,15 @@ class DataConfig:
     validation_fraction: float = 0.1
     validation_by_group: bool = False
     leave_out_group: str = ""
+    leave_out_fold: str = ""
     max_seconds: float = 0.0
     cache: str = ""
     workers: int = 0
 
     def __post_init__(self) -> None:
         _require(0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1")
+        one = not (self.leave_out_fold and self.leave_out_group)
+        _require(one, self, "leave_out_fold", "empty where leave_out_group is not")
         _require(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
         _require(self.workers >= 0, self, "workers", "0 or more")
 
@@ -70,7 +90,8 @@ class TrainingConfig:
 
     Attributes:
         epochs: passes over the training clips.
-        batch_size: clips a step and process.
+        batch_size: clips an optimizer step, of all processes together.
+        accumulation: the parts of a batch that are computed one after another, which saves memory.
         learning_rate: the peak, reached after warm-up; it then falls to 0 along a cosine.
         warmup_fraction: of all steps.
         weight_decay: AdamW's, on weights; biases have none.
@@ -79,13 +100,21 @@ class TrainingConfig:
         balanced: draw every class equally often.
         seed: of initialisation, order, augmentation and dropout.
         mixed_precision: "no", "bf16", "fp16", or "auto": bf16 on a device that computes in it
-            natively, else none.
+            natively, else none. Weights stay float32; "fp16" scales the loss.
+        compile: torch.compile the whole model with its loss: faster steps, after a minute or so.
         device: "auto" (a GPU where there is one), or "cpu".
+        ema_decay: of an exponential moving average of the weights, which is then what is evaluated
+            and saved, 0.999 say; 0: none.
+        init_from: folder or Hub name of a trained model to start from, whose labels may be others;
+            empty: random weights. `wavenet train --from` sets it, and the model section with it.
+        patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
+        keep_best: the checkpoints of so many best epochs are kept, beside the newest.
     """
 
     epochs: int = 30
     batch_size: int = 32
+    accumulation: int = 1
     learning_rate: float = 2e-3
     warmup_fraction: float = 0.05
     weight_decay: float = 0.01
@@ -95,17 +124,27 @@ class TrainingConfig:
     seed: int = 0
     mixed_precision: str = "auto"
     device: str = "auto"
+    compile: bool = False
+    ema_decay: float = 0.0
+    init_from: str = ""
+    patience: int = 0
     checkpoint_steps: int = 0
+    keep_best: int = 1
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, self, "epochs", "1 or more")
         _require(self.batch_size >= 1, self, "batch_size", "1 or more")
+        parts = f"from 1 to batch_size = {self.batch_size}"
+        _require(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
         _require(self.learning_rate > 0, self, "learning_rate", "more than 0")
         _require(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
         _require(self.weight_decay >= 0, self, "weight_decay", "0 or more")
         _require(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
         _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
         _require(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
+        _require(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
+        _require(self.patience >= 0, self, "patience", "0 (never stop early) or more")
+        _require(self.keep_best >= 0, self, "keep_best", "0 or more")
         _require(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
         precisions = ("auto", "no", "bf16", "fp16")
         _require(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
@@ -131,18 +170,28 @@ class RunConfig:
         replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def differences(self, other: RunConfig) -> list[str]:
-        """The names of the fields in which two configurations differ."""
+        """The names of the fields in which two configurations of one run must not differ."""
         mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
-        return [
+        names = [
             f"{section}.{name}"
             for section, fields in mine.items()
             for name, value in fields.items()
             if value != others[section].get(name)
         ]
+        return [name for name in names if name not in OF_THE_MACHINE]
 
 
-def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    model: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
+
+    Args:
+        path: the file.
+        overrides: "section.field=value" each, the value as YAML.
+        model: what the fields of the model section are where neither says so.
 
     Raises:
         ConfigError: a file that is missing or not YAML, or a field that doesn't exist or fit.
@@ -150,7 +199,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> RunConfig:
     content = {} if path is None else _read_yaml(path)
     for override in overrides:
         _apply(content, override)
-    return _build(content, "the overrides" if path is None else str(path))
+    return _build(content, "the overrides" if path is None else str(path), model or {})
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -183,25 +232,32 @@ def _apply(content: dict[str, Any], override: str) -> None:
     content[section] = part
 
 
-def _build(content: Mapping[str, Any], where: str) -> RunConfig:
+def _build(content: Mapping[str, Any], where: str, model: Mapping[str, Any]) -> RunConfig:
     sections: dict[str, type] = {
         "model": WaveNetConfig,
         "data": DataConfig,
         "augmentation": Augmentation,
         "training": TrainingConfig,
     }
-    built: dict[str, Any] = {}
+    built: dict[str, Any] = {"model": dict(model)}
     for section, values in content.items():
         if section not in sections:
             raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
         cls = sections[section]
-        values = _checked(cls, {} if values is None else values, f"{where}: {section}")
+        values = {} if values is None else values
+        named: dict[str, Any] = {}
         try:
+            if cls is WaveNetConfig and isinstance(values, dict) and "preset" in values:
+                named = preset(values["preset"])
+                values = {key: value for key, value in values.items() if key != "preset"}
+            values = _checked(cls, values, f"{where}: {section}")
             if cls is WaveNetConfig:
-                cls(labels=("a", "b"), **values)  # the labels are not known yet
-                built[section] = values
+                built[section] |= named | values
+                cls(labels=("a", "b"), **built[section])  # the labels are not known yet
             else:
                 built[section] = cls(**values)
+        except ConfigError:
+            raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {section}.{error}") from None
     config = RunConfig(**built)
@@ -224,6 +280,8 @@ def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:
         if accepted == "float":
             # YAML 1.1 takes 1e-3 for a string.
             value = _number(value, f"{where}.{key}")
+        elif accepted == "str" and value is False:
+            value = "no"  # which YAML 1.1 takes for false
         elif accepted == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
             value = str(value)
         elif accepted in ("int", "bool", "str") and type(value).__name__ != accepted:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
-from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from wavenet.models import WaveNetClassifier
 from wavenet.training.checkpoint import Progress
+from wavenet.training.learner import Learner
+from wavenet.training.log import ranking
 from wavenet.training.prepare import PreparedData
 
 # Reading the sums waits for the device, so the bar is brought up to date this often.
@@ -34,12 +34,11 @@ class Display:
             task = bar.add_task("reading clips", total=None, figures="")
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def describe(
-        self, data: PreparedData, model: WaveNetClassifier, accelerator: Accelerator
-    ) -> None:
+    def describe(self, data: PreparedData, learner: Learner) -> None:
         """The data, the splits, the model and the device, a line each."""
         if not self.active:
             return
+        model = learner.model
         self.console.print(data.report.summary(), highlight=False, markup=False)
         parts = data.splits
         self.console.print(
@@ -50,8 +49,8 @@ class Display:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         self.console.print(
             f"{parameters:,} parameters, receptive field {model.receptive_field} samples "
-            f"({model.receptive_field_ms:.0f} ms), on {accelerator.device}, "
-            f"{accelerator.num_processes} process(es), precision {accelerator.mixed_precision}, "
+            f"({model.receptive_field_ms:.0f} ms), on {learner.device}, "
+            f"{learner.accelerator.num_processes} process(es), precision {learner.precision}, "
             f"{torch.get_num_threads()} CPU threads",
             highlight=False,
         )
@@ -113,3 +112,12 @@ class TrainingDisplay:
             f"{'  best' if better else ''}",
             highlight=False,
         )
+
+    def stopped_early(self, progress: Progress) -> None:
+        """A line for training that ends before its last epoch."""
+        if self.display.active:
+            best = ranking(progress.history)[0]["epoch"]
+            self.display.console.print(
+                f"stopped after epoch {progress.epoch}: no better one since epoch {best:.0f}",
+                highlight=False,
+            )

@@ -12,7 +12,22 @@ from torch.utils.tensorboard import SummaryWriter
 
 from wavenet.files import replace_file
 
+HISTORY_NAME = "metrics.csv"
+
 Row = dict[str, float]
+
+
+def read_history(run: Path) -> list[Row]:
+    """The row of each epoch of a run; none where there was no training."""
+    if not (run / HISTORY_NAME).is_file():
+        return []
+    with open(run / HISTORY_NAME, newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def ranking(history: Sequence[Row]) -> list[Row]:
+    """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
+    return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
 
 
 class RunLog:
@@ -40,7 +55,7 @@ class RunLog:
         table = csv.DictWriter(text, fieldnames=list(self.history[0]))
         table.writeheader()
         table.writerows(self.history)
-        replace_file(self.run / "metrics.csv", text.getvalue())
+        replace_file(self.run / HISTORY_NAME, text.getvalue())
         replace_file(self.run / "training_curve.png", training_curve(self.history))
 
     def close(self) -> None:

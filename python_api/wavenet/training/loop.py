@@ -8,34 +8,38 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from accelerate import Accelerator, skip_first_batches
+from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from wavenet.data import Batch, ClipDataset, EpochBatchSampler, collate
 from wavenet.files import replace_file
-from wavenet.inference import evaluate
 from wavenet.models import WaveNetClassifier
-from wavenet.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_model
+from wavenet.training.batches import TrainingBatches
+from wavenet.training.checkpoint import (
+    Progress,
+    checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    writing,
+)
 from wavenet.training.config import ConfigError, RunConfig, load_config
-from wavenet.training.display import Display
-from wavenet.training.log import RunLog
-from wavenet.training.loss import ClassificationLoss
+from wavenet.training.display import Display, TrainingDisplay
+from wavenet.training.errors import TrainingError, TrainingInterrupted
+from wavenet.training.interrupt import StopRequest, stop_requests
+from wavenet.training.learner import Learner
+from wavenet.training.log import RunLog, ranking
 from wavenet.training.prepare import PreparedData, clips_table, prepare_data
+from wavenet.training.pretrained import start_from
+from wavenet.training.processes import first_here, on_main, processes, total
+from wavenet.training.validation import validate
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
-
-
-class TrainingError(RuntimeError):
-    """Training that can't go on: the message says why, and what to change."""
 
 
 @dataclass(frozen=True)
@@ -57,131 +61,180 @@ def train(
 ) -> Result:
     """Train a classifier; `run` receives model, checkpoints, logs and the resolved config.
 
+    Started by torchrun or `accelerate launch`, the processes share every batch and the validation
+    part: the result is that of one process, up to rounding and to what dropout draws. They all
+    need to see `run`; the first of them writes it.
+
     Args:
         config: see `load_config`.
         run: the run folder; made if it is not there.
-        resume: go on from the newest checkpoint in `run`, or start if there is none.
+        resume: go on from the newest checkpoint in `run`, or start if there is none; with any
+            number of processes.
         console: where progress is shown; None: the standard output.
 
     Raises:
         ConfigError: the folder holds another run, or `resume` comes with another configuration.
         DataError: no usable data.
-        CheckpointError: a checkpoint that can't be resumed.
+        ModelError: the model to start from can't be loaded.
+        CheckpointError: a checkpoint that can't be resumed, or a folder that can't be written.
         TrainingError: the loss is no longer a number.
+        TrainingInterrupted: SIGINT or SIGTERM came; there is a checkpoint of the last step.
     """
-    settings = config.training
-    _claim(run, config, resume)
-    accelerator = Accelerator(
-        cpu=settings.device == "cpu",
-        mixed_precision=_precision(settings.mixed_precision, settings.device),
-    )
-    display = Display(console or Console(), accelerator.is_main_process)
-    _make_deterministic(accelerator)
+    with processes(config.training.device) as accelerator:
+        return train_among(accelerator, config, run, resume=resume, console=console)
 
-    anonymous = config.model_config(("a", "b"))
-    with display.checking() as checked:
-        data = prepare_data(
-            config.data, anonymous.sample_rate, anonymous.receptive_field, settings.seed, checked
-        )
+
+def train_among(
+    accelerator: Accelerator,
+    config: RunConfig,
+    run: Path,
+    *,
+    resume: bool,
+    console: Console | None,
+) -> Result:
+    """`train` in processes that are there already: torchrun's can be joined only once."""
+    settings = config.training
+    display = Display(console or Console(), accelerator.is_main_process)
+    on_main(accelerator, lambda: _claim(run, config, resume))
+    _make_deterministic(accelerator.device)
+    data = first_here(accelerator, lambda: _prepare(config, display))
     torch.manual_seed(settings.seed)
     model = WaveNetClassifier(config.model_config(data.labels))
-    loss_of = ClassificationLoss(model, settings.label_smoothing)
-    optimizer = torch.optim.AdamW(_groups(model, settings.weight_decay), settings.learning_rate)
-    loader = _loader(config, data)
-    loss_of, optimizer, loader = accelerator.prepare(loss_of, optimizer, loader)
-    steps = settings.epochs * len(loader)
-    display.describe(data, model, accelerator)
-
-    if accelerator.is_main_process:
-        _record(run, config, data)
-    progress = (load_checkpoint(accelerator, run) if resume else None) or Progress()
-    log = RunLog(run, progress.history, progress.step) if accelerator.is_main_process else None
-
-    with display.training(settings.epochs, len(loader), progress.step) as shown:
-        while progress.epoch < settings.epochs:
-            loss_of.train()
-            started = time.perf_counter() - progress.seconds
-            # float64, which the mps device has not: there the sums are kept on the CPU.
-            sums = torch.tensor(
-                [progress.loss_sum, progress.correct, progress.clips],
-                dtype=torch.float64,
-                device="cpu" if accelerator.device.type == "mps" else accelerator.device,
-            )
-            for batch in _batches(loader, progress.epoch, progress.batch):
-                rate = learning_rate(progress.step, steps, settings.warmup_fraction)
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * rate
-                torch.manual_seed(_step_seed(settings.seed, progress.step, accelerator))
-                loss, logits = loss_of(batch)
-                accelerator.backward(loss)
-                if settings.max_grad_norm:
-                    accelerator.clip_grad_norm_(loss_of.parameters(), settings.max_grad_norm)
-                optimizer.step()
-                optimizer.zero_grad()
-                progress.step += 1
-                progress.batch += 1
-                size = batch.labels.shape[0]
-                correct = (logits.argmax(1) == batch.labels).sum()
-                batch_sums = [loss.detach() * size, correct, torch.full_like(correct, size)]
-                sums += torch.stack(batch_sums).to(sums)
-                shown.step(progress, sums)
-                due = settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0
-                if due and progress.batch < len(loader):
-                    _remember(progress, sums, time.perf_counter() - started)
-                    save_checkpoint(accelerator, run, progress)
-
-            seconds = time.perf_counter() - started
-            loss_sum, correct, clips = accelerator.reduce(sums).tolist()
-            found = evaluate(
-                model,
-                data.splits.validation,
-                data.cache,
-                batch_size=settings.batch_size,
-                max_samples=config.data.max_samples(anonymous.sample_rate),
-            )
-            if not math.isfinite(loss_sum + found.loss):
-                raise TrainingError(
-                    f"the loss is not finite in epoch {progress.epoch + 1}; a lower "
-                    f"training.learning_rate than {settings.learning_rate:g} may help"
-                )
-            progress.epoch += 1
-            row = {
-                "epoch": progress.epoch,
-                "step": progress.step,
-                "learning_rate": optimizer.param_groups[0]["lr"],
-                "train_loss": loss_sum / clips,
-                "train_accuracy": correct / clips,
-                "validation_loss": found.loss,
-                "validation_accuracy": found.accuracy,
-                "validation_macro_f1": found.macro_f1,
-                "clips_per_second": clips / seconds,
-                "seconds": seconds,
-            }
-            better = (found.accuracy, -found.loss) > (progress.best_accuracy, -progress.best_loss)
-            if better:
-                progress.best_accuracy, progress.best_loss = found.accuracy, found.loss
-            progress.history.append(row)
-            progress.batch = 0
-            _remember(progress, torch.zeros_like(sums), 0.0)
-            if log is not None:
-                if better:
-                    save_model(model, run)
-                log.add(row)
-            save_checkpoint(accelerator, run, progress)
-            shown.epoch(row, better)
-    if log is not None:
-        log.close()
-    accelerator.end_training()
+    resume = resume and bool(checkpoints(run))
+    if settings.init_from and not resume:
+        start_from(model, settings.init_from)
+    batches = TrainingBatches(config, data, accelerator)
+    learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
+    display.describe(data, learner)
+    on_main(accelerator, lambda: _record(run, config, data))
+    progress = (load_checkpoint(learner, run) if resume else None) or Progress()
+    training = _Training(config, run, data, batches, learner, progress)
+    with stop_requests(accelerator) as stop:
+        training.run_epochs(display, stop)
+    best = ranking(progress.history)[0]
     seconds = sum(row["seconds"] for row in progress.history)
-    return Result(run, progress.best_accuracy, progress.epoch, progress.step, seconds)
+    return Result(run, best["validation_accuracy"], progress.epoch, progress.step, seconds)
 
 
-def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
-    """The share of the peak rate at a step: linear warm-up, then half a cosine down to 0."""
-    warmup = math.ceil(steps * warmup_fraction)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+class _Training:
+    """A run under way."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        run: Path,
+        data: PreparedData,
+        batches: TrainingBatches,
+        learner: Learner,
+        progress: Progress,
+    ) -> None:
+        self.config = config
+        self.run = run
+        self.data = data
+        self.batches = batches
+        self.learner = learner
+        self.progress = progress
+        self.accelerator = learner.accelerator
+
+    def run_epochs(self, display: Display, stop: StopRequest) -> None:
+        """Train to the end, or until validation no longer gets better."""
+        settings, progress = self.config.training, self.progress
+        main = self.accelerator.is_main_process
+        log = RunLog(self.run, progress.history, progress.step) if main else None
+        with display.training(settings.epochs, len(self.batches), progress.step) as shown:
+            while progress.epoch < settings.epochs:
+                if settings.patience and progress.epochs_since_best >= settings.patience:
+                    shown.stopped_early(progress)
+                    break
+                row = self._epoch(shown, stop)
+                progress.history.append(row)
+                progress.epoch += 1
+                progress.batch = 0
+                self._remember(torch.zeros(3, dtype=torch.float64), 0.0)
+                better = progress.epochs_since_best == 0
+
+                def leave(row: dict[str, float] = row, better: bool = better) -> None:
+                    assert log is not None
+                    if better:
+                        save_model(self.learner.evaluated, self.run)
+                    with writing(self.run):
+                        log.add(row)
+                    self._save()
+
+                on_main(self.accelerator, leave)
+                shown.epoch(row, better)
+                if number := stop.signal(progress.step, ask=True):
+                    raise TrainingInterrupted(number)
+        if log is not None:
+            log.close()
+
+    def _epoch(self, shown: TrainingDisplay, stop: StopRequest) -> dict[str, float]:
+        """Train for an epoch, or the rest of it, and evaluate; the row of its figures."""
+        settings, progress, learner = self.config.training, self.progress, self.learner
+        started = time.perf_counter() - progress.seconds
+        # What was summed before a checkpoint is the main process's.
+        before = [progress.loss_sum, progress.correct, progress.clips]
+        share = float(self.accelerator.is_main_process)
+        sums = torch.tensor(before, dtype=torch.float64, device=learner.device_of_sums) * share
+        for clips, parts in self.batches.epoch(progress.epoch, progress.batch):
+            sums += learner.step(parts, clips, progress.step)
+            progress.step += 1
+            progress.batch += 1
+            shown.step(progress, sums)
+            number = stop.signal(progress.step)
+            due = settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0
+            if (due or number) and progress.batch < len(self.batches):
+                self._remember(total(self.accelerator, sums), time.perf_counter() - started)
+                on_main(self.accelerator, self._save)
+                if number:
+                    raise TrainingInterrupted(number)
+
+        seconds = time.perf_counter() - started
+        loss_sum, correct, seen = total(self.accelerator, sums).tolist()
+        found = validate(
+            self.accelerator,
+            learner.evaluated,
+            self.data.splits.validation,
+            self.data.cache,
+            batch_size=settings.batch_size,
+            max_samples=self.config.data.max_samples(self.data.cache.sample_rate),
+        )
+        if not math.isfinite(loss_sum + found.loss):
+            raise TrainingError(
+                f"the loss is not finite in epoch {progress.epoch + 1}; a lower "
+                f"training.learning_rate than {settings.learning_rate:g} may help"
+            )
+        return {
+            "epoch": progress.epoch + 1,
+            "step": progress.step,
+            "learning_rate": learner.learning_rate,
+            "train_loss": loss_sum / seen,
+            "train_accuracy": correct / seen,
+            "validation_loss": found.loss,
+            "validation_accuracy": found.accuracy,
+            "validation_macro_f1": found.macro_f1,
+            "clips_per_second": seen / seconds,
+            "seconds": seconds,
+        }
+
+    def _remember(self, sums: Tensor, seconds: float) -> None:
+        """Put the sums of the epoch under way where a checkpoint finds them."""
+        loss_sum, correct, clips = sums.tolist()
+        progress = self.progress
+        progress.loss_sum, progress.correct, progress.clips = loss_sum, int(correct), int(clips)
+        progress.seconds = seconds
+
+    def _save(self) -> None:
+        save_checkpoint(self.learner, self.run, self.progress, self.config.training.keep_best)
+
+
+def _prepare(config: RunConfig, display: Display) -> PreparedData:
+    anonymous = config.model_config(("a", "b"))
+    seed = config.training.seed
+    with display.checking() as checked:
+        return prepare_data(
+            config.data, anonymous.sample_rate, anonymous.receptive_field, seed, checked
+        )
 
 
 def _claim(run: Path, config: RunConfig, resume: bool) -> None:
@@ -210,85 +263,18 @@ def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
     """Leave the resolved configuration and the clips; on resuming, they are the same."""
     table = clips_table(data)
     saved = run / CLIPS_NAME
-    if not saved.exists():
-        replace_file(saved, table)
-    elif saved.read_text(encoding="utf-8") != table:
-        raise ConfigError(f"{run}: can't be resumed: {config.data.source} has changed, see {saved}")
-    if not (run / CONFIG_NAME).exists():
+    with writing(run):
+        if not saved.exists():
+            replace_file(saved, table)
+        elif saved.read_text(encoding="utf-8") != table:
+            raise ConfigError(
+                f"{run}: can't be resumed: {config.data.source} has changed, see {saved}"
+            )
         config.save(run / CONFIG_NAME)
 
 
-def _precision(wanted: str, device: str) -> str:
-    if wanted != "auto":
-        return wanted
-    if device == "cpu":
-        return "no"
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else "no"
-
-
-def _make_deterministic(accelerator: Accelerator) -> None:
+def _make_deterministic(device: torch.device) -> None:
     """The same run twice gives the same weights. The CPU's kernels do so anyway."""
-    if accelerator.device.type == "cuda":
+    if device.type == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-
-
-def _groups(model: WaveNetClassifier, weight_decay: float) -> list[dict[str, object]]:
-    """Weights with decay, biases without. (L, C) parameters of the stack are biases too."""
-    named = list(model.named_parameters())
-    biases = [parameter for name, parameter in named if name.endswith("bias")]
-    weights = [parameter for name, parameter in named if not name.endswith("bias")]
-    return [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": biases, "weight_decay": 0.0},
-    ]
-
-
-def _loader(config: RunConfig, data: PreparedData) -> DataLoader[tuple[Tensor, int]]:
-    settings = config.training
-    dataset = ClipDataset(
-        data.splits.train,
-        data.labels,
-        data.cache,
-        training=True,
-        max_samples=config.data.max_samples(data.cache.sample_rate),
-        augment=config.augmentation,
-        seed=settings.seed,
-    )
-    sampler = EpochBatchSampler(
-        dataset.targets,
-        settings.batch_size,
-        seed=settings.seed,
-        balanced=settings.balanced,
-        lengths=dataset.lengths(),
-    )
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=config.data.workers,
-        pin_memory=torch.cuda.is_available() and settings.device != "cpu",
-    )
-
-
-def _batches(loader: Any, epoch: int, done: int) -> Iterator[Batch]:
-    """The epoch's batches after the first `done`, which are skipped without being loaded.
-
-    `loader` is what accelerate made of a DataLoader.
-    """
-    if done:
-        loader = skip_first_batches(loader, done)
-    loader.set_epoch(epoch)
-    yield from loader
-
-
-def _step_seed(seed: int, step: int, accelerator: Accelerator) -> int:
-    """Dropout's seed: another for each step and process, whatever happened before."""
-    return (seed * 1_000_003 + step) * accelerator.num_processes + accelerator.process_index
-
-
-def _remember(progress: Progress, sums: torch.Tensor, seconds: float) -> None:
-    """Put the sums of the epoch under way where a checkpoint finds them."""
-    loss_sum, correct, clips = sums.tolist()
-    progress.loss_sum, progress.correct, progress.clips = loss_sum, int(correct), int(clips)
-    progress.seconds = seconds

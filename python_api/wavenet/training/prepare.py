@@ -50,12 +50,15 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
     comes from the test part.
 
     Raises:
-        DataError: a group that no clip has, or nothing left to train on.
+        DataError: a group or fold that no clip has, or nothing left to train on.
     """
+    validation: list[Clip] = []
     if config.leave_out_group:
         test = select(clips, group=config.leave_out_group)
         rest = select(clips, exclude_group=config.leave_out_group)
-        validation: list[Clip] = []
+    elif config.leave_out_fold:
+        test = select(clips, fold=config.leave_out_fold)
+        rest = select(clips, exclude_fold=config.leave_out_fold)
     else:
         test = [clip for clip in clips if clip.split == "test"]
         validation = [clip for clip in clips if clip.split == "validation"]

@@ -76,21 +76,6 @@ def test_batches_of_similar_length() -> None:
     assert means != sorted(means)
 
 
-def test_accelerate_sets_the_epoch_of_every_process() -> None:
-    data_loader = pytest.importorskip("accelerate.data_loader")
-    batches = []
-    for process in range(2):
-        sampler = EpochBatchSampler(TARGETS, 4, drop_last=True)
-        shard = data_loader.BatchSamplerShard(sampler, 2, process)
-        loader = data_loader.DataLoaderShard(TARGETS, batch_sampler=shard)
-        loader.set_epoch(6)
-        assert sampler.epoch == 6
-        batches.append(list(shard))
-    whole = EpochBatchSampler(TARGETS, 4, drop_last=True)
-    whole.set_epoch(6)
-    assert [batch for pair in zip(*batches, strict=True) for batch in pair] == list(whole)
-
-
 def test_wrong_arguments() -> None:
     with pytest.raises(DataError, match="targets is empty"):
         EpochBatchSampler([], 8)

@@ -1,0 +1,92 @@
+"""`wavenet check-data`: what a training run would see, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from wavenet.commands.common import Config, Override, console, run_config, say
+
+
+def check_data(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="A folder or a CSV manifest; by default the config's data.source."),
+    ] = None,
+    config: Config = None,
+    override: Override = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Notes make the exit code 1 as well.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write everything as JSON to this file.")
+    ] = None,
+) -> None:
+    """Look at every clip as a training run would, split as it would split them.
+
+    Shows clips of each class and split, rates and durations. Serious: clips that can't be read, are
+    empty or silent; the same audio (by content, whatever its name or format) in two splits or with
+    two labels. Notes: clipping, duplicates, several rates, absent classes, imbalance.
+
+    Exit code 0: nothing serious; 1: something is; 2: it can't be trained on at all.
+
+    Example: wavenet check-data recordings/ --config configs/demo.yaml --strict
+    """
+    from wavenet.data import DataError
+    from wavenet.data.audit import Finding, audit
+    from wavenet.files import replace_file
+    from wavenet.training import ConfigError, prepare_data
+
+    settings = run_config(config, override, data)
+    if not settings.data.source:
+        raise ConfigError("there is no data to check; give a folder or a manifest, or --config")
+    if out is not None and not out.parent.is_dir():
+        raise DataError(f"--out is {out}, but there is no folder {out.parent}")
+    model = settings.model_config(("a", "b"))
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("reading clips", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        seed = settings.training.seed
+        prepared = prepare_data(
+            settings.data, model.sample_rate, model.receptive_field, seed, progress
+        )
+        parts = vars(prepared.splits)
+        bar.update(task, description="looking closer", completed=0)
+        found = audit(parts, progress=progress)
+    unusable = [Finding(s.kind, True, s.reason) for s in prepared.report.skipped]
+    notes = [Finding("note", False, note) for note in prepared.report.notes]
+    findings = [*unusable, *found.findings, *notes]
+
+    table = Table("class", *parts)
+    for label, counts in found.counts.items():
+        table.add_row(escape(label), *map(str, counts.values()))
+    table.add_section()
+    table.add_row("all", *(str(len(clips)) for clips in parts.values()))
+    console.print(table)
+    for name, seconds in found.seconds.items():
+        say(
+            f"{name}: {seconds['sum'] / 60:.1f} min, clips of {seconds['shortest']:.2f} to "
+            f"{seconds['longest']:.2f} s, median {seconds['median']:.2f} s"
+        )
+    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in found.rates.items())
+    channels = ", ".join(f"{count} with {n} channel(s)" for n, count in found.channels.items())
+    say(f"files: {rates}; {channels}; the model hears {model.sample_rate} Hz")
+    for finding in findings:
+        say(f"{'serious' if finding.serious else 'note'}: {finding.message}")
+    serious = sum(finding.serious for finding in findings)
+    if out is not None:
+        content = found.as_dict() | {"findings": [vars(finding) for finding in findings]}
+        content |= {"source": settings.data.source, "serious": serious}
+        replace_file(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")
+    if serious or (strict and findings):
+        raise typer.Exit(1)

@@ -1,0 +1,90 @@
+"""What the commands share: where they print, what most of them take, how they are interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from wavenet.training import RunConfig
+
+# Of the processes that torchrun starts, the first one speaks.
+FIRST = os.environ.get("RANK", "0") == "0"
+# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
+console = Console(width=None if sys.stdout.isatty() else 200, quiet=not FIRST)
+
+Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
+Config = Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="MODEL",
+        help="Fine-tune this trained model (folder or Hub name); the labels may be others.",
+    ),
+]
+Data = Annotated[
+    Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
+]
+Split = Annotated[
+    str | None,
+    typer.Option(help="train, validation, test or all; by default test if there is one."),
+]
+
+
+def say(line: str) -> None:
+    """A line of plain text: brackets in names are no markup."""
+    console.print(line, highlight=False, markup=False)
+
+
+def warn(line: str) -> None:
+    """The same on the standard error, where it mixes with no result."""
+    Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def run_config(
+    config: Path | None,
+    override: Sequence[str] | None,
+    data: Path | None = None,
+    start: str | None = None,
+) -> RunConfig:
+    """The configuration that --config, --set, --data and --from stand for."""
+    from wavenet.training import load_config
+    from wavenet.training.pretrained import architecture
+
+    overrides = list(override or [])
+    if data is not None:
+        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
+    model = None
+    if start is not None:
+        source = str(Path(start).resolve()) if Path(start).is_dir() else start
+        overrides.append(f"training.init_from={json.dumps(source)}")
+        model = architecture(source)
+    return load_config(config, overrides, model)
+
+
+@contextlib.contextmanager
+def interruptible(go_on: str) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the command with a line on how to go on, and the shell's exit code."""
+    from wavenet.training import TrainingInterrupted
+
+    try:
+        yield
+    except TrainingInterrupted as stop:
+        say(f"interrupted and saved; to go on: {go_on}")
+        raise typer.Exit(128 + stop.signal) from None
+    except KeyboardInterrupt:
+        say(f"interrupted; to go on: {go_on}")
+        raise typer.Exit(130) from None

@@ -1,0 +1,67 @@
+"""`wavenet cross-validate`: a run for each fold or group, mean and spread of what they give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from wavenet.commands.common import (
+    Config,
+    Override,
+    Start,
+    console,
+    interruptible,
+    run_config,
+    say,
+)
+
+
+def cross_validate(
+    out: Annotated[Path, typer.Option(help="The folder of all runs, and of what came out.")],
+    folds: Annotated[
+        bool, typer.Option("--folds", help="A run for each fold in the manifest.")
+    ] = False,
+    groups: Annotated[
+        bool,
+        typer.Option("--leave-one-group-out", help="A run for each group (speaker, say)."),
+    ] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
+    ] = None,
+    config: Config = None,
+    override: Override = None,
+    start: Start = None,
+) -> None:
+    """Train and test once for each fold or group, and give the mean and standard deviation.
+
+    Each run is tested on what it left out, whatever the manifest's splits say, and chooses its best
+    epoch on a validation part of the rest. The same command goes on after an interruption. Under
+    torchrun the processes share each run.
+
+    Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
+    --config configs/fsdd.yaml --out runs/fsdd-speakers
+    """
+    from wavenet.training import ConfigError
+    from wavenet.training.cross_validation import RESULT_NAME
+    from wavenet.training.cross_validation import cross_validate as run_all
+
+    if folds == groups:
+        raise ConfigError("accepted is one of --folds and --leave-one-group-out")
+    settings = run_config(config, override, data, start)
+    by = "fold" if folds else "group"
+    with interruptible("the same command"):
+        result = run_all(settings, out, by=by, console=console)
+    table = Table(f"{by} left out", "clips", "accuracy", "macro-F1", "loss")
+    for part in result.parts:
+        figures = (f"{part['accuracy']:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")
+        table.add_row(escape(part["name"]), str(part["clips"]), *figures)
+    console.print(table)
+    say(
+        f"accuracy {result.mean('accuracy'):.2%} +- {result.standard_deviation('accuracy'):.2%}, "
+        f"macro-F1 {result.mean('macro_f1'):.4f} +- {result.standard_deviation('macro_f1'):.4f} "
+        f"(mean and standard deviation over {len(result.parts)} {by}s); {RESULT_NAME} is in {out}"
+    )

@@ -1,0 +1,41 @@
+"""`wavenet demo-app`: a local web page to try a model in."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from wavenet.commands.common import Device, Run, say
+
+
+def demo_app(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="By default the first free one from 7860 on.")
+    ] = None,
+    window: Annotated[float, typer.Option(min=0.1, max=10, help="Seconds a label is about.")] = 1.0,
+    hop: Annotated[float, typer.Option(min=0.05, max=5, help="Seconds between labels.")] = 0.25,
+    device: Device = "cpu",
+) -> None:
+    """Serve a web page: drop a recording or record one, see its labels over time and the top 5.
+
+    It needs gradio: pip install 'wavenet-kernels[app]'. Recordings stay on this machine. Ctrl-C
+    ends it.
+
+    Example: wavenet demo-app runs/mine --port 8080
+    """
+    # Gradio asks its makers for the newest version otherwise.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+    from wavenet.app import build, launch
+    from wavenet.inference import load_model
+
+    page = build(load_model(run, device), window, hop)
+    address = launch(page, host=host, port=port, block=False)
+    say(f"open {address} in a browser; Ctrl-C ends it")
+    page.block_thread()

@@ -1,0 +1,86 @@
+"""`wavenet export`: the model as files that run without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from wavenet.commands.common import Data, Run, Split, console, say
+
+if TYPE_CHECKING:
+    from wavenet.inference.evaluate import Classify
+
+
+def export(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Folder for model.onnx, model.int8.onnx, model.pt2.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="onnx or torch; may be given twice. Default: both."),
+    ] = None,
+    int8: Annotated[bool, typer.Option(help="Beside the ONNX file, one in 8 bits.")] = True,
+    data: Data = None,
+    split: Split = None,
+    seconds: Annotated[float, typer.Option(help="Length of the clip that is timed.")] = 1.0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads to time with; default: torch's choice.")
+    ] = None,
+) -> None:
+    """Write the model for ONNX runtimes and for torch.export, and compare the files with it.
+
+    A file is written only if its logits agree with PyTorch's to 1e-4; int8 is not expected to, its
+    accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
+    measured on the run's own test clips, or on --data.
+
+    Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
+    """
+    import torch
+
+    from wavenet.files import replace_file
+    from wavenet.inference import load_model
+    from wavenet.inference.evaluate import classify_clips, metrics_of
+    from wavenet.inference.export import FORMATS, export_model
+    from wavenet.training.evaluation import clips_to_evaluate
+    from wavenet.training.loop import CLIPS_NAME
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = load_model(run)
+    has_data = data is not None or (run / CLIPS_NAME).is_file()
+    chosen = clips_to_evaluate(run, model.config, data, split) if has_data else None
+    labels = model.config.labels
+
+    def accuracy(classify: Classify) -> float:
+        assert chosen is not None
+        found = classify_clips(
+            classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
+        )
+        return metrics_of(*found, labels).accuracy
+
+    exported = export_model(
+        model,
+        formats or FORMATS,
+        int8=int8,
+        seconds=seconds,
+        accuracy=accuracy if chosen else None,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    table = Table("file", "MB", "logits differ by", f"ms for {seconds:g} s", "accuracy")
+    for one in exported:
+        if one.content:
+            replace_file(out / one.name, one.content)
+        table.add_row(
+            one.name,
+            f"{one.size / 1e6:.2f}",
+            f"{one.difference:.1e}",
+            f"{one.latency_ms:.2f}",
+            "-" if one.accuracy is None else f"{one.accuracy:.2%}",
+        )
+    console.print(table)
+    if chosen is not None:
+        say(f"accuracy on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
+    names = ", ".join(one.name for one in exported if one.content)
+    say(f"{names} are in {out}; timed on {torch.get_num_threads()} thread(s)")

@@ -1,0 +1,58 @@
+"""`wavenet report`: a run as one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from wavenet.commands.common import Data, Run, Split, console, say
+
+
+def report(
+    run: Run,
+    data: Data = None,
+    split: Split = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; default: report.html in the run folder.")
+    ] = None,
+    snr: Annotated[
+        str, typer.Option(help="Ratios of the noise curve in dB; an empty text: no curve.")
+    ] = "20,10,5,0",
+    mistakes: Annotated[int, typer.Option(min=0, help="How many mistakes to show.")] = 12,
+) -> None:
+    """Write a report of a run: one HTML file that needs no network.
+
+    It shows the data, the training curves, the confusion matrix, precision, recall and F1 of each
+    class, how far probabilities can be believed, accuracy against noise, the worst mistakes with
+    their waveforms and an audio player, the model's size and speed.
+
+    Example: wavenet report runs/mine --out mine.html
+    """
+    from wavenet.data import DataError
+    from wavenet.files import replace_file
+    from wavenet.inference import load_model
+    from wavenet.inference.noise_curve import parse_snrs
+    from wavenet.report import report_page
+    from wavenet.training.evaluation import clips_to_evaluate
+
+    snrs = parse_snrs(snr) if snr else []
+    model = load_model(run)
+    target = out or run / "report.html"
+    if not target.parent.is_dir() or target.is_dir():
+        raise DataError(f"--out is {target}; accepted is a file in a folder that is there")
+    chosen = clips_to_evaluate(run, model.config, data, split)
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("evaluating", total=None)
+        page = report_page(
+            run,
+            model,
+            chosen,
+            snrs_db=snrs,
+            mistakes=mistakes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    replace_file(target, page)
+    say(f"wrote {target}")

@@ -1,0 +1,121 @@
+"""`wavenet stream`: decisions about a live signal, or a recording taken as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wavenet.commands.common import Device, Run, warn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def stream(
+    run: Run,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="- for the standard input; a file of raw PCM (.pcm, .raw or no suffix), or a "
+            "recording (WAV, FLAC, ...)."
+        ),
+    ] = Path("-"),
+    pcm_format: Annotated[
+        str, typer.Option("--format", help="Of raw PCM, little-endian: s16, s32 or f32.")
+    ] = "s16",
+    rate: Annotated[
+        int | None, typer.Option(help="Of raw PCM, in Hz; by default the model's.")
+    ] = None,
+    channels: Annotated[int, typer.Option(help="Of raw PCM, interleaved.")] = 1,
+    window: Annotated[
+        float, typer.Option(help="Seconds that a decision is about; 0: all since the start.")
+    ] = 1.0,
+    hop: Annotated[float, typer.Option(help="Seconds between decisions.")] = 0.1,
+    chunk: Annotated[float, typer.Option(help="Seconds of audio to wait for at a time.")] = 0.1,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    device: Device = "cpu",
+) -> None:
+    """Decisions about raw PCM from a pipe, or a file, as JSON lines while it comes.
+
+    A line says from when to when (seconds since the start) a decision is about, and the likeliest
+    classes. At the end the standard error says how much faster than real time it was. Memory does
+    not grow with the signal. Ctrl-C ends it as the signal's end does.
+
+    Example: arecord -q -f S16_LE -r 8000 | wavenet stream runs/mine
+
+    Or: ffmpeg -v error -i talk.mp4 -f f32le -ac 1 -ar 48000 - | wavenet stream runs/mine
+    --format f32 --rate 48000
+
+    Or: wavenet stream runs/mine lecture.flac --window 2 --hop 0.5 --top 3
+    """
+    import torch
+
+    from wavenet.inference import StreamingClassifier, load_model
+
+    torch.set_num_threads(threads)
+    model = load_model(run, device)
+    listener = StreamingClassifier(model, window_seconds=window or None, hop_seconds=hop)
+    raw = {"pcm_format": pcm_format, "rate": rate, "channels": channels}
+    heard = computed = 0.0
+    try:
+        with ExitStack() as opened:
+            blocks = _blocks(source, model.config.sample_rate, chunk, raw, opened)
+            try:
+                for block in blocks:
+                    started = time.perf_counter()
+                    decisions = listener.push(block)
+                    heard, computed = listener.seconds, computed + time.perf_counter() - started
+                    _print(decisions, top)
+            except KeyboardInterrupt:
+                pass
+            _print(listener.finish(), top)
+    except BrokenPipeError:
+        # Who read our lines has gone (`| head`). Python would complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if heard:
+        warn(
+            f"{heard:.2f} s of audio in {computed:.2f} s of computing on {threads} thread(s): "
+            f"real-time factor {computed / heard:.4f}, {heard / computed:.1f} times real time"
+        )
+    else:
+        warn("no audio came")
+
+
+def _blocks(
+    source: Path, sample_rate: int, chunk: float, raw: dict[str, Any], opened: ExitStack
+) -> Iterator[Tensor]:
+    from wavenet.data import AudioError, audio_blocks, pcm_blocks
+
+    if str(source) == "-":
+        return pcm_blocks(sys.stdin.buffer, sample_rate, block_seconds=chunk, **raw)
+    if source.suffix.lower() not in ("", ".pcm", ".raw"):
+        return audio_blocks(source, sample_rate, chunk)
+    if source.is_dir() or not source.exists():
+        raise AudioError(f"{source}: there is no such file of raw PCM", "missing")
+    file = opened.enter_context(open(source, "rb"))
+    return pcm_blocks(file, sample_rate, block_seconds=chunk, **raw)
+
+
+def _print(decisions: list[Any], top: int) -> None:
+    for decision in decisions:
+        content = {
+            "start": round(decision.start, 4),
+            "end": round(decision.end, 4),
+            "label": decision.label,
+            "probability": round(decision.probability, 6),
+        }
+        if top > 1:
+            content["top"] = [
+                {"label": label, "probability": round(probability, 6)}
+                for label, probability in decision.top(top)
+            ]
+        print(json.dumps(content, ensure_ascii=False), flush=True)

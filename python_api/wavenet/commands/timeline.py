@@ -1,0 +1,95 @@
+"""`wavenet timeline`: which class is heard when in a long recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from wavenet.commands.common import Device, Run, console, say
+
+SUFFIXES = (".json", ".csv", ".txt")
+
+
+def timeline(
+    run: Run,
+    recording: Annotated[Path, typer.Argument(help="A recording of any length.")],
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Where to write: .json (with every decision), .csv, or .txt, a label track for "
+            "Audacity. May be given several times; without it a table is printed."
+        ),
+    ] = None,
+    window: Annotated[float, typer.Option(help="Seconds that a decision is about.")] = 1.0,
+    hop: Annotated[float, typer.Option(help="Seconds between decisions.")] = 0.25,
+    streamed: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Run the network once over the whole recording, as `wavenet stream` does, "
+            "instead of over every window by itself: window / hop times faster.",
+        ),
+    ] = False,
+    min_probability: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Below this a time gets no label.")
+    ] = 0.0,
+    device: Device = "cpu",
+) -> None:
+    """Label the times of a long recording: sliding windows, averaged where they overlap.
+
+    Example: wavenet timeline runs/mine day.flac --window 2 --hop 0.5 --out day.csv --out day.txt
+    """
+    import torch
+
+    from wavenet.data import DataError, audio_blocks
+    from wavenet.files import replace_file
+    from wavenet.inference import classify_stream, classify_windows, load_model, segments
+    from wavenet.inference.timeline import as_csv, as_json, as_label_track
+
+    for path in out or ():
+        if path.suffix.lower() not in SUFFIXES:
+            raise DataError(f"--out is {path}; accepted are names in {', '.join(SUFFIXES)}")
+        if not path.parent.is_dir():
+            raise DataError(f"--out is {path}, but there is no folder {path.parent}")
+    model = load_model(run, device)
+    classify = classify_stream if streamed else classify_windows
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("listening", total=_seconds(recording))
+
+        def blocks() -> Iterator[torch.Tensor]:
+            for block in audio_blocks(recording, model.config.sample_rate):
+                yield block
+                bar.advance(task, len(block) / model.config.sample_rate)
+
+        decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
+    found = segments(decisions, min_probability)
+    for path in out or ():
+        content = {
+            ".json": lambda: as_json(str(recording), found, decisions),
+            ".csv": lambda: as_csv(found),
+            ".txt": lambda: as_label_track(found),
+        }[path.suffix.lower()]()
+        replace_file(path, content)
+        say(f"wrote {path}, {len(found)} segments")
+    if not out:
+        table = Table("start, s", "end, s", "label", "probability")
+        for segment in found:
+            times = (f"{segment.start:.2f}", f"{segment.end:.2f}")
+            table.add_row(*times, escape(segment.label), f"{segment.probability:.1%}")
+        console.print(table)
+
+
+def _seconds(recording: Path) -> float | None:
+    """Of the recording, as its header has it; None where that can't be read."""
+    import soundfile
+
+    try:
+        return float(soundfile.info(recording).duration)
+    except (OSError, RuntimeError):
+        return None  # reading it will say what is wrong

@@ -1,0 +1,100 @@
+"""The web page: what it makes of recordings, and the page itself in a headless browser."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from wavenet import app, load_model
+from wavenet.data import AudioError
+from wavenet.inference import ModelError
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A second of the low tone and one of the high one."""
+    t = np.arange(4000) / 4000
+    tones = [0.4 * np.sin(2 * np.pi * pitch * t) for pitch in (150, 1500)]
+    noise = 0.02 * np.random.default_rng(0).standard_normal(8000)
+    path = tmp_path_factory.mktemp("recording") / "two tones.wav"
+    soundfile.write(path, np.concatenate(tones) + noise, 4000)
+    return path
+
+
+def test_what_is_heard(tones, recording):
+    heard = app.Listened(load_model(tones.run), recording, 0.25, 0.1)
+    assert heard.seconds == pytest.approx(2) and len(heard.top) == 3
+    assert sum(probability for _, probability in heard.top) == pytest.approx(1)
+    assert {label for label, _ in heard.top[:2]} == {"low", "high"}
+    assert heard.segments[0].label == "low" and heard.segments[-1].label == "high"
+    assert {text.get_text() for text in heard.picture.axes[0].texts} >= {"low", "high"}
+    with pytest.raises(AudioError, match="none.wav: no such file"):
+        app.Listened(load_model(tones.run), recording.with_name("none.wav"), 0.25, 0.1)
+
+
+@pytest.fixture(scope="module")
+def address(tones):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        pytest.importorskip("gradio", reason="gradio is not installed")
+        page = app.build(load_model(tones.run), 0.25, 0.1)
+        yield app.launch(page, host="127.0.0.1", port=None, block=False)
+        page.close(verbose=False)
+
+
+def test_in_a_browser(address, recording, page, tmp_path):
+    """A file is dropped, settings are changed, a broken file, a recording from the microphone."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_selector("text=3 classes: high, low, middle")
+    page.locator("input[type=file]").first.set_input_files(recording)
+    picture = page.locator("img[alt='Labels over time']")
+    picture.wait_for(timeout=60_000)
+    assert picture.evaluate("i => i.decode().then(() => i.naturalWidth)") > 500
+    first = picture.get_attribute("src")
+    top = page.locator(".block", has_text="Top 5 of the whole recording").last.inner_text()
+    assert {"low", "high", "middle"} <= set(top.split()) and "%" in top
+
+    page.get_by_text("Segments and settings").click()
+    page.get_by_label("number input for Window, s").fill("1")
+    page.get_by_label("number input for Window, s").blur()
+    page.wait_for_function(
+        "before => document.querySelector(\"img[alt='Labels over time']\").src !== before",
+        arg=first,
+    )
+
+    page.get_by_label("Clear").first.click()
+    page.locator("img[alt='Labels over time']").wait_for(state="detached")
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF no audio")
+    page.locator("input[type=file]").first.set_input_files(broken)
+    page.wait_for_selector("text=broken.wav: can't be decoded as audio")
+
+    assert all(url.startswith((address, "data:", "blob:")) for url in asked)
+
+
+def test_from_the_microphone(address, page):
+    page.goto(address)
+    page.get_by_label("Record audio").click()
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(1200)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.locator("img[alt='Labels over time']").wait_for(timeout=60_000)
+
+
+def test_gradio_is_asked_for(tones, monkeypatch, wavenet):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(ModelError, match="pip install 'wavenet-kernels.app.'"):
+        app.build(load_model(tones.run))
+    done = wavenet("demo-app", tones.run)
+    assert done.code == 2 and "this needs gradio" in done.err
+
+
+def test_a_port_that_is_taken(tones, address, wavenet):
+    port = address.rstrip("/").rpartition(":")[2]
+    done = wavenet("demo-app", tones.run, "--port", port)
+    assert done.code == 2 and port in done.err

@@ -1,0 +1,158 @@
+"""`wavenet check-data`: everything it finds, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wavenet.data import AudioError, Clip
+from wavenet.data.audit import audit
+
+RATE = 8000
+
+
+def _tone(pitch: float, seconds: float = 0.1, gain: float = 0.5) -> np.ndarray:
+    t = np.arange(round(seconds * RATE)) / RATE
+    return gain * np.sin(2 * math.pi * pitch * t)
+
+
+def _write(folder: Path, clips: dict[str, np.ndarray]) -> Path:
+    """`clips` by "split/label/name.wav"."""
+    for name, samples in clips.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, samples, RATE)
+    return folder
+
+
+@pytest.fixture
+def sound(tmp_path):
+    """A data set that nothing is wrong with: three splits, two classes."""
+    pitches = iter(range(200, 3000, 37))
+    return _write(
+        tmp_path / "[set]",
+        {
+            f"{split}/{label}/{i}.wav": _tone(next(pitches))
+            for split, count in (("train", 6), ("validation", 2), ("test", 3))
+            for label in ("a", "b")
+            for i in range(count)
+        },
+    )
+
+
+@pytest.fixture
+def check(wavenet, tmp_path):
+    """The command on a folder -> exit code, output, JSON."""
+
+    def run(folder, *options):
+        out = tmp_path / "found.json"
+        sizes = ("--set", "model.sample_rate=8000", "--set", "model.stacks=1")
+        sizes += ("--set", "model.layers_per_stack=3", "--set", f"data.cache={tmp_path / 'cache'}")
+        done = wavenet("check-data", folder, *sizes, "--out", out, *options)
+        assert done.code != 2, done.err
+        return done.code, done.out, json.loads(out.read_text())
+
+    return run
+
+
+def test_sound_data(check, sound):
+    code, printed, content = check(sound, "--strict")
+    assert code == 0, printed
+    assert content["counts"] == {label: {"train": 6, "validation": 2, "test": 3} for label in "ab"}
+    assert content["rates"] == {"8000": 22} and content["channels"] == {"1": 22}
+    assert content["seconds"]["train"]["median"] == pytest.approx(0.1)
+    assert content["findings"] == [] and content["serious"] == 0
+    assert "0 serious finding(s), 0 note(s)" in printed
+
+
+def _silent(folder):
+    soundfile.write(folder / "train/a/silent.wav", np.zeros(800), RATE)
+
+
+def _unreadable(folder):
+    (folder / "test/a/broken.wav").write_bytes(b"RIFF")
+
+
+def _leak(folder):
+    samples, _ = soundfile.read(folder / "train/a/0.wav", dtype="int16")
+    soundfile.write(folder / "test/a/other_name.flac", samples, RATE)
+
+
+def _contradiction(folder):
+    (folder / "train/b/copy.wav").write_bytes((folder / "train/a/0.wav").read_bytes())
+
+
+def _copy(folder):
+    (folder / "train/a/copy.wav").write_bytes((folder / "train/a/0.wav").read_bytes())
+
+
+def _clipped(folder):
+    soundfile.write(folder / "train/a/loud.wav", _tone(150, gain=1.5).clip(-1, 1), RATE)
+
+
+def _rates(folder):
+    soundfile.write(folder / "train/a/slow.wav", _tone(700), 11025)
+
+
+def _absent(folder):
+    for path in (folder / "test/b").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "serious", "kind", "sentence"),
+    [
+        (_silent, True, "silent", "silent.wav: is silent"),
+        (_unreadable, True, "unreadable", "broken.wav: can't be decoded"),
+        (_leak, True, "duplicates across splits", "the same audio is in two splits, once"),
+        (_contradiction, True, "contradictory labels", "copy.wav (b)"),
+        (_copy, False, "duplicates", "the same audio is in a split twice"),
+        (_clipped, False, "clipping", "3 or more samples in a row"),
+        (_rates, False, "rates", "22 at 8000 Hz, 1 at 11025 Hz"),
+        (_absent, False, "absent classes", "test has no clip of b"),
+    ],
+)
+def test_what_is_wrong_is_found(check, sound, spoil, serious, kind, sentence):
+    spoil(sound)
+    code, printed, content = check(sound)
+    assert code == int(serious)
+    (finding,) = [found for found in content["findings"] if found["kind"] == kind]
+    assert finding["serious"] == serious and sentence in finding["message"]
+    assert sentence in printed.replace("\n", "")
+    if not serious:
+        assert check(sound, "--strict")[0] == 1
+
+
+def test_many_copies_are_counted(tmp_path):
+    folder = _write(tmp_path, {f"{i}.wav": _tone(300) for i in range(12)})
+    clips = [Clip(folder / f"{i}.wav", "a") for i in range(12)]
+    found = audit({"train": clips[:6], "test": clips[6:]}).findings
+    assert [f.kind for f in found] == ["duplicates across splits"]
+    pairs = [Clip(folder / f"{i}.wav", "a") for i in range(10)]
+    for i, clip in enumerate(pairs):
+        soundfile.write(clip.path, _tone(300 + 50 * (i // 2)), RATE)
+    (finding,) = audit({"train": pairs}).findings
+    assert "5 times" in finding.message and "and 2 more" in finding.message
+
+
+def test_a_file_that_vanished_is_named(tmp_path):
+    with pytest.raises(AudioError, match="gone.wav: can't be decoded"):
+        audit({"train": [Clip(tmp_path / "gone.wav", "a")]})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "there is no data to check; give a folder"),
+        (("nowhere",), "nowhere: no such file or folder"),
+        ((".", "--out", "no/a.json"), "--out is no/a.json, but there is no folder no"),
+    ],
+)
+def test_what_can_not_be_checked(wavenet, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    done = wavenet("check-data", *arguments)
+    assert done.code == 2 and sentence in done.err

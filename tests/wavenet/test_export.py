@@ -1,0 +1,139 @@
+"""Exported files agree with the model, and run where this package is not."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from wavenet import WaveNetClassifier, WaveNetConfig, load_model
+from wavenet.inference import ModelError, export
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def exported(tones, tmp_path_factory):
+    """The command's files of the run; made once."""
+    from typer.testing import CliRunner
+
+    from wavenet.cli import app
+
+    out = tmp_path_factory.mktemp("exported")
+    command = ["export", str(tones.run), "--out", str(out), "--seconds", "0.2", "--threads", "1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    return out, done.output
+
+
+def test_three_files_and_a_table(exported):
+    out, printed = exported
+    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.int8.onnx", "model.pt2"}
+    rows = {
+        line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
+        for line in printed.splitlines()
+        if line.startswith("│")
+    }
+    assert set(rows) == {"PyTorch", "model.onnx", "model.int8.onnx", "model.pt2"}
+    for name in ("model.onnx", "model.pt2"):
+        assert float(rows[name][1]) <= 1e-4
+    accuracies = {name: float(row[3].removesuffix("%")) for name, row in rows.items()}
+    assert accuracies["model.onnx"] == accuracies["PyTorch"] == accuracies["model.pt2"]
+    assert accuracies["model.int8.onnx"] >= accuracies["PyTorch"] - 12  # one of nine clips
+    assert "9 clips (test)" in printed
+
+
+@pytest.mark.parametrize(("batch", "time"), [(1, 1), (1, 40), (5, 4001)])
+def test_onnx_takes_any_batch_and_time(tones, exported, batch, time):
+    model = load_model(tones.run)
+    waveform = torch.rand(batch, time) * 2 - 1
+    lengths = torch.randint(1, time + 1, (batch,))
+    session = onnxruntime.InferenceSession(exported[0] / "model.onnx")
+    inputs = {"waveform": waveform.numpy(), "lengths": lengths.numpy()}
+    (logits,) = session.run(["logits"], inputs)
+    with torch.inference_mode():
+        expected = model(waveform, lengths)
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=0, atol=1e-4)
+    meta = session.get_modelmeta().custom_metadata_map
+    assert meta["labels"] == '["high", "low", "middle"]' and meta["sample_rate"] == "4000"
+
+
+def test_the_torch_file_runs_without_this_package(tones, exported):
+    program = (
+        "import sys, torch; sys.modules['wavenet_kernels'] = sys.modules['wavenet'] = None;"
+        f"extra = {{'config.json': ''}};"
+        f"p = torch.export.load({str(exported[0] / 'model.pt2')!r}, extra_files=extra);"
+        "x = torch.linspace(-1, 1, 800).unsqueeze(0);"
+        "print(p.module()(x, torch.tensor([700])).tolist()[0], 'middle' in extra['config.json'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    waveform = torch.linspace(-1, 1, 800).unsqueeze(0)
+    with torch.inference_mode():
+        expected = load_model(tones.run)(waveform, torch.tensor([700]))[0]
+    listed, _, has_config = done.stdout.rpartition(" ")
+    got = torch.tensor([float(x) for x in listed.strip("[]").split(",")])
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+    assert has_config.strip() == "True"
+
+
+def test_weights_are_constants_in_int8(exported):
+    graph = onnx.load(exported[0] / "model.int8.onnx").graph
+    kinds = [node.op_type for node in graph.node]
+    assert kinds.count("Conv") == 1  # the stem
+    assert kinds.count("ConvInteger") == 4 * 2 + 2  # stack and head
+
+
+def test_other_inputs_and_pooling_export():
+    config = WaveNetConfig(
+        labels=("a", "b"),
+        sample_rate=4000,
+        input="one-hot",
+        stem_kernel_size=3,
+        residual_channels=4,
+        dilation_channels=4,
+        skip_channels=4,
+        layers_per_stack=1,
+        stacks=1,
+        head_layers=0,
+        pooling="max",
+    )
+    model = WaveNetClassifier(config)
+    program = export.plain_program(model)
+    classify = export.onnx_classifier(export.onnx_file(program, model))
+    assert export.largest_difference(model, classify) <= export.TOLERANCE
+
+
+def test_what_is_not_the_model_is_not_written(tones, tmp_path, monkeypatch, wavenet):
+    monkeypatch.setattr(export, "plain_program", lambda model: None)
+    monkeypatch.setattr(export, "torch_file", lambda program, model: b"another model")
+    other = torch.ones(1, 3)
+    monkeypatch.setattr(export, "torch_classifier", lambda content: lambda *inputs: other)
+    done = wavenet("export", tones.run, "--out", tmp_path / "out", "--format", "torch")
+    assert done.code == 2
+    assert "model.pt2: its logits differ from PyTorch's by" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match="onnxruntime: pip install 'wavenet-kernels.export.'"):
+        export.onnx_classifier(b"")
+    assert importlib.import_module("onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--format", "tflite"), "format is 'tflite'; accepted are onnx, torch"),
+        (("--seconds", "0"), "seconds is 0.0; accepted is more than 0"),
+        (("--data", "nowhere"), "nowhere: no such file or folder"),
+    ],
+)
+def test_the_command_says_what_is_wrong(tones, tmp_path, wavenet, options, sentence):
+    done = wavenet("export", tones.run, "--out", tmp_path / "out", *options)
+    assert done.code == 2 and sentence in done.err

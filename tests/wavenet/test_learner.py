@@ -1,0 +1,139 @@
+"""One optimizer step: parts, precision, compilation, averages, stopping early."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+
+import pytest
+import torch
+from small_runs import quiet, small_config, weights
+
+from wavenet import WaveNetClassifier, load_model
+from wavenet.data import Batch
+from wavenet.training import train
+from wavenet.training.average import weight_average
+from wavenet.training.config import TrainingConfig
+from wavenet.training.learner import Learner
+from wavenet.training.loss import ClassificationLoss
+from wavenet.training.processes import processes
+
+CLIPS = Batch(
+    0.3 * torch.randn(6, 300, generator=torch.Generator().manual_seed(0)),
+    torch.tensor([300, 200, 17, 300, 4, 1]),
+    torch.tensor([0, 1, 2, 0, 1, 2]),
+)
+
+
+def _rows(batch: Batch, rows: slice) -> Batch:
+    return Batch(batch.waveform[rows], batch.lengths[rows], batch.labels[rows])
+
+
+def _learner(accelerator, config, **settings) -> Learner:
+    torch.manual_seed(0)
+    model = WaveNetClassifier(config.model_config(("a", "b", "c")))
+    return Learner(model, TrainingConfig(device="cpu", **settings), accelerator, steps=10)
+
+
+def _gradients(learner: Learner, parts: list[Batch]) -> dict[str, torch.Tensor]:
+    """Of one step, whose optimizer is kept from using and dropping them."""
+    learner.scaler.step = lambda optimizer: None
+    learner.optimizer.zero_grad = lambda: None
+    learner.settings = TrainingConfig(accumulation=len(parts), max_grad_norm=0)
+    learner.step(parts, 6, 0)
+    return {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("cuts", [(0, 3, 6), (0, 1, 2, 6), (0, 6, 6)], ids=str)
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(recordings, tmp_path, cuts):
+    """Also parts of unequal sizes, and one that has no clip."""
+    more = ("model.next_sample_weight=0.3", "model.dropout=0", "model.pooling=attention")
+    config = small_config(recordings, tmp_path, *more)
+    with processes("cpu") as accelerator:
+        whole = _gradients(_learner(accelerator, config), [CLIPS])
+        parts = [_rows(CLIPS, slice(a, b)) for a, b in itertools.pairwise(cuts)]
+        summed = _gradients(_learner(accelerator, config), parts)
+    assert whole.keys() == summed.keys() and len(whole) > 10
+    scale = max(float(gradient.abs().max()) for gradient in whole.values())
+    for name, gradient in whole.items():
+        assert torch.allclose(gradient, summed[name], rtol=1e-5, atol=1e-6 * scale), name
+
+
+def test_one_process_trains_in_one_precision_after_another(recordings, tmp_path):
+    final = {}
+    for precision in ("no", "bf16", "fp16"):
+        settings = f"training.mixed_precision={precision}"
+        config = small_config(recordings, tmp_path, settings, "training.epochs=1")
+        train(config, tmp_path / precision, console=quiet())
+        final[precision] = weights(tmp_path / precision)["best classifier.weight"]
+    assert final["no"].dtype == final["fp16"].dtype == torch.float32
+    assert not final["no"].equal(final["bf16"]) and not final["no"].equal(final["fp16"])
+
+
+def test_loss_scaling_skips_a_step_that_overflows_and_goes_on(recordings, tmp_path):
+    config = small_config(recordings, tmp_path)
+    with processes("cpu") as accelerator:
+        learner = _learner(accelerator, config, mixed_precision="fp16")
+        before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+        learner.scaler._init_scale = 2.0**40  # beyond float16
+        learner.step([CLIPS], 6, 0)
+        assert learner.scaler.get_scale() == 2.0**39
+        assert all(before[k].equal(v) for k, v in learner.model.state_dict().items())
+        state, tensors = learner.scaler.state_dict(), learner.tensors()
+        resumed = _learner(accelerator, config, mixed_precision="fp16")
+        resumed.load(tensors, {}, state, 1)
+        assert resumed.scaler.state_dict() == state
+        for _ in range(40):
+            resumed.step([CLIPS], 6, 1)
+        assert not before["classifier.weight"].equal(resumed.model.classifier.weight)
+
+
+def test_the_average_is_what_is_evaluated_and_saved(recordings, tmp_path):
+    config = small_config(recordings, tmp_path, "training.ema_decay=0.95", "training.epochs=1")
+    train(config, tmp_path / "run", console=quiet())
+    left = weights(tmp_path / "run")
+    for name in load_model(tmp_path / "run").state_dict():
+        assert left[f"best {name}"].equal(left[f"evaluated {name}"])
+        assert not left[f"best {name}"].equal(left[f"state model.{name}"]), name
+
+
+def test_average_by_hand():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = weight_average(layer, 0.25)
+    expected = 0.0
+    for n in range(6):
+        torch.nn.init.constant_(layer.weight, n * n)
+        average.update_parameters(layer)
+        decay = min(0.25, (1 + n) / (10 + n))
+        expected = n * n if n == 0 else decay * expected + (1 - decay) * n * n
+        assert float(average.module.weight) == pytest.approx(expected)
+
+
+def test_training_stops_early_and_stays_stopped(recordings, tmp_path):
+    """With a rate so low that nothing changes, only the first epoch is the best."""
+    more = ("training.learning_rate=1e-30", "training.patience=2", "training.epochs=9")
+    config = small_config(recordings, tmp_path, *more)
+    for resume in (False, True):
+        result = train(config, tmp_path / "run", resume=resume, console=quiet())
+        assert result.epochs == 3
+    with open(tmp_path / "run" / "metrics.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 3
+
+
+def test_a_compiled_model_has_the_same_gradient(recordings, tmp_path, monkeypatch):
+    """As one graph, run as it is: Inductor would take minutes. What is saved has no trace of it."""
+    compile_ = ClassificationLoss.compile
+    monkeypatch.setattr(
+        ClassificationLoss,
+        "compile",
+        lambda self, **options: compile_(self, backend="aot_eager", fullgraph=True, **options),
+    )
+    more = ("model.layers_per_stack=1", "model.next_sample_weight=0.1", "model.dropout=0")
+    config = small_config(recordings, tmp_path, *more)
+    with processes("cpu") as accelerator:
+        eager = _learner(accelerator, config)
+        compiled = _learner(accelerator, config, compile=True)
+        expected, found = _gradients(eager, [CLIPS]), _gradients(compiled, [CLIPS])
+        assert compiled.tensors().keys() == eager.tensors().keys()
+    for name, gradient in expected.items():
+        assert torch.allclose(gradient, found[name], rtol=1e-4, atol=1e-6), name
