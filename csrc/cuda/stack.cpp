@@ -146,7 +146,7 @@ WeightGradientArguments StackBackward::weight_gradient(int layer) const {
 
 void StackBackward::run(const StackTensors& tensors, const Gradients& gradients, char* workspace,
                         cudaStream_t stream) const {
-  if (shape_.B == 0 || shape_.T == 0) return;
+  if (shape_.B == 0 || shape_.T == 0) return;  // whose gradients are zeros, and the caller's
   const int e = shape_.element(), out_channels = tensors.out_weight ? shape_.R + shape_.S : 0;
   Packing packing = packing_of(shape_, Stream::gate_gradient, skip_ ? shape_.S : 0);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
