@@ -261,7 +261,7 @@ def test_block_is_its_parts(backend, device):
 def test_streaming_in_random_chunks_is_the_whole(backend, dtype, device, taps, cond):
     if not hasattr(backends.load(backend), "residual_stack_stream"):
         pytest.skip(f"the {backend} backend does not stream")
-    enough = ((1, "none"), (2, "local"), (3, "global"), (4, "local"))
+    enough = ((2, "local"), (3, "global"))
     if (backend, device) == ("triton", "cpu") and (taps, cond) not in enough:
         pytest.skip("in the interpreter some are enough")
     case = Case(time=200, taps=taps, cond=cond, dilations=(1, 2, 4, 32), scale=0.9)
@@ -334,7 +334,7 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend, devic
     check_operator("residual_stack", tensors, settings, backend)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),
     dtype=st.sampled_from(DTYPES["triton"]),
