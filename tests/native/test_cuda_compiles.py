@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-DEFAULT_ARCHS = re.search(r"foreach\(arch ([\w ]+)\)", (ROOT / "csrc" / "cuda.cmake").read_text())
+DEFAULT_ARCHS = re.search(r"foreach\(arch (\d[\w ]+)\)", (ROOT / "csrc" / "cuda.cmake").read_text())
 KERNELS = {
     "data_gradient",
     "fused_backward",
