@@ -38,3 +38,8 @@ def rows_of(x: Tensor | None) -> Rows:
         time if x.shape[2] > 1 else 0,
         channel if x.shape[1] > 1 else 1,
     )
+
+
+def address_of(x: Tensor | None) -> int:
+    """A contiguous tensor, for a kernel; 0: absent."""
+    return 0 if x is None else x.data_ptr()

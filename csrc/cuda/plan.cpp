@@ -72,6 +72,15 @@ TileLaunch begin(const StackShape& shape, int M, int N) {
   return on;
 }
 
+// Steps of its dilation by which a layer looks back and ahead.
+struct Reach {
+  int left, right;
+};
+Reach reach_of(const StackShape& shape) {
+  const int left = (shape.K - 1) / (shape.same ? 2 : 1);
+  return {left, shape.K - 1 - left};
+}
+
 // Layers first .. first + count as one launch; shared_bytes is 0 if that can't be.
 TileLaunch plan_group(const StackShape& shape, int first, int count, bool residual, const Device& device) {
   int64_t base = 0;
@@ -81,8 +90,8 @@ TileLaunch plan_group(const StackShape& shape, int first, int count, bool residu
   int64_t above = 0, below = 0, most_left = 0, most_right = 0;
   int lefts[kMostLayers], steps[kMostLayers];
   for (int i = 0; i < count; ++i) {
-    const int64_t step = shape.dilations[first + i] / base, reach = (shape.K - 1) * step;
-    const int64_t left = shape.same ? reach / 2 : reach, right = reach - left;
+    const int64_t step = shape.dilations[first + i] / base;
+    const int64_t left = reach_of(shape).left * step, right = reach_of(shape).right * step;
     most_left = std::max(most_left, left), most_right = std::max(most_right, right);
     if (i > 0) above += left, below += right;
     if (most_left + most_right + above + below > 128) return {};
@@ -173,16 +182,16 @@ std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep
 }
 
 TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
-  const int e = shape.element(), reach = shape.K - 1;
-  const int left = shape.same ? reach / 2 : reach, S = skip ? shape.S : 0;
+  const int e = shape.element(), S = skip ? shape.S : 0;
+  const auto [left, right] = reach_of(shape);
   const int64_t gradients = int64_t((residual ? shape.R : 0) + S) * e;
   TileLaunch found;
   for (const auto [M, N] : instances(2 * shape.D)) {
     TileLaunch on = begin(shape, M, N);
     on.S = S;
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, reach, shape.R * e);
+    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, left + right, shape.R * e);
     const int P = on.tiling.P();
-    on.pad_above = left * P, on.pad_below = (reach - left) * P;
+    on.pad_above = left * P, on.pad_below = right * P;
     on.tap_first[0] = -left * P, on.tap_step[0] = P;
     const Packing packing = packing_of(shape, Stream::gate_gradient, S);
     PackedGroup group{layer, 1, N, false, residual};
@@ -200,14 +209,14 @@ TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual,
 }
 
 TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& device) {
-  const int e = shape.element(), reach = shape.K - 1;
-  const int left = shape.same ? reach / 2 : reach;
+  const int e = shape.element();
+  const auto [left, right] = reach_of(shape);
   TileLaunch found;
   for (const auto [M, N] : instances(shape.R)) {
     TileLaunch on = begin(shape, M, N);
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, reach, 2 * shape.D * e);
+    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, left + right, 2 * shape.D * e);
     const int P = on.tiling.P();
-    on.pad_above = (reach - left) * P, on.pad_below = left * P;
+    on.pad_above = right * P, on.pad_below = left * P;
     on.tap_first[0] = left * P, on.tap_step[0] = -P;
     const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
     PackedGroup group{layer, 1, N};
@@ -224,23 +233,24 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
 }
 
 int fused_tiles(const StackShape& shape, int outputs) {
+  constexpr int kWarps = kThreads / 32;
   const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
-  return std::max(of_conv, of_out) <= kThreads / 32 ? 1 : 2;
+  return (std::max(of_conv, of_out) + kWarps - 1) / kWarps;
 }
 
 TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
-  constexpr int M = 128, N = 64, kWarps = kThreads / 32;
-  const int e = shape.element(), reach = shape.K - 1, left = shape.same ? reach / 2 : reach, right = reach - left;
+  constexpr int M = 128, N = 64;
+  const int e = shape.element();
+  const auto [left, right] = reach_of(shape);
   const int S = skip ? shape.S : 0, outputs = (residual ? shape.R : 0) + S;
   const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
   if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D)) return {};
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
-  const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
-  if (of_conv > 2 * kWarps || of_out > 2 * kWarps || 2 * shape.D + outputs > kFusedColumns) return {};
+  if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
 
   TileLaunch on = begin(shape, M, N);
   on.S = S;
-  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, right, left, reach, shape.R * e);
+  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, right, left, left + right, shape.R * e);
   if (on.tiling.tiles == 0) return {};
   const int P = on.tiling.P();
   on.pad_above = left * P, on.pad_below = right * P;

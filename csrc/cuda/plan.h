@@ -47,7 +47,7 @@ TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& 
 
 // Both, and the weights' gradients, in one launch; its shared_bytes is 0 where that can't be, or would not pay.
 TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
-// Of its sums of weights.
+// Of its sums of weights, blocks of 32 x 32 a warp: 1 or 2 where there is such a plan.
 int fused_tiles(const StackShape& shape, int outputs);
 
 // The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.

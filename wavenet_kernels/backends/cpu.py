@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.backends.block import block_backward_of, block_of
+from wavenet_kernels.backends.gradients import empty_weights, gradients_of
 from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.rows import channels_last, empty_rows, rows_of
+from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -73,7 +74,7 @@ def dilated_conv1d(
     convolution = _Convolution(x, weight, bias)
     _cpu.dilated_conv1d(
         *convolution.arguments(),
-        *map(_address, convolution.weights),
+        *map(address_of, convolution.weights),
         dilation,
         padding == "same",
         rows_of(y),
@@ -92,17 +93,17 @@ def dilated_conv1d_backward(
 ) -> tuple[Tensor, ...]:
     convolution, grad = _Convolution(x, weight, bias), channels_last(grad)
     grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
-    grad_weights = _empty_weights(convolution.weights, output_mask[1:3])
+    grad_weights = empty_weights(convolution.weights, output_mask[1:3])
     _cpu.dilated_conv1d_backward(
         *convolution.arguments(),
-        _address(convolution.weights[0]),
+        address_of(convolution.weights[0]),
         dilation,
         padding == "same",
         rows_of(grad),
         rows_of(grad_x),
-        *map(_address, grad_weights),
+        *map(address_of, grad_weights),
     )
-    return _gradients(x, grad_x, *grad_weights)
+    return gradients_of(x, grad_x, *grad_weights)
 
 
 def gated_conv1d(
@@ -118,7 +119,7 @@ def gated_conv1d(
     cond = channels_last(cond)
     _cpu.gated_conv1d(
         *convolution.arguments(),
-        *map(_address, convolution.weights),
+        *map(address_of, convolution.weights),
         rows_of(cond),
         dilation,
         padding == "same",
@@ -140,20 +141,20 @@ def gated_conv1d_backward(
     convolution = _Convolution(x, weight, bias)
     cond, grad = channels_last(cond), channels_last(grad)
     grad_x = empty_rows(x, *x.shape) if output_mask[0] else None
-    grad_weights = _empty_weights(convolution.weights, output_mask[1:3])
+    grad_weights = empty_weights(convolution.weights, output_mask[1:3])
     grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[3] else None
     _cpu.gated_conv1d_backward(
         *convolution.arguments(),
-        *map(_address, convolution.weights),
+        *map(address_of, convolution.weights),
         rows_of(cond),
         dilation,
         padding == "same",
         rows_of(grad),
         rows_of(grad_x),
-        *map(_address, grad_weights),
+        *map(address_of, grad_weights),
         rows_of(grad_cond),
     )
-    return _gradients(x, grad_x, *grad_weights, grad_cond)
+    return gradients_of(x, grad_x, *grad_weights, grad_cond)
 
 
 def residual_stack(
@@ -219,7 +220,7 @@ def residual_stack_backward(
     gated = conv_weight.shape[1]
     weights = [_as_real(w, x) for w in (conv_weight, conv_bias, out_weight, out_bias)]
     grad_x = empty_rows(x, batch, channels, time)
-    grad_weights = _empty_weights(weights, output_mask[1:5])
+    grad_weights = empty_weights(weights, output_mask[1:5])
     grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
     grad_skip = channels_last(grad_skip)
 
@@ -244,10 +245,10 @@ def residual_stack_backward(
             rows_of(grad_x),
             first > 0 or output_mask[0],
             rows_of(None if grad_cond is None else grad_cond[:, of_part]),
-            tuple(_address(None if g is None else g[part]) for g in grad_weights),
+            tuple(address_of(None if g is None else g[part]) for g in grad_weights),
         )
         grad = grad_x
-    return _gradients(x, grad_x if output_mask[0] else None, *grad_weights, grad_cond)
+    return gradients_of(x, grad_x if output_mask[0] else None, *grad_weights, grad_cond)
 
 
 residual_block = block_of(residual_stack)
@@ -307,7 +308,7 @@ class _Stream:
         self._channels = (residual, out_weight.shape[1] - residual)
         shape = (batch, residual, gated // 2, self._channels[1], taps)
         self.kernels = _cpu.Stream(
-            _how(like), shape, list(dilations), residual_scale, tuple(map(_address, real))
+            _how(like), shape, list(dilations), residual_scale, tuple(map(address_of, real))
         )
         self._batch, self._time = batch, 0
         self._outputs: tuple[Tensor, Tensor]
@@ -376,7 +377,7 @@ class _Stack:
             padding == "same",
             residual_scale,
             rows_of(self.x),
-            tuple(map(_address, self.weights)),
+            tuple(map(address_of, self.weights)),
             rows_of(self.cond),
             rows_of(saved[0].transpose(1, 2) if saved.numel() else None),
             saved.stride(0),
@@ -427,20 +428,3 @@ def _as_real(weight: Tensor | None, x: Tensor) -> Tensor | None:
     if weight is None:
         return None
     return weight.to(torch.float64 if x.dtype == torch.float64 else torch.float32).contiguous()
-
-
-def _empty_weights(weights: Sequence[Tensor | None], wanted: Sequence[bool]) -> list[Tensor | None]:
-    """Room for the gradients of those that are wanted."""
-    return [
-        None if weight is None or not needed else weight.new_empty(weight.shape)
-        for weight, needed in zip(weights, wanted, strict=True)
-    ]
-
-
-def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
-    """In the dtype of x; of size (0,) where there is none."""
-    return tuple(x.new_empty(0) if g is None else g.to(x.dtype) for g in gradients)
-
-
-def _address(x: Tensor | None) -> int:
-    return 0 if x is None else x.data_ptr()

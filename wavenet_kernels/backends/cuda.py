@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.backends.block import block_backward_of, block_of
+from wavenet_kernels.backends.gradients import empty_weights, gradients_of
 from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.rows import Rows, channels_last, empty_rows, rows_of
+from wavenet_kernels.rows import Rows, address_of, channels_last, empty_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -113,7 +114,7 @@ def gated_conv1d_backward(
     grad_x, weights, grad_cond = call.backward(
         (want_x, want_weight, want_bias, False, False, want_cond), z=grad
     )
-    return _gradients(x, grad_x, *(None if w is None else w[0] for w in weights[:2]), grad_cond)
+    return gradients_of(x, grad_x, *(None if w is None else w[0] for w in weights[:2]), grad_cond)
 
 
 def residual_stack(
@@ -164,10 +165,7 @@ def residual_stack_backward(
         None if w is None else w.contiguous()
         for w in (conv_weight, conv_bias, out_weight, out_bias)
     ]
-    found = [
-        torch.empty_like(w) if w is not None and wanted else None
-        for w, wanted in zip(weights, output_mask[1:5], strict=True)
-    ]
+    found = empty_weights(weights, output_mask[1:5])
     grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
     grad = grad_residual if last_residual else None
     # With every input saved one call does; else a call for each part that starts with a saved one.
@@ -190,7 +188,7 @@ def residual_stack_backward(
             weights=[None if g is None else g[part] for g in found],
             cond=None if grad_cond is None else grad_cond[:, of_part],
         )
-    return _gradients(x, grad, *found, grad_cond)
+    return gradients_of(x, grad, *found, grad_cond)
 
 
 residual_block = block_of(residual_stack)
@@ -283,7 +281,7 @@ class _Stream:
             self._packed.data_ptr(),
             rows_of(cond),
             self._scale,
-            _address(self.state),
+            address_of(self.state),
             self._positions.data_ptr(),
             rows_of(residual),
             rows_of(skip),
@@ -379,10 +377,7 @@ class _Stack:
         if skip is not None and skip.numel() == 0:
             skip = None
         if weights is None:
-            weights = [
-                torch.empty_like(w) if w is not None and want else None
-                for w, want in zip(self.weights, wanted[1:5], strict=True)
-            ]
+            weights = empty_weights(self.weights, wanted[1:5])
         if cond is None and self.cond is not None and wanted[5]:
             cond = empty_rows(self.x, *self.cond.shape)
         grad_x = empty_rows(self.x, *self.x.shape)
@@ -464,17 +459,8 @@ def _one(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias[None]
 
 
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
 def _addresses(tensors: Sequence[Tensor | None]) -> tuple[int, ...]:
-    return tuple(map(_address, tensors))
-
-
-def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
-    """What backward operators return: (0,) for none."""
-    return tuple(x.new_empty(0) if g is None else g for g in gradients)
+    return tuple(map(address_of, tensors))
 
 
 def _refuse_float32(x: Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.backends.block import block_backward_of, block_of
+from wavenet_kernels.backends.gradients import gradients_of
 from wavenet_kernels.backends.triton.launch import interpreted, on_device_of
 from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
 from wavenet_kernels.errors import BackendUnavailableError
@@ -109,7 +110,7 @@ def dilated_conv1d_backward(
             grad_weight = layers.unpacked(found).to(x.dtype)
         if output_mask[2]:
             grad_bias = layers.over_rows(grad).to(x.dtype)
-    return _gradients(x, grad_x, grad_weight, grad_bias)
+    return gradients_of(x, grad_x, grad_weight, grad_bias)
 
 
 def gated_conv1d(
@@ -162,7 +163,7 @@ def gated_conv1d_backward(
         found = layers.backward(layer, x, None, grad, grad_x, grad_cond)
     if cond is not None and not local:
         grad_cond = found.a_sums.to(x.dtype).unsqueeze(2)
-    return _gradients(
+    return gradients_of(
         x,
         grad_x,
         layers.unpacked_gate(found.conv).to(x.dtype) if output_mask[1] else None,
@@ -227,7 +228,7 @@ def residual_stack_backward(
             output_mask[0],
             cond if output_mask[5] else None,
         )
-    return _gradients(
+    return gradients_of(
         x,
         found.x,
         *(
@@ -287,11 +288,6 @@ def _left(taps: int, dilation: int, padding: str) -> int:
 
 def _vector(bias: Tensor | None) -> Tensor | None:
     return None if bias is None else bias.contiguous()
-
-
-def _gradients(x: Tensor, *gradients: Tensor | None) -> tuple[Tensor, ...]:
-    """What backward operators return: (0,) for none."""
-    return tuple(x.new_empty(0) if g is None else g for g in gradients)
 
 
 def _refuse_what_does_not_fit(x: Tensor, gates: int = 1, taps: int = 1) -> None:
