@@ -6,16 +6,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 SMALL  := T50d or T97d or T33d or T3d or chunks
+OUT    := build/bench
+GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager again"
+GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test lint bench gpu clean
+.PHONY: help install demo clean-demo test lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-tune clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     synthesise sounds, train a classifier on them, evaluate it, predict (minutes)"
 	@echo "make test     the tests"
 	@echo "make lint     formatting, lint, types, import rules"
-	@echo "make bench    the operators against reference implementations"
+	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
 	@echo "make gpu      build, tests, sanitizer and benchmarks on a GPU, with the torch of $(PYTHON); no network"
 	@echo "make install  .venv with everything in it; done again when what it is built from changes"
 	@echo "make clean    remove .venv, builds and caches"
@@ -60,27 +63,48 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A selection that takes minutes; `python -m benchmarks run` alone measures everything.
+BENCH := $(BIN)/python -m benchmarks run --out $(OUT)
 bench: install
-	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.streaming
-	$(BIN)/python -m benchmarks.report
+	$(BENCH) stack --passes forward step --contenders eager compile "ours cpu" "eager again"
+	$(BENCH) streaming overhead first-call --passes forward step
+	$(BENCH) scaling --passes forward step --longest 100000 --contenders eager "ours cpu" "eager again"
+	$(BIN)/python -m benchmarks report $(OUT)
 
-# Builds in place with plain CMake (pybind11 is all it needs of Python) and uses the tree as it is.
-gpu:
+# Each part by itself, too, for a machine that is lent for minutes. The build is plain CMake, in
+# place (pybind11 is all it needs of Python), and the tree is used as it is.
+GPU := PYTHONPATH=.:python_api $(PYTHON) -m
+gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-tune
+
+gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
 	cmake --build build/gpu --parallel
-	PYTHONPATH=.:python_api $(PYTHON) -m pytest -q -m gpu tests/wavenet_kernels
+
+gpu-test:
+	$(GPU) pytest -q -m gpu tests/wavenet_kernels
+
+gpu-sanitize:
 	@if compute-sanitizer $(PYTHON) -c "import torch; torch.zeros(1, device='cuda')" >/dev/null 2>&1; then \
 	    for tool in memcheck racecheck; do \
 	        PYTHONPATH=.:python_api PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
 	            compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTHON) -m pytest -q -m gpu \
 	            tests/wavenet_kernels/test_operators.py tests/wavenet_kernels/test_cuda_kernels.py \
-            -k "$(SMALL)" || exit 1; \
+	            -k "$(SMALL)" || exit 1; \
 	    done; \
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
-	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks --device cuda --dtype bfloat16
-	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks.triton_tuning --out build/triton-tuning.json
+
+# Each measurement writes when it is done, so that what was cut off costs only itself.
+GPU_BENCH := $(GPU) benchmarks run --device cuda --dtype bfloat16
+gpu-bench:
+	$(GPU_BENCH) stack --contenders $(GPU_CONTENDERS)
+	$(GPU_BENCH) overhead streaming first-call --contenders $(GPU_CONTENDERS) $(GPU_STREAMS)
+	$(GPU_BENCH) scaling --passes forward step --contenders eager "ours triton" "ours cuda" "eager again"
+	$(GPU_BENCH) stack --workloads reference --out benchmarks/results/max-autotune
+	$(GPU) benchmarks report
+
+gpu-tune:
+	$(GPU) benchmarks.triton_tuning --out build/triton-tuning.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so

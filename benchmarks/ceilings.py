@@ -56,13 +56,13 @@ def ceilings_of(workload: Workload, samples: Mapping[Any, Sequence[float]]) -> d
     }
 
 
-def read_run(size: int) -> Run:
+def read_run(size: int, device: str) -> Run:
     """Reads as many bytes of float32, again and again, as weights are read call after call.
 
     It is torch's sum, the fastest reader of all torch operators tried on a 2-core AMD EPYC; of
     arrays under 100 kB it times its own dispatch as well.
     """
-    buffer = torch.ones(size // 4)
+    buffer = torch.ones(size // 4, device=device)
     return Run(lambda _: buffer.sum())
 
 

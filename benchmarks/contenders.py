@@ -1,48 +1,69 @@
-"""Who is measured: each contender is a residual stack with the signature of the reference.
+"""Who is measured. A new contender is a line in `stacks` or `streams`.
 
-A new one is a line in `contenders`.
+One of a stack has the signature of `reference.residual_stack`. One of a stream is given weights,
+dilations and batch, as `StackStream` is, and returns what is called with chunk after chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 import wavenet_kernels
 from benchmarks.eager import residual_stack_rows
+from benchmarks.eager_stream import StreamConv, StreamRing, StreamRows
 from wavenet_kernels import backends, reference
+from wavenet_kernels.streaming import StackStream
 
-Stack = Callable[..., tuple[torch.Tensor, torch.Tensor]]
+Stack = Callable[..., tuple[Tensor, Tensor]]
+Step = Callable[[Tensor], Sequence[Tensor]]
+StreamMaker = Callable[..., Step]
 Contender = TypeVar("Contender")
 
+EAGER, AGAIN = "eager", "eager again"  # the same twice, which shows the noise
+PLAIN = "ours cpu, plain"  # without fast convolutions
 
-def contenders(device: str, wanted: list[str] | None = None) -> dict[str, Stack]:
-    """By name: eager PyTorch (Conv1d twice, which shows the noise), torch.compile, our backends."""
+
+def stacks(device: str, wanted: Sequence[str] | None = None) -> dict[str, Stack]:
+    """By name: eager PyTorch (Conv1d, and on rows), torch.compile, our backends."""
     every: dict[str, Stack] = {
-        "eager": reference.residual_stack,
+        EAGER: reference.residual_stack,
         "eager rows": residual_stack_rows,
         "compile": torch.compile(reference.residual_stack),
+        "compile max-autotune": torch.compile(reference.residual_stack, mode="max-autotune"),
     }
-    if device == "cuda":
-        every["compile max-autotune"] = torch.compile(reference.residual_stack, mode="max-autotune")
     for name in wavenet_kernels.available_backends():
         elsewhere = name == "cpu" and device != "cpu"
         if hasattr(backends.load(name), "residual_stack") and not elsewhere:
             every[f"ours {name}"] = Ours(name)
             if name == "cpu":
-                every["ours cpu, plain"] = Ours(name, {"WAVENET_KERNELS_CPU_FAST": "0"})
-    every["eager again"] = reference.residual_stack
+                every[PLAIN] = Ours(name, {"WAVENET_KERNELS_CPU_FAST": "0"})
+    every[AGAIN] = reference.residual_stack
     return chosen(every, wanted)
 
 
-def chosen(every: Mapping[str, Contender], wanted: list[str] | None) -> dict[str, Contender]:
+def streams(device: str, chunk: int, wanted: Sequence[str] | None = None) -> dict[str, StreamMaker]:
+    """By name: eager PyTorch in two forms, our operator and our class."""
+    every: dict[str, StreamMaker] = {
+        EAGER: StreamConv,
+        "eager rows": StreamRing if chunk == 1 else StreamRows,
+    }
+    for name in ("cpu",) if device == "cpu" else ("triton", "cuda"):
+        on = "" if device == "cpu" else f" {name}"
+        if name in wavenet_kernels.available_backends():
+            every[f"ours{on} operator"] = partial(_operator, name)
+            every[f"ours{on} StackStream"] = partial(_stack_stream, name)
+    every[AGAIN] = StreamConv
+    return chosen(every, wanted)
+
+
+def chosen(every: Mapping[str, Contender], wanted: Sequence[str] | None) -> dict[str, Contender]:
     """Those that the command line names, all where it names none."""
-    unknown = set(wanted or ()) - set(every)
-    if unknown:
-        raise SystemExit(f"--contenders {sorted(unknown)}: there are {list(every)}")
     return {name: contender for name, contender in every.items() if not wanted or name in wanted}
 
 
@@ -53,6 +74,26 @@ class Ours:
     backend: str
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, *tensors: Any, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, *tensors: Any, **settings: Any) -> tuple[Tensor, Tensor]:
         with wavenet_kernels.use_backend(self.backend):
             return wavenet_kernels.residual_stack(*tensors, **settings)
+
+
+def _operator(backend: str, *weights: Tensor, dilations: Sequence[int], batch: int) -> Step:
+    _, _, residual, taps = weights[0].shape
+    state = weights[0].new_zeros(batch, (taps - 1) * sum(dilations), residual)
+
+    def step(x: Tensor) -> Sequence[Tensor]:
+        nonlocal state
+        with wavenet_kernels.use_backend(backend):
+            *outputs, state = wavenet_kernels.residual_stack_stream(
+                x, state, *weights, dilations=dilations
+            )
+        return outputs
+
+    return step
+
+
+def _stack_stream(backend: str, *weights: Tensor, **settings: Any) -> Step:
+    with wavenet_kernels.use_backend(backend):
+        return StackStream(*weights, **settings)

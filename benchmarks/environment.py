@@ -17,7 +17,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """The machine, the versions, the commit ("-dirty" where files differ from it), the date."""
+    """The machine and its clocks, the versions, the date, the commit ("-dirty": files differ)."""
     packages = (
         "numpy",
         "onnxruntime",
@@ -33,6 +33,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: version for name in packages if (version := _version(name))},
+        "clocks": clocks(device),
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
@@ -43,6 +44,44 @@ def write_results(out: Path, content: dict[str, Any]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {out}")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What `write_results` wrote; "benchmark" is its kind, by its name in files of old.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "rows" not in content:
+        raise ValueError(f"{path}: not a result with rows")
+    return {"benchmark": path.stem.partition("-")[0], **content}
+
+
+def machine(device: str) -> str:
+    """For a file's name: "cpu-avx2", "nvidia-h200"."""
+    if device == "cuda":
+        return torch.cuda.get_device_name().lower().replace(" ", "-")
+    return f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}"
+
+
+def clocks(device: str) -> dict[str, str]:
+    """What the device says of its clocks at this moment; empty where it says nothing."""
+    if device == "cuda":
+        fields = "clocks.sm,clocks.mem,clocks.max.sm,power.limit,temperature.gpu,driver_version"
+        command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return {}
+        values = done.stdout.splitlines()[0].split(", ")
+        return dict(zip(fields.split(","), values, strict=True))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {}
+    rates = [line.partition(":")[2].strip() for line in lines if line.startswith("cpu MHz")]
+    return {"cpu MHz": ", ".join(rates)} if rates else {}
 
 
 def cpu_model() -> str:

@@ -28,10 +28,10 @@ class Run:
     calls: int = 1
     variables: Mapping[str, str] = field(default_factory=dict)
 
-    def lasting(self, seconds: float) -> Run:
+    def lasting(self, seconds: float, device: str = "cpu") -> Run:
         """The same with as many calls as last about that long, at least 3."""
-        timed(replace(self, calls=3))
-        return replace(self, calls=max(3, round(seconds / timed(replace(self, calls=3)))))
+        timed(replace(self, calls=3), device)
+        return replace(self, calls=max(3, round(seconds / timed(replace(self, calls=3), device))))
 
 
 def timed(run: Run, device: str = "cpu") -> float:

@@ -20,7 +20,7 @@ import torch
 from benchmarks.check import sentence
 from benchmarks.contenders import Ours
 from benchmarks.environment import environment
-from benchmarks.measure import PASSES
+from benchmarks.measurements.stack import pass_of
 from benchmarks.timing import Run, interleave, spread, timed
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends.triton import tuning
@@ -40,11 +40,7 @@ MARGIN = 0.02  # of the time, by which a candidate must win
 
 def tune(workload: Workload, dtype: torch.dtype, device: str, rounds: int) -> list[dict[str, Any]]:
     """Rows for the kernels of the workload that a candidate improves."""
-    step = PASSES["step"](
-        Ours("triton"),
-        workload.tensors(device, dtype),
-        {"dilations": workload.dilations, "padding": workload.padding},
-    )
+    step = pass_of("step", Ours("triton"), workload, workload.tensors(device, dtype))
     better: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}
     choose = tuning.choose
     used: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}

@@ -1,4 +1,7 @@
-"""The networks that are measured: sizes, tensors, and how many operations they are."""
+"""The networks that are measured: sizes, tensors, and how many operations they are.
+
+Any other is given on a command line: `parse`.
+"""
 
 from __future__ import annotations
 
@@ -78,6 +81,45 @@ class Workload:
         ]
 
 
+SYMBOLS = {
+    "R": "residual",
+    "D": "dilation_channels",
+    "S": "skip",
+    "K": "taps",
+    "B": "batch",
+    "T": "time",
+}
+
+
+def parse(text: str) -> Workload:
+    """A workload such as "R=64,D=64,S=128,K=2,L=10,stacks=3,B=1,T=16000,padding=same".
+
+    L: layers of a stack, with dilations 1, 2, 4, ... What is not given is as in that example, but
+    one causal stack; D is R where only R is given.
+
+    Raises:
+        ValueError: another name, or a value that is not a number above 0 or a padding.
+    """
+    values: dict[str, int] = {"R": 64, "S": 128, "K": 2, "L": 10, "stacks": 1, "B": 1, "T": 16000}
+    padding = "causal"
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "padding" and value in ("causal", "same"):
+            padding = value
+        elif name in (*values, "D") and value.isdecimal() and int(value):
+            values[name] = int(value)
+        else:
+            raise ValueError(
+                f"workload {text!r}: {part.strip()!r} is not one of "
+                f"{', '.join((*values, 'D'))}=NUMBER and padding=causal|same"
+            )
+    values.setdefault("D", values["R"])
+    sizes = {field: values[symbol] for symbol, field in SYMBOLS.items()}
+    return Workload(
+        text, dilations=_powers(values["L"], values["stacks"]), padding=padding, **sizes
+    )
+
+
 @dataclass(frozen=True)
 class StreamWorkload:
     """A causal residual stack that is fed a signal `stack.time` samples a call."""
@@ -116,6 +158,8 @@ GPU_WORKLOADS = (Workload("launches", 64, 64, 128, 2, _powers(10, 3), 1, 1000),)
 STREAMS = (
     StreamWorkload("reference", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 160)),
     StreamWorkload("reference-1", Workload("reference", 64, 64, 128, 2, _powers(10, 3), 1, 1)),
+    # As nv-wavenet's, NVIDIA's engine for autoregressive generation, is measured.
+    StreamWorkload("generation", Workload("generation", 64, 64, 256, 2, _powers(10, 2), 1, 1)),
     StreamWorkload("small-1", Workload("small", 32, 32, 64, 2, _powers(9, 2), 1, 1)),
     StreamWorkload("amplifier", Workload("amplifier", 16, 16, 16, 3, _powers(10, 2), 1, 64)),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -13,44 +13,45 @@ from torch import Tensor
 
 from benchmarks.ceilings import ceilings_of, stack_ceilings
 from benchmarks.check import Truth, sentence
-from benchmarks.contenders import Stack
+from benchmarks.contenders import Stack, stacks
+from benchmarks.measurements.options import Options, Row
 from benchmarks.memory import peak_mib
 from benchmarks.timing import Run, interleave, spread, timed
 from benchmarks.workloads import Workload
 
-Row = dict[str, Any]
 Settings = dict[str, Any]
 
 
-def measure(
-    workload: Workload,
-    stacks: dict[str, Stack],
-    *,
-    passes: Sequence[str],
-    rounds: int,
-    device: str,
-    dtype: torch.dtype,
+def measure(options: Options) -> Iterator[list[Row]]:
+    """The rows of each workload."""
+    for workload in options.stacks():
+        torch._dynamo.reset()
+        yield measure_stacks(workload, stacks(options.device, options.contenders), options)
+
+
+def measure_stacks(
+    workload: Workload, contenders: Mapping[str, Stack], options: Options
 ) -> list[Row]:
-    """The passes of every contender, `rounds` times in turn; a row for each.
+    """The passes of every contender, `options.rounds` times in turn; a row for each.
 
     A training step is forward and backward; "backward" is timed alone, and its memory is what it
     takes beyond what forward kept.
     """
+    device, dtype = options.device, options.dtype
     tensors = workload.tensors(device, dtype)
-    settings = {"dilations": workload.dilations, "padding": workload.padding}
+    settings = settings_of(workload)
     truth = Truth(tensors, settings)
     runs: dict[Any, Run] = {}
     rows = []
-    for name, stack in stacks.items():
-        for what in passes:
-            variables = getattr(stack, "variables", {})
-            run = replace(PASSES[what](stack, tensors, settings), variables=variables)
+    for name, stack in contenders.items():
+        for what in options.passes:
+            run = pass_of(what, stack, workload, tensors)
             row: Row = {"workload": workload.name, "sizes": workload.sizes}
             row.update({"contender": name, "pass": what})
             rows.append(row)
             try:
                 row["first_ms"] = 1e3 * timed(run, device)
-                with torch.no_grad(), mock.patch.dict(os.environ, variables):
+                with torch.no_grad(), mock.patch.dict(os.environ, run.variables):
                     row["error_over_eagers"] = truth.check(stack(*tensors, **settings))
                 row["peak_mib"] = peak_mib(run, device)
                 runs[name, what] = run
@@ -58,7 +59,7 @@ def measure(
                 row["error"] = sentence(error)
     del truth
     samples = interleave(
-        {**runs, **stack_ceilings(workload, device, dtype)}, rounds=rounds, device=device
+        {**runs, **stack_ceilings(workload, device, dtype)}, rounds=options.rounds, device=device
     )
     ceilings = ceilings_of(workload, samples)
     for row in rows:
@@ -70,6 +71,17 @@ def measure(
             row["share"] = row["gflops"] / ceilings["ceiling_gflops"]
             row["gbs"] = workload.minimal_bytes(row["pass"], dtype) / median / 1e9
     return rows
+
+
+def settings_of(workload: Workload) -> Settings:
+    """What a stack is called with beside tensors."""
+    return {"dilations": workload.dilations, "padding": workload.padding}
+
+
+def pass_of(what: str, stack: Stack, workload: Workload, tensors: list[Tensor]) -> Run:
+    """A pass of a contender, with what steers it."""
+    run = PASSES[what](stack, tensors, settings_of(workload))
+    return replace(run, variables=getattr(stack, "variables", {}))
 
 
 def _forward(stack: Stack, tensors: list[Tensor], settings: Settings) -> Run:

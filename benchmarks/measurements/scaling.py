@@ -1,0 +1,55 @@
+"""How a pass grows with the signal, the batch, the channels and the threads.
+
+Two layers, one with near and one with far taps, stand for the network: what a pass costs is a
+multiple of theirs, and the longest signals fit in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from benchmarks.contenders import stacks
+from benchmarks.measurements.options import Options, Row
+from benchmarks.measurements.stack import measure_stacks
+from benchmarks.workloads import Workload
+
+DILATIONS = (1, 512)
+LONG = 10_000  # samples of the signals whose other sizes vary
+
+
+def points(workload: Workload, longest: int, device: str) -> Iterator[tuple[str, int, Workload]]:
+    """What varies, its value, and the workload there; R takes D and S with it."""
+    base = replace(workload, name="scaling", dilations=DILATIONS, time=LONG, batch=1)
+    for time in (1_000, 10_000, 100_000, 1_000_000):
+        if time <= longest:
+            yield "T", time, replace(base, time=time)
+    for batch in (1, 4, 16, 64):
+        yield "B", batch, replace(base, batch=batch, time=LONG // 10)
+    for channels in (16, 32, 64, 128, 256):
+        skip = channels * workload.skip // workload.residual
+        gate = channels * workload.dilation_channels // workload.residual
+        sizes = {"residual": channels, "dilation_channels": max(1, gate), "skip": skip}
+        yield "R", channels, replace(base, **sizes)
+    if device == "cpu":
+        cpus, threads = os.cpu_count() or 1, 1
+        while threads < cpus:
+            yield "threads", threads, base
+            threads *= 2
+        yield "threads", cpus, base
+
+
+def measure(options: Options) -> Iterator[list[Row]]:
+    """The rows of each point, with `axis` and `value`."""
+    before = torch.get_num_threads()
+    try:
+        for axis, value, workload in points(options.one(), options.longest, options.device):
+            torch._dynamo.reset()
+            torch.set_num_threads(value if axis == "threads" else before)
+            rows = measure_stacks(workload, stacks(options.device, options.contenders), options)
+            yield [{"axis": axis, "value": value, **row} for row in rows]
+    finally:
+        torch.set_num_threads(before)

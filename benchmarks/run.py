@@ -1,0 +1,96 @@
+"""Measures, shows a table of it, and writes a JSON file for each measurement.
+
+python -m benchmarks run                                    everything on this machine
+python -m benchmarks run stack --workloads reference flow --passes forward
+python -m benchmarks run scaling --workloads R=48,S=96,K=3 --contenders eager "ours cpu"
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmarks.contenders import stacks, streams
+from benchmarks.environment import RESULTS, clocks, environment, machine, write_results
+from benchmarks.measurements import MEASUREMENTS
+from benchmarks.measurements.options import PASSES, Options, Row
+from benchmarks.tables import table_of
+from benchmarks.workloads import GPU_WORKLOADS, STREAMS, WORKLOADS, parse
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the command line."""
+    named = sorted({workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS, *STREAMS)})
+    parser.add_argument(
+        "measurements",
+        nargs="*",
+        choices=[*MEASUREMENTS, []],
+        metavar="MEASUREMENT",
+        help=f"of {', '.join(MEASUREMENTS)}; default: all",
+    )
+    parser.add_argument(
+        "--workloads",
+        nargs="+",
+        default=(),
+        metavar="WORKLOAD",
+        help=f"of {', '.join(named)}, or sizes such as R=64,S=128,K=2,L=10,T=16000; default: all",
+    )
+    parser.add_argument("--contenders", nargs="+", default=(), help="e.g. eager 'ours cpu'")
+    parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
+    parser.add_argument("--rounds", type=int, default=20, help="measurements of each (default 20)")
+    parser.add_argument("--longest", type=int, default=1_000_000, help="samples, of scaling")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON files")
+
+
+def main(given: argparse.Namespace) -> None:
+    """Measure, print, write."""
+    device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    options = Options(
+        device=device,
+        dtype=getattr(torch, given.dtype),
+        rounds=given.rounds,
+        workloads=given.workloads,
+        contenders=given.contenders,
+        passes=given.passes,
+        longest=given.longest,
+    )
+    _check(options)
+    where = environment(device)  # the commit that runs, whatever is edited meanwhile
+    for name in given.measurements or MEASUREMENTS:
+        rows: list[Row] = []
+        for group in MEASUREMENTS[name](options):
+            rows += group
+            Console(width=150).print(Markdown(table_of(name, group)))
+        if not rows:
+            print(f"{name}: nothing to measure among {', '.join(options.workloads)}")
+            continue
+        where["clocks afterwards"] = clocks(device)
+        content = {"benchmark": name, **where, "dtype": given.dtype, "rounds": options.rounds}
+        out = given.out / f"{name}-{machine(device)}-{given.dtype}.json"
+        write_results(out, {**content, "rows": rows})
+
+
+def _check(options: Options) -> None:
+    """Stop with a sentence at a name that there is not."""
+    names = {workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS, *STREAMS)}
+    for text in options.workloads:
+        try:
+            if text not in names:
+                parse(text)
+        except ValueError as error:
+            raise SystemExit(
+                f"--workloads: {error}; named are {', '.join(sorted(names))}"
+            ) from None
+    there = {*stacks(options.device), *streams(options.device, 1)}
+    if unknown := set(options.contenders) - there:
+        raise SystemExit(f"--contenders {sorted(unknown)}: there are {', '.join(sorted(there))}")
+    if options.rounds < 1:
+        raise SystemExit(f"--rounds {options.rounds}: accepted is 1 or more")

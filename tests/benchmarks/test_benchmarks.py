@@ -1,0 +1,205 @@
+"""The benchmark programs do what they say, and the committed pages say what was measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import contenders, report
+from benchmarks.__main__ import main
+from benchmarks.compare import differences
+from benchmarks.environment import RESULTS
+from benchmarks.measurements import first_call, scaling
+from benchmarks.workloads import WORKLOADS, parse
+from wavenet_kernels import reference
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = "R=16,S=16,L=2,T=120"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """One thread, and a small array to copy: figures don't matter here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("benchmarks.ceilings.COPIED", 1 << 20)
+    yield
+    torch.set_num_threads(threads)
+
+
+def broken(*tensors, **settings):
+    residual, skip = reference.residual_stack(*tensors, **settings)
+    return residual, skip + 1
+
+
+def out_of_memory(*tensors, **settings):
+    raise MemoryError("no more of it")
+
+
+@pytest.fixture
+def four(monkeypatch):
+    """Contenders of which one is wrong and one fails."""
+    every = {
+        "eager": reference.residual_stack,
+        "ours reference": contenders.Ours("reference"),
+        "wrong": broken,
+        "large": out_of_memory,
+        "eager again": reference.residual_stack,
+    }
+    for module in ("stack", "scaling", "overhead"):
+        target = f"benchmarks.measurements.{module}.stacks"
+        monkeypatch.setattr(target, lambda device, wanted=None: dict(every))
+
+
+def run(out, *arguments):
+    main(["run", *arguments, "--rounds", "2", "--device", "cpu", "--out", str(out)])
+    return {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+
+
+def test_a_run_is_written_and_drawn(four, tmp_path, capsys):
+    results = run(tmp_path, "stack", "overhead", "--workloads", TINY)
+    stack, overhead = (
+        next(r for r in results.values() if r["benchmark"] == kind)
+        for kind in ("stack", "overhead")
+    )
+    assert {"device", "versions", "commit", "date", "threads", "clocks"} <= stack.keys()
+    by_name = {row["contender"]: row for row in stack["rows"] if row["pass"] == "step"}
+    measured = {"median_ms", "p10_ms", "gflops", "gbs", "share", "copy_gbs", "peak_mib", "first_ms"}
+    assert measured <= by_name["eager again"].keys()
+    assert "wrong skip" in by_name["wrong"]["error"]
+    assert by_name["large"]["error"] == "MemoryError: no more of it"
+    assert overhead["rows"][0]["us_a_layer"] == overhead["rows"][0]["median_us"] / 2
+    main(["report", str(tmp_path)])
+    page = (tmp_path / "README.md").read_text()
+    assert "none: MemoryError: no more of it" in page and "eager measured twice" in page
+    for name in ("speedups", "roofline", "memory"):
+        for suffix in ("png", "svg"):
+            assert list((tmp_path / "plots").glob(f"stack-*-{name}.{suffix}"))
+
+
+def test_scaling_covers_its_axes(four, tmp_path, monkeypatch):
+    every = list(scaling.points(WORKLOADS[0], 1_000_000, "cpu"))
+    sizes = {axis: [value for a, value, _ in every if a == axis] for axis, _, _ in every}
+    assert sizes["T"] == [1_000, 10_000, 100_000, 1_000_000]
+    assert sizes["R"] == [16, 32, 64, 128, 256] and sizes["B"][0] == 1 and sizes["threads"][0] == 1
+    points = [("T", 50, parse("R=16,S=16,L=2,T=50")), ("threads", 1, parse(TINY))]
+    monkeypatch.setattr(scaling, "points", lambda *_: iter(points))
+    threads = torch.get_num_threads()
+    results = run(tmp_path, "scaling", "--passes", "forward")
+    assert torch.get_num_threads() == threads
+    (record,) = results.values()
+    assert [(row["axis"], row["value"]) for row in record["rows"][::5]] == [
+        ("T", 50),
+        ("threads", 1),
+    ]
+    main(["report", str(tmp_path)])
+    assert list((tmp_path / "plots").glob("scaling-*-curves.svg"))
+
+
+def test_streams_and_first_calls(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_call, "PROCESSES", 1)
+    names = ["ours reference", "ours operator", "eager"]
+    workload = ["--workloads", "R=16,S=16,L=2,T=8"]
+    results = run(tmp_path, "streaming", "first-call", *workload, "--contenders", *names)
+    streaming, first = sorted(results.values(), key=lambda r: r["benchmark"], reverse=True)
+    assert all(row["real_time"] > 0 for row in streaming["rows"])
+    assert {row["contender"] for row in first["rows"]} == {"eager", "ours reference"}
+    assert all(row["forward_s"] > 0 and row["step_s"] > 0 for row in first["rows"])
+
+
+def record(ours: float, again: float = 1.02, width: float = 0.01):
+    def row(contender: str, time: float):
+        spread = {"p10_ms": time - width, "p90_ms": time + width}
+        return {
+            "workload": "w",
+            "pass": "step",
+            "contender": contender,
+            "median_ms": time,
+            **spread,
+        }
+
+    rows = [row("eager", 1.0), row("ours", ours), row("eager again", again)]
+    return {"benchmark": "stack", "rows": rows}
+
+
+@pytest.mark.parametrize(
+    "after, verdict",
+    [
+        (record(0.4), "faster"),
+        (record(0.6), "slower"),
+        (record(0.505), "within the noise"),  # less than eager differs from itself
+        (record(0.6, again=1.3), "within the noise"),
+        (record(0.6, width=0.2), "within the noise"),  # the spreads overlap
+    ],
+)
+def test_compare_says_what_exceeds_the_noise(after, verdict):
+    (found,) = differences([record(0.5)], [after])
+    assert (found.where, found.contender, found.verdict) == ("stack w step", "ours", verdict)
+
+
+def test_compare_of_files_exits_by_what_it_found(tmp_path, capsys):
+    files = [tmp_path / "stack-a.json", tmp_path / "stack-b.json"]
+    for file, ours in zip(files, (0.5, 0.6), strict=True):
+        file.write_text(json.dumps(record(ours)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["compare", *map(str, files)])
+    assert stopped.value.code == 1
+    assert "0 faster, 1 slower, of 1" in capsys.readouterr().out
+    main(["compare", *map(str, reversed(files))])
+
+
+def test_a_workload_of_any_sizes():
+    workload = parse("R=48,S=96,K=3,L=4,stacks=2,B=3,T=777,padding=same")
+    assert workload.dilations == (1, 2, 4, 8) * 2 and workload.padding == "same"
+    assert (workload.residual, workload.dilation_channels, workload.skip) == (48, 48, 96)
+    assert (workload.taps, workload.batch, workload.time) == (3, 3, 777)
+    for wrong in ("R=0", "R=x", "Q=3", "padding=left", "reference"):
+        with pytest.raises(ValueError, match="is not one of"):
+            parse(wrong)
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["run", "--workloads", "nothing"], "'nothing' is not one of"),
+        (["run", "--contenders", "nobody"], "nobody"),
+        (["run", "--rounds", "0"], "--rounds 0: accepted is 1 or more"),
+        (["report", "nowhere"], "nowhere: no result of stack"),
+        (["compare", "neither", "main"], "neither: neither a file nor a revision"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence(arguments, sentence):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert sentence in str(stopped.value.code)
+
+
+def test_pages_are_those_of_the_committed_results():
+    records = dict(report.read(RESULTS))
+    assert (RESULTS / "README.md").read_text(encoding="utf-8") == report.results_page(records)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == report.with_measured(text, records[report.SHOWN])
+    for name, one in records.items():
+        for plot in report.PLOTS.get(one["benchmark"], {}):
+            for suffix in ("png", "svg"):
+                assert (RESULTS / "plots" / f"{name}-{plot}.{suffix}").is_file()
+
+
+def test_under_pytest_benchmark(tmp_path):
+    out = tmp_path / "benchmark.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "benchmarks/", "--benchmark-only", "-q", "-p", "no:xdist"]
+        + ["-k", "clips and forward and ours and cpu and not plain", f"--benchmark-json={out}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for entry in json.loads(out.read_text())["benchmarks"]:
+        assert entry["extra_info"]["GFLOP/s"] > 0 and entry["extra_info"]["GB/s"] > 0
