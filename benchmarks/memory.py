@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import resource
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -37,6 +39,21 @@ def peak_mib(run: Run, device: str) -> float:
             held += event.nbytes()
             peak = max(peak, held)
     return (peak + workspace_peak(False)) / 2**20
+
+
+def limit_memory() -> None:
+    """Let this process have no more than is free now: an allocation fails, and nothing is killed.
+
+    Does nothing where the system doesn't say what is free.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            most = resource.getrlimit(resource.RLIMIT_DATA)[1]
+            resource.setrlimit(resource.RLIMIT_DATA, (int(line.split()[1]) * 1024, most))
 
 
 def _workspace_peak() -> Callable[[bool], int]:

@@ -18,6 +18,7 @@ from benchmarks.contenders import stacks, streams
 from benchmarks.environment import RESULTS, clocks, environment, machine, write_results
 from benchmarks.measurements import MEASUREMENTS
 from benchmarks.measurements.options import PASSES, Options, Row
+from benchmarks.memory import limit_memory
 from benchmarks.tables import table_of
 from benchmarks.workloads import GPU_WORKLOADS, STREAMS, WORKLOADS, parse
 
@@ -63,6 +64,8 @@ def main(given: argparse.Namespace) -> None:
         longest=given.longest,
     )
     _check(options)
+    if device == "cpu":
+        limit_memory()
     where = environment(device)  # the commit that runs, whatever is edited meanwhile
     for name in given.measurements or MEASUREMENTS:
         rows: list[Row] = []

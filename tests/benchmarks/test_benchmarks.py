@@ -28,6 +28,7 @@ def quick(monkeypatch):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("benchmarks.run.limit_memory", lambda: None)
     monkeypatch.setattr("benchmarks.ceilings.COPIED", 1 << 20)
     yield
     torch.set_num_threads(threads)
@@ -40,6 +41,21 @@ def broken(*tensors, **settings):
 
 def out_of_memory(*tensors, **settings):
     raise MemoryError("no more of it")
+
+
+def test_memory_that_is_not_there_fails_one_allocation():
+    program = """
+import resource, torch
+from benchmarks.memory import limit_memory
+limit_memory()
+free = resource.getrlimit(resource.RLIMIT_DATA)[0]
+try:
+    torch.empty(free, dtype=torch.uint8)  # untouched: without a limit the system promises it
+except RuntimeError as error:
+    print("refused", torch.ones(3).sum())
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "refused tensor(3.)\n", done.stderr
 
 
 @pytest.fixture
