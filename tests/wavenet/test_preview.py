@@ -22,6 +22,7 @@ EVERYTHING = [
     "augmentation.polarity=true",
     "augmentation.low_cut_hz=[20, 200]",
     "augmentation.high_cut_hz=[800, 2000]",
+    "augmentation.tilt_db=3",
     "augmentation.noise_snr_db=[0, 30]",
     "augmentation.noise_kinds=[white, pink]",
     "augmentation.mask_ms=10",

@@ -32,6 +32,8 @@ class Augmentation:
         gain_db: gain, uniform within +-gain_db decibels. The result isn't clipped to [-1, 1].
         low_cut_hz, high_cut_hz: (lowest, highest) corner, drawn evenly over octaves, below and
             above which a filter of 24 dB an octave takes away; each is optional.
+        tilt_db: spectral tilt, uniform within +-tilt_db decibels an octave, at the same level:
+            microphones and voices differ so.
         noise_snr_db: (lowest, highest) signal-to-noise ratio in decibels of added noise, relative
             to the clip's mean power.
         noise_kinds: "white", "pink" or both, of which one is drawn.
@@ -62,6 +64,8 @@ class Augmentation:
     low_cut_hz: tuple[float, float] | None = None
     high_cut_hz: tuple[float, float] | None = None
     band_probability: float = 1.0
+    tilt_db: float = 0.0
+    tilt_probability: float = 1.0
     noise_snr_db: tuple[float, float] | None = None
     noise_kinds: tuple[str, ...] = ("white",)
     noise_folder: str = ""
@@ -74,7 +78,7 @@ class Augmentation:
     mixup_probability: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("gain_db", "shift_ms", "mask_ms", "mixup_alpha"):
+        for name in ("gain_db", "shift_ms", "tilt_db", "mask_ms", "mixup_alpha"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise DataError(f"{name} is {value}; a finite number >= 0 is accepted")
@@ -178,6 +182,8 @@ class Augmenter:
         if (s.low_cut_hz or s.high_cut_hz) and chance(s.band_probability):
             low, high = (r and _octaves(random, *r) for r in (s.low_cut_hz, s.high_cut_hz))
             waveform = effects.band_limit(waveform, self.sample_rate, low, high)
+        if s.tilt_db and chance(s.tilt_probability):
+            waveform = effects.tilt(waveform, self.sample_rate, symmetric(s.tilt_db))
         if s.noise_snr_db and chance(s.noise_probability):
             noise = self._noise(waveform, random, seed)
             waveform = effects.add_noise(waveform, noise, random.uniform(*s.noise_snr_db))

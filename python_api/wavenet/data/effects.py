@@ -54,6 +54,21 @@ def band_limit(
     return torch.fft.irfft(spectrum * power.sqrt(), size)[: len(waveform)]
 
 
+def tilt(waveform: Tensor, sample_rate: int, db_per_octave: float) -> Tensor:
+    """Brighter (or duller, if negative), as another microphone would have it; as loud as before.
+
+    The spectrum is raised by so many decibels from each octave to the next, without its phase;
+    below 100 Hz it is flat.
+    """
+    size = len(waveform) + sample_rate // 10
+    spectrum = torch.fft.rfft(waveform, size)
+    hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
+    octaves = (hertz.clamp(min=100) / 1000).log2()
+    tilted = torch.fft.irfft(spectrum * 10 ** (db_per_octave * octaves / 20), size)
+    tilted = tilted[: len(waveform)]
+    return tilted * (_rms(waveform) / _rms(tilted).clamp(min=1e-12))
+
+
 def pink(white: Tensor) -> Tensor:
     """White noise with its power made to fall as 1 / frequency."""
     size = len(white) + len(white) % 2

@@ -22,6 +22,7 @@ EVERYTHING = {
     "gain_db": 6,
     "low_cut_hz": (20, 300),
     "high_cut_hz": (1000, 4000),
+    "tilt_db": 4,
     "noise_snr_db": (0, 20),
     "noise_kinds": ("white", "pink"),
     "mask_ms": 50,
@@ -70,7 +71,7 @@ def test_shortest_clips(samples: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["crop", "speed", "shift", "polarity", "gain", "band", "noise", "mask"]
+    "name", ["crop", "speed", "shift", "polarity", "gain", "band", "tilt", "noise", "mask"]
 )
 def test_each_has_a_probability(name: str) -> None:
     strengths = {"band": ["high_cut_hz"], "noise": ["noise_snr_db"]}
@@ -148,6 +149,17 @@ def test_band_limit(low: float | None, high: float | None, kept: float, lost: fl
     assert through(lost) < -30
     for corner in filter(None, (low, high)):
         assert through(corner) == pytest.approx(-3, abs=0.3)
+
+
+def test_tilt_is_so_many_decibels_an_octave_and_no_louder() -> None:
+    tones = [torch.sin(2 * math.pi * hertz * TIME) for hertz in (500, 1000, 2000)]
+    x = sum(tones) / 8
+    tilted = effects.tilt(x, RATE, 3.0)
+    heights = [20 * math.log10(float((tilted * tone).sum().abs())) for tone in tones]
+    assert np.diff(heights) == pytest.approx([3, 3], abs=0.3)
+    assert level(tilted) == pytest.approx(level(x), abs=0.01)
+    drawn = augmenter(tilt_db=6)
+    assert drawn(X, 1).shape == X.shape and not drawn(torch.zeros(9), 1).any()
 
 
 @pytest.mark.parametrize("kind", ["white", "pink"])
