@@ -25,6 +25,7 @@ from wavenet.commands.common import (
     Start,
     console,
     interruptible,
+    require_folder,
     run_config,
     say,
     warn,
@@ -54,10 +55,17 @@ def main() -> None:
         if not isinstance(error, _expected()):
             raise
         if FIRST:
-            Console(stderr=True).print(
-                f"error: {error}", style="red", highlight=False, markup=False
-            )
+            console = Console(stderr=True)
+            console.print(f"error: {_said(error)}", style="red", highlight=False, markup=False)
         sys.exit(2)
+
+
+def _said(error: Exception) -> str:
+    """The error's sentence; the system's errors as `file: what is wrong`, without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        named = "" if error.filename is None else f"{error.filename}: "
+        return f"{named}{error.strerror}"
+    return str(error)
 
 
 def _expected() -> tuple[type[Exception], ...]:
@@ -182,11 +190,11 @@ def evaluate(
     from wavenet.training.evaluation import clips_to_evaluate
 
     snrs = parse_snrs(snr) if snr is not None else []
-    model = load_model(run, device)
     folder = out or run
+    require_folder(folder)
+    model = load_model(run, device)
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = clips_to_evaluate(run, model.config, data, split)
     settings = (model, chosen.clips, chosen.cache)
     if snrs:
@@ -194,6 +202,7 @@ def evaluate(
         metrics = curve.clean
     else:
         metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
+    folder.mkdir(parents=True, exist_ok=True)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
     replace_file(folder / "metrics.json", json.dumps(content, indent=1))
     replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))

@@ -94,6 +94,17 @@ def test_gradio_is_asked_for(tones, monkeypatch, wavenet):
     assert done.code == 2 and "this needs gradio" in done.err
 
 
+@pytest.mark.parametrize("options", [("--port", 0), ("--port", 99999), ("--window", "nan")])
+def test_numbers_out_of_range(tones, wavenet, options):
+    done = wavenet("demo-app", tones.run, *options)
+    assert done.code == 2 and f"Invalid value for '{options[0]}'" in done.err
+
+
+def test_a_host_that_does_not_exist(tones, wavenet):
+    done = wavenet("demo-app", tones.run, "--host", "no such host")
+    assert done.code == 2 and "--host is 'no such host' (" in done.err
+
+
 def test_a_port_that_is_taken(tones, address, wavenet):
     port = address.rstrip("/").rpartition(":")[2]
     done = wavenet("demo-app", tones.run, "--port", port)

@@ -137,6 +137,7 @@ def test_many_copies_are_counted(tmp_path):
         soundfile.write(clip.path, _tone(300 + 50 * (i // 2)), RATE)
     (finding,) = audit({"train": pairs}).findings
     assert "5 times" in finding.message and "and 2 more" in finding.message
+    assert len(finding.items) == 5 and all(" and " in item for item in finding.items)
 
 
 def test_a_file_that_vanished_is_named(tmp_path):
@@ -150,6 +151,7 @@ def test_a_file_that_vanished_is_named(tmp_path):
         ((), "there is no data to check; give a folder"),
         (("nowhere",), "nowhere: no such file or folder"),
         ((".", "--out", "no/a.json"), "--out is no/a.json, but there is no folder no"),
+        ((".", "--out", "."), "--out is ., a folder; accepted is a file"),
     ],
 )
 def test_what_can_not_be_checked(wavenet, tmp_path, monkeypatch, arguments, sentence):

@@ -16,6 +16,32 @@ def test_help_has_an_example(command, wavenet):
     assert "Example: " in printed and f"wavenet {command} " in printed
 
 
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+def test_every_option_is_explained(command):
+    named = typer.main.get_command(app).commands[command]
+    assert [option.name for option in named.params if not option.help] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("augment-preview", "--data", "x"),
+        ("cross-validate", "--folds", "--data", "x"),
+        ("evaluate", "{run}"),
+        ("export", "{run}"),
+    ],
+)
+def test_a_file_where_a_folder_is_to_be(tones, tmp_path, wavenet, command):
+    """It is said before the work."""
+    file = tmp_path / "file"
+    file.touch()
+    command = [part.format(run=tones.run) for part in command]
+    for out in (file, file / "inside"):
+        done = wavenet(*command, "--out", out)
+        assert done.code == 2
+        assert f"--out is {out}, but {file} is a file; accepted is a folder" in done.err
+
+
 def test_there_are_these_commands():
     named = set(typer.main.get_command(app).commands)
     assert named == {

@@ -40,6 +40,10 @@ def test_groups_and_an_interruption(recordings, tones, tmp_path, monkeypatch, wa
     assert (content["parts_done"], content["parts_in_all"]) == (1, 3)
     first = (tmp_path / "cv" / "group-person0" / "model.safetensors").stat().st_mtime_ns
 
+    # What anybody asks of a part's model is not taken for its test.
+    done = wavenet("evaluate", tmp_path / "cv" / "group-person0", "--split", "train")
+    assert done.code == 0, done.err
+
     monkeypatch.setattr(crossing, "train_among", train)
     done = wavenet(*command)
     assert done.code == 0, done.err
@@ -110,4 +114,7 @@ def test_what_can_not_be_crossed(recordings, tmp_path, wavenet):
         config = load_config(None, [f"data.source={alone}"])
         with pytest.raises(DataError, match=f"{sentence}; at least two are needed"):
             cross_validate(config, tmp_path / "cv", by=by)
+    alone.write_text("path,label,group\na.wav,low,me\nb.wav,low,you\nc.wav,high,me\n")
+    with pytest.raises(DataError, match="all clips of 'high' are of group 'me'; a class needs"):
+        cross_validate(load_config(None, [f"data.source={alone}"]), tmp_path / "cv", by="group")
     assert not (tmp_path / "cv").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import sys
 
@@ -119,6 +120,33 @@ def test_what_is_not_the_model_is_not_written(tones, tmp_path, monkeypatch, wave
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Exporting that stops before it exports: what comes before it is the matter."""
+
+    def stop(model, formats, **settings):
+        raise ModelError(f"measured: {settings['accuracy'] is not None}")
+
+    monkeypatch.setattr(export, "export_model", stop)
+
+
+def test_a_model_without_its_recordings_is_exported_without_accuracy(
+    tones, tmp_path, wavenet, quick
+):
+    run = shutil.copytree(tones.run, tmp_path / "run")
+    table = (run / "clips.csv").read_text()
+    (run / "clips.csv").write_text(table.replace(str(tones.manifest.parent), "/gone"))
+    done = wavenet("export", run, "--out", tmp_path / "out")
+    assert done.code == 2 and "accuracy is not measured: none of the 9 clips" in done.err
+    assert "measured: False" in done.err
+    done = wavenet("export", run, "--out", tmp_path / "out", "--split", "test")
+    assert done.code == 2 and "error: none of the 9 clips can be used" in done.err
+    (run / "clips.csv").unlink()
+    done = wavenet("export", run, "--out", tmp_path / "out", "--split", "test")
+    assert done.code == 2 and "does not say which data it was trained on; give --data" in done.err
+    assert "measured: False" in wavenet("export", run, "--out", tmp_path / "out").err
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match="onnxruntime: pip install 'wavenet-kernels.export.'"):
@@ -131,6 +159,8 @@ def test_a_missing_package_is_named(monkeypatch):
     [
         (("--format", "tflite"), "format is 'tflite'; accepted are onnx, torch"),
         (("--seconds", "0"), "seconds is 0.0; accepted is more than 0"),
+        (("--seconds", "0.001"), "seconds is 0.001; accepted is at least 0.02, 2 frames"),
+        (("--seconds", "1e30"), "seconds is 1e+30; accepted is more than 0, up to"),
         (("--data", "nowhere"), "nowhere: no such file or folder"),
     ],
 )

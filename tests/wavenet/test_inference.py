@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from sklearn import metrics as oracle
 
-from wavenet import WaveNetClassifier, WaveNetConfig
+from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.inference import Metrics, confusion_matrix, confusion_picture
 
 
@@ -38,6 +38,11 @@ def test_classes_that_do_not_occur():
     assert metrics.per_class[2] == {
         "label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0,
     }  # fmt: skip
+    assert confusion_picture(metrics).startswith(b"\x89PNG")
+
+
+def test_labels_are_no_formulas():
+    metrics = Metrics(("$\\no$", "$100$"), np.eye(2, dtype=int), 0.0)
     assert confusion_picture(metrics).startswith(b"\x89PNG")
 
 
@@ -95,6 +100,7 @@ def test_predict_table_and_info(saved, wavenet):
         (("train", "--out", "r", "--data", "nowhere"), "nowhere"),
         (("info", "no-owner/nothing/else"), "there is no such folder with a saved model"),
         (("train", "--out", "/proc/x", "--data", "."), "/proc/x: can't be made a run folder"),
+        (("predict", "nowhere", "."), ".: holds no recordings (.aif, .aiff,"),
         (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
     ],
 )
@@ -103,6 +109,13 @@ def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch, wav
     done = wavenet(*arguments)
     assert done.code == 2
     assert sentence in done.err
+
+
+def test_results_about_a_model_of_the_hub_need_a_folder(saved, monkeypatch, wavenet):
+    model = load_model(saved / "model")
+    monkeypatch.setattr("wavenet.inference.load_model", lambda source, device: model)
+    done = wavenet("evaluate", "owner/name", "--data", saved)
+    assert done.code == 2 and "owner/name is not a folder to write results into; give" in done.err
 
 
 def test_from_synthesised_sounds_to_predictions(tmp_path, wavenet):

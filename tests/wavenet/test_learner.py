@@ -44,6 +44,55 @@ def _gradients(learner: Learner, parts: list[Batch]) -> dict[str, torch.Tensor]:
     return {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
 
 
+def _stepped(recordings, tmp_path, **settings) -> tuple[WaveNetClassifier, WaveNetClassifier]:
+    """The model before and after a step."""
+    config = small_config(recordings, tmp_path, "model.dropout=0")
+    with processes("cpu") as accelerator:
+        before, learner = (_learner(accelerator, config, **settings) for _ in range(2))
+        learner.step([CLIPS], 6, 1)
+    return before.model, learner.model
+
+
+def test_weight_decay_is_of_weights_not_of_biases(recordings, tmp_path):
+    _, plain = _stepped(recordings, tmp_path, weight_decay=0.0)
+    start, decayed = _stepped(recordings, tmp_path, weight_decay=0.5)
+    rate = 2e-3  # the peak, reached in the second step of ten
+    first, names = dict(start.named_parameters()), dict(plain.named_parameters())
+    for name, value in decayed.named_parameters():
+        lost = 0.0 if name.endswith("bias") else 0.5 * rate * first[name]
+        assert torch.allclose(names[name] - value, torch.as_tensor(lost), atol=1e-7), name
+        assert name.endswith("bias") or (names[name] - value).abs().max() > 1e-5, name
+
+
+def test_label_smoothing_is_of_the_training_loss(recordings, tmp_path):
+    torch.manual_seed(0)
+    config = small_config(recordings, tmp_path, "model.dropout=0")
+    loss_of = ClassificationLoss(WaveNetClassifier(config.model_config(("a", "b", "c"))), 0.3)
+    losses, logits = loss_of(CLIPS)
+    shares = 0.7 * torch.nn.functional.one_hot(CLIPS.labels, 3) + 0.1
+    assert torch.allclose(losses, -(shares * logits.log_softmax(1)).sum(1))
+    losses, logits = loss_of.eval()(CLIPS)
+    assert torch.allclose(
+        losses, torch.nn.functional.cross_entropy(logits, CLIPS.labels, reduction="none")
+    )
+
+
+def test_the_second_loss_is_added_with_its_weight(recordings, tmp_path):
+    torch.manual_seed(0)
+    config = small_config(recordings, tmp_path, "model.dropout=0", "model.next_sample_weight=0.3")
+    model = WaveNetClassifier(config.model_config(("a", "b", "c")))
+    losses, logits = ClassificationLoss(model)(CLIPS)
+    first = torch.nn.functional.cross_entropy(logits, CLIPS.labels, reduction="none")
+    _, following = model.forward_with_next_sample(CLIPS.waveform, CLIPS.lengths)
+    for row in range(6):
+        known = following.targets[row] >= 0
+        second = 0.0
+        if known.any():  # a clip of one sample has no next one
+            predicted = following.logits[row, :, known].T
+            second = torch.nn.functional.cross_entropy(predicted, following.targets[row, known])
+        assert torch.allclose(losses[row], first[row] + 0.3 * second), row
+
+
 @pytest.mark.parametrize("cuts", [(0, 3, 6), (0, 1, 2, 6), (0, 6, 6)], ids=str)
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(recordings, tmp_path, cuts):
     """Also parts of unequal sizes, and one that has no clip."""
@@ -86,6 +135,20 @@ def test_loss_scaling_skips_a_step_that_overflows_and_goes_on(recordings, tmp_pa
         for _ in range(40):
             resumed.step([CLIPS], 6, 1)
         assert not before["classifier.weight"].equal(resumed.model.classifier.weight)
+
+
+def test_what_is_not_of_this_model_is_not_loaded(recordings, tmp_path):
+    with processes("cpu") as accelerator:
+        learner = _learner(accelerator, small_config(recordings, tmp_path))
+        learner.step([CLIPS], 6, 0)
+        saved = learner.tensors()
+        name = "optimizer.exp_avg.classifier.bias"
+        with pytest.raises(ValueError, match=r"exp_avg of classifier.bias has shape \(5,\)"):
+            learner.load(saved | {name: torch.zeros(5)}, {}, {}, 1)
+        with pytest.raises(ValueError, match="moments of unknown weights: exp_avg.wings"):
+            learner.load(saved | {"optimizer.exp_avg.wings": torch.zeros(5)}, {}, {}, 1)
+        with pytest.raises(KeyError, match="exp_avg.classifier.bias"):
+            learner.load({k: v for k, v in saved.items() if k != name}, {}, {}, 1)
 
 
 def test_the_average_is_what_is_evaluated_and_saved(recordings, tmp_path):

@@ -50,6 +50,8 @@ def test_what_does_not_exist():
         create_model("wavenet-tiny", labels=("a", "b"), channels=3)
     with pytest.raises(ConfigError, match="model.preset is 'x'; accepted are wavenet-tiny"):
         load_config(None, ["model.preset=x"])
+    with pytest.raises(ConfigError, match=r"model.preset is \[1\]; accepted are wavenet-tiny"):
+        load_config(None, ["model.preset=[1]"])
 
 
 def test_a_preset_in_the_configuration():

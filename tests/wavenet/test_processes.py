@@ -9,14 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from forked import run_together
 from small_runs import quiet, small_config, weights
 
 from wavenet.data import EpochBatchSampler
-from wavenet.training import RunConfig, train
+from wavenet.training import RunConfig, TrainingError, train
+from wavenet.training import processes as processes_
 from wavenet.training.batches import Shares
 from wavenet.training.checkpoint import checkpoints
 
@@ -131,6 +134,16 @@ def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
     said = " ".join((tmp_path / "said" / "0.txt").read_text().split())
     assert "resumed with another configuration than its" in said
     assert (tmp_path / "said" / "1.txt").read_text() == ""
+
+
+def test_sharded_training_is_refused(monkeypatch):
+    sharded = SimpleNamespace(distributed_type=DistributedType.FSDP, end_training=lambda: None)
+    monkeypatch.setattr(processes_, "Accelerator", lambda **settings: sharded)
+    with (
+        pytest.raises(TrainingError, match="accelerate is configured for FSDP; accepted is data"),
+        processes_.processes("cpu"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(("parts", "processes"), [(1, 1), (1, 2), (3, 2), (2, 5)])

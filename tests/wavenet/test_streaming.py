@@ -145,7 +145,9 @@ def test_what_can_not_be_heard_is_refused_and_changes_nothing(waveform, sentence
     assert torch.equal(listener.finish()[-1].logits, other.finish()[-1].logits)
 
 
-@pytest.mark.parametrize("fields", [{"window_seconds": 0.0}, {"hop_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "fields", [{"window_seconds": 0.0}, {"hop_seconds": -1.0}, {"hop_seconds": float("inf")}]
+)
 def test_times_are_above_zero(fields):
     (name,) = fields
     with pytest.raises(DataError, match=f"{name} is .*; accepted is more than 0"):
@@ -292,6 +294,10 @@ def test_the_command_hears_files(tones, tmp_path, wavenet):
         (("sound.raw", "--format", "mp3"), "format is 'mp3'; accepted are s16, s32, f32"),
         (("sound.raw", "--hop", 0), "hop_seconds is 0.0; accepted is more than 0"),
         (("sound.raw", "--window", -1), "window_seconds is -1.0; accepted is more than 0"),
+        (("sound.raw", "--window", "inf"), "window_seconds is inf; accepted is more than 0, up to"),
+        (("sound.raw", "--chunk", "1e30"), "block_seconds is 1e+30; accepted is more than 0, up"),
+        (("sound.wav", "--rate", 8000), "sound.wav is a recording, which says itself"),
+        (("sound.raw", "--device", "meta"), "device 'meta' can't be used here"),
     ],
 )
 def test_the_command_says_what_is_wrong(tones, tmp_path, monkeypatch, wavenet, arguments, sentence):

@@ -117,11 +117,14 @@ def test_the_command_prints_a_table(tones, recording, wavenet):
     [
         (("x.wav", "--out", "a.mp3"), "--out is a.mp3; accepted are names in .json, .csv, .txt"),
         (("x.wav", "--out", "no/a.csv"), "--out is no/a.csv, but there is no folder no"),
+        (("x.wav", "--out", "a.csv"), "--out is a.csv, a folder; accepted is a file"),
+        (("x.wav", "--window", "inf"), "window_seconds is inf; accepted is more than 0, up to"),
         (("x.wav",), "x.wav: no such file; an audio file is expected"),
         (("x.wav", "--hop", 2), "hop_seconds is 2.0; accepted is more than 0, up to"),
     ],
 )
 def test_the_command_says_what_is_wrong(tones, tmp_path, monkeypatch, wavenet, arguments, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").mkdir()
     done = wavenet("timeline", tones.run, *arguments)
     assert done.code == 2 and sentence in done.err

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from forked import start
 from safetensors.torch import load_file
-from small_runs import quiet, same, small_config
+from small_runs import RATE, quiet, same, small_config
 
 from wavenet import load_model
 from wavenet.data import Clip, DataError
@@ -24,12 +24,13 @@ from wavenet.training import (
     DataConfig,
     TrainingError,
     load_config,
+    prepare_data,
     split_clips,
     train,
 )
 from wavenet.training.checkpoint import checkpoints
 from wavenet.training.evaluation import clips_to_evaluate
-from wavenet.training.learner import learning_rate
+from wavenet.training.learner import Learner, learning_rate
 
 
 def test_a_run_learns_and_leaves_what_it_should(tones):
@@ -181,6 +182,22 @@ def test_a_loss_that_is_no_number_stops_the_run(recordings, tmp_path):
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_a_loss_that_is_no_number_takes_no_good_checkpoint_away(recordings, tmp_path, monkeypatch):
+    """With checkpoints within an epoch, of which the next one would replace the last good one."""
+    original = Learner.step
+
+    def step(self, parts, clips, now):
+        sums = original(self, parts, clips, now)
+        sums[0] += float("nan") if now == 4 else 0.0
+        return sums
+
+    monkeypatch.setattr(Learner, "step", step)
+    config = small_config(recordings, tmp_path, "training.checkpoint_steps=1")
+    with pytest.raises(TrainingError, match="the loss is not finite in epoch 2; a lower"):
+        train(config, tmp_path / "run", console=quiet())
+    assert checkpoints(tmp_path / "run")[-1].name == "step-00000004"
+
+
 def test_run_folder_of_another_run_is_refused(recordings, one_epoch, tmp_path):
     run, config = one_epoch
     with pytest.raises(ConfigError, match="holds a run already; --resume goes on with it"):
@@ -230,6 +247,27 @@ def test_validation_never_comes_from_the_test_part():
     assert not any(c.group == "g1" for c in left_out.train + left_out.validation)
     with pytest.raises(DataError, match="no clip has the group 'g9'"):
         split_clips(clips, DataConfig(source="x", leave_out_group="g9"), seed=3)
+
+
+def test_clips_that_can_not_be_trained_on(recordings, tmp_path):
+    """Before anything is read, and after what can't be used was sorted out."""
+
+    def sentence(*rows: str) -> str:
+        manifest = recordings / "wrong.csv"
+        manifest.write_text("\n".join(("path,label,split", *rows)))
+        data = DataConfig(source=str(manifest), cache=str(tmp_path))
+        with pytest.raises(DataError) as caught:
+            prepare_data(data, RATE, 1, 0)
+        return str(caught.value)
+
+    tests = [f"{label}/0.wav,{label},test" for label in ("low", "high")]
+    train_ = [f"{label}/{i}.wav,{label},train" for label in ("low", "high") for i in (4, 5)]
+    assert "wrong.csv: no clip is left to train on; all are in other splits" in sentence(*tests)
+    assert "have one class only, 'low'" in sentence(*tests, *train_[:2])
+    other = "middle/0.wav,middle"
+    for split in ("test", "validation"):
+        strange = sentence(*tests, *train_, "high/6.wav,high,validation", f"{other},{split}")
+        assert f"the {split} clips have labels that no training clip has: middle" in strange
 
 
 def test_learning_rate_warms_up_and_falls_to_zero():

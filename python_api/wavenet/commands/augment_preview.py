@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Config, Override, run_config, say
+from wavenet.commands.common import Config, Override, require_folder, run_config, say
 
 
 def augment_preview(
@@ -27,6 +27,7 @@ def augment_preview(
     """
     from wavenet.training.preview import preview_augmentation
 
+    require_folder(out)
     settings = run_config(config, override, data)
     picture = preview_augmentation(settings, out, clips, versions)
     say(f"wrote {picture} and {clips * (versions + 1)} WAV files beside it")

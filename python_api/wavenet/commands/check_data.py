@@ -48,6 +48,8 @@ def check_data(
         raise ConfigError("there is no data to check; give a folder or a manifest, or --config")
     if out is not None and not out.parent.is_dir():
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
+    if out is not None and out.is_dir():
+        raise DataError(f"--out is {out}, a folder; accepted is a file")
     model = settings.model_config(("a", "b"))
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading clips", total=None)
@@ -62,7 +64,9 @@ def check_data(
         parts = vars(prepared.splits)
         bar.update(task, description="looking closer", completed=0)
         found = audit(parts, progress=progress)
-    unusable = [Finding(s.kind, True, s.reason) for s in prepared.report.skipped]
+    unusable = [
+        Finding(s.kind, True, s.reason, (str(s.clip.path),)) for s in prepared.report.skipped
+    ]
     notes = [Finding("note", False, note) for note in prepared.report.notes]
     findings = [*unusable, *found.findings, *notes]
 

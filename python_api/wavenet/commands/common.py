@@ -54,6 +54,17 @@ def warn(line: str) -> None:
     Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def require_folder(out: Path) -> None:
+    """Raise DataError where --out can't be a folder: said before the work, not after it."""
+    from wavenet.data import DataError
+
+    first = next((path for path in (out, *out.parents) if path.exists()), out)
+    if first.exists() and not first.is_dir():
+        raise DataError(
+            f"--out is {out}, but {first} is a file; accepted is a folder, also a new one"
+        )
+
+
 def run_config(
     config: Path | None,
     override: Sequence[str] | None,

@@ -15,6 +15,7 @@ from wavenet.commands.common import (
     Start,
     console,
     interruptible,
+    require_folder,
     run_config,
     say,
 )
@@ -51,6 +52,7 @@ def cross_validate(
 
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")
+    require_folder(out)
     settings = run_config(config, override, data, start)
     by = "fold" if folds else "group"
     with interruptible("the same command"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Annotated
 
 import typer
@@ -16,7 +17,8 @@ def demo_app(
         str, typer.Option(help="Where to listen; 0.0.0.0 lets other machines in.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="By default the first free one from 7860 on.")
+        int | None,
+        typer.Option(min=1, max=65535, help="By default the first free one from 7860 on."),
     ] = None,
     window: Annotated[float, typer.Option(min=0.1, max=10, help="Seconds a label is about.")] = 1.0,
     hop: Annotated[float, typer.Option(min=0.05, max=5, help="Seconds between labels.")] = 0.25,
@@ -33,8 +35,15 @@ def demo_app(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
     from wavenet.app import build, launch
+    from wavenet.data import DataError
     from wavenet.inference import load_model
 
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise DataError(
+            f"--host is {host!r} ({error.strerror}); accepted is a name or address of this machine"
+        ) from None
     page = build(load_model(run, device), window, hop)
     address = launch(page, host=host, port=port, block=False)
     say(f"open {address} in a browser; Ctrl-C ends it")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from wavenet.commands.common import Data, Run, Split, console, say
+from wavenet.commands.common import Data, Run, Split, console, require_folder, say, warn
 
 if TYPE_CHECKING:
     from wavenet.inference.evaluate import Classify
@@ -33,12 +33,13 @@ def export(
 
     A file is written only if its logits agree with PyTorch's to 1e-4; int8 is not expected to, its
     accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
-    measured on the run's own test clips, or on --data.
+    measured on the run's own test clips where they are there, or on --data.
 
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
     import torch
 
+    from wavenet.data import DataError
     from wavenet.files import replace_file
     from wavenet.inference import load_model
     from wavenet.inference.evaluate import classify_clips, metrics_of
@@ -46,11 +47,18 @@ def export(
     from wavenet.training.evaluation import clips_to_evaluate
     from wavenet.training.loop import CLIPS_NAME
 
+    require_folder(out)
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(run)
-    has_data = data is not None or (run / CLIPS_NAME).is_file()
-    chosen = clips_to_evaluate(run, model.config, data, split) if has_data else None
+    chosen = None
+    if data is not None or split is not None:
+        chosen = clips_to_evaluate(run, model.config, data, split)
+    elif (run / CLIPS_NAME).is_file():
+        try:
+            chosen = clips_to_evaluate(run, model.config, None, None)
+        except DataError as error:  # the model may be here without what it was trained on
+            warn(f"accuracy is not measured: {error}")
     labels = model.config.labels
 
     def accuracy(classify: Classify) -> float:

@@ -29,12 +29,15 @@ def stream(
         ),
     ] = Path("-"),
     pcm_format: Annotated[
-        str, typer.Option("--format", help="Of raw PCM, little-endian: s16, s32 or f32.")
-    ] = "s16",
+        str | None,
+        typer.Option("--format", help="Of raw PCM, little-endian: s16 (the default), s32 or f32."),
+    ] = None,
     rate: Annotated[
         int | None, typer.Option(help="Of raw PCM, in Hz; by default the model's.")
     ] = None,
-    channels: Annotated[int, typer.Option(help="Of raw PCM, interleaved.")] = 1,
+    channels: Annotated[
+        int | None, typer.Option(help="Of raw PCM, interleaved; by default 1.")
+    ] = None,
     window: Annotated[
         float, typer.Option(help="Seconds that a decision is about; 0: all since the start.")
     ] = 1.0,
@@ -64,7 +67,8 @@ def stream(
     torch.set_num_threads(threads)
     model = load_model(run, device)
     listener = StreamingClassifier(model, window_seconds=window or None, hop_seconds=hop)
-    raw = {"pcm_format": pcm_format, "rate": rate, "channels": channels}
+    told = {"pcm_format": pcm_format, "rate": rate, "channels": channels}
+    raw = {name: value for name, value in told.items() if value is not None}
     heard = computed = 0.0
     try:
         with ExitStack() as opened:
@@ -93,11 +97,16 @@ def stream(
 def _blocks(
     source: Path, sample_rate: int, chunk: float, raw: dict[str, Any], opened: ExitStack
 ) -> Iterator[Tensor]:
-    from wavenet.data import AudioError, audio_blocks, pcm_blocks
+    from wavenet.data import AudioError, DataError, audio_blocks, pcm_blocks
 
     if str(source) == "-":
         return pcm_blocks(sys.stdin.buffer, sample_rate, block_seconds=chunk, **raw)
     if source.suffix.lower() not in ("", ".pcm", ".raw"):
+        if raw:
+            raise DataError(
+                f"{source} is a recording, which says itself what is in it; --format, --rate and "
+                "--channels are accepted with raw PCM (-, .pcm, .raw or no suffix)"
+            )
         return audio_blocks(source, sample_rate, chunk)
     if source.is_dir() or not source.exists():
         raise AudioError(f"{source}: there is no such file of raw PCM", "missing")

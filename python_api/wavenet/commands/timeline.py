@@ -57,6 +57,8 @@ def timeline(
             raise DataError(f"--out is {path}; accepted are names in {', '.join(SUFFIXES)}")
         if not path.parent.is_dir():
             raise DataError(f"--out is {path}, but there is no folder {path.parent}")
+        if path.is_dir():
+            raise DataError(f"--out is {path}, a folder; accepted is a file")
     model = load_model(run, device)
     classify = classify_stream if streamed else classify_windows
     with Progress(console=console, transient=True) as bar:

@@ -7,7 +7,7 @@ from wavenet.data.cache import AudioCache, default_cache_folder
 from wavenet.data.check import CheckReport, Skipped, check_clips
 from wavenet.data.clips import Clip, labels_of
 from wavenet.data.dataset import Batch, ClipDataset, Draw, collate
-from wavenet.data.errors import AudioError, DataError
+from wavenet.data.errors import AudioError, DataError, require_seconds
 from wavenet.data.find import find_clips
 from wavenet.data.manifest import read_manifest
 from wavenet.data.mulaw import mu_law_compress, mu_law_decode, mu_law_encode
@@ -43,6 +43,7 @@ __all__ = [
     "pcm_blocks",
     "read_audio",
     "read_manifest",
+    "require_seconds",
     "select",
     "split_validation",
     "values_of",

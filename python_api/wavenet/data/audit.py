@@ -25,11 +25,15 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about the data. `serious` findings make a trained model or its figures wrong."""
+    """Something about the data. `serious` findings make a trained model or its figures wrong.
+
+    `message` names the first few of `items`, what all of them are about.
+    """
 
     kind: str
     serious: bool
     message: str
+    items: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def _absent(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
         absent = sorted(labels - {clip.label for clip in clips}, key=natural_key)
         if clips and absent:
             message = f"{name} has no clip of {_listed(absent)}"
-            found.append(Finding("absent classes", False, message))
+            found.append(Finding("absent classes", False, message, tuple(absent)))
     return found
 
 
@@ -204,7 +208,7 @@ def _finding(kind: str, serious: bool, items: list[str], text: str) -> list[Find
     if not items:
         return []
     times = "once" if len(items) == 1 else f"{len(items)} times"
-    return [Finding(kind, serious, f"{text}, {times}: {_listed(items, '; ')}")]
+    return [Finding(kind, serious, f"{text}, {times}: {_listed(items, '; ')}", tuple(items))]
 
 
 def _listed(items: Sequence[str], between: str = ", ") -> str:

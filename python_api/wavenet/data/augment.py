@@ -17,6 +17,8 @@ from wavenet.data.errors import DataError
 from wavenet.data.find import audio_files
 
 NOISE_KINDS = ("white", "pink")
+# A level of 200 dB more or less is beyond float32's precision; thousands are beyond its range.
+MOST_DB = 200
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ class Augmentation:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise DataError(f"{name} is {value}; a finite number >= 0 is accepted")
+        if self.gain_db > MOST_DB:
+            raise DataError(f"gain_db is {self.gain_db}; a number from 0 to {MOST_DB} is accepted")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_probability") and not 0 <= value <= 1:
@@ -92,9 +96,10 @@ class Augmentation:
         self._check_range("speed", "(slowest, fastest) from 0.25 to 4", above=0.249, most=4)
         self._check_range("low_cut_hz", "(lowest, highest) in Hz", above=0)
         self._check_range("high_cut_hz", "(lowest, highest) in Hz", above=0)
-        self._check_range("noise_snr_db", "(lowest, highest) in dB")
+        within = f"(lowest, highest) in dB from -{MOST_DB} to {MOST_DB}"
+        self._check_range("noise_snr_db", within, above=-MOST_DB - 1e-9, most=MOST_DB)
         kinds = self.noise_kinds
-        if not isinstance(kinds, (tuple, list)) or not set(kinds) <= set(NOISE_KINDS):
+        if not isinstance(kinds, (tuple, list)) or any(kind not in NOISE_KINDS for kind in kinds):
             raise DataError(f"noise_kinds is {kinds}; a list of {NOISE_KINDS} is accepted")
         object.__setattr__(self, "noise_kinds", tuple(kinds))
         if self.noise_snr_db and not kinds and not self.noise_folder:

@@ -20,7 +20,7 @@ from wavenet.data.audio import (
     require_rate,
     undecodable,
 )
-from wavenet.data.errors import AudioError, DataError
+from wavenet.data.errors import AudioError, DataError, require_seconds
 
 PCM_FORMATS = {"s16": "<i2", "s32": "<i4", "f32": "<f4"}
 
@@ -40,9 +40,10 @@ def audio_blocks(
 
     Raises:
         AudioError: as `read_audio`, but for what is wrong late in a file, late.
-        DataError: `sample_rate` or `block_seconds` is not positive.
+        DataError: `sample_rate` or `block_seconds` is out of range.
     """
-    _require_positive(sample_rate=sample_rate, block_seconds=block_seconds)
+    _require_positive(sample_rate=sample_rate)
+    require_seconds(block_seconds=block_seconds)
     path = Path(path)
     require_file(path)
     try:
@@ -87,7 +88,8 @@ def pcm_blocks(
         DataError: an argument is out of range.
     """
     rate = sample_rate if rate is None else rate
-    _require_positive(sample_rate=sample_rate, channels=channels, block_seconds=block_seconds)
+    _require_positive(sample_rate=sample_rate, channels=channels)
+    require_seconds(block_seconds=block_seconds)
     if pcm_format not in PCM_FORMATS:
         raise DataError(f"format is {pcm_format!r}; accepted are {', '.join(PCM_FORMATS)}")
     if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
@@ -142,7 +144,7 @@ def _require_finite(what: str, mono: NDArray[np.float32]) -> None:
         raise AudioError(f"{what}: holds NaN or infinite samples; only finite ones are read")
 
 
-def _require_positive(**values: float) -> None:
+def _require_positive(**values: int) -> None:
     for name, value in values.items():
-        if not value > 0:
+        if value < 1:
             raise DataError(f"{name} is {value}; accepted is more than 0")

@@ -127,6 +127,8 @@ def confusion_picture(metrics: Metrics) -> bytes:
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(classes), metrics.labels, rotation=90)
     axis.set_yticks(range(classes), metrics.labels)
+    for name in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        name.set_parse_math(False)  # a dollar sign in a label is one
     axis.set(xlabel="predicted", ylabel="true")
     axis.set_title(f"{metrics.accuracy:.1%} of {metrics.clips} clips")
     if classes <= 40:  # beyond that numbers overlap

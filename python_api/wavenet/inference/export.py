@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.data import DataError
+from wavenet.data import DataError, require_seconds
 from wavenet.inference.evaluate import Classify
 from wavenet.inference.loading import ModelError
 from wavenet.models import WaveNetClassifier
@@ -76,14 +76,20 @@ def export_model(
         accuracy: measures a classifier; None: not measured.
 
     Raises:
-        DataError: another format, or seconds that are not above 0.
+        DataError: another format, or seconds of less than two frames or more than a day.
         ModelError: a package is missing, or a file's logits differ from the model's by more than
             `TOLERANCE` (in 8 bits they may).
     """
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
-    if not seconds > 0:
-        raise DataError(f"seconds is {seconds}; accepted is more than 0")
+    require_seconds(seconds=seconds)
+    rate = model.config.sample_rate
+    shortest = FRAMES_AT_LEAST * model.config.steps_per_frame * model.config.stem_stride
+    if round(seconds * rate) < shortest:
+        raise DataError(
+            f"seconds is {seconds}; accepted is at least {shortest / rate:g}, {FRAMES_AT_LEAST} "
+            "frames of the model"
+        )
     program = plain_program(model)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
@@ -104,7 +110,7 @@ def export_model(
                 f"{name}: its logits differ from PyTorch's by {difference:.2g}; at most "
                 f"{TOLERANCE:g} is accepted"
             )
-        latency = latency_ms(classify, max(1, round(seconds * model.config.sample_rate)))
+        latency = latency_ms(classify, round(seconds * rate))
         measured = None if accuracy is None else accuracy(classify)
         exported.append(Exported(name, content, size, difference, latency, measured))
     return exported

@@ -53,8 +53,8 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).item()  # "meta" has no values
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError is one
         what = next(iter(str(error).splitlines()), "")
         raise ModelError(f"device {name!r} can't be used here: {what}") from None
     return device

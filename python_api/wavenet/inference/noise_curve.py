@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from wavenet.data import AudioCache, Clip, DataError
+from wavenet.data.augment import MOST_DB
 from wavenet.inference.evaluate import evaluate
 from wavenet.inference.metrics import Metrics
 from wavenet.models import WaveNetClassifier
@@ -67,10 +67,13 @@ def noise_curve(
         progress: called with (clips done, clips in all), over all evaluations.
 
     Raises:
-        DataError: no ratio, or one that is not finite.
+        DataError: no ratio, or one that is out of range.
     """
-    if not snrs_db or not all(map(math.isfinite, snrs_db)):
-        raise DataError(f"snrs_db is {list(snrs_db)}; accepted are finite numbers, at least one")
+    if not snrs_db or not _accepted(snrs_db):
+        raise DataError(
+            f"snrs_db is {list(snrs_db)}; accepted are numbers from -{MOST_DB} to {MOST_DB}, at "
+            "least one"
+        )
     levels: list[float | None] = [None, *sorted(set(snrs_db), reverse=True)]
     found = []
     for position, level in enumerate(levels):
@@ -89,17 +92,22 @@ def parse_snrs(text: str) -> list[float]:
     """The numbers of a text like "20,10,5,0".
 
     Raises:
-        DataError: something between the commas is no finite number.
+        DataError: something between the commas is no number, or out of range.
     """
     try:
         numbers = [float(part) for part in text.split(",")]
-        if not all(map(math.isfinite, numbers)):
+        if not _accepted(numbers):
             raise ValueError
     except ValueError:
         raise DataError(
-            f"--snr is {text!r}; accepted are numbers in dB between commas, as in 20,10,5,0"
+            f"--snr is {text!r}; accepted are numbers in dB between commas, as in 20,10,5,0, from "
+            f"-{MOST_DB} to {MOST_DB}"
         ) from None
     return numbers
+
+
+def _accepted(snrs_db: Sequence[float]) -> bool:
+    return all(abs(snr) <= MOST_DB for snr in snrs_db)  # NaN is not
 
 
 def _figures(metrics: Metrics) -> dict[str, float]:

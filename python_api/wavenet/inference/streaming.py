@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wavenet.data import DataError
+from wavenet.data import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.models import WaveNetClassifier
 from wavenet.models.head import FrameHead, Pooling
@@ -43,7 +43,7 @@ class StreamingClassifier:
         hop_seconds: time between decisions, rounded to frames.
 
     Raises:
-        DataError: a time that is not above 0.
+        DataError: a time that is not above 0, or longer than a day.
 
     Example::
 
@@ -60,9 +60,9 @@ class StreamingClassifier:
         window_seconds: float | None = 1.0,
         hop_seconds: float = 0.1,
     ) -> None:
-        for name, value in (("window_seconds", window_seconds), ("hop_seconds", hop_seconds)):
-            if value is not None and not value > 0:
-                raise DataError(f"{name} is {value}; accepted is more than 0")
+        require_seconds(hop_seconds=hop_seconds)
+        if window_seconds is not None:
+            require_seconds(window_seconds=window_seconds)
         config = model.config
         self.labels = config.labels
         self.sample_rate = config.sample_rate

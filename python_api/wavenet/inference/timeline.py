@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from wavenet.data import DataError
+from wavenet.data import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.inference.streaming import StreamingClassifier
 from wavenet.models import WaveNetClassifier
@@ -48,6 +48,7 @@ def classify_windows(
     Raises:
         DataError: a time that is out of range.
     """
+    require_seconds(window_seconds=window_seconds)
     if not 0 < hop_seconds <= window_seconds:
         raise DataError(
             f"hop_seconds is {hop_seconds}; accepted is more than 0, up to window_seconds = "

@@ -82,7 +82,7 @@ def preset(name: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such name.
     """
-    if name not in PRESETS:
+    if name not in list(PRESETS):  # YAML may give anything, also what can't be a key
         raise ValueError(f"preset is {name!r}; accepted are {', '.join(PRESETS)}")
     return dict(PRESETS[name])
 

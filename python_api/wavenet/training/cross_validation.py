@@ -13,7 +13,7 @@ from urllib.parse import quote
 import numpy as np
 from rich.console import Console
 
-from wavenet.data import DataError, find_clips, values_of
+from wavenet.data import DataError, find_clips, labels_of, values_of
 from wavenet.files import replace_file
 from wavenet.inference import evaluate, load_model
 from wavenet.training.config import ConfigError, RunConfig
@@ -22,7 +22,8 @@ from wavenet.training.loop import train_among
 from wavenet.training.processes import on_main, processes
 
 RESULT_NAME = "cross_validation.json"
-METRICS_NAME = "metrics.json"
+# Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
+METRICS_NAME = "left_out.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,8 @@ def cross_validate(
 
     Raises:
         ConfigError: `out` holds runs of another configuration, or one part is left out already.
-        DataError: fewer than two folds or groups, or what `train` finds.
+        DataError: fewer than two folds or groups, a class that only one of them has, or what
+            `train` finds.
     """
     if config.data.leave_out_fold or config.data.leave_out_group:
         raise ConfigError(
@@ -97,11 +99,14 @@ def cross_validate(
     if len(names) < 2:
         have = f"its only {by} is {names[0]!r}" if names else f"no clip has a {by}"
         raise DataError(f"{config.data.source}: {have}; at least two are needed")
-    without = [clip for clip in clips if getattr(clip, by) is None]
-    if without:
-        raise DataError(f"{config.data.source}: {without[0].path} has no {by}; all clips need one")
+    for label in labels_of(clips):  # rather now than when all parts but one are trained
+        having = {getattr(clip, by) for clip in clips if clip.label == label}
+        if len(having) < 2:
+            raise DataError(
+                f"{config.data.source}: all clips of {label!r} are of {by} {having.pop()!r}; a "
+                f"class needs clips in two or more {by}s"
+            )
     parts: list[dict[str, Any]] = []
-    labels: tuple[str, ...] = ()
     with processes(config.training.device) as accelerator:
         console = console or Console(quiet=not accelerator.is_main_process)
         for number, name in enumerate(names, start=1):
@@ -115,11 +120,6 @@ def cross_validate(
             accelerator.free_memory()  # of the model that it made parallel
             on_main(accelerator, functools.partial(_test, run))
             content = json.loads((run / METRICS_NAME).read_text(encoding="utf-8"))
-            if labels and labels != tuple(content["labels"]):
-                raise DataError(
-                    f"{config.data.source}: without {by} {name} the labels are others than without "
-                    f"{names[0]}; every class needs clips in two or more of them"
-                )
             labels = tuple(content["labels"])
             parts.append({"name": name, **content})
             result = CrossValidation(by, labels, parts)

@@ -185,6 +185,7 @@ class _Training:
             due = settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0
             if (due or number) and progress.batch < len(self.batches):
                 self._remember(total(self.accelerator, sums), time.perf_counter() - started)
+                self._require_finite(progress.loss_sum)  # or a good checkpoint would go for this
                 on_main(self.accelerator, self._save)
                 if number:
                     raise TrainingInterrupted(number)
@@ -199,11 +200,7 @@ class _Training:
             batch_size=settings.batch_size,
             max_samples=self.config.data.max_samples(self.data.cache.sample_rate),
         )
-        if not math.isfinite(loss_sum + found.loss):
-            raise TrainingError(
-                f"the loss is not finite in epoch {progress.epoch + 1}; a lower "
-                f"training.learning_rate than {settings.learning_rate:g} may help"
-            )
+        self._require_finite(loss_sum + found.loss)
         return {
             "epoch": progress.epoch + 1,
             "step": progress.step,
@@ -216,6 +213,13 @@ class _Training:
             "clips_per_second": seen / seconds,
             "seconds": seconds,
         }
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is not finite in epoch {self.progress.epoch + 1}; a lower "
+                f"training.learning_rate than {self.config.training.learning_rate:g} may help"
+            )
 
     def _remember(self, sums: Tensor, seconds: float) -> None:
         """Put the sums of the epoch under way where a checkpoint finds them."""

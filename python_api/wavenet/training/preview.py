@@ -101,7 +101,7 @@ def _picture(rows: list[list[tuple[str, NDArray[np.float32]]]], sample_rate: int
         for wave, spectrum, (title, samples) in zip(upper, lower, row, strict=True):
             wave.plot(np.arange(len(samples)) / sample_rate, samples, linewidth=0.4)
             wave.set(xlim=(0, seconds), ylim=(-peak, peak), xticks=[])
-            wave.set_title(title, fontsize="small")
+            wave.set_title(title, fontsize="small").set_parse_math(False)
             # 16 ms windows; a clip shorter than one is padded. Levels from -120 dB.
             window = max(16, round(0.016 * sample_rate))
             padded = np.pad(samples, (0, max(0, window - len(samples))))

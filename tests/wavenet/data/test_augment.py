@@ -235,6 +235,8 @@ def test_mixtures(louder: float) -> None:
     ("wrong", "message"),
     [
         ({"gain_db": -1}, "gain_db is -1"),
+        ({"gain_db": 1e4}, "gain_db is 10000.0; a number from 0 to 200"),
+        ({"noise_snr_db": (-1e5, 0)}, "noise_snr_db is .* in dB from -200 to 200"),
         ({"shift_ms": math.inf}, "shift_ms is inf"),
         ({"noise_snr_db": (20, 10)}, "noise_snr_db is"),
         ({"noise_snr_db": (10,)}, "noise_snr_db is"),
@@ -246,6 +248,7 @@ def test_mixtures(louder: float) -> None:
         ({"gain_probability": 1.5}, "gain_probability is 1.5; a number from 0 to 1"),
         ({"mask_count": 0}, "mask_count is 0"),
         ({"noise_kinds": ["brown"]}, "noise_kinds is"),
+        ({"noise_kinds": [["white"]]}, "noise_kinds is"),
         ({"noise_kinds": [], "noise_snr_db": (1, 2)}, "noise_kinds is empty"),
         ({"noise_folder": "x"}, "noise_folder needs noise_snr_db"),
     ],

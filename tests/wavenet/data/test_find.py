@@ -120,6 +120,17 @@ def test_a_folder_without_classes(tmp_path: Path) -> None:
         find_clips(tmp_path)
 
 
+def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav")
+
+    def refused(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root may list anything
+    with pytest.raises(DataError, match=r"can't be listed \(Permission denied\)"):
+        find_clips(tmp_path)
+
+
 def test_one_class_only(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.wav", "a/2.wav")
     with pytest.raises(DataError, match="all 2 clips have the label 'a'; at least 2 classes"):

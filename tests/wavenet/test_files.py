@@ -1,0 +1,41 @@
+"""Files appear whole or not at all, and what can't be written is named."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from wavenet.files import replace_file
+
+
+def test_a_file_is_replaced(tmp_path):
+    for content in ("old", b"new"):
+        replace_file(tmp_path / "a.txt", content)
+    assert (tmp_path / "a.txt").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_was_there_is_kept_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "a.txt"
+    replace_file(path, "old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # cut short, as by a full disk
+    try:
+        with pytest.raises(OSError) as caught:
+            replace_file(path, "new" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        replace_file(tmp_path / "folder", "new")
+    assert caught.value.filename == str(tmp_path / "folder")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "folder"}
+
+
+def test_the_command_names_the_file(tones, wavenet):
+    recording = tones.manifest.parent / "low" / "0.wav"
+    done = wavenet("timeline", tones.run, recording, "--out", "/proc/a.csv")
+    assert done.code == 2 and done.err == "error: /proc/a.csv: No such file or directory"
