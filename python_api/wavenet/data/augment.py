@@ -84,8 +84,8 @@ class Augmentation:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise DataError(f"{name} is {value}; a finite number >= 0 is accepted")
-        if self.gain_db > MOST_DB:
-            raise DataError(f"gain_db is {self.gain_db}; a number from 0 to {MOST_DB} is accepted")
+            if name.endswith("_db") and value > MOST_DB:
+                raise DataError(f"{name} is {value}; a number from 0 to {MOST_DB} is accepted")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.endswith("_probability") and not 0 <= value <= 1:
