@@ -80,6 +80,9 @@ gpu:
 	    done; \
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
 	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks --device cuda --dtype bfloat16
+	for backend in reference triton cuda; do \
+	    PYTHONPATH=.:python_api $(PYTHON) -m benchmarks.profile --backend $$backend || exit 1; \
+	done
 	PYTHONPATH=.:python_api $(PYTHON) -m benchmarks.triton_tuning --out build/triton-tuning.json
 
 clean:

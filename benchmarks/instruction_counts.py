@@ -1,4 +1,4 @@
-"""`python -m benchmarks.instruction_counts`: what the CPU kernels execute, beside what is committed.
+"""`python -m benchmarks.instruction_counts`: what the CPU kernels execute, against last time.
 
 Instructions, counted by callgrind: that needs no quiet machine, every run counts the same. They
 depend on the compiler, so the committed counts stand for one major version of it, and they are of

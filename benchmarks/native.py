@@ -65,7 +65,7 @@ def configure(folder: Path, isa: str, flags: str = "") -> None:
         "CMAKE_CXX_FLAGS": flags,
     }
     options = [f"-D{name}={value}" for name, value in definitions.items()]
-    _run(cmake(), "-S", str(ROOT), "-B", str(folder), *options)
+    run(cmake(), "-S", str(ROOT), "-B", str(folder), *options)
 
 
 def compiler(folder: Path) -> tuple[str, str]:
@@ -77,7 +77,7 @@ def compiler(folder: Path) -> tuple[str, str]:
 
 def build(folder: Path, parallel: int = 1) -> Path:
     """The program."""
-    _run(cmake(), "--build", str(folder), "--target", PROGRAM, "--parallel", str(parallel))
+    run(cmake(), "--build", str(folder), "--target", PROGRAM, "--parallel", str(parallel))
     return folder / PROGRAM
 
 
@@ -85,13 +85,13 @@ def valgrind_version() -> str | None:
     """None where there is no valgrind."""
     if shutil.which("valgrind") is None:
         return None
-    return _run("valgrind", "--version").strip().removeprefix("valgrind-")
+    return run("valgrind", "--version").strip().removeprefix("valgrind-")
 
 
 def callgrind(program: Path, cases: Sequence[Case], folder: Path, *options: str) -> list[Path]:
     """Runs the cases, each once; a file of callgrind's for each."""
     out = folder / "callgrind"
-    _run(
+    run(
         "valgrind",
         "--tool=callgrind",
         f"--callgrind-out-file={out}",
@@ -111,7 +111,8 @@ def instructions(profile: Path) -> int:
     return int(found[1])
 
 
-def _run(*command: str, **variables: str) -> str:
+def run(*command: str, **variables: str) -> str:
+    """What the command prints; it must succeed."""
     environment = {**os.environ, **variables}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
