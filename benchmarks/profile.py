@@ -1,9 +1,9 @@
 """`python -m benchmarks.profile --backend B`: where a backend's time goes, reference workload.
 
-Taps (the dilated convolution), gate, 1x1s, packing, launches, and what is between them. `cpu` is
-sampled by perf, or counted in instructions by callgrind where perf may not be used; what others do
-is seen by torch's profiler. On a CPU one thread works. Shares hold on a shared machine, for only
-the processor's time counts; milliseconds are those of one pass.
+Taps (the dilated convolution), gate, 1x1s, packing, launches, and what is between them, as
+milliseconds of one pass. `cpu` is sampled by perf while it has the processor, or counted in
+instructions by callgrind where perf may not be used. What the others do is seen by torch's
+profiler; of each operator or kernel the fastest of some rounds counts. On a CPU one thread works.
 """
 
 from __future__ import annotations
