@@ -1,9 +1,9 @@
 """`python -m benchmarks.profile --backend B`: where a backend's time goes, reference workload.
 
 Taps (the dilated convolution), gate, 1x1s, packing, launches, and what is between them, as
-milliseconds of one pass. `cpu` is sampled by perf while it has the processor, or counted in
-instructions by callgrind where perf may not be used. What the others do is seen by torch's
-profiler; of each operator or kernel the fastest of some rounds counts. On a CPU one thread works.
+milliseconds of one pass. On a CPU one thread works and its own time counts, not that for which it
+waits for a processor: `cpu` is sampled by perf, or counted in instructions by callgrind where perf
+may not be used, and `reference` operator by operator. On a GPU torch's profiler sees the kernels.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from benchmarks.measure import PASSES
 from benchmarks.native import Case
 from benchmarks.timing import Run, timed
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
+from wavenet_kernels import backends
 
 WORKLOAD = next(workload for workload in WORKLOADS if workload.name == "reference")
 BACKENDS = ("cpu", "reference", "triton", "cuda")
@@ -55,26 +56,54 @@ def profile_cpu(what: str, dtype: str, by: str, folder: Path) -> dict[str, Any]:
         return {**how, "sizes": case.workload.sizes, "rows": with_shares(rows, "instructions")}
     case, times = Case("", what, WORKLOAD, dtype), 30 if what == "forward" else 10
     rows = profile_native.rows(profile_native.by_perf(program, case, times, folder), "ms")
-    rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms(what, dtype)})
+    rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms("cpu", what, dtype)})
     return {**how, "sizes": WORKLOAD.sizes, "rows": with_shares(rows, "ms")}
 
 
-def _empty_call_ms(what: str, dtype: str) -> float:
+def _empty_call_ms(backend: str, what: str, dtype: str) -> float:
     """Of the operator with no signal in the batch: what it does before and after the kernels."""
-    run = _run("cpu", what, replace(WORKLOAD, batch=0), "cpu", dtype)
-    return 1e3 * min(timed(replace(run, calls=20)) for _ in range(20))
+    run = _run(backend, what, replace(WORKLOAD, batch=0), "cpu", dtype)
+    return 1e3 * min(timed(run) for _ in range(300))
 
 
-def profile_others(backend: str, what: str, device: str, dtype: str, rounds: int) -> dict[str, Any]:
+def profile_eager(what: str, dtype: str, rounds: int) -> dict[str, Any]:
+    """The backend `reference` on a CPU, by the operators that it calls."""
+    reference = backends.load("reference")
+    x, *weights = WORKLOAD.tensors("cpu", getattr(torch, dtype))
+    settings = (list(WORKLOAD.dilations), WORKLOAD.padding, 1.0, True, 1)
+
+    def run() -> None:
+        residual, skip, saved = reference.residual_stack(
+            x, *weights, None, *settings, what == "step"
+        )
+        if what == "step":
+            wanted = [True] * 5 + [False]
+            reference.residual_stack_backward(
+                residual, skip, x, saved, *weights, None, *settings, wanted
+            )
+
+    rows = profile_torch.by_operator(run, rounds)
+    rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms("reference", what, dtype)})
+    by = "the processor's time in each operator"
+    return {"by": by, "sizes": WORKLOAD.sizes, "rows": with_shares(merged(rows), "ms")}
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one category become one: what an operator adds to a call, and the call itself."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        same = found.get(row["category"])
+        found[row["category"]] = {**row, **same, "ms": row["ms"] + same["ms"]} if same else row
+    return list(found.values())
+
+
+def profile_gpu(backend: str, what: str, dtype: str, rounds: int) -> dict[str, Any]:
     """By torch's profiler: of `reference` the operators, of others the kernels."""
-    workload = for_gpu(WORKLOAD) if device == "cuda" else WORKLOAD
-    rows = profile_torch.profiled(
-        _run(backend, what, workload, device, dtype),
-        device=device,
-        kernels=backend != "reference",
-        rounds=rounds,
-    )
-    return {"by": "torch.profiler", "sizes": workload.sizes, "rows": with_shares(rows, "ms")}
+    workload = for_gpu(WORKLOAD)
+    run = _run(backend, what, workload, "cuda", dtype)
+    rows = profile_torch.on_gpu(run, kernels=backend != "reference", rounds=rounds)
+    sizes = workload.sizes
+    return {"by": "torch.profiler", "sizes": sizes, "rows": with_shares(merged(rows), "ms")}
 
 
 def _run(backend: str, what: str, workload: Workload, device: str, dtype: str) -> Run:
@@ -103,7 +132,7 @@ def main() -> None:
     parser.add_argument("--by", choices=("perf", "callgrind"), help="of cpu; default: what works")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="of reference; default: a GPU")
     parser.add_argument("--dtype", help="default: float32 on a CPU, bfloat16 on a GPU")
-    parser.add_argument("--rounds", type=int, default=20, help="of torch's profiler (default 20)")
+    parser.add_argument("--rounds", type=int, default=10, help="all but cpu (default 10)")
     parser.add_argument("--folder", type=Path, default=native.ROOT / "build" / "profile")
     parser.add_argument("--out", type=Path, help="JSON file; default: in benchmarks/results/")
     options = parser.parse_args()
@@ -122,8 +151,10 @@ def main() -> None:
         if backend == "cpu":
             by = options.by or ("perf" if profile_native.perf_works() else "callgrind")
             passes[what] = profile_cpu(what, dtype, by, options.folder)
+        elif device == "cpu":
+            passes[what] = profile_eager(what, dtype, options.rounds)
         else:
-            passes[what] = profile_others(backend, what, device, dtype, options.rounds)
+            passes[what] = profile_gpu(backend, what, dtype, options.rounds)
         Console(width=120).print(table(backend, what, passes[what]))
     name = f"{backend}-cuda" if backend == "reference" and device == "cuda" else backend
     out = options.out or RESULTS / f"profile-{name}.json"

@@ -1,4 +1,4 @@
-"""Where torch's profiler sees a pass go: operators of eager PyTorch, or the kernels of a GPU.
+"""Where a pass goes as torch sees it: operators of eager PyTorch, or the kernels of a GPU.
 
 A fused kernel is one entry whatever it does inside; which products and gates share it is in its
 category's name.
@@ -7,6 +7,7 @@ category's name.
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.timing import Run
 
@@ -52,8 +54,6 @@ class Entry:
     def operator(self) -> str:
         """The category of an operator of eager PyTorch."""
         name = self.name.removeprefix("aten::")
-        if name in ("conv1d", "convolution", "_convolution"):
-            return HOST  # these choose who computes
         if "conv" in name:
             weight = self.shapes[2 if "backward" in name else 1]
             return "taps" if len(weight) > 2 and weight[-1] > 1 else "1x1s"
@@ -73,34 +73,66 @@ def _first(rules: Iterable[tuple[str, str]], name: str) -> str | None:
     return next((category for words, category in rules if re.search(words, name)), None)
 
 
-def profiled(run: Run, *, device: str, kernels: bool, rounds: int) -> list[dict[str, Any]]:
-    """Milliseconds a pass by category, and how many launches or calls.
+class _Clock(TorchDispatchMode):
+    """Milliseconds of the processor's time by operator: waiting for a processor is none."""
 
-    Of each entry the fastest of the rounds counts: what else the machine does lengthens single
-    ones. `kernels`: by the names of a GPU's kernels instead of those of operators. On a GPU the
-    host's share is the time that no kernel takes.
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[Entry, tuple[float, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        start = time.thread_time_ns()
+        result = func(*args, **(kwargs or {}))
+        ms = (time.thread_time_ns() - start) / 1e6
+        shapes = tuple(tuple(a.shape) if isinstance(a, torch.Tensor) else () for a in args)
+        entry = Entry(func._schema.name, shapes)
+        before, calls = self.found.get(entry, (0.0, 0))
+        self.found[entry] = (before + ms, calls + 1)
+        return result
+
+
+def by_operator(run: Callable[[], object], rounds: int) -> list[dict[str, Any]]:
+    """Rows of what runs on this thread of a CPU; the fastest of the rounds counts."""
+    best: dict[Entry, tuple[float, int]] = {}
+    for _ in range(1 + rounds):
+        with _Clock() as clock:
+            run()
+        _keep_fastest(best, clock.found)
+    return by_category(best, lambda entry: entry.operator)
+
+
+def on_gpu(run: Run, *, kernels: bool, rounds: int) -> list[dict[str, Any]]:
+    """Rows of a pass on a GPU, as torch's profiler sees it; the fastest of the rounds counts.
+
+    `kernels`: by the names of kernels instead of those of operators. The host's share is the time
+    in which no kernel runs.
     """
-    on_gpu = device == "cuda"
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
     for _ in range(3):
         run.run(run.prepare())
     best: dict[Entry, tuple[float, int]] = {}
     wall = float("inf")
     for _ in range(rounds):
         prepared = run.prepare()
-        _wait(device)
-        with profile(activities=activities, record_shapes=not kernels) as seen:
+        torch.cuda.synchronize()
+        with profile(
+            activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], record_shapes=not kernels
+        ) as seen:
             run.run(prepared)
-            _wait(device)
-        found = _kernels(seen) if kernels else _operators(seen, on_gpu)
-        for entry, (ms, calls) in found.items():
-            best[entry] = min(best.get(entry, (ms, calls)), (ms, calls))
-        wall = min(wall, _wall_ms(run, device)) if on_gpu else 0.0
+            torch.cuda.synchronize()
+        _keep_fastest(best, _entries(seen, kernels))
+        wall = min(wall, _wall_ms(run))
     rows = by_category(best, lambda entry: entry.kernel if kernels else entry.operator)
     busy = sum(row["ms"] for row in rows)
-    if on_gpu:
-        rows.append({"category": HOST, "ms": max(0.0, wall - busy), "calls": 0})
-    return rows
+    return [*rows, {"category": HOST, "ms": max(0.0, wall - busy)}]
+
+
+def _keep_fastest(
+    best: dict[Entry, tuple[float, int]], found: dict[Entry, tuple[float, int]]
+) -> None:
+    for entry, measured in found.items():
+        best[entry] = min(best.get(entry, measured), measured)
 
 
 def by_category(
@@ -125,37 +157,25 @@ def _names(members: Sequence[tuple[float, int, str]]) -> list[str]:
     return list(dict.fromkeys(name[:80] for _, _, name in sorted(members, reverse=True)))[:3]
 
 
-def _operators(seen: Any, on_gpu: bool) -> dict[Entry, tuple[float, int]]:
+def _entries(seen: Any, kernels: bool) -> dict[Entry, tuple[float, int]]:
     found: dict[Entry, tuple[float, int]] = {}
-    for event in seen.key_averages(group_by_input_shape=True):
-        if event.device_type != DeviceType.CPU:
-            continue  # a kernel; its time is its operator's too
-        shapes = tuple(tuple(s) if isinstance(s, list) else () for s in event.input_shapes)
-        us = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-        if us:
-            found[Entry(event.key, shapes)] = (us / 1e3, event.count)
+    for event in seen.key_averages(group_by_input_shape=not kernels):
+        # A kernel's time is its operator's too.
+        if (event.device_type != DeviceType.CPU) == kernels and event.self_device_time_total:
+            shapes = tuple(
+                tuple(s) if isinstance(s, list) else () for s in event.input_shapes or ()
+            )
+            ms = event.self_device_time_total / 1e3
+            found[Entry(event.key, () if kernels else shapes)] = (ms, event.count)
     return found
 
 
-def _kernels(seen: Any) -> dict[Entry, tuple[float, int]]:
-    found: dict[Entry, tuple[float, int]] = {}
-    for event in seen.key_averages():
-        if event.device_type != DeviceType.CPU:
-            found[Entry(event.key)] = (event.self_device_time_total / 1e3, event.count)
-    return found
-
-
-def _wall_ms(run: Run, device: str) -> float:
+def _wall_ms(run: Run) -> float:
     prepared = run.prepare()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    _wait(device)
+    torch.cuda.synchronize()
     start.record()
     run.run(prepared)
     end.record()
-    _wait(device)
+    torch.cuda.synchronize()
     return float(start.elapsed_time(end))
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-import torch
+from torch.autograd import DeviceType
 
 from benchmarks import instruction_mix, profile, profile_native, profile_torch
-from benchmarks.contenders import Ours
-from benchmarks.measure import PASSES
 from benchmarks.profile_native import Frame
 from benchmarks.profile_torch import Entry
 
@@ -55,7 +54,6 @@ def test_an_address_by_its_inlined_functions(chain, category, part):
         ("aten::mkldnn_convolution", ((1, 64, 1, 99), (128, 64, 1, 2)), "taps"),
         ("aten::cudnn_convolution", ((1, 64, 99), (192, 64, 1)), "1x1s"),
         ("aten::convolution_backward", ((1, 128, 9), (1, 64, 9), (128, 64, 2)), "taps"),
-        ("aten::_convolution", ((1, 64, 99), (192, 64, 1)), "launch and host"),
         ("aten::mm", ((192, 99), (99, 64)), "1x1s"),
         ("aten::tanh", ((1, 64, 99),), "gate"),
         ("aten::mul", ((1, 64, 99), (1, 64, 99)), "gate"),
@@ -90,18 +88,35 @@ def test_a_kernel(name, category):
     assert Entry(name).kernel.startswith(category)
 
 
-def test_a_pass_of_eager_pytorch_is_all_there():
+def test_a_step_of_eager_pytorch_is_all_there(monkeypatch):
     workload = replace(profile.WORKLOAD, time=100, dilations=(1, 2))
-    settings = {"dilations": workload.dilations, "padding": workload.padding}
-    run = PASSES["step"](Ours("reference"), workload.tensors("cpu", torch.float32), settings)
-    rows = profile_torch.profiled(run, device="cpu", kernels=False, rounds=1)
-    found = {row["category"]: row["calls"] for row in profile.with_shares(rows, "ms")}
+    monkeypatch.setattr(profile, "WORKLOAD", workload)
+    rows = profile.profile_eager("step", "float32", rounds=1)["rows"]
+    found = {row["category"]: row["calls"] for row in rows}
     assert set(found) == {
         *("taps", "gate", "1x1s", "residual and skip rows", "sums of gradients"),
         *("packing and copies", "launch and host"),
     }
-    assert found["taps"] >= 3 * len(workload.dilations)  # forward, again, and backward
-    assert sum(row["share"] for row in profile.with_shares(rows, "ms")) == pytest.approx(1)
+    assert found["taps"] == 3 * len(workload.dilations)  # forward, again, and backward
+    assert found["1x1s"] == 3 * len(workload.dilations)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+
+
+def test_entries_of_torchs_profiler():
+    def event(key, device, shapes, us):
+        return SimpleNamespace(
+            key=key, device_type=device, input_shapes=shapes, self_device_time_total=us, count=2
+        )
+
+    events = [
+        event("aten::mul", DeviceType.CPU, [[1, 64, 9], []], 500.0),
+        event("aten::slice", DeviceType.CPU, [[1, 64, 9], [], []], 0.0),
+        event("layer_kernel", DeviceType.CUDA, [], 3000.0),
+    ]
+    seen = SimpleNamespace(key_averages=lambda group_by_input_shape: events)
+    assert profile_torch._entries(seen, kernels=True) == {Entry("layer_kernel"): (3.0, 2)}
+    mul = Entry("aten::mul", ((1, 64, 9), ()))
+    assert profile_torch._entries(seen, kernels=False) == {mul: (0.5, 2)}
 
 
 def test_callgrind_files_are_read():
