@@ -28,6 +28,7 @@ from benchmarks.workloads import STREAMS, WORKLOADS
 COMMITTED = RESULTS / "instruction-counts.json"
 ISA = "avx2"
 TOLERANCE = 0.05
+WRITE = "python -m benchmarks.instruction_counts --write"
 _WORKLOADS = {workload.name: workload for workload in WORKLOADS}
 _STREAMS = {stream.name: stream.stack for stream in STREAMS}
 
@@ -95,7 +96,7 @@ def complaints(counted: Mapping[str, int], expected: Mapping[str, int]) -> list[
         if ratio > 1 + TOLERANCE:
             found.append(f"{name} takes {numbers}: it became slower")
         elif ratio < 1 - TOLERANCE:
-            found.append(f"{name} takes {numbers}: commit to that (--write)")
+            found.append(f"{name} takes {numbers}: `{WRITE}` commits to that")
     return sorted(found)
 
 

@@ -29,7 +29,8 @@ def test_complaints_name_the_case_and_the_figures():
         "slower takes 1,051 instructions, 1.051 times the committed 1,000: it became slower"
     )
     assert faster == (
-        "faster takes 949 instructions, 0.949 times the committed 1,000: commit to that (--write)"
+        "faster takes 949 instructions, 0.949 times the committed 1,000: "
+        "`python -m benchmarks.instruction_counts --write` commits to that"
     )
     assert gone == "gone is committed and wasn't counted"
     assert new == "new has no committed count"
