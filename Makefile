@@ -11,7 +11,7 @@ GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager ag
 GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-tune clean
+.PHONY: help install demo clean-demo test lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune clean
 .DEFAULT_GOAL := help
 
 help:
@@ -74,7 +74,7 @@ bench: install
 # Each part by itself, too, for a machine that is lent for minutes. The build is plain CMake, in
 # place (pybind11 is all it needs of Python), and the tree is used as it is.
 GPU := PYTHONPATH=.:python_api $(PYTHON) -m
-gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-tune
+gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune
 
 gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
@@ -102,6 +102,11 @@ gpu-bench:
 	$(GPU_BENCH) scaling --passes forward step --contenders eager "ours triton" "ours cuda" "eager again"
 	$(GPU_BENCH) stack --workloads reference --out benchmarks/results/max-autotune
 	$(GPU) benchmarks report
+
+gpu-profile:
+	for backend in reference triton cuda; do \
+	    $(GPU) benchmarks.profile --backend $$backend || exit 1; \
+	done
 
 gpu-tune:
 	$(GPU) benchmarks.triton_tuning --out build/triton-tuning.json

@@ -144,23 +144,28 @@ def _other_calls(
     backend.gated_activation_backward(backend.gated_activation(a, None), a, None)
 
 
-def compiled(launch: Launch, arch: int) -> Binary:
-    """Compile it, and read what it takes from the binary."""
+def binary(launch: Launch, arch: int) -> Any:
+    """What Triton's compiler makes of it."""
     names = launch.kernel.arg_names
     attrs = {(names.index(name),): [["tt.divisibility", 16]] for name in launch.aligned}
     source = ASTSource(launch.kernel, dict(launch.signature), dict(launch.constants), attrs)
     options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages}
-    binary = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
-    used = _resources(binary.asm["cubin"])
-    ptx = binary.asm["ptx"]
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+
+
+def compiled(launch: Launch, arch: int) -> Binary:
+    """Compile it, and read what it takes from the binary."""
+    made = binary(launch, arch)
+    used = _resources(made.asm["cubin"])
+    ptx = made.asm["ptx"]
     return Binary(
         launch,
         arch,
         used["REG"],
         used["STACK"] + used["LOCAL"],
-        max(used["SHARED"], binary.metadata.shared),
+        max(used["SHARED"], made.metadata.shared),
         _tensor_cores(arch) in ptx,
-        "tt.dot" in binary.asm["ttir"],
+        "tt.dot" in made.asm["ttir"],
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import native
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,11 +21,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def cmake() -> str:
-    """Beside this Python, where `make install` puts it, or else on PATH."""
-    beside = Path(sys.executable).with_name("cmake")
-    found = str(beside) if beside.exists() else shutil.which("cmake")
-    assert found is not None, "cmake is missing: pip install cmake"
-    return found
+    return native.cmake()
 
 
 @pytest.fixture(scope="session")
