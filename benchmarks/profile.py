@@ -118,7 +118,7 @@ def table(backend: str, what: str, profile: dict[str, Any]) -> Table:
     for heading in (unit, "share", "calls"):
         out.add_column(heading, justify="right")
     for row in profile["rows"]:
-        amount = f"{row['ms']:.3f}" if unit == "ms" else f"{row['instructions']:,}"
+        amount = f"{row['ms']:.3f}" if unit == "ms" else f"{row['instructions']:,.0f}"
         out.add_row(row["category"], amount, f"{row['share']:.1%}", str(row.get("calls", "")))
     return out
 
