@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.data import effects
@@ -127,11 +130,32 @@ class Augmentation:
         )
 
 
-class Augmenter:
-    """Changes single clips as an `Augmentation` says; the same clip and seed give the same result.
+class _Noise(NamedTuple):
+    """Noise to be added: white, pink, or an excerpt of a recording."""
 
-    What is drawn is drawn on the CPU, what is computed is computed where the waveform is. (The
-    noise itself is drawn there too: it differs between kinds of device.)
+    kind: str
+    excerpt: NDArray[np.float32] | None
+    snr_db: float
+
+
+class _Drawn(NamedTuple):
+    """A clip at its new length, and what else is to happen to it."""
+
+    waveform: Tensor
+    shift: int
+    factor: float
+    band: tuple[float | None, float | None] | None
+    tilt_db: float
+    noise: _Noise | None
+    masks: list[tuple[int, int]]
+
+
+class Augmenter:
+    """Changes clips as an `Augmentation` says; the same clip and seed give the same result.
+
+    What is drawn is drawn on the CPU, what is computed is computed where the waveforms are, of a
+    whole batch at once where clips don't differ in what is done. (The noise itself is drawn there
+    too: it differs between kinds of device.) No bit of a clip depends on the others beside it.
 
     Args:
         settings: which changes, how strong and how often.
@@ -164,6 +188,31 @@ class Augmenter:
         Returns:
             (T',) of the same dtype; cropping and another speed change the length.
         """
+        return self.batch([waveform], [seed])[0][0]
+
+    def batch(self, waveforms: Sequence[Tensor], seeds: Sequence[int]) -> tuple[Tensor, list[int]]:
+        """Change clips, at least one, each by its own seed: (B, T) padded by zeros, and lengths."""
+        drawn = [self._draw(*clip) for clip in zip(waveforms, seeds, strict=True)]
+        lengths = [one.waveform.shape[0] for one in drawn]
+        batch = drawn[0].waveform.new_zeros(len(drawn), max(lengths))
+        rows = [row[:length] for row, length in zip(batch.unbind(), lengths, strict=True)]
+        for row, one in zip(rows, drawn, strict=True):
+            effects.place(row, one.waveform, one.shift)
+        if any(one.factor != 1 for one in drawn):
+            batch *= _column(batch, [one.factor for one in drawn])
+        for row, one in zip(rows, drawn, strict=True):
+            if one.band is not None:
+                row.copy_(effects.band_limit(row, self.sample_rate, *one.band))
+            if one.tilt_db:
+                row.copy_(effects.tilt(row, self.sample_rate, one.tilt_db))
+        if any(one.noise is not None for one in drawn):
+            self._add_noise(batch, rows, [one.noise for one in drawn], seeds)
+        for row, one in zip(rows, drawn, strict=True):
+            for start, length in one.masks:
+                row[start : start + length] = 0
+        return batch, lengths
+
+    def _draw(self, waveform: Tensor, seed: int) -> _Drawn:
         s = self.settings
         random = np.random.default_rng(seed)
 
@@ -177,42 +226,66 @@ class Augmenter:
             waveform = effects.crop(waveform, random.uniform(*s.crop), random.random())
         if s.speed and chance(s.speed_probability):
             waveform = effects.change_speed(waveform, random.uniform(*s.speed))
+        size = waveform.shape[0]
+        shift, factor, band, tilt, noise, masks = 0, 1.0, None, 0.0, None, []
         if s.shift_ms and chance(s.shift_probability):
-            limit = min(s.shift_ms * self.sample_rate / 1000, len(waveform) - 1)
-            waveform = effects.shift(waveform, round(symmetric(limit)))
+            shift = round(symmetric(min(s.shift_ms * self.sample_rate / 1000, size - 1)))
         if s.polarity and chance(s.polarity_probability):
-            waveform = -waveform
+            factor = -1.0
         if s.gain_db and chance(s.gain_probability):
-            waveform = waveform * 10 ** (symmetric(s.gain_db) / 20)
+            factor *= 10 ** (symmetric(s.gain_db) / 20)
         if (s.low_cut_hz or s.high_cut_hz) and chance(s.band_probability):
             low, high = (r and _octaves(random, *r) for r in (s.low_cut_hz, s.high_cut_hz))
-            waveform = effects.band_limit(waveform, self.sample_rate, low, high)
+            band = low, high
         if s.tilt_db and chance(s.tilt_probability):
-            waveform = effects.tilt(waveform, self.sample_rate, symmetric(s.tilt_db))
+            tilt = symmetric(s.tilt_db)
         if s.noise_snr_db and chance(s.noise_probability):
-            noise = self._noise(waveform, random, seed)
-            waveform = effects.add_noise(waveform, noise, random.uniform(*s.noise_snr_db))
+            kind, excerpt = self._draw_noise(random, size)
+            noise = _Noise(kind, excerpt, random.uniform(*s.noise_snr_db))
         if s.mask_ms and chance(s.mask_probability):
-            longest = min(s.mask_ms * self.sample_rate / 1000, len(waveform) / 2)
+            longest = min(s.mask_ms * self.sample_rate / 1000, size / 2)
             for _ in range(s.mask_count):
                 length = round(random.uniform(0, longest))
-                start = int(random.integers(len(waveform) - length + 1))
-                waveform = effects.silence(waveform, start, length)
-        return waveform
+                masks.append((int(random.integers(size - length + 1)), length))
+        return _Drawn(waveform, shift, factor, band, tilt, noise, masks)
 
-    def _noise(self, waveform: Tensor, random: Generator, seed: int) -> Tensor:
+    def _draw_noise(self, random: Generator, size: int) -> tuple[str, NDArray[np.float32] | None]:
+        """The kind, and of recorded noise the excerpt."""
         kinds = [*self.settings.noise_kinds, *(["recorded"] if self.noises else [])]
         kind = kinds[random.integers(len(kinds))]
-        size = len(waveform)
-        if kind == "recorded":
-            samples = self.cache.open(self.noises[random.integers(len(self.noises))])
-            start = random.integers(max(samples.size - size, 0) + 1)
-            excerpt = np.resize(samples[start : start + size], size)  # again and again if too short
-            return torch.from_numpy(excerpt).to(waveform)
-        source = torch.Generator(waveform.device).manual_seed(seed)
+        if kind != "recorded":
+            return kind, None
+        samples = self.cache.open(self.noises[random.integers(len(self.noises))])
+        start = random.integers(max(samples.size - size, 0) + 1)
+        return kind, np.resize(samples[start : start + size], size)  # round it if it is short
+
+    @staticmethod
+    def _add_noise(
+        batch: Tensor, rows: list[Tensor], drawn: Sequence[_Noise | None], seeds: Sequence[int]
+    ) -> None:
         # float32 whatever the waveform is: the same noise then.
-        white = torch.randn(size, generator=source, device=waveform.device, dtype=torch.float32)
-        return (effects.pink(white) if kind == "pink" else white).to(waveform)
+        noises = batch.new_zeros(batch.shape, dtype=torch.float32)
+        within = [noise[: row.shape[0]] for noise, row in zip(noises.unbind(), rows, strict=True)]
+        source = torch.Generator(batch.device)
+        for noise, one, seed in zip(within, drawn, seeds, strict=True):
+            if one is None:
+                continue
+            if one.excerpt is not None:
+                noise.copy_(torch.from_numpy(one.excerpt))
+                continue
+            noise.normal_(generator=source.manual_seed(seed))
+            if one.kind == "pink":
+                noise.copy_(effects.pink(noise))
+        # Each row's alone: a sum over padded rows would depend on how long the others are.
+        levels, noise_levels = (torch.stack(torch._foreach_norm(v)) for v in (rows, within))
+        ratios = [0.0 if one is None else 10 ** (-one.snr_db / 20) for one in drawn]
+        scale = _column(batch, ratios) * effects.relative(levels, noise_levels).unsqueeze(1)
+        batch += noises.to(batch) * scale
+
+
+def _column(like: Tensor, values: list[float]) -> Tensor:
+    """(B, 1)"""
+    return torch.tensor(values, dtype=like.dtype).unsqueeze(1).to(like.device, non_blocking=True)
 
 
 def _octaves(random: Generator, low: float, high: float) -> float:

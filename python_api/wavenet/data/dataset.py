@@ -122,16 +122,17 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             IndexError: there is no such clip.
         """
         draw = index if isinstance(index, Draw) else Draw(index, self.epoch)
-        samples = self.cache.open(self.clips[draw.clip].path)
-        random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
-        waveform = torch.from_numpy(np.array(self._crop(samples, random)))
-        return waveform, self.targets[draw.clip]
+        samples = self._crop(self.cache.open(self.clips[draw.clip].path), draw)
+        return torch.from_numpy(np.array(samples)), self.targets[draw.clip]
 
-    def _crop(self, samples: NDArray[np.float32], random: torch.Generator) -> NDArray[np.float32]:
+    def _crop(self, samples: NDArray[np.float32], draw: Draw) -> NDArray[np.float32]:
         if self.max_samples is None or samples.size <= self.max_samples:
             return samples
         spare = samples.size - self.max_samples
-        start = int(torch.randint(spare + 1, (), generator=random)) if self.training else spare // 2
+        start = spare // 2
+        if self.training:
+            random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
+            start = int(torch.randint(spare + 1, (), generator=random))
         return samples[start : start + self.max_samples]
 
 

@@ -6,8 +6,13 @@ it by silence, so that its end does not run into its beginning.
 
 from __future__ import annotations
 
+import functools
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Below -100 dBFS is silence: no level is compared with it.
@@ -21,29 +26,63 @@ def crop(waveform: Tensor, share: float, position: float) -> Tensor:
     return waveform[start : start + kept]
 
 
-def shift(waveform: Tensor, samples: int) -> Tensor:
-    """Later by `samples` (earlier if negative), zeros where nothing is known."""
-    kept = waveform[-samples:] if samples < 0 else waveform[: len(waveform) - samples]
-    return F.pad(kept, (max(samples, 0), max(-samples, 0)))
+def place(silence: Tensor, waveform: Tensor, shift: int = 0) -> None:
+    """Write a clip into as much silence, later by `shift` samples (earlier if negative)."""
+    size = waveform.shape[0]
+    if shift:
+        silence = silence[max(shift, 0) : size + min(shift, 0)]
+        waveform = waveform[max(-shift, 0) : size - max(shift, 0)]
+    silence.copy_(waveform)
 
 
 def change_speed(waveform: Tensor, speed: float) -> Tensor:
     """Played `speed` times as fast, pitch and tempo alike: about T / speed samples.
 
-    Band-limited interpolation: the spectrum is kept, cut or extended. The speed is exact to one in
-    T + 512.
+    Band-limited interpolation: the spectrum is kept, cut or extended, between the two sizes of
+    `speed_sizes`.
     """
-    size = len(waveform) + 512 + len(waveform) % 2
-    new = max(2, round(size / speed))
+    size, new = speed_sizes(len(waveform), speed)
     resampled = torch.fft.irfft(torch.fft.rfft(waveform, size), new) * (new / size)
     return resampled[: max(1, round(len(waveform) * new / size))]
+
+
+def speed_sizes(samples: int, speed: float) -> tuple[int, int]:
+    """Sizes of fast transforms, before and after; the first leaves 512 samples for the ends.
+
+    Of the next few sizes the pair whose ratio is nearest to `speed`: within 0.5 % of it.
+    """
+    sizes = _fast_sizes(2 ** math.ceil(math.log2(8 * (samples + 512) * max(1.0, 1 / speed))))
+    first = np.searchsorted(sizes, samples + 512)
+    before = np.repeat(sizes[first : first + 32], 2)
+    after = np.searchsorted(sizes, before / speed)
+    after[1::2] -= 1  # the sizes above and below what is asked for
+    after = sizes[np.maximum(after, 0)]
+    best = np.abs(before / after - speed).argmin()
+    return int(before[best]), int(after[best])
+
+
+def fast_size(samples: int) -> int:
+    """The next size, an even one, whose transform is fast: several times that of a prime."""
+    sizes = _fast_sizes(2 ** math.ceil(math.log2(2 * samples + 2)))
+    return int(sizes[np.searchsorted(sizes, samples)])
+
+
+@functools.cache
+def _fast_sizes(most: int) -> NDArray[np.int64]:
+    """Even numbers without a prime factor above 7, in order."""
+    sizes = [2]
+    for factor in (2, 3, 5, 7):
+        for size in sizes:  # grows meanwhile
+            if size * factor <= most:
+                sizes.append(size * factor)
+    return np.array(sorted(sizes))
 
 
 def band_limit(
     waveform: Tensor, sample_rate: int, low_hz: float | None, high_hz: float | None
 ) -> Tensor:
     """What a small loudspeaker or a telephone leaves: 4th-order Butterworth, without its phase."""
-    size = len(waveform) + sample_rate // 10
+    size = fast_size(len(waveform) + sample_rate // 10)
     spectrum = torch.fft.rfft(waveform, size)
     hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
     power = torch.ones_like(hertz)
@@ -60,18 +99,18 @@ def tilt(waveform: Tensor, sample_rate: int, db_per_octave: float) -> Tensor:
     The spectrum is raised by so many decibels from each octave to the next, without its phase;
     below 100 Hz it is flat.
     """
-    size = len(waveform) + sample_rate // 10
+    size = fast_size(len(waveform) + sample_rate // 10)
     spectrum = torch.fft.rfft(waveform, size)
     hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
     octaves = (hertz.clamp(min=100) / 1000).log2()
     tilted = torch.fft.irfft(spectrum * 10 ** (db_per_octave * octaves / 20), size)
     tilted = tilted[: len(waveform)]
-    return tilted * (_rms(waveform) / _rms(tilted).clamp(min=1e-12))
+    return tilted * relative(level(waveform), level(tilted))
 
 
 def pink(white: Tensor) -> Tensor:
     """White noise with its power made to fall as 1 / frequency."""
-    size = len(white) + len(white) % 2
+    size = fast_size(len(white))
     spectrum = torch.fft.rfft(white, size)
     order = torch.arange(len(spectrum), device=white.device).clamp(min=1)
     return torch.fft.irfft(spectrum / order.sqrt(), size)[: len(white)]
@@ -79,15 +118,17 @@ def pink(white: Tensor) -> Tensor:
 
 def add_noise(waveform: Tensor, noise: Tensor, snr_db: float) -> Tensor:
     """With noise of the same length, at a ratio of mean powers in decibels."""
-    scale = _rms(waveform) / _rms(noise).clamp(min=1e-12) * 10 ** (-snr_db / 20)
-    return waveform + scale * noise
+    return waveform + relative(level(waveform), level(noise)) * 10 ** (-snr_db / 20) * noise
 
 
-def silence(waveform: Tensor, start: int, length: int) -> Tensor:
-    """Zeros in `length` samples from `start`."""
-    masked = waveform.clone()
-    masked[start : start + length] = 0
-    return masked
+def level(waveform: Tensor) -> Tensor:
+    """Root of the summed power: of clips of one length, what their loudness is compared by."""
+    return torch.linalg.vector_norm(waveform)
+
+
+def relative(level: Tensor, noise_level: Tensor) -> Tensor:
+    """What makes the noise as loud as the waveform; none if there is no noise."""
+    return level / noise_level.clamp(min=1e-12)
 
 
 def mixup(first: Tensor, second: Tensor, share: float) -> Tensor:

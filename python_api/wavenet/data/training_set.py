@@ -147,18 +147,12 @@ class Augmenting:
         if self.idle or not len(labels):
             lengths = drawn.clips.lengths
         else:
-            seeds = zip(waveform, drawn.clips.lengths.tolist(), drawn.seeds.tolist(), strict=True)
-            clips = [self.augmenter(row[:length], seed) for row, length, seed in seeds]
-            mixing = zip(
-                drawn.partners.tolist(), drawn.shares.tolist(), drawn.between.tolist(), strict=True
-            )
-            mixed = []
-            for row, (partner, share, between) in enumerate(mixing):
-                mix = mix_between_classes if between else mixup
-                clip = clips[row]
-                mixed.append(clip if partner < 0 else mix(clip, clips[partner], share))
-            lengths = torch.tensor([len(clip) for clip in mixed])
-            waveform = pad_sequence(mixed, batch_first=True)
+            before = drawn.clips.lengths.tolist()
+            clips = [row[:length] for row, length in zip(waveform.unbind(), before, strict=True)]
+            waveform, after = self.augmenter.batch(clips, drawn.seeds.tolist())
+            if len(labels) > len(drawn.partners):
+                waveform, after = self._mixed(waveform, after, drawn)
+            lengths = torch.tensor(after)
         targets = None
         if self.augmenter.settings.mixes:
             targets = self._targets(drawn).to(self.device, non_blocking=True)
@@ -168,6 +162,25 @@ class Augmenting:
         )
         lengths, loudest = (v.to(self.device, non_blocking=True) for v in (lengths, loudest))
         return Batch(waveform, lengths, loudest, targets)
+
+    @staticmethod
+    def _mixed(
+        waveform: Tensor, lengths: Sequence[int], drawn: DrawnBatch
+    ) -> tuple[Tensor, list[int]]:
+        """The clips with their partners mixed in, without those."""
+        clips = [row[:length] for row, length in zip(waveform.unbind(), lengths, strict=True)]
+        mixing = zip(
+            clips,
+            drawn.partners.tolist(),
+            drawn.shares.tolist(),
+            drawn.between.tolist(),
+            strict=False,
+        )
+        mixed = []
+        for clip, partner, share, between in mixing:
+            mix = mix_between_classes if between else mixup
+            mixed.append(clip if partner < 0 else mix(clip, clips[partner], share))
+        return pad_sequence(mixed, batch_first=True), [len(clip) for clip in mixed]
 
     def _targets(self, drawn: DrawnBatch) -> Tensor:
         """(B, classes): the share of each class."""

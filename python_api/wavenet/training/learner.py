@@ -51,7 +51,9 @@ class Learner:
             loss_of.compile(dynamic=True)
         self.loss_of: nn.Module = accelerator.prepare_model(loss_of)
         self.optimizer = torch.optim.AdamW(
-            _groups(model, settings.weight_decay), settings.learning_rate
+            _groups(model, settings.weight_decay),
+            settings.learning_rate,
+            fused=True if self.device.type == "cpu" else None,  # a GPU's keeps its steps there
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.average: AveragedModel | None = None
@@ -100,7 +102,7 @@ class Learner:
         several = self.accelerator.num_processes > 1
         sums = torch.zeros(3, dtype=torch.float64, device=self.device_of_sums)
         for index, batch in enumerate(parts):
-            torch.manual_seed(self._seed(step, index))
+            self._seed_dropout(step, index)
             last = index == settings.accumulation - 1
             # Gradients of the earlier parts wait for those of the last.
             waiting = several and not last
@@ -167,13 +169,18 @@ class Learner:
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(scaler))
 
-    def _seed(self, step: int, part: int) -> int:
-        """Dropout's seed: another for each step, part and process, whatever happened before."""
+    def _seed_dropout(self, step: int, part: int) -> None:
+        """Another seed for each step, part and process, whatever happened before."""
         parts = step * self.settings.accumulation + part
         accelerator = self.accelerator
-        return (
+        seed = (
             self.settings.seed * 1_000_003 + parts
         ) * accelerator.num_processes + accelerator.process_index
+        if self.device.type == "cpu":
+            # torch.manual_seed keeps a traceback for each kind of device that is not there yet.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
 
 
 def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
