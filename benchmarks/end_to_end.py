@@ -35,7 +35,7 @@ import wavenet_kernels
 from benchmarks.check import sentence
 from benchmarks.contenders import chosen
 from benchmarks.environment import RESULTS, environment, write_results
-from benchmarks.measure import Row
+from benchmarks.measurements.options import Row
 from benchmarks.sections import SECTIONS, Clock, watched
 from benchmarks.timing import Run, interleave, spread
 from wavenet.data import Batch
@@ -281,6 +281,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     wanted = contenders(device, options.contenders)
+    if unknown := set(options.contenders or ()) - set(contenders(device)):
+        raise SystemExit(f"--contenders {sorted(unknown)}: there are {list(contenders(device))}")
     where = environment(device)  # the commit that runs, whatever is edited meanwhile
     with contextlib.ExitStack() as stack:
         source = options.data or stack.enter_context(sounds())
