@@ -29,12 +29,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The build requirements come first and the build is not isolated: it stays incremental. What takes longest, compiling
-# for every chip and fetching the packages, is done side by side; the last line finds both done.
+# for every chip and fetching the packages, is done side by side; the last line finds both done. Most of the packages'
+# files are never imported, so that Python compiles those that are when they are.
 $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN)/python
-	$(BIN)/python -m pip install -q -c constraints.txt setuptools pybind11 cmake ninja
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt setuptools pybind11 cmake ninja
 	$(BIN)/python setup.py -q build_ext --inplace & build=$$!; \
-	    $(BIN)/python -m pip install -q -r constraints.txt && wait $$build
-	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[app,dev,export,triton]"
+	    $(BIN)/python -m pip install -q --no-compile -r constraints.txt && wait $$build
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e ".[app,dev,export,triton]"
 	touch $@
 
 # Killed half-way, it goes on where it was; `make clean-demo` starts it anew.
@@ -55,7 +56,7 @@ clean-demo:
 	rm -rf runs/demo runs/demo-data
 
 test: install
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --durations=25
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --durations=25
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -76,16 +76,19 @@ endif()
 
 set(gencode "")
 if(default_archs)
-  # Nothing here needs more than the first of them has, so that one compilation to PTX does for all but sm_90a, whose
-  # code must be its own; it is also what the driver compiles for chips that are not in the list. It saves time.
+  # Nothing here needs more than the first of them has, so that one compilation to PTX does for all; it is also what
+  # the driver compiles for chips that are not in the list. It saves time, and the code is the same, of sm_90a too,
+  # for which nvcc before 13 may insist on PTX of its own.
   list(GET archs 0 base)
   string(REGEX REPLACE "[af]$" "" base "${base}")
   foreach(arch IN LISTS archs)
-    if(arch MATCHES "[af]$")
-      list(APPEND gencode "-gencode=arch=compute_${arch},code=sm_${arch}")
-    else()
-      list(APPEND gencode "-gencode=arch=compute_${base},code=sm_${arch}")
+    set(option "-gencode=arch=compute_${base},code=sm_${arch}")
+    execute_process(COMMAND "${nvcc}" ${option} --dryrun -cubin -x cu /dev/null
+                    RESULT_VARIABLE refused OUTPUT_QUIET ERROR_QUIET)
+    if(refused)
+      set(option "-gencode=arch=compute_${arch},code=sm_${arch}")
     endif()
+    list(APPEND gencode ${option})
   endforeach()
   list(APPEND gencode "-gencode=arch=compute_${base},code=compute_${base}")
   set(CMAKE_CUDA_ARCHITECTURES OFF)

@@ -3,6 +3,11 @@
 import os
 
 import pytest
+
+# Before torch is imported: several processes of tests share the cores, and threads that spin while
+# they wait for one another would take them from the rest.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 if not torch.cuda.is_available():

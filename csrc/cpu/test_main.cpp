@@ -1,7 +1,8 @@
 // The CPU kernels without Python: every operator, forward and backward, on every instruction set of this machine,
 // over awkward shapes, conditioning and padding of each kind, against plain loops (test_plain.h) of higher
 // precision. Meant for the sanitizer builds: each tensor is its own allocation of its exact size, so that a step
-// outside shows, and there are several threads, so that a race does.
+// outside shows, and there are several threads, so that a race does. With an instruction set's name as its argument,
+// on that one alone.
 //
 // The bound is the project's: at most twice the error of the same plain loops in the kernels' own precision, plus
 // four units in the last place of the largest value.
@@ -371,6 +372,7 @@ Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& in
   return m.results(c);
 }
 
+std::vector<const cpu::Isa*> isas;  // to check
 int failures = 0;
 
 void expect(bool good, const char* what, const char* tensor, DType dtype, const cpu::Isa& isa, const Case& c) {
@@ -431,7 +433,7 @@ void check(const Case& c, DType dtype, std::mt19937& random) {
   const auto in = random_inputs<Real>(c, random);
   const auto exact = plain_results<Exact>(c, in);
   const auto yardstick = plain_results<Real>(c, in);
-  for (const cpu::Isa* isa : cpu::usable_isas()) {
+  for (const cpu::Isa* isa : isas) {
     const auto got = kernel_results<Real>(c, dtype, in, *isa, 1);
     each_result(
         c,
@@ -453,7 +455,7 @@ void check(const Case& c, DType dtype, std::mt19937& random) {
 // That bfloat16 is exact is for the tests from Python to show.
 void check_bfloat16(const Case& c, std::mt19937& random) {
   const auto in = random_inputs<float>(c, random);
-  for (const cpu::Isa* isa : cpu::usable_isas()) {
+  for (const cpu::Isa* isa : isas) {
     const auto got = kernel_results<uint16_t>(c, DType::bfloat16, in, *isa, 1);
     each_result(
         c,
@@ -468,7 +470,9 @@ void check_bfloat16(const Case& c, std::mt19937& random) {
 
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+  isas = cpu::usable_isas();
+  if (count > 1) isas = {&cpu::find_isa(arguments[1])};
   const bool causal = false, same = true;
   const Wanted all = Wanted::all, x = Wanted::x, weights = Wanted::weights;
   //   B  T     R   D   S   K  L  dilation  same  biases cond last_residual checkpoint transposed_x wanted

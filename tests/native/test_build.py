@@ -35,7 +35,8 @@ def test_an_invalid_architecture_is_named(configure, tmp_path):
 
 
 def test_cmake_alone_builds_a_module_that_imports(configure, cmake, tmp_path):
-    configured = configure(tmp_path, WAVENET_KERNELS_CUDA="0")
+    # Without optimisation, which takes most of the time: test_wheel.py has it, and warnings of it.
+    configured = configure(tmp_path, WAVENET_KERNELS_CUDA="0", CMAKE_BUILD_TYPE="Debug")
     assert configured.returncode == 0, configured.stderr
     built = subprocess.run(
         [cmake, "--build", str(tmp_path), "--parallel", "2"], capture_output=True, text=True

@@ -18,7 +18,7 @@ import wavenet_kernels
 def wheel(tree, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # The CUDA module takes minutes, and nothing here depends on it.
-    environment = {**os.environ, "WAVENET_KERNELS_CUDA": "0"}
+    environment = {**os.environ, "WAVENET_KERNELS_CUDA": "0", "CXXFLAGS": "-Werror"}
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
     built = subprocess.run(
         [*command, "-w", str(folder), str(tree)], capture_output=True, text=True, env=environment

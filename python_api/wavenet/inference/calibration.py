@@ -6,7 +6,6 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,6 +34,8 @@ class Calibration:
 
     def picture(self) -> bytes:
         """The reliability diagram, with the number of clips below it, as PNG."""
+        from matplotlib.figure import Figure  # not with wavenet: it is slow to import
+
         figure = Figure(figsize=(5.5, 4.5), layout="constrained")
         upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
         bins = len(self.counts)

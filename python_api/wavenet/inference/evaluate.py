@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -119,6 +118,8 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
 
 def confusion_picture(metrics: Metrics) -> bytes:
     """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
+    from matplotlib.figure import Figure  # not with wavenet: it is slow to import
+
     classes = len(metrics.labels)
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
     size = min(4 + 0.45 * classes, 24)

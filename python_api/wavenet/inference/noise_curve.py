@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from wavenet.data import AudioCache, Clip, DataError
 from wavenet.data.augment import MOST_DB
 from wavenet.inference.evaluate import evaluate
@@ -34,6 +32,8 @@ class NoiseCurve:
 
     def picture(self) -> bytes:
         """Accuracy over the signal-to-noise ratio, as PNG."""
+        from matplotlib.figure import Figure  # not with wavenet: it is slow to import
+
         figure = Figure(figsize=(5.5, 3.5), layout="constrained")
         axis = figure.subplots()
         accuracies = [100 * metrics.accuracy for metrics in self.noisy.values()]
