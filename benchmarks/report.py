@@ -76,6 +76,26 @@ def stream_table(record: dict[str, Any]) -> Iterable[str]:
             )
 
 
+def end_to_end_table(record: dict[str, Any]) -> Iterable[str]:
+    """A line for each contender: how fast it is trained, and the shares of a step's time."""
+    measured = [row for row in record["rows"] if "error" not in row]
+    sections = next((list(row["shares"]) for row in measured if "shares" in row), [])
+    heads = ["clips/s", "p10-p90", "samples/s", "x eager", "outside the operators", *sections]
+    yield _line(f"{record['config']}, {record['data']}", *heads)
+    yield _line("---", *["---:"] * len(heads))
+    for row in (row for row in measured if row["contender"] not in NOT_SHOWN[:1]):
+        shares = [row["outside"], *row["shares"].values()] if "shares" in row else []
+        yield _line(
+            row["contender"],
+            _short(row["clips_per_second"]),
+            f"{_short(row['clips_per_second_p10'])}-{_short(row['clips_per_second_p90'])}",
+            _short(row["samples_per_second"]),
+            f"{row['over_eager']:.2f}" if "over_eager" in row else MISSING,
+            *(f"{share:.1%}" for share in shares),
+            *[MISSING] * (0 if shares else 1 + len(sections)),
+        )
+
+
 def heading(record: dict[str, Any]) -> str:
     """Where and how the numbers of a file came about."""
     packages = ("torch", "triton", "wavenet-kernels")
@@ -135,7 +155,7 @@ def _errors(rows: list[Row]) -> Iterable[str]:
     where: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if "error" in row:
-            place = " ".join(filter(None, (row["workload"], row.get("pass"))))
+            place = " ".join(filter(None, (row.get("workload", "training"), row.get("pass"))))
             where.setdefault((row["contender"], row["error"]), []).append(place)
     for (contender, error), places in where.items():
         yield f"- {contender} not measured ({', '.join(places)}): {error}"
@@ -149,6 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     kinds: dict[str, Callable[[dict[str, Any]], Iterable[str]]] = {
         "stack": stack_tables,
         "streaming": stream_table,
+        "end-to-end": end_to_end_table,
     }
     for kind, tables in kinds.items():
         for path in sorted(folder.glob(f"{kind}-*.json")):
