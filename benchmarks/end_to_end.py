@@ -294,7 +294,7 @@ def main(arguments: list[str] | None = None) -> None:
     name = options.name or options.config.stem
     content = {
         **where,
-        "benchmark": "end to end",
+        "benchmark": "end-to-end",
         "config": options.config.as_posix(),
         "overrides": options.set,
         "data": options.data.name if options.data else "synthesised sounds",

@@ -72,6 +72,14 @@ def _of_floor(row: Row, _: float | None) -> str:
     return MISSING if share is None else f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
 
 
+def _share(name: str) -> Cell:
+    def cell(row: Row, _: float | None) -> str:
+        share = row.get("shares", {}).get(name, row.get(name))
+        return MISSING if share is None else f"{share:.1%}"
+
+    return cell
+
+
 STACK: dict[str, Cell] = {
     "ms": _figure("median_ms"),
     "p10-p90": _spread("ms"),
@@ -105,13 +113,22 @@ CELLS: dict[str, dict[str, Cell]] = {
         "first training step, s": _figure("step_s"),
         "second, s": _figure("second_step_s"),
     },
+    "end-to-end": {
+        "clips/s": _figure("clips_per_second"),
+        "samples/s": _figure("samples_per_second"),
+        "ms a step": _figure("median_ms"),
+        "p10-p90": _spread("ms"),
+        "x eager": _times_eager,
+        "outside the operators": _share("outside"),
+    },
 }
 PLACE_HEADS = {"axis": "axis", "value": "size", "workload": "workload", "pass": "pass"}
 
 
 def table_of(kind: str, rows: Sequence[Row]) -> str:
     """A line for each row; one without figures says why."""
-    cells = CELLS[kind]
+    shares = next((row["shares"] for row in rows if "shares" in row), {})
+    cells = {**CELLS[kind], **{name: _share(name) for name in shares}}
     used = [key for key in PLACE if any(row.get(key) is not None for row in rows)]
     if "axis" in used:
         used.remove("workload")  # each point is its own
@@ -182,7 +199,7 @@ def heading(record: dict[str, Any]) -> str:
         rounds = "; each in processes of its own"
     return (
         f"{record['device']}, {record['threads']} thread{'s' * (record['threads'] > 1)}, "
-        f"{record['dtype']}, Python {record['python']}, {versions}; commit {record['commit']}, "
+        f"{record.get('dtype', 'float32')}, Python {record['python']}, {versions}; commit {record['commit']}, "
         f"{record['date'][:10]}{rounds}{noise_sentence(record['rows'])}."
     )
 

@@ -8,6 +8,7 @@ import json
 import pytest
 from small_runs import OVERRIDES
 
+from benchmarks.__main__ import main as draw
 from benchmarks.end_to_end import DATA, main
 from benchmarks.sections import SECTIONS, Clock
 
@@ -30,10 +31,10 @@ def test_a_clock_gives_every_moment_to_one_section():
     assert seconds == {"data": 3, "rest": 4, "head": 2, "operators": 1}
 
 
-def test_tables_and_file(recordings, tmp_path, capsys):
+def test_rows_file_and_report(recordings, tmp_path, capsys):
     config = tmp_path / "tiny.yaml"
     config.write_text(CONFIG)
-    out = tmp_path / "result.json"
+    out = tmp_path / "end-to-end-tiny.json"
     names = ["eager", "ours reference", "ours cpu"]
     data = str(recordings / "all.csv")
     main(
@@ -55,6 +56,10 @@ def test_tables_and_file(recordings, tmp_path, capsys):
         assert all(share > 0 for share in shares.values()), name
         assert row["outside"] == pytest.approx(1 - shares["operators"])
         assert row["section_ms"].keys() == shares.keys()
+    draw(["report", str(tmp_path)])
+    lines = (tmp_path / "README.md").read_text().splitlines()
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+    assert sum(line.startswith("|") for line in lines) == 2 + len(rows)
     assert rows["eager"]["over_eager"] == 1
     assert rows[DATA]["clips_per_second"] > rows["ours cpu"]["clips_per_second"]
 

@@ -53,7 +53,8 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             _groups(model, settings.weight_decay),
             settings.learning_rate,
-            fused=True if self.device.type == "cpu" else None,  # a GPU's keeps its steps there
+            # On a GPU it would want the counts of steps there, which `load` leaves on the CPU.
+            fused=True if self.device.type == "cpu" else None,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.average: AveragedModel | None = None
