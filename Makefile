@@ -67,9 +67,11 @@ lint: install
 # A selection that takes minutes; `python -m benchmarks run` alone measures everything.
 BENCH := $(BIN)/python -m benchmarks run --out $(OUT)
 bench: install
-	$(BENCH) stack --passes forward step --contenders eager compile "ours cpu" "eager again"
-	$(BENCH) streaming overhead first-call --passes forward step
-	$(BENCH) scaling --passes forward step --longest 100000 --contenders eager "ours cpu" "eager again"
+	$(BENCH) stack --workloads reference small flow --passes forward step \
+	    --contenders eager compile "ours cpu" "eager again"
+	$(BENCH) streaming --workloads reference reference-1 amplifier
+	$(BENCH) overhead first-call --passes forward step --contenders eager compile "ours cpu" "eager again"
+	$(BENCH) scaling --passes forward step --longest 10000 --contenders eager "ours cpu" "eager again"
 	$(BIN)/python -m benchmarks report $(OUT)
 
 # Each part by itself, too, for a machine that is lent for minutes. The build is plain CMake, in

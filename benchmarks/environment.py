@@ -102,8 +102,13 @@ def _version(distribution: str) -> str:
 
 
 def _commit() -> str:
-    command = ["git", "-C", str(RESULTS.parent.parent), "describe", "--always", "--dirty"]
-    done = subprocess.run(
-        [*command, "--abbrev=12", "--exclude=*"], capture_output=True, text=True, check=False
+    """Results themselves, and the pages drawn of them, may differ from the commit."""
+    git = ["git", "-C", str(RESULTS.parent.parent)]
+    named = subprocess.run(
+        [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
     )
-    return done.stdout.strip() or "unknown"
+    if named.returncode:
+        return "unknown"
+    elsewhere = ["--", ".", ":!benchmarks/results", ":!README.md"]
+    same = subprocess.run([*git, "diff", "--quiet", "HEAD", *elsewhere], check=False)
+    return named.stdout.strip() + ("-dirty" if same.returncode else "")
