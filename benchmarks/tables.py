@@ -199,8 +199,8 @@ def heading(record: dict[str, Any]) -> str:
         rounds = "; each in processes of its own"
     return (
         f"{record['device']}, {record['threads']} thread{'s' * (record['threads'] > 1)}, "
-        f"{record.get('dtype', 'float32')}, Python {record['python']}, {versions}; commit {record['commit']}, "
-        f"{record['date'][:10]}{rounds}{noise_sentence(record['rows'])}."
+        f"{record.get('dtype', 'float32')}, Python {record['python']}, {versions}; "
+        f"commit {record['commit']}, {record['date'][:10]}{rounds}{noise_sentence(record['rows'])}."
     )
 
 
