@@ -220,7 +220,7 @@ def ceilings(rows: Sequence[Row]) -> Iterable[str]:
     """The floors' ground, a line for each workload."""
     seen: dict[tuple[Any, ...], str] = {}
     for row in rows:
-        where = (row.get("axis"), row.get("value"), row["workload"])
+        where = (row.get("axis"), row.get("value"), row.get("workload"))
         name = " ".join(str(part) for part in where if part is not None)
         if "ceiling_by" in row:
             seen[where] = (
