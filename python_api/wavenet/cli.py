@@ -56,7 +56,8 @@ def main() -> None:
             raise
         if FIRST:
             console = Console(stderr=True)
-            console.print(f"error: {_said(error)}", style="red", highlight=False, markup=False)
+            line = f"error: {_said(error)}"
+            console.print(line, style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(2)
 
 

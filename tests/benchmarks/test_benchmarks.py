@@ -207,7 +207,8 @@ def test_pages_are_those_of_the_committed_results():
                 assert (RESULTS / "plots" / f"{name}-{plot}.{suffix}").is_file()
 
 
-def test_under_pytest_benchmark(tmp_path):
+def test_under_pytest_benchmark(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # which turns benchmarks off
     out = tmp_path / "benchmark.json"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "benchmarks/", "--benchmark-only", "-q", "-p", "no:xdist"]
