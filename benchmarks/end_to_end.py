@@ -29,7 +29,7 @@ from unittest import mock
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
 import wavenet_kernels
 from benchmarks.check import sentence
@@ -37,6 +37,7 @@ from benchmarks.contenders import chosen
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.measurements.options import Row
 from benchmarks.sections import SECTIONS, Clock, watched
+from benchmarks.tables import table_of
 from benchmarks.timing import Run, interleave, spread
 from wavenet.data import Batch
 from wavenet.data.synth import write_data_set
@@ -234,31 +235,6 @@ def _shares(steps: list[dict[str, float]]) -> Row:
     }
 
 
-def table(rows: list[Row]) -> Table:
-    """One line for each row, shares in the order of the sections."""
-    out = Table("contender")
-    heads = ("clips/s", "p10-p90", "samples/s", "x eager", "outside", "p10-p90", *SECTIONS, "clock")
-    for heading in heads:
-        out.add_column(heading, justify="right")
-    for row in rows:
-        if "error" in row:
-            out.add_row(f"{row['contender']}: {row['error']}")
-            continue
-        cells = [
-            f"{row['clips_per_second']:,.0f}",
-            f"{row['clips_per_second_p10']:,.0f}-{row['clips_per_second_p90']:,.0f}",
-            f"{row['samples_per_second']:,.0f}",
-            f"{row['over_eager']:.2f}" if "over_eager" in row else "",
-        ]
-        if "shares" in row:
-            cells.append(f"{row['outside']:.1%}")
-            cells.append(f"{row['outside_p10']:.1%}-{row['outside_p90']:.1%}")
-            cells += [f"{row['shares'][name]:.1%}" for name in SECTIONS]
-            cells.append(f"{row['clock_cost']:+.1%}")
-        out.add_row(row["contender"], *cells)
-    return out
-
-
 @contextlib.contextmanager
 def sounds() -> Iterator[Path]:
     """Synthesised ones, for as long as they are needed."""
@@ -290,7 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
         overrides = [*options.set, f"data.source={source}", f"data.cache={cache}"]
         config = load_config(options.config, overrides)
         rows = measure(config, wanted, options.steps, device)
-    Console(width=170).print(table(rows))
+    Console(width=170).print(Markdown(table_of("end-to-end", rows)))
     name = options.name or options.config.stem
     content = {
         **where,

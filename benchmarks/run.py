@@ -22,12 +22,12 @@ from benchmarks.memory import limit_memory
 from benchmarks.tables import table_of
 from benchmarks.workloads import GPU_WORKLOADS, STREAMS, WORKLOADS, parse
 
+NAMES = sorted({workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS, *STREAMS)})
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the command line."""
-    named = sorted({workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS, *STREAMS)})
     parser.add_argument(
         "measurements",
         nargs="*",
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=(),
         metavar="WORKLOAD",
-        help=f"of {', '.join(named)}, or sizes such as R=64,S=128,K=2,L=10,T=16000; default: all",
+        help=f"of {', '.join(NAMES)}, or sizes such as R=64,S=128,K=2,L=10,T=16000; default: all",
     )
     parser.add_argument("--contenders", nargs="+", default=(), help="e.g. eager 'ours cpu'")
     parser.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
@@ -83,15 +83,12 @@ def main(given: argparse.Namespace) -> None:
 
 def _check(options: Options) -> None:
     """Stop with a sentence at a name that there is not."""
-    names = {workload.name for workload in (*WORKLOADS, *GPU_WORKLOADS, *STREAMS)}
     for text in options.workloads:
         try:
-            if text not in names:
+            if text not in NAMES:
                 parse(text)
         except ValueError as error:
-            raise SystemExit(
-                f"--workloads: {error}; named are {', '.join(sorted(names))}"
-            ) from None
+            raise SystemExit(f"--workloads: {error}; named are {', '.join(NAMES)}") from None
     there = {*stacks(options.device), *streams(options.device, 1)}
     if unknown := set(options.contenders) - there:
         raise SystemExit(f"--contenders {sorted(unknown)}: there are {', '.join(sorted(there))}")

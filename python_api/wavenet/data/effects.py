@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -83,16 +84,16 @@ def band_limit(
     waveform: Tensor, sample_rate: int, low_hz: float | None, high_hz: float | None
 ) -> Tensor:
     """What a small loudspeaker or a telephone leaves: 4th-order Butterworth, without its phase."""
-    size = fast_size(len(waveform) + sample_rate // 10)
-    spectrum = torch.fft.rfft(waveform, size)
-    hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
-    loss = torch.ones_like(hertz)
-    if high_hz is not None:
-        loss *= 1 + _eighth_power(hertz / high_hz)
-    if low_hz is not None:
-        loss *= 1 + _eighth_power(low_hz / hertz.clamp(min=1e-3))
-    _scale(spectrum, loss.rsqrt())
-    return torch.fft.irfft(spectrum, size)[: len(waveform)]
+
+    def gain(hertz: Tensor) -> Tensor:
+        loss = torch.ones_like(hertz)
+        if high_hz is not None:
+            loss *= 1 + _eighth_power(hertz / high_hz)
+        if low_hz is not None:
+            loss *= 1 + _eighth_power(low_hz / hertz.clamp(min=1e-3))
+        return loss.rsqrt()
+
+    return _filter(waveform, sample_rate, gain)
 
 
 def tilt(waveform: Tensor, sample_rate: int, db_per_octave: float) -> Tensor:
@@ -101,13 +102,22 @@ def tilt(waveform: Tensor, sample_rate: int, db_per_octave: float) -> Tensor:
     The spectrum is raised by so many decibels from each octave to the next, without its phase;
     below 100 Hz it is flat.
     """
+
+    def gain(hertz: Tensor) -> Tensor:
+        octaves = (hertz.clamp(min=100) / 1000).log2()
+        return 10 ** (db_per_octave * octaves / 20)
+
+    tilted = _filter(waveform, sample_rate, gain)
+    return tilted * relative(level(waveform), level(tilted))
+
+
+def _filter(waveform: Tensor, sample_rate: int, gain: Callable[[Tensor], Tensor]) -> Tensor:
+    """With its spectrum scaled by the gain at each frequency in Hz; 0.1 s of silence follow it."""
     size = fast_size(len(waveform) + sample_rate // 10)
     spectrum = torch.fft.rfft(waveform, size)
     hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
-    octaves = (hertz.clamp(min=100) / 1000).log2()
-    tilted = torch.fft.irfft(spectrum * 10 ** (db_per_octave * octaves / 20), size)
-    tilted = tilted[: len(waveform)]
-    return tilted * relative(level(waveform), level(tilted))
+    _scale(spectrum, gain(hertz))
+    return torch.fft.irfft(spectrum, size)[: len(waveform)]
 
 
 def pink(white: Tensor) -> Tensor:
