@@ -89,11 +89,17 @@ def test_weights_are_constants_in_int8(exported):
     assert kinds.count("ConvInteger") == 4 * 2 + 2  # stack and head
 
 
-def test_other_inputs_and_pooling_export():
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input": "one-hot", "pooling": "max"},
+        {"input": "raw", "pooling": "attention", "clip_norm": True},
+    ],
+)
+def test_other_inputs_and_pooling_export(fields):
     config = WaveNetConfig(
         labels=("a", "b"),
         sample_rate=4000,
-        input="one-hot",
         stem_kernel_size=3,
         residual_channels=4,
         dilation_channels=4,
@@ -101,7 +107,7 @@ def test_other_inputs_and_pooling_export():
         layers_per_stack=1,
         stacks=1,
         head_layers=0,
-        pooling="max",
+        **fields,
     )
     model = WaveNetClassifier(config)
     program = export.plain_program(model)

@@ -12,6 +12,8 @@ from small_runs import MODEL
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.data import mu_law_encode
 from wavenet.inference import ModelError
+from wavenet.models.clip_norm import normalize_frames
+from wavenet.models.head import FrameSums
 from wavenet.models.stem import OneHotStem
 
 
@@ -27,7 +29,8 @@ def _batch():
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
 @pytest.mark.parametrize("kind", ["raw", "mu-law", "one-hot"])
 def test_logits_do_not_depend_on_padding(kind, pooling):
-    model = WaveNetClassifier(WaveNetConfig(**MODEL, input=kind, pooling=pooling)).eval()
+    config = WaveNetConfig(**MODEL, input=kind, pooling=pooling, clip_norm=kind == "raw")
+    model = WaveNetClassifier(config).eval()
     waveform, lengths = _batch()
     logits = model(waveform, lengths)
     assert logits.shape == (4, 3)
@@ -37,15 +40,46 @@ def test_logits_do_not_depend_on_padding(kind, pooling):
     torch.testing.assert_close(model(longer, lengths), logits)
 
 
+def test_normalised_clips_have_no_level_and_no_offset():
+    model = WaveNetClassifier(WaveNetConfig(**MODEL, clip_norm=True)).eval()
+    waveform, lengths = _batch()
+    torch.testing.assert_close(model(0.02 * waveform + 0.1, lengths), model(waveform, lengths))
+    assert model(torch.zeros(1, 500)).isfinite().all()
+
+
+def test_frames_are_normalised_over_the_clip():
+    frames, lengths = torch.rand(3, 4, 9) + 1, torch.tensor([9, 5, 1])
+    normal = normalize_frames(frames, lengths)
+    for clip, length in zip(normal, lengths, strict=True):
+        assert not clip[:, length:].any()
+        torch.testing.assert_close(clip.sum(1), torch.zeros(4), rtol=0, atol=1e-4)
+    torch.testing.assert_close(normal[0].var(1, correction=0), torch.ones(4), rtol=0, atol=0.01)
+
+
 def test_receptive_field_is_what_an_output_sees():
     model = WaveNetClassifier(WaveNetConfig(**MODEL)).double()
     waveform = torch.randn(1, 4001, dtype=torch.float64, requires_grad=True)
-    _, skip = model._classify(waveform, None)
+    _, skip = model._classify(*model._heard(waveform, None))
     (grad,) = torch.autograd.grad(skip[0, :, -1].square().sum(), [waveform])
     seen = grad[0].nonzero().flatten()
     assert int(seen[-1]) == 4000
     assert 4001 - int(seen[0]) == model.receptive_field == 128
     assert model.receptive_field_ms == 16.0
+
+
+@pytest.mark.parametrize("steps", [3, 8, 11])
+def test_frames_are_means_of_what_is_above_zero(steps):
+    torch.manual_seed(0)
+    rows = torch.randn(2, steps, 5, dtype=torch.float64, requires_grad=True)
+    weights = torch.rand(2, -(-steps // 4), 4, 1, dtype=torch.float64)
+    padded = F.pad(rows, (0, 0, 0, -steps % 4)).unflatten(1, (-1, 4))
+    expected = (torch.relu(padded) * weights).sum(2)
+    sums = FrameSums.apply(rows, weights)
+    torch.testing.assert_close(sums, expected)
+    gradient = torch.randn_like(sums)
+    torch.testing.assert_close(
+        torch.autograd.grad(sums, rows, gradient), torch.autograd.grad(expected, rows, gradient)
+    )
 
 
 def test_one_hot_stem_is_a_convolution_over_one_hot_vectors():
@@ -112,6 +146,7 @@ def test_lengths_shape():
         ("labels", ("one",)),
         ("labels", ("twice", "twice")),
         ("input", "mel"),
+        ("clip_norm", 1),
         ("pooling", "sum"),
         ("stem_kernel_size", 3),
         ("stacks", 0),

@@ -83,6 +83,29 @@ def test_windows_equal_pooling_over_the_whole_signal(fields, longest):
             assert decision.end == min(end * frame, len(waveform)) / 8000
 
 
+@pytest.mark.parametrize("longest", [1, 900, 20000])
+def test_a_model_that_normalises_clips_hears_every_window_anew(longest):
+    model = _model(clip_norm=True, frame_ms=5)
+    listener = StreamingClassifier(model, window_seconds=0.1, hop_seconds=0.03)
+    assert listener.delay_seconds == 0
+    for time in (1, 300, 5010) if longest > 1 else (300,):  # one listener: it starts anew
+        waveform = torch.rand(time) * 2 - 1
+        decisions = _listen(listener, waveform, longest)
+        ends = [*range(240, time, 240), time]
+        assert [round(8000 * decision.end) for decision in decisions] == ends
+        for end, decision in zip(ends, decisions, strict=True):
+            start = max(0, -(-end // 40) * 40 - 800)
+            assert round(8000 * decision.start) == start
+            with torch.inference_mode():
+                expected = model(waveform[start:end].unsqueeze(0))[0]
+            torch.testing.assert_close(decision.logits, expected)
+
+
+def test_a_model_that_normalises_clips_needs_windows():
+    with pytest.raises(DataError, match="window_seconds is None .* accepts a length only"):
+        StreamingClassifier(_model(clip_norm=True), window_seconds=None)
+
+
 def test_decisions_come_no_later_than_said():
     listener = StreamingClassifier(_model(), window_seconds=0.1, hop_seconds=0.01)
     assert listener.delay_seconds == 0.02
@@ -112,7 +135,8 @@ def test_memory_does_not_grow():
     for _ in range(3):
         for _ in range(30):
             listener.push(chunk)
-        kept = [listener._stem.samples, listener._head.steps, *listener._head.past]
+        head = listener._network.head
+        kept = [listener._network.stem.samples, head.steps, *head.past]
         kept.append(listener._pool.frames)
         sizes.append(sum(tensor.untyped_storage().nbytes() for tensor in kept))
     assert sizes[0] == sizes[1] == sizes[2]

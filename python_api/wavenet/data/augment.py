@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -214,13 +214,13 @@ class Augmenter:
 
     def _draw(self, waveform: Tensor, seed: int) -> _Drawn:
         s = self.settings
-        random = np.random.default_rng(seed)
+        random = Random(seed)  # made in a tenth of the time of NumPy's
 
         def chance(probability: float) -> bool:
             return probability > 0 and random.random() < probability
 
         def symmetric(limit: float) -> float:
-            return float(random.uniform(-limit, limit))
+            return random.uniform(-limit, limit)
 
         if s.crop and chance(s.crop_probability):
             waveform = effects.crop(waveform, random.uniform(*s.crop), random.random())
@@ -246,17 +246,17 @@ class Augmenter:
             longest = min(s.mask_ms * self.sample_rate / 1000, size / 2)
             for _ in range(s.mask_count):
                 length = round(random.uniform(0, longest))
-                masks.append((int(random.integers(size - length + 1)), length))
+                masks.append((random.randrange(size - length + 1), length))
         return _Drawn(waveform, shift, factor, band, tilt, noise, masks)
 
-    def _draw_noise(self, random: Generator, size: int) -> tuple[str, NDArray[np.float32] | None]:
+    def _draw_noise(self, random: Random, size: int) -> tuple[str, NDArray[np.float32] | None]:
         """The kind, and of recorded noise the excerpt."""
         kinds = [*self.settings.noise_kinds, *(["recorded"] if self.noises else [])]
-        kind = kinds[random.integers(len(kinds))]
+        kind = random.choice(kinds)
         if kind != "recorded":
             return kind, None
-        samples = self.cache.open(self.noises[random.integers(len(self.noises))])
-        start = random.integers(max(samples.size - size, 0) + 1)
+        samples = self.cache.open(random.choice(self.noises))
+        start = random.randrange(max(samples.size - size, 0) + 1)
         return kind, np.resize(samples[start : start + size], size)  # round it if it is short
 
     @staticmethod
@@ -288,6 +288,6 @@ def _column(like: Tensor, values: list[float]) -> Tensor:
     return torch.tensor(values, dtype=like.dtype).unsqueeze(1).to(like.device, non_blocking=True)
 
 
-def _octaves(random: Generator, low: float, high: float) -> float:
+def _octaves(random: Random, low: float, high: float) -> float:
     """A frequency drawn evenly over octaves."""
-    return float(np.exp(random.uniform(np.log(low), np.log(high))))
+    return math.exp(random.uniform(math.log(low), math.log(high)))

@@ -142,8 +142,13 @@ def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:
     Args:
         items: (waveform float32 (T,), class index) pairs; of none, the batch has shape (0, 1).
     """
-    lengths = torch.tensor([len(waveform) for waveform, _ in items], dtype=torch.int64)
-    waveform = torch.zeros(len(items), max(lengths.tolist(), default=1))
-    for row, (samples, _) in zip(waveform, items, strict=True):
-        row[: len(samples)] = samples
-    return Batch(waveform, lengths, torch.tensor([label for _, label in items], dtype=torch.int64))
+    lengths = [waveform.shape[0] for waveform, _ in items]
+    padded = np.zeros((len(items), max(lengths, default=1)), np.float32)
+    for row, length, (samples, _) in zip(padded, lengths, items, strict=True):
+        row[:length] = samples
+    labels = [label for _, label in items]
+    return Batch(
+        torch.from_numpy(padded),
+        torch.tensor(lengths, dtype=torch.int64),
+        torch.tensor(labels, dtype=torch.int64),
+    )

@@ -8,6 +8,7 @@ a batch on the training device. Everything drawn for a clip is a function of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
@@ -87,13 +88,13 @@ class TrainingClips(Dataset[Drawn]):
         clip = self._clip(draw)
         if not settings.mixes:
             return Drawn(clip)
-        random = np.random.default_rng(seed_of(self.clips.seed, "mix", *draw))
+        random = Random(seed_of(self.clips.seed, "mix", *draw))
         others = np.flatnonzero(self.targets != self.targets[draw.clip])
         between = len(others) > 0 and random.random() < settings.between_class_probability
         if between:
             share = random.random()
         elif settings.mixup_alpha and random.random() < settings.mixup_probability:
-            share = random.beta(settings.mixup_alpha, settings.mixup_alpha)
+            share = random.betavariate(settings.mixup_alpha, settings.mixup_alpha)
             others = np.arange(len(self))
         else:
             return Drawn(clip)

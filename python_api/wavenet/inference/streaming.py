@@ -7,6 +7,7 @@ not grow with the signal, and every sample is computed on once however much wind
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from wavenet.data import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.models import WaveNetClassifier
-from wavenet.models.head import FrameHead, Pooling
+from wavenet.models.head import FrameHead
 from wavenet_kernels.streaming import StackStream
 
 # Longer chunks are taken in pieces of this, which bounds the buffers of a piece.
@@ -34,6 +35,10 @@ class StreamingClassifier:
     `finish`, is ``model(signal)``. A window cut out and classified alone differs a little: there
     the network hears nothing before the window.
 
+    A model that normalises clips (`clip_norm`) can't do so before it has heard them to their end.
+    Its decisions are ``model(window)``, every window heard anew as a clip of its own: at hops
+    shorter than windows that is more work, and windows have to have a length.
+
     The head's convolutions look ahead, so decisions come `delay_seconds` late. One thread at a
     time. The model is not to be trained while it listens.
 
@@ -43,7 +48,8 @@ class StreamingClassifier:
         hop_seconds: time between decisions, rounded to frames.
 
     Raises:
-        DataError: a time that is not above 0, or longer than a day.
+        DataError: a time that is not above 0, or longer than a day; `window_seconds=None` for a
+            model that normalises clips.
 
     Example::
 
@@ -69,24 +75,21 @@ class StreamingClassifier:
         self._frame_samples = config.steps_per_frame * config.stem_stride
         self._window = None if window_seconds is None else self._frames(window_seconds)
         self._hop = self._frames(hop_seconds)
-        self._nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
-        self._stem = _StemStream(model.stem, config.stem_kernel_size, config.stem_stride)
-        stack = model.stack
-        self._stack = StackStream(
-            stack.conv_weight,
-            stack.conv_bias,
-            stack.out_weight,
-            stack.out_bias,
-            dilations=stack.dilations,
-            residual_scale=stack.residual_scale,
-        )
-        self._head = _HeadStream(model.head, self._nothing)
-        self._classifier = model.classifier
-        self._pool: _SinceStart | _Window = (
-            _SinceStart(model.pooling)
-            if self._window is None
-            else _Window(model.pooling, self._window)
-        )
+        self._network: _Network | _Uncut
+        self._pool: _SinceStart | _Window
+        if config.clip_norm:
+            if self._window is None:
+                raise DataError(
+                    "window_seconds is None (--window 0); a model with clip_norm hears every "
+                    "window anew and accepts a length only"
+                )
+            self._network = _Uncut(model, self._frame_samples)
+        else:
+            self._network = _Network(model)
+        if self._window is None:
+            self._pool = _SinceStart(model)
+        else:
+            self._pool = _Window(self._network.logits, self._window)
         self.reset()
 
     @property
@@ -97,7 +100,7 @@ class StreamingClassifier:
     @property
     def delay_seconds(self) -> float:
         """How much audio beyond the end of its window a decision waits for."""
-        return self._head.lookahead * self._frame_samples / self.sample_rate
+        return self._network.lookahead * self._frame_samples / self.sample_rate
 
     def reset(self) -> None:
         """Forget everything: a new signal starts."""
@@ -105,9 +108,7 @@ class StreamingClassifier:
         self._pooled = 0  # frames
         self._decided = 0  # frames
         self._end: float = math.inf  # samples of the signal, once that is known
-        self._stem.reset()
-        self._stack.reset()
-        self._head.reset()
+        self._network.reset()
         self._pool.reset()
 
     @torch.inference_mode()
@@ -132,15 +133,14 @@ class StreamingClassifier:
         decisions = []
         for piece in waveform.split(max(1, round(PIECE_SECONDS * self.sample_rate))):
             self._samples += len(piece)
-            frames = self._head.push(self._steps(piece))
-            decisions += self._decide(frames)
+            decisions += self._decide(self._network.push(piece))
         return decisions
 
     @torch.inference_mode()
     def finish(self) -> list[Decision]:
         """The signal has ended: the decisions about what is left; then a new one may start."""
         self._end = self._samples
-        decisions = self._decide(self._head.finish())
+        decisions = self._decide(self._network.finish())
         if self._pooled > self._decided:
             decisions.append(self._decision())
         self.reset()
@@ -148,11 +148,6 @@ class StreamingClassifier:
 
     def _frames(self, seconds: float) -> int:
         return max(1, round(seconds * self.sample_rate / self._frame_samples))
-
-    def _steps(self, waveform: Tensor) -> Tensor:
-        """The skip sums (1, S, n) of the steps that begin in these samples."""
-        residual = self._stem.push(waveform.to(self._nothing))
-        return self._stack(residual)[1] if residual.shape[2] else self._nothing
 
     def _decide(self, frames: Tensor) -> list[Decision]:
         decisions = []
@@ -168,11 +163,51 @@ class StreamingClassifier:
     def _decision(self) -> Decision:
         self._decided = self._pooled
         start = 0 if self._window is None else max(0, self._pooled - self._window)
-        logits = self._classifier(self._pool.pooled())[0].float().cpu()
+        logits = self._pool.logits()[0].float().cpu()
         # The signal's last frame may be a short one.
         end = min(self._pooled * self._frame_samples, self._end)
         rate = self.sample_rate
         return Decision(start * self._frame_samples / rate, end / rate, logits, self.labels)
+
+
+class _Network:
+    """From samples to the frames that are pooled."""
+
+    def __init__(self, model: WaveNetClassifier) -> None:
+        config, stack = model.config, model.stack
+        self.pooling, self.classifier = model.pooling, model.classifier
+        self.nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
+        self.stem = _StemStream(model.stem, config.stem_kernel_size, config.stem_stride)
+        self.stack = StackStream(
+            stack.conv_weight,
+            stack.conv_bias,
+            stack.out_weight,
+            stack.out_bias,
+            dilations=stack.dilations,
+            residual_scale=stack.residual_scale,
+        )
+        self.head = _HeadStream(model.head, self.nothing)
+        self.lookahead = self.head.lookahead
+
+    def reset(self) -> None:
+        for part in (self.stem, self.stack, self.head):
+            part.reset()
+
+    def push(self, waveform: Tensor) -> Tensor:
+        """(n,) -> the frames (1, C, m) that these samples complete."""
+        residual = self.stem.push(waveform.to(self.nothing))
+        skip = self.stack(residual)[1] if residual.shape[2] else self.nothing
+        return self.head.push(skip)
+
+    def finish(self) -> Tensor:
+        """The frames that were still waiting."""
+        return self.head.finish()
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """(1, classes) about these frames."""
+        count = torch.tensor([frames.shape[2]], device=frames.device)
+        out: Tensor = self.classifier(self.pooling(frames, count))
+        return out
 
 
 class _StemStream:
@@ -247,10 +282,10 @@ class _HeadStream:
 
 
 class _Window:
-    """Pooling over the last frames."""
+    """The last frames, and what follows from them."""
 
-    def __init__(self, pooling: Pooling, size: int) -> None:
-        self.pooling = pooling
+    def __init__(self, logits_of: Callable[[Tensor], Tensor], size: int) -> None:
+        self.logits_of = logits_of
         self.size = size
 
     def reset(self) -> None:
@@ -261,12 +296,10 @@ class _Window:
             frames = torch.cat([self.frames, frames], dim=2)
         self.frames = frames[:, :, -self.size :]
 
-    def pooled(self) -> Tensor:
-        """(1, C) of the frames so far, at least one."""
+    def logits(self) -> Tensor:
+        """(1, classes) about the frames so far, at least one."""
         assert self.frames is not None
-        count = torch.tensor([self.frames.shape[2]], device=self.frames.device)
-        out: Tensor = self.pooling(self.frames, count)
-        return out
+        return self.logits_of(self.frames)
 
 
 class _SinceStart:
@@ -275,8 +308,8 @@ class _SinceStart:
     They are float64: an hour has 360,000 frames, and float32 would lose the last of them.
     """
 
-    def __init__(self, pooling: Pooling) -> None:
-        self.pooling = pooling
+    def __init__(self, model: WaveNetClassifier) -> None:
+        self.pooling, self.classifier = model.pooling, model.classifier
 
     def reset(self) -> None:
         self.sum: Tensor | None = None  # for "max" the maximum, (1, C)
@@ -301,9 +334,44 @@ class _SinceStart:
         self.sum = summed if self.sum is None else self.sum + summed
         self.weight += float(weights.sum())
 
-    def pooled(self) -> Tensor:
-        """(1, C) of the frames so far, at least one."""
+    def logits(self) -> Tensor:
+        """(1, classes) about the frames so far, at least one."""
         assert self.sum is not None
-        if self.pooling.kind == "max":
-            return self.sum
-        return (self.sum / self.weight).to(self.dtype)
+        pooled = self.sum
+        if self.pooling.kind != "max":
+            pooled = (pooled / self.weight).to(self.dtype)
+        out: Tensor = self.classifier(pooled)
+        return out
+
+
+class _Uncut:
+    """Samples as frames (1, samples of a frame, m): nothing is computed before a window ends."""
+
+    lookahead = 0
+
+    def __init__(self, model: WaveNetClassifier, size: int) -> None:
+        self.model = model
+        self.nothing = model.classifier.weight.new_zeros(0)
+        self.size = size
+        self.reset()
+
+    def reset(self) -> None:
+        self.samples = self.nothing
+        self.missing = 0  # of the signal's last frame, beyond its end
+
+    def push(self, waveform: Tensor) -> Tensor:
+        samples = torch.cat([self.samples, waveform.to(self.nothing)])
+        whole = samples.shape[0] // self.size * self.size
+        self.samples = samples[whole:]
+        return samples[:whole].view(1, -1, self.size).transpose(1, 2)
+
+    def finish(self) -> Tensor:
+        self.missing = -self.samples.shape[0] % self.size
+        return self.push(self.nothing.new_zeros(self.missing))
+
+    def logits(self, frames: Tensor) -> Tensor:
+        """The model's about these frames, the latest, as a clip of their own."""
+        waveform = frames.transpose(1, 2).reshape(1, -1)
+        out: Tensor = self.model(waveform[:, : waveform.shape[1] - self.missing])
+        return out
+

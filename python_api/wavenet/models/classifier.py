@@ -7,6 +7,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from wavenet.data.mulaw import mu_law_encode
+from wavenet.models.clip_norm import normalize_level
 from wavenet.models.config import WaveNetConfig
 from wavenet.models.head import FrameHead, Pooling
 from wavenet.models.stem import OneHotStem, Stem
@@ -107,7 +108,7 @@ class WaveNetClassifier(
         Raises:
             ValueError: a waveform that is not (B, T) with T >= 1, or lengths that are not (B,).
         """
-        logits, _ = self._classify(waveform, lengths)
+        logits, _ = self._classify(*self._heard(waveform, lengths))
         return logits
 
     def forward_with_next_sample(
@@ -116,19 +117,20 @@ class WaveNetClassifier(
         """`forward`, and the second head's prediction of the sample that follows each step."""
         if self.next_sample is None:
             raise ValueError("next_sample_weight is 0 in the config: the model has no such head")
+        waveform, lengths = self._heard(waveform, lengths)
         logits, skip = self._classify(waveform, lengths)
         # The steps' newest samples are 0, stride, 2 stride, ...
         targets = mu_law_encode(waveform[:, 1 :: self.config.stem_stride], NextSampleHead.CLASSES)
         steps = targets.shape[1]
-        if lengths is not None:
-            following = torch.arange(steps, device=waveform.device) * self.config.stem_stride + 1
-            targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
+        following = torch.arange(steps, device=waveform.device) * self.config.stem_stride + 1
+        targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
         # Cut afterwards: where no step has a next sample, the head still takes part, as data
         # parallel training needs.
         predicted = self.next_sample(skip)[:, :, :steps]
         return logits, NextSample(predicted, targets)
 
-    def _classify(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _heard(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the network hears, with the lengths of the clips."""
         if waveform.dim() != 2 or waveform.shape[1] < 1:
             raise ValueError(
                 f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T) with T from 1"
@@ -138,6 +140,11 @@ class WaveNetClassifier(
             lengths = torch.full((batch,), time, device=waveform.device)
         elif lengths.shape != (batch,):
             raise ValueError(f"lengths has shape {tuple(lengths.shape)}; accepted is ({batch},)")
+        if self.config.clip_norm:
+            waveform = normalize_level(waveform, lengths)
+        return waveform, lengths
+
+    def _classify(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         stride = self.config.stem_stride
         steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         _, skip = self.stack(self.stem(waveform))

@@ -19,6 +19,10 @@ class WaveNetConfig:
         sample_rate: of the waveform, in Hz.
         input: how samples in [-1, 1] enter the stem. "raw": as they are; "mu-law": companded to
             [-1, 1], which lifts quiet sounds; "one-hot": as 256 mu-law classes, as in the paper.
+        clip_norm: each clip's waveform is brought to one level and its frames, channel by channel,
+            to mean 0 and variance 1 over the clip. What is constant in a recording, its level, its
+            microphone and part of the voice, is taken out: for speakers and rooms that training did
+            not hear. Best with input "raw".
         stem_kernel_size: taps of the causal convolution before the stack, in samples.
         stem_stride: samples between its outputs (steps); > 1 makes everything after it cheaper.
         residual_channels, dilation_channels, skip_channels: R, D, S of the residual layers.
@@ -37,6 +41,7 @@ class WaveNetConfig:
     labels: tuple[str, ...]
     sample_rate: int = 16000
     input: str = "raw"
+    clip_norm: bool = False
     stem_kernel_size: int = 2
     stem_stride: int = 1
     residual_channels: int = 64
@@ -88,6 +93,8 @@ class WaveNetConfig:
                 f"stem_kernel_size is {self.stem_kernel_size}; accepted is at least stem_stride = "
                 f"{self.stem_stride}, or samples would go unseen"
             )
+        if not isinstance(self.clip_norm, bool):
+            raise ValueError(f"clip_norm is {self.clip_norm!r}; accepted is true or false")
         if self.input not in INPUTS:
             raise ValueError(f"input is {self.input!r}; accepted are {INPUTS}")
         if self.pooling not in POOLINGS:
