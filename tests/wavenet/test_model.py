@@ -147,6 +147,7 @@ def test_lengths_shape():
         ("labels", ("twice", "twice")),
         ("input", "mel"),
         ("clip_norm", 1),
+        ("sample_rate", 10**12),
         ("pooling", "sum"),
         ("stem_kernel_size", 3),
         ("stacks", 0),

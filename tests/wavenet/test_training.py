@@ -270,6 +270,13 @@ def test_clips_that_can_not_be_trained_on(recordings, tmp_path):
         assert f"the {split} clips have labels that no training clip has: middle" in strange
 
 
+def test_unusable_data_leaves_no_run_folder(recordings, tmp_path):
+    config = small_config(recordings, tmp_path, "data.leave_out_group=nobody")
+    with pytest.raises(DataError, match="no clip has the group 'nobody'"):
+        train(config, tmp_path / "run", console=quiet())
+    assert not (tmp_path / "run").exists()
+
+
 def test_learning_rate_warms_up_and_falls_to_zero():
     rates = [learning_rate(step, 100, 0.1) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 11)

@@ -374,4 +374,3 @@ class _Uncut:
         waveform = frames.transpose(1, 2).reshape(1, -1)
         out: Tensor = self.model(waveform[:, : waveform.shape[1] - self.missing])
         return out
-

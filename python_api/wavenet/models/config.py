@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 INPUTS = ("raw", "mu-law", "one-hot")
 POOLINGS = ("mean", "max", "attention")
+FASTEST = 10_000_000  # Hz, above any recorder's
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class WaveNetConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}; accepted is an int from 1")
+        if self.sample_rate > FASTEST:
+            raise ValueError(f"sample_rate is {self.sample_rate}; accepted is at most {FASTEST} Hz")
         if not isinstance(self.head_layers, int) or self.head_layers < 0:
             raise ValueError(f"head_layers is {self.head_layers!r}; accepted is an int from 0")
         if self.head_kernel_size % 2 == 0:

@@ -242,7 +242,7 @@ def _prepare(config: RunConfig, display: Display) -> PreparedData:
 
 
 def _claim(run: Path, config: RunConfig, resume: bool) -> None:
-    """The run folder is there, and belongs to this run."""
+    """The run folder belongs to this run and can be written; a new one waits for usable data."""
     if not config.data.source:
         raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
     saved = run / CONFIG_NAME
@@ -256,9 +256,12 @@ def _claim(run: Path, config: RunConfig, resume: bool) -> None:
             f"different are {', '.join(different)}"
         )
     try:
+        new = not run.exists()
         run.mkdir(parents=True, exist_ok=True)
         (run / ".writable").touch()
         (run / ".writable").unlink()
+        if new:
+            run.rmdir()
     except OSError as error:
         raise ConfigError(f"{run}: can't be made a run folder: {error.strerror}") from None
 
@@ -268,6 +271,7 @@ def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
     table = clips_table(data)
     saved = run / CLIPS_NAME
     with writing(run):
+        run.mkdir(exist_ok=True)
         if not saved.exists():
             replace_file(saved, table)
         elif saved.read_text(encoding="utf-8") != table:
