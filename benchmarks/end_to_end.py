@@ -218,18 +218,20 @@ def _ratio(first: list[float], second: list[float]) -> float:
 
 
 def _shares(steps: list[dict[str, float]]) -> Row:
-    """Of all steps' time together; of the share outside the operators its spread over steps too."""
+    """Of all steps' time together; of the share outside all operators its spread over steps too."""
     total = sum(sum(step.values()) for step in steps)
     shares = {name: sum(step[name] for step in steps) / total for name in SECTIONS}
-    outside = [1 - step["operators"] / sum(step.values()) for step in steps]
+    outside = [
+        1 - (step["operators"] + step["convolutions"]) / sum(step.values()) for step in steps
+    ]
     _, low, high = spread(outside)
     return {
         "shares": shares,
         "section_ms": {
             name: 1e3 * statistics.median(step[name] for step in steps) for name in SECTIONS
         },
-        "outside": 1 - shares["operators"],
-        "outside_ours": 1 - shares["operators"] - shares["convolutions"],
+        "outside": 1 - shares["operators"] - shares["convolutions"],
+        "outside_stack": 1 - shares["operators"],
         "outside_p10": low,
         "outside_p90": high,
     }

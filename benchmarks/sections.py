@@ -6,8 +6,8 @@ What is counted, of a step from asking for its batch to the end of its optimizer
   backend, with the outputs that it allocates. The dispatcher, autograd's node and the contexts
   around that call are not in it. For a plain PyTorch stack, which has no such call: from its first
   operation to its last, forward, and backward with autograd.
-- convolutions: the same of our other operators, wherever they are called. They are the head's
-  arithmetic, and count as outside the operators.
+- convolutions: the same of our other operators, wherever they are called: the head's. They are
+  outside the stack, not outside our operators.
 - data: drawing, loading, augmenting and moving the batch.
 - stem: forward from the waveform to the stack's input, backward what comes after the stack.
 - head: all after the stack, forward to the losses, and backward from them to the stack.

@@ -119,7 +119,8 @@ CELLS: dict[str, dict[str, Cell]] = {
         "ms a step": _figure("median_ms"),
         "p10-p90": _spread("ms"),
         "x eager": _times_eager,
-        "outside the operators": _share("outside"),
+        "outside our operators": _share("outside"),
+        "outside the stack": _share("outside_stack"),
     },
 }
 PLACE_HEADS = {"axis": "axis", "value": "size", "workload": "workload", "pass": "pass"}

@@ -54,7 +54,8 @@ def test_rows_file_and_report(recordings, tmp_path, capsys):
         shares = row["shares"]
         assert list(shares) == list(SECTIONS) and sum(shares.values()) == pytest.approx(1)
         assert all(share > 0 for share in shares.values()), name
-        assert row["outside"] == pytest.approx(1 - shares["operators"])
+        assert row["outside_stack"] == pytest.approx(1 - shares["operators"])
+        assert row["outside"] <= row["outside_stack"]
         assert row["section_ms"].keys() == shares.keys()
     draw(["report", str(tmp_path)])
     lines = (tmp_path / "README.md").read_text().splitlines()
