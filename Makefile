@@ -70,7 +70,7 @@ bench: install
 	$(BENCH) stack --workloads reference small flow --passes forward step \
 	    --contenders eager compile "ours cpu" "eager again"
 	$(BENCH) streaming --workloads reference reference-1 amplifier
-	$(BENCH) overhead first-call --passes forward step --contenders eager compile "ours cpu" "eager again"
+	$(BENCH) overhead --passes forward step --contenders eager compile "ours cpu" "eager again"
 	$(BENCH) scaling --passes forward step --longest 10000 --contenders eager "ours cpu" "eager again"
 	$(BIN)/python -m benchmarks report $(OUT)
 
