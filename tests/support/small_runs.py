@@ -105,7 +105,7 @@ class Tones(NamedTuple):
 def tones(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Tones:
     """Trained once for all tests that need a model which knows something."""
     folder = tmp_path_factory.mktemp("tones")
-    config = small_config(recordings, folder, "training.epochs=15")
+    config = small_config(recordings, folder, "training.epochs=25")
     result = train(config, folder / "run", console=quiet())
     return Tones(recordings / "all.csv", folder / "cache", folder / "run", config, result)
 

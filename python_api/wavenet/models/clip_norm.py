@@ -8,19 +8,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from wavenet.data.effects import SILENCE
 from wavenet.models.lengths import mask
 
 # Root mean square: -20 dBFS.
 LEVEL = 0.1
-# What is quieter than -100 dBFS is silence, and stays quiet.
-SILENT_POWER = 1e-10
 FLAT_VARIANCE = 1e-4
 
 
 def normalize_level(waveform: Tensor, lengths: Tensor) -> Tensor:
-    """(B, T) -> (B, T): mean 0 and one level for each clip, zeros after its end."""
+    """(B, T) -> (B, T): mean 0 and one level for each clip, zeros after its end.
+
+    What is quieter than `SILENCE` stays quiet.
+    """
     centred, power = _centred(waveform.unsqueeze(1), lengths)
-    scaled = centred * (LEVEL * (power + SILENT_POWER).rsqrt())
+    scaled = centred * (LEVEL * (power + SILENCE**2).rsqrt())
     return scaled.squeeze(1).to(waveform.dtype)
 
 

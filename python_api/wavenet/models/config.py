@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wavenet.data.audio import HEADER_RATES
+
 INPUTS = ("raw", "mu-law", "one-hot")
 POOLINGS = ("mean", "max", "attention")
-FASTEST = 10_000_000  # Hz, above any recorder's
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ class WaveNetConfig:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}; accepted is an int from 1")
-        if self.sample_rate > FASTEST:
-            raise ValueError(f"sample_rate is {self.sample_rate}; accepted is at most {FASTEST} Hz")
+        fastest = HEADER_RATES[1]
+        if self.sample_rate > fastest:
+            raise ValueError(f"sample_rate is {self.sample_rate}; accepted is at most {fastest} Hz")
         if not isinstance(self.head_layers, int) or self.head_layers < 0:
             raise ValueError(f"head_layers is {self.head_layers!r}; accepted is an int from 0")
         if self.head_kernel_size % 2 == 0:
