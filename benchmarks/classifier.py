@@ -50,16 +50,17 @@ def main() -> None:
 def groups(config: RunConfig, runs: Path) -> dict[str, Any]:
     """Train without and test on each group; mean and spread."""
     result = cross_validate(config, runs, by="group")
-    for part in result.parts:
-        part.pop("data", None)  # where the clips lie on this machine
     accuracies = ", ".join(f"{part['name']} {part['accuracy']:.2%}" for part in result.parts)
     mean, deviation = result.mean("accuracy"), result.standard_deviation("accuracy")
     print(f"test accuracy {mean:.2%} +- {deviation:.2%}: {accuracies}")
+    content = result.as_dict(len(result.parts))
+    for part in content["parts"]:
+        del part["data"]  # where the clips lie on this machine
     return {
         "protocol": "a run for each group, whose clips are all of the test set",
         "test_accuracy": mean,
         "test_accuracy_standard_deviation": deviation,
-        **result.as_dict(len(result.parts)),
+        **content,
     }
 
 

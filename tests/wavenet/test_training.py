@@ -50,9 +50,7 @@ def test_a_run_learns_and_leaves_what_it_should(tones):
     assert len(list((run / "checkpoints").iterdir())) <= 2  # the newest, and the best one
     with open(run / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == [
-        str(i + 1) for i in range(tones.config.training.epochs)
-    ]
+    assert [row["epoch"] for row in rows] == [str(i + 1) for i in range(25)]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     assert load_config(run / "train.yaml") == tones.config
     model = load_model(run)
