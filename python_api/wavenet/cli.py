@@ -19,6 +19,7 @@ from wavenet.commands.common import (
     Config,
     Data,
     Device,
+    Extra,
     Override,
     Run,
     Split,
@@ -116,6 +117,7 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
     ] = None,
+    extra: Extra = None,
     config: Config = None,
     override: Override = None,
     start: Start = None,
@@ -150,7 +152,7 @@ def train(
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
-    settings = run_config(config, overrides, data, start)
+    settings = run_config(config, overrides, data, start, extra)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
     say(

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from wavenet.commands.common import (
     Config,
+    Extra,
     Override,
     Start,
     console,
@@ -33,6 +34,7 @@ def cross_validate(
     data: Annotated[
         Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
     ] = None,
+    extra: Extra = None,
     config: Config = None,
     override: Override = None,
     start: Start = None,
@@ -53,7 +55,7 @@ def cross_validate(
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")
     require_folder(out)
-    settings = run_config(config, override, data, start)
+    settings = run_config(config, override, data, start, extra)
     by = "fold" if folds else "group"
     with interruptible("the same command"):
         result = run_all(settings, out, by=by, console=console)
