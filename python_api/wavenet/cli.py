@@ -19,7 +19,6 @@ from wavenet.commands.common import (
     Config,
     Data,
     Device,
-    Extra,
     Override,
     Run,
     Split,
@@ -117,7 +116,6 @@ def train(
     data: Annotated[
         Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
     ] = None,
-    extra: Extra = None,
     config: Config = None,
     override: Override = None,
     start: Start = None,
@@ -152,7 +150,7 @@ def train(
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
-    settings = run_config(config, overrides, data, start, extra)
+    settings = run_config(config, overrides, data, start)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
     say(

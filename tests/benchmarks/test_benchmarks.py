@@ -7,11 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from benchmarks import contenders, report, spoken_digits
+from benchmarks import contenders, report
 from benchmarks.__main__ import main
 from benchmarks.compare import differences
 from benchmarks.environment import RESULTS
@@ -221,18 +220,3 @@ def test_under_pytest_benchmark(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stdout + done.stderr
     for entry in json.loads(out.read_text())["benchmarks"]:
         assert entry["extra_info"]["GFLOP/s"] > 0 and entry["extra_info"]["GB/s"] > 0
-
-
-def test_a_synthetic_word_is_cut_to_what_is_loud():
-    rate = 16000
-    word = np.sin(np.arange(rate // 2) * 0.3).astype(np.float32)
-    silence = np.full(rate // 4, 1e-4, np.float32)
-    x = spoken_digits.cut(np.concatenate((silence, word, silence)), rate)
-    assert len(x) == pytest.approx(0.53 * spoken_digits.RATE, abs=spoken_digits.RATE // 100)
-    assert np.abs(x).max() == pytest.approx(spoken_digits.PEAK)
-
-
-def test_a_voice_that_is_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setitem(spoken_digits.VOICES, "nobody", lambda takes: None)
-    with pytest.raises(SystemExit, match="nobody says nothing"):
-        spoken_digits.speak("nobody", tmp_path, 1, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -159,16 +158,3 @@ def test_what_can_not_be_checked(wavenet, tmp_path, monkeypatch, arguments, sent
     monkeypatch.chdir(tmp_path)
     done = wavenet("check-data", *arguments)
     assert done.code == 2 and sentence in done.err
-
-
-def test_extra_clips_count_as_training_clips(sound, check, tmp_path):
-    """A copy of a test clip among them is a leak."""
-    _, _, alone = check(sound)
-    extra = _write(tmp_path / "extra", {"a/x.wav": _tone(3100), "b/x.wav": _tone(3200)})
-    code, _, found = check(sound, "--extra", extra)
-    assert code == 0
-    assert all(found["counts"][c]["train"] == alone["counts"][c]["train"] + 1 for c in "ab")
-    assert all(found["counts"][c]["test"] == alone["counts"][c]["test"] for c in "ab")
-    shutil.copy(sound / "test" / "a" / "0.wav", extra / "a")
-    code, said, _ = check(sound, "--extra", extra)
-    assert code == 1 and "serious" in said

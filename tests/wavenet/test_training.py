@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import os
 import random
 import shutil
@@ -340,33 +339,3 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
 def test_shipped_configs_load():
     for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"):
         load_config(path)
-
-
-def test_extra_clips_are_only_trained_on(recordings, tmp_path):
-    """Whatever splits they have, with a group left out as well."""
-    extra = tmp_path / "extra"
-    shutil.copytree(recordings / "low", extra / "test" / "low")
-    shutil.copytree(recordings / "high", extra / "train" / "high")
-    for left_out in ("", "person2"):
-        overrides = (f"data.extra_source={extra}", f"data.leave_out_group='{left_out}'")
-        config = small_config(recordings, tmp_path, *overrides)
-        parts = prepare_data(config.data, RATE, 1, 0).splits
-        without = prepare_data(dataclasses.replace(config.data, extra_source=""), RATE, 1, 0).splits
-        assert (parts.validation, parts.test) == (without.validation, without.test)
-        assert parts.train[: len(without.train)] == without.train
-        more = parts.train[len(without.train) :]
-        assert len(more) == 24 and all(extra in clip.path.parents for clip in more)
-
-
-def test_extra_clips_that_can_not_be_used(recordings, tmp_path):
-    def sentence(extra: Path) -> str:
-        config = small_config(recordings, tmp_path, f"data.extra_source={extra}")
-        with pytest.raises(DataError) as caught:
-            prepare_data(config.data, RATE, 1, 0)
-        return str(caught.value)
-
-    said = sentence(recordings / "all.csv")
-    assert "low/0.wav is in " in said and "as well" in said
-    shutil.copytree(recordings / "low", tmp_path / "more" / "deep")
-    assert "has the label 'deep', which no clip of" in sentence(tmp_path / "more")
-    assert f"{tmp_path / 'none'}: " in sentence(tmp_path / "none")

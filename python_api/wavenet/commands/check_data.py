@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from wavenet.commands.common import Config, Extra, Override, console, run_config, say
+from wavenet.commands.common import Config, Override, console, run_config, say
 
 
 def check_data(
@@ -19,7 +19,6 @@ def check_data(
         Path | None,
         typer.Argument(help="A folder or a CSV manifest; by default the config's data.source."),
     ] = None,
-    extra: Extra = None,
     config: Config = None,
     override: Override = None,
     strict: Annotated[
@@ -44,7 +43,7 @@ def check_data(
     from wavenet.files import replace_file
     from wavenet.training import ConfigError, prepare_data
 
-    settings = run_config(config, override, data, extra=extra)
+    settings = run_config(config, override, data)
     if not settings.data.source:
         raise ConfigError("there is no data to check; give a folder or a manifest, or --config")
     if out is not None and not out.parent.is_dir():
@@ -90,8 +89,7 @@ def check_data(
     serious = sum(finding.serious for finding in findings)
     if out is not None:
         content = found.as_dict() | {"findings": [vars(finding) for finding in findings]}
-        content |= {"source": settings.data.source, "extra_source": settings.data.extra_source}
-        content["serious"] = serious
+        content |= {"source": settings.data.source, "serious": serious}
         replace_file(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")
     if serious or (strict and findings):

@@ -38,10 +38,6 @@ Start = Annotated[
 Data = Annotated[
     Path | None, typer.Option(help="Labelled recordings; by default those of the run.")
 ]
-Extra = Annotated[
-    Path | None,
-    typer.Option(help="Another folder or manifest: more clips, which are only trained on."),
-]
 Split = Annotated[
     str | None,
     typer.Option(help="train, validation, test or all; by default test if there is one."),
@@ -74,17 +70,14 @@ def run_config(
     override: Sequence[str] | None,
     data: Path | None = None,
     start: str | None = None,
-    extra: Path | None = None,
 ) -> RunConfig:
-    """The configuration that --config, --set, --data, --from and --extra stand for."""
+    """The configuration that --config, --set, --data and --from stand for."""
     from wavenet.training import load_config
     from wavenet.training.pretrained import architecture
 
     overrides = list(override or [])
     if data is not None:
         overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
-    if extra is not None:
-        overrides.append(f"data.extra_source={json.dumps(str(extra.resolve()))}")
     model = None
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start

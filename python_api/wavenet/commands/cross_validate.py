@@ -11,7 +11,6 @@ from rich.table import Table
 
 from wavenet.commands.common import (
     Config,
-    Extra,
     Override,
     Start,
     console,
@@ -34,7 +33,6 @@ def cross_validate(
     data: Annotated[
         Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
     ] = None,
-    extra: Extra = None,
     config: Config = None,
     override: Override = None,
     start: Start = None,
@@ -55,7 +53,7 @@ def cross_validate(
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")
     require_folder(out)
-    settings = run_config(config, override, data, start, extra)
+    settings = run_config(config, override, data, start)
     by = "fold" if folds else "group"
     with interruptible("the same command"):
         result = run_all(settings, out, by=by, console=console)

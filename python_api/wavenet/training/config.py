@@ -52,9 +52,6 @@ class DataConfig:
     Attributes:
         source: a folder with a sub-folder per class, or a CSV manifest (path, label, and if there
             are: split, fold, group).
-        extra_source: another folder or manifest with more clips of the same classes, which are only
-            trained on: of other recordings, other people, a speech synthesiser. None of them is
-            validated or tested on, whatever its split, fold or group.
         validation_fraction: the part of the training clips that the best checkpoint is chosen on,
             where the data has no validation split of its own.
         validation_by_group: split that part off by whole groups (speakers, say).
@@ -67,7 +64,6 @@ class DataConfig:
     """
 
     source: str = ""
-    extra_source: str = ""
     validation_fraction: float = 0.1
     validation_by_group: bool = False
     leave_out_group: str = ""

@@ -275,8 +275,9 @@ def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
         if not saved.exists():
             replace_file(saved, table)
         elif saved.read_text(encoding="utf-8") != table:
-            sources = " or ".join(filter(None, (config.data.source, config.data.extra_source)))
-            raise ConfigError(f"{run}: can't be resumed: {sources} has changed, see {saved}")
+            raise ConfigError(
+                f"{run}: can't be resumed: {config.data.source} has changed, see {saved}"
+            )
         config.save(run / CONFIG_NAME)
 
 

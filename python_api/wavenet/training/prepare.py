@@ -92,12 +92,9 @@ def prepare_data(
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
     clips = find_clips(Path(config.source))
-    extra = _extra_clips(config, clips)
     cache = AudioCache(config.cache or None, sample_rate)
-    report = check_clips([*clips, *extra], cache, min_samples=receptive_field, progress=progress)
-    only_trained_on = set(extra)
-    splits = split_clips([c for c in report.kept if c not in only_trained_on], config, seed)
-    splits.train.extend(clip for clip in report.kept if clip in only_trained_on)
+    report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
+    splits = split_clips(report.kept, config, seed)
     labels = tuple(labels_of(splits.train))
     if len(labels) < 2:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
@@ -110,24 +107,6 @@ def prepare_data(
                 f"{', '.join(strange[:5])}"
             )
     return PreparedData(splits, labels, cache, report)
-
-
-def _extra_clips(config: DataConfig, clips: Sequence[Clip]) -> list[Clip]:
-    """Those of `extra_source`, which must be other clips of the same classes."""
-    if not config.extra_source:
-        return []
-    extra = find_clips(Path(config.extra_source), min_classes=1)
-    files = {clip.path.resolve() for clip in clips}
-    labels = set(labels_of(clips))
-    for clip in extra:
-        if clip.path.resolve() in files:  # a test clip, perhaps
-            raise DataError(f"{config.extra_source}: {clip.path} is in {config.source} as well")
-        if clip.label not in labels:
-            raise DataError(
-                f"{config.extra_source}: {clip.path.name} has the label {clip.label!r}, which no "
-                f"clip of {config.source} has"
-            )
-    return extra
 
 
 def clips_table(data: PreparedData) -> str:
