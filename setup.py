@@ -39,7 +39,7 @@ class CMakeBuild(build_ext):
             )
         if ninja:
             configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
-        jobs = str(self.parallel or os.cpu_count() or 1)
+        jobs = str(self.parallel or _jobs())
         for command in (configure, [cmake, "--build", str(build), "--parallel", jobs]):
             if subprocess.run(command).returncode != 0:
                 raise SystemExit("CMake failed: its own message above says why")
@@ -51,6 +51,20 @@ class CMakeBuild(build_ext):
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}
+
+
+def _jobs() -> int:
+    """Compilers side by side: what the environment asks for, else the CPUs that may be used."""
+    for name in ("CMAKE_BUILD_PARALLEL_LEVEL", "MAX_JOBS"):
+        value = os.environ.get(name)
+        if not value:
+            continue
+        if not value.isdecimal() or int(value) < 1:
+            raise SystemExit(f"{name} is {value!r}; accepted is a number of jobs, from 1")
+        return int(value)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _program(name: str) -> str | None:

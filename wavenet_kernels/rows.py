@@ -12,8 +12,13 @@ Rows: TypeAlias = tuple[int, int, int, int]
 
 
 def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
-    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows."""
-    return like.new_empty(batch, time, channels).transpose(1, 2)
+    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows.
+
+    Its strides say so and it is no view of another: outputs may be written to in place, and
+    autograd refuses that for views that an operator returns.
+    """
+    strides = (time * channels, 1, channels)
+    return like.new_empty_strided((batch, channels, time), strides)
 
 
 @overload

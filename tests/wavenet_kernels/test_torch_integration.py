@@ -290,3 +290,29 @@ def test_deep_copies_and_checkpointing():
     sum(o.sum() for o in checkpoint(twin, x, use_reentrant=False)).backward()
     for a, b in zip(stack.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu", "triton"])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_outputs_may_be_written_to_in_place(operator, backend):
+    tensors, settings = call(operator, SMALL, torch.float32)
+
+    def gradients(in_place):
+        leaves = _leaves(tensors)
+        with wavenet_kernels.use_backend(backend):
+            outputs = _tuple(getattr(wavenet_kernels, operator)(*leaves, **settings))
+        for output in outputs:
+            assert output.stride(1) == 1 and not output._is_view()
+        if in_place:
+            for output in outputs:
+                torch.nn.ReLU(inplace=True)(output)
+                output += 1
+                output[..., 0] = 0
+        else:
+            outputs = [torch.relu(o) + 1 for o in outputs]
+            outputs = [torch.cat([torch.zeros_like(o[..., :1]), o[..., 1:]], 2) for o in outputs]
+        sum((o * o).sum() for o in outputs).backward()
+        return [leaf.grad for leaf in leaves if leaf is not None]
+
+    for got, wanted in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(got, wanted)
