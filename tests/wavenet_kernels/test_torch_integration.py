@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch._dynamo.testing
 from operator_cases import DIFFERENTIABLE, Case, call
+from torch.utils.flop_counter import FlopCounterMode
 
 import wavenet_kernels
 from wavenet_kernels import reference
@@ -316,3 +317,20 @@ def test_outputs_may_be_written_to_in_place(operator, backend):
 
     for got, wanted in zip(gradients(True), gradients(False), strict=True):
         torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("without_x", [False, True])
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_flop_counter_counts_what_eager_pytorch_has(operator, without_x):
+    tensors, settings = call(operator, SMALL, torch.float32)
+
+    def count(function):
+        leaves = _leaves(tensors)
+        leaves[0].requires_grad_(not without_x)
+        with FlopCounterMode(display=False) as counter:
+            sum(o.sum() for o in _tuple(function(*leaves, **settings))).backward()
+        return counter.get_total_flops()
+
+    counted = count(getattr(wavenet_kernels, operator))
+    assert counted == count(getattr(reference, operator))
+    assert counted > 0 or operator == "gated_activation"

@@ -1,5 +1,6 @@
 """The operators, one file each: checks, registration with torch.library, gradient."""
 
+from wavenet_kernels.ops._flops import register_formulas
 from wavenet_kernels.ops.dilated_conv1d import dilated_conv1d
 from wavenet_kernels.ops.gated_activation import gated_activation
 from wavenet_kernels.ops.gated_conv1d import gated_conv1d
@@ -15,3 +16,5 @@ __all__ = [
     "residual_stack",
     "residual_stack_stream",
 ]
+
+register_formulas()
