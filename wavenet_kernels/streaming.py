@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -49,9 +51,8 @@ class StackStream:
         batch: int = 1,
         residual_scale: float = 1.0,
     ) -> None:
-        for name, value in (("batch", batch), *(("dilations", d) for d in dilations)):
-            if not isinstance(value, int):
-                raise TypeError(f"StackStream: {name} holds {value!r}; accepted are ints from 1")
+        batch = _integer("batch", batch)
+        dilations = [_integer("dilations", dilation) for dilation in dilations]
         if batch < 1:
             raise ValueError(f"StackStream: batch is {batch}; accepted is 1 or more")
         if conv_weight.dim() != 4:
@@ -126,3 +127,11 @@ class StackStream:
     def reset(self) -> None:
         """Zeros before the next chunk: a new signal starts."""
         self._stream.reset()
+
+
+def _integer(name: str, value: SupportsIndex) -> int:
+    """Of NumPy's integers and torch's too."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"StackStream: {name} holds {value!r}; accepted are ints from 1") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from operator_cases import Case, call
@@ -135,3 +136,14 @@ def test_bad_input_is_a_sentence():
         pytest.raises(wavenet_kernels.BackendUnavailableError),
     ):
         StackStream(*weights, **settings)
+
+
+def test_integers_of_numpy_and_torch_are_integers():
+    (x, *weights, _), settings = _case()
+    settings["dilations"] = [np.int64(1), torch.tensor(40), np.int32(2)]
+    residual, skip = StackStream(*weights, batch=np.int64(2), **settings)(x)
+    settings["dilations"] = (1, 40, 2)
+    for got, wanted in zip(
+        (residual, skip), StackStream(*weights, batch=2, **settings)(x), strict=True
+    ):
+        assert torch.equal(got, wanted)
