@@ -114,6 +114,20 @@ def test_import_loads_no_backend_and_touches_no_gpu():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("first", ["wavenet_kernels", "torch.utils.flop_counter"])
+def test_flops_are_counted_whichever_is_imported_first(first):
+    code = (
+        f"import {first}\n"
+        "import torch, wavenet_kernels\n"
+        "from torch.utils.flop_counter import FlopCounterMode\n"
+        "with FlopCounterMode(display=False) as counter:\n"
+        "    wavenet_kernels.dilated_conv1d(torch.zeros(1, 2, 3), torch.zeros(4, 2, 1))\n"
+        "assert counter.get_total_flops() == 48\n"
+    )
+    done = _python(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_triton_missing_is_said():
     code = (
         "import sys, importlib.util as u; find = u.find_spec\n"

@@ -6,11 +6,17 @@ backend computes again in backward, or saves by a fast convolution, is its own a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
+
+_COUNTER = "torch.utils.flop_counter"
 
 # A tensor as the formulas get it.
 _Shape = Sequence[int]
@@ -131,6 +137,38 @@ _FORMULAS: dict[str, Callable[..., int]] = {
 
 
 def register_formulas() -> None:
-    """Tell torch; the operators have to be registered by then."""
+    """Tell torch's counter, once it is there; the operators have to be registered by then.
+
+    Not at once, as importing the counter imports Triton, which takes longer than all of this
+    package and looks at the environment when it is imported.
+    """
+    if _COUNTER in sys.modules:
+        _register(sys.modules[_COUNTER])
+    else:
+        sys.meta_path.insert(0, _WhenImported())
+
+
+def _register(counter: ModuleType) -> None:
     for operator, formula in _FORMULAS.items():
-        register_flop_formula(getattr(torch.ops.wavenet_kernels, operator))(formula)
+        counter.register_flop_formula(getattr(torch.ops.wavenet_kernels, operator))(formula)
+
+
+class _WhenImported(MetaPathFinder):
+    """Registers the formulas right after the counter's import, by whoever imports it."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != _COUNTER:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                _register(module)
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
