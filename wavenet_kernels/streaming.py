@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import SupportsIndex
+from dataclasses import replace
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from wavenet_kernels import backends
-from wavenet_kernels.ops._check import check_convolution, check_stack
+from wavenet_kernels.call import Call, Settings, Tensors
+from wavenet_kernels.forked import single_threaded_in_child
+from wavenet_kernels.ops._check import check
+from wavenet_kernels.ops._invoke import refuse_tensor
 
 
 class StackStream:
@@ -20,7 +24,8 @@ class StackStream:
     weights are prepared once, here, and on a CPU every buffer is reused, so that steps of one
     sample are worth taking. Feeding the chunks one after another equals feeding the whole signal at
     once. One thread at a time; torch.autocast is not followed. Memory: about twice the state of
-    `residual_stack_stream`, beside the packed weights.
+    `residual_stack_stream`, beside the weights and the packed weights. Deep copies and pickles go
+    on from where the stream is, with the backend that is in force where they are made.
 
     Args:
         conv_weight, conv_bias, out_weight, out_bias, dilations, residual_scale: as of
@@ -52,7 +57,8 @@ class StackStream:
         residual_scale: float = 1.0,
     ) -> None:
         batch = _integer("batch", batch)
-        dilations = [_integer("dilations", dilation) for dilation in dilations]
+        dilations = tuple(_integer("dilations", dilation) for dilation in dilations)
+        refuse_tensor("StackStream", residual_scale)
         if batch < 1:
             raise ValueError(f"StackStream: batch is {batch}; accepted is 1 or more")
         if conv_weight.dim() != 4:
@@ -60,24 +66,30 @@ class StackStream:
                 f"StackStream: conv_weight has shape {tuple(conv_weight.shape)}; accepted is "
                 "(L, 2D, R, K)"
             )
-        conv_weight, out_weight = conv_weight.detach(), out_weight.detach()
-        conv_bias = None if conv_bias is None else conv_bias.detach()
-        out_bias = None if out_bias is None else out_bias.detach()
+        nothing = conv_weight.detach().new_empty(batch, conv_weight.shape[2], 0)
         weights = (conv_weight, conv_bias, out_weight, out_bias)
-        self._like = conv_weight.new_empty(0)
-        self.batch, self.channels = batch, conv_weight.shape[2]
-        self._cond_channels = conv_weight.shape[0] * conv_weight.shape[1]
-        nothing = self._like.new_empty(batch, self.channels, 0)
-        check_stack("StackStream", nothing, *weights, None, dilations)
-        check_convolution("StackStream", conv_weight.shape[3], dilations, "causal")
-        self._stream = backends.run(
-            "stack_stream",
-            backends.current_backend(),
-            *weights,
-            list(dilations),
-            float(residual_scale),
-            batch,
-        )
+        tensors = Tensors(nothing, *(None if w is None else w.detach() for w in weights))
+        settings = Settings(dilations, residual_scale=float(residual_scale))
+        self._prepare(Call("residual_stack_stream", tensors, settings))
+
+    def _prepare(self, call: Call) -> None:
+        """Check what is streamed, copy it, and make the backend's stream of it."""
+        check(call)
+        backend = backends.choose(call, backends.current_backend())
+        with single_threaded_in_child():
+            self._call = replace(call, tensors=call.tensors.map(_copy))
+            self._stream = backend.stream(self._call)
+        sizes = call.sizes
+        self._like, self.batch, self.channels = call.tensors.x, sizes.B, sizes.R
+        self._cond_channels = len(call.settings.dilations) * 2 * sizes.D
+
+    def __getstate__(self) -> dict[str, object]:
+        """The weights, the settings and what was heard so far; buffers are made anew."""
+        return {"call": self._call, "state": self._stream.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._prepare(state["call"])
+        self._stream.load_state(state["state"])
 
     def __call__(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The next chunk.
@@ -94,6 +106,10 @@ class StackStream:
             TypeError, ValueError: x or cond doesn't fit the weights.
             NotImplementedError: x or cond requires a gradient, outside of torch.no_grad().
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"StackStream: x is a {type(x).__qualname__}; accepted is a torch tensor"
+            )
         if x.dim() != 3 or x.shape[:2] != (self.batch, self.channels) or x.shape[2] < 1:
             raise ValueError(
                 f"StackStream: x has shape {tuple(x.shape)}; accepted is "
@@ -121,12 +137,16 @@ class StackStream:
                     f"StackStream is for inference and {name} requires a gradient; call it under "
                     "torch.no_grad(), or use residual_stack"
                 )
-        residual, skip = self._stream.step(x, cond)
-        return residual, skip
+        with single_threaded_in_child():
+            return self._stream.step(x.resolve_neg(), None if cond is None else cond.resolve_neg())
 
     def reset(self) -> None:
         """Zeros before the next chunk: a new signal starts."""
         self._stream.reset()
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _integer(name: str, value: SupportsIndex) -> int:
