@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerics import assert_rule, check_operator
-from operator_cases import CASES, DIFFERENTIABLE, LAYOUTS, Case, call, strided
+from operator_cases import CASES, DIFFERENTIABLE, LAYOUTS, Case, call, strided, tensor
 
 import wavenet_kernels
 from wavenet_kernels import reference
@@ -413,3 +413,32 @@ def test_a_stack_can_be_captured_in_a_cuda_graph(backend):
             captured = wavenet_kernels.residual_stack(*tensors, **settings)
         graph.replay()
     assert all(map(torch.equal, captured, expected))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize(("taps", "masked"), [(2, 0), (2, 1), (3, 0), (3, 1), (3, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_masked_tap_contributes_exactly_nothing(dtype, taps, masked, backend):
+    """A change that the other taps don't see changes no bit, forward or backward."""
+    x, dilation, at = tensor(1, 8, 40, seed=1, dtype=dtype), 3, 20
+    weight, grad = tensor(4, 8, taps, seed=2, dtype=dtype), tensor(1, 4, 40, seed=3, dtype=dtype)
+    weight[:, :, masked] = 0
+
+    def run(x, grad):
+        leaf = x.clone().requires_grad_()
+        with wavenet_kernels.use_backend(backend):
+            y = wavenet_kernels.dilated_conv1d(leaf, weight, dilation=dilation)
+            y.backward(grad)
+        return y.detach(), leaf.grad
+
+    louder, steeper = x.clone(), grad.clone()
+    louder[:, :, at] *= 1e6
+    steeper[:, :, at] *= 1e6
+    before, forward, backward = run(x, grad), run(louder, grad)[0], run(x, steeper)[1]
+    shifts = {(taps - 1 - k) * dilation for k in range(taps) if k != masked}
+
+    def changed(one, other):
+        return set((one != other).any(1).nonzero()[:, 1].tolist())
+
+    assert changed(forward, before[0]) <= {at + shift for shift in shifts}
+    assert changed(backward, before[1]) <= {at - shift for shift in shifts}
