@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from wavenet.nn.init import init_convolution, init_output
 from wavenet_kernels import residual_block, residual_stack, residual_stack_stream
+from wavenet_kernels.nn.init import init_convolution, init_output
 
 
 class ResidualBlock(nn.Module):

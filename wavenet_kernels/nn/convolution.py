@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.nn.init import init_convolution
 from wavenet_kernels import dilated_conv1d, gated_conv1d
+from wavenet_kernels.nn.init import init_convolution
 
 
 class CausalConv1d(nn.Module):
