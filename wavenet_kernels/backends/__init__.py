@@ -8,7 +8,6 @@ before it computes anything, for a call that it can't serve. A backend is import
 
 from __future__ import annotations
 
-import importlib
 import os
 from types import ModuleType, TracebackType
 from typing import Any
@@ -83,7 +82,25 @@ def load(name: str) -> ModuleType:
         _known(name, "WAVENET_KERNELS_BACKEND")
     except ValueError as error:
         raise BackendUnavailableError(str(error)) from None
-    return importlib.import_module(f"{__name__}.{name}")
+    # Programs that freeze applications follow import statements, and no name that is computed.
+    match name:
+        case "reference":
+            from wavenet_kernels.backends import reference
+
+            return reference
+        case "cpu":
+            from wavenet_kernels.backends import cpu
+
+            return cpu
+        case "triton":
+            from wavenet_kernels.backends import triton
+
+            return triton
+        case "cuda":
+            from wavenet_kernels.backends import cuda
+
+            return cuda
+    raise BackendUnavailableError(f"{name!r} is a choice among backends and none itself")
 
 
 def require(name: str, operator: str) -> None:
