@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from wavenet_kernels import reference
 from wavenet_kernels.nn import CausalConv1d, GatedConv1d, ResidualBlock, ResidualStack
+
+ONE = torch.tensor(1.0)
+# One of each, of four input channels; with more keywords if there are any.
+LAYERS = {
+    "convolution": lambda **more: CausalConv1d(4, 6, 3, dilation=2, **more),
+    "strided convolution": lambda **more: CausalConv1d(4, 6, 3, stride=2, **more),
+    "gated convolution": lambda **more: GatedConv1d(4, 3, 3, **more),
+    "block": lambda **more: ResidualBlock(4, 3, 5, dilation=2, **more),
+    "stack": lambda **more: ResidualStack(4, 3, 5, dilations=(1, 2), **more),
+}
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
@@ -133,3 +145,217 @@ def test_torch_and_numpy_are_all_that_layers_need():
         stack.stream(torch.randn(1, 4, 2), stack.initial_state(1))
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+CONSTRUCTIONS = {
+    "no input channels": (
+        lambda: CausalConv1d(0, 4, 2),
+        ValueError,
+        "CausalConv1d: in_channels is 0; accepted is an int from 1",
+    ),
+    "half a channel": (
+        lambda: GatedConv1d(3, 1.5, 2),
+        TypeError,
+        "GatedConv1d: out_channels is 1.5; accepted is an int from 1",
+    ),
+    "no taps": (
+        lambda: ResidualBlock(4, 3, 5, kernel_size=0),
+        ValueError,
+        "ResidualBlock: kernel_size is 0; accepted is an int from 1",
+    ),
+    "stride zero": (
+        lambda: CausalConv1d(3, 4, 2, stride=0),
+        ValueError,
+        "CausalConv1d: stride is 0; accepted is an int from 1",
+    ),
+    "negative dilation": (
+        lambda: GatedConv1d(3, 4, 2, dilation=-1),
+        ValueError,
+        "GatedConv1d: dilation is -1; accepted is an int from 1",
+    ),
+    "negative skip": (
+        lambda: ResidualStack(4, 3, -1, dilations=(1,)),
+        ValueError,
+        "ResidualStack: skip_channels is -1; accepted is an int from 0",
+    ),
+    "no layers": (
+        lambda: ResidualStack(4, 3, 5, dilations=()),
+        ValueError,
+        "ResidualStack: dilations is empty; accepted is an int from 1 for each layer",
+    ),
+    "a dilation of zero": (
+        lambda: ResidualStack(4, 3, 5, dilations=(1, 0)),
+        ValueError,
+        "ResidualStack: dilations holds 0; accepted is an int from 1 for each layer",
+    ),
+    "one number for dilations": (
+        lambda: ResidualStack(4, 3, 5, dilations=3),
+        TypeError,
+        "ResidualStack: dilations is 3; accepted is an int from 1 for each layer",
+    ),
+    "checkpoint_every zero": (
+        lambda: ResidualStack(4, 3, 5, dilations=(1,), checkpoint_every=0),
+        ValueError,
+        "ResidualStack: checkpoint_every is 0; accepted is an int from 1",
+    ),
+    "unknown padding": (
+        lambda: GatedConv1d(3, 4, 2, padding="valid"),
+        ValueError,
+        'GatedConv1d: padding is \'valid\'; accepted are "causal" and "same"',
+    ),
+    "same padding of even taps": (
+        lambda: ResidualBlock(4, 3, 5, padding="same"),
+        ValueError,
+        'ResidualBlock: kernel_size is 2; accepted with padding "same" is an odd number',
+    ),
+    "a scale to learn": (
+        lambda: ResidualStack(4, 3, 5, dilations=(1,), residual_scale=torch.nn.Parameter(ONE)),
+        TypeError,
+        "ResidualStack: residual_scale is a Parameter; accepted is a number, which stays what it",
+    ),
+    "a scale in a tensor": (
+        lambda: ResidualBlock(4, 3, 5, residual_scale=ONE),
+        TypeError,
+        "ResidualBlock: residual_scale is a Tensor; accepted is a number",
+    ),
+    "a scale in words": (
+        lambda: ResidualBlock(4, 3, 5, residual_scale="0.5"),
+        TypeError,
+        "ResidualBlock: residual_scale is a str; accepted is a number",
+    ),
+    "parameters of integers": (
+        lambda: CausalConv1d(3, 4, 2, dtype=torch.int64),
+        TypeError,
+        "CausalConv1d: dtype is torch.int64; accepted are float32, float64, bfloat16 and float16",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONSTRUCTIONS)
+def test_constructors_refuse_what_no_call_could_serve(name):
+    construct, error, sentence = CONSTRUCTIONS[name]
+    with pytest.raises(error, match=re.escape(sentence)):
+        construct()
+
+
+def test_constructors_take_the_numbers_of_numpy_and_torch():
+    stack = ResidualStack(
+        np.int64(4),
+        np.int32(3),
+        torch.tensor(5),
+        dilations=torch.tensor([1, 2]),
+        residual_scale=np.float32(0.5),
+    )
+    assert stack.dilations == (1, 2) and stack.residual_scale == 0.5
+    assert ResidualStack(4, 3, 5, dilations=np.array([1, 2])).dilations == (1, 2)
+    assert stack(torch.zeros(1, 4, 3))[1].shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_wrong_input_is_named_and_not_the_weight(kind):
+    layer = LAYERS[kind]()
+    accepted = "accepted is (B, R, T) = (any, 4, any)"
+    for shape in ((2, 5, 9), (4, 9), (1, 2, 4, 9)):
+        sentence = f"{type(layer).__name__}: x has shape {shape}; {accepted}"
+        with pytest.raises(ValueError, match=re.escape(sentence)):
+            layer(torch.zeros(shape))
+    sentence = f"{type(layer).__name__}: x is a numpy.ndarray and no tensor; {accepted}"
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        layer(np.zeros((2, 4, 9), np.float32))
+
+
+def test_a_stream_names_a_wrong_input_too():
+    stack = ResidualStack(4, 3, 5, dilations=(1,))
+    with pytest.raises(ValueError, match=re.escape("ResidualStack: x has shape (1, 5, 9)")):
+        stack.stream(torch.zeros(1, 5, 9), stack.initial_state(1))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_layers_are_made_where_and_as_they_are_asked_for(kind):
+    make = LAYERS[kind]
+    assert {p.dtype for p in make(dtype=torch.float64).parameters()} == {torch.float64}
+    assert {p.device.type for p in make(device="meta").parameters()} == {"meta"}
+
+    torch.manual_seed(0)
+    expected = make().state_dict()
+    with torch.device("meta"):
+        layer = make()
+    layer.to_empty(device="cpu")
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, expected[name])
+
+
+def test_skip_init():
+    skip_init = torch.nn.utils.skip_init
+    for layer in (
+        skip_init(CausalConv1d, 4, 6, 3, stride=2),
+        skip_init(GatedConv1d, 4, 3, 2),
+        skip_init(ResidualBlock, 4, 3, 5),
+        skip_init(ResidualStack, 4, 3, 5, dilations=(1, 2), dtype=torch.float64),
+    ):
+        # The fixture of all tests makes uninitialised memory NaN: nothing was written.
+        assert all(p.device.type == "cpu" and p.isnan().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "stride", "dilation"), [(1, 1, 1), (1, 3, 1), (1, 3, 2), (4, 1, 1), (4, 3, 2)]
+)
+def test_with_a_stride_as_without(channels, stride, dilation, compiled):
+    """Lengths, empty signals and wrong channels, in every way that is taken to the outputs."""
+    conv = CausalConv1d(channels, 6, 3, stride=stride, dilation=dilation)
+    torch._dynamo.reset()  # it counts compilations by code, of which all layers have the same
+    run = torch.compile(conv, fullgraph=True, dynamic=True, backend="eager") if compiled else conv
+    for batch, time in ((2, 9), (2, 1), (2, 2), (2, 0), (0, 9), (0, 0)):
+        x = torch.randn(batch, channels, time, requires_grad=True)
+        y = run(x)
+        assert y.shape == (batch, 6, -(-time // stride)) and y.requires_grad
+        if batch * time > 0:
+            full = reference.dilated_conv1d(x, conv.weight, conv.bias, dilation=dilation)
+            torch.testing.assert_close(y, full[:, :, ::stride])
+        y.sum().backward()
+        assert x.grad.shape == x.shape
+    run = torch.compile(conv, backend="eager") if compiled else conv
+    for shape in ((2, channels + 1, 9), (2, channels + 1, 0), (channels, 9)):
+        with pytest.raises(ValueError, match=re.escape(f"CausalConv1d: x has shape {shape}")):
+            run(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_symbolic_traces_compute_the_layer(kind):
+    layer = LAYERS[kind]()
+    traced = torch.fx.symbolic_trace(layer)
+    for time in (9, 0, 5):
+        x = torch.randn(2, 4, time)
+        _assert_same(traced(x), layer(x))
+        with torch.no_grad():
+            _assert_same(traced(x), layer(x))
+    x = torch.randn(2, 4, 9, requires_grad=True)
+    gradients = []
+    for run in (layer, traced):
+        (gradient,) = torch.autograd.grad(sum(o.sum() for o in _tuple(run(x))), [x])
+        gradients.append(gradient)
+    assert torch.equal(*gradients)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind != "stack"])
+def test_traces_of_examples_compute_the_layer(kind):
+    layer = LAYERS[kind]()
+    traced = torch.jit.trace(layer, (torch.randn(2, 4, 9),))
+    x = torch.randn(3, 4, 14)
+    _assert_same(traced(x), layer(x))
+    with torch.no_grad():
+        _assert_same(traced(x), layer(x))
+
+
+def _tuple(outputs):
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _assert_same(got, expected):
+    for ours, truth in zip(_tuple(got), _tuple(expected), strict=True):
+        assert torch.equal(ours, truth)

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.types import Device
 
 from wavenet_kernels import dilated_conv1d, gated_conv1d
+from wavenet_kernels.nn.arguments import check_input, factory, integer, padding_of
 from wavenet_kernels.nn.init import init_convolution
+
+# One node of a symbolic trace, so that backend and grad mode are those of the call.
+torch.fx.wrap("dilated_conv1d")
+torch.fx.wrap("gated_conv1d")
+
+
+@torch.fx.wrap
+def _strided_conv1d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int
+) -> Tensor:
+    """(B, R, T) -> (B, C, ceil(T / stride)), by torch's own operators.
+
+    A strided layer stands once, at the front of a network. Of one channel a product is faster than
+    a convolution, and gives the rows that a stack works on.
+    """
+    if not torch.jit.is_tracing() and x.shape[2] == 0:
+        return dilated_conv1d(x, weight, bias, dilation=dilation)
+    outputs, channels, taps = weight.shape
+    x = F.pad(x, ((taps - 1) * dilation, 0))
+    recorded = torch.jit.is_tracing() or torch.compiler.is_compiling()
+    if recorded or channels > 1 or dilation > 1:
+        return F.conv1d(x, weight, bias, stride, 0, dilation)
+    windows = x.squeeze(1).unfold(1, taps, stride)
+    rows = F.linear(windows.flatten(0, 1), weight.squeeze(1), bias)
+    return rows.view(*windows.shape[:2], outputs).transpose(1, 2)
 
 
 class CausalConv1d(nn.Module):
@@ -22,10 +50,14 @@ class CausalConv1d(nn.Module):
         dilation: steps between taps.
         stride: steps between outputs.
         bias: whether outputs have an additive bias.
+        device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
         x (B, R, T) -> (B, C, ceil(T / stride)). `weight` (C, R, K) and `bias` (C,) are those of
         ``torch.nn.Conv1d``, so its state dict loads.
+
+    Raises:
+        TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
     """
 
     def __init__(
@@ -37,15 +69,20 @@ class CausalConv1d(nn.Module):
         dilation: int = 1,
         stride: int = 1,
         bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.stride = stride
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel_size))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        layer = type(self).__name__
+        self.in_channels = integer(layer, "in_channels", in_channels)
+        self.out_channels = integer(layer, "out_channels", out_channels)
+        self.kernel_size = integer(layer, "kernel_size", kernel_size)
+        self.dilation = integer(layer, "dilation", dilation)
+        self.stride = integer(layer, "stride", stride)
+        made = factory(layer, device, dtype)
+        outputs = self.out_channels
+        self.weight = nn.Parameter(torch.empty(outputs, self.in_channels, self.kernel_size, **made))
+        self.bias = nn.Parameter(torch.empty(outputs, **made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -54,16 +91,10 @@ class CausalConv1d(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        check_input(type(self).__name__, x, self.in_channels)
         if self.stride == 1:
             return dilated_conv1d(x, self.weight, self.bias, dilation=self.dilation)
-        # A strided layer stands once, at the front of a network: torch's own operators do. Of one
-        # channel a product is faster than a convolution, and gives the rows that a stack works on.
-        x = F.pad(x, ((self.kernel_size - 1) * self.dilation, 0))
-        if self.in_channels == self.dilation == 1 and not torch.compiler.is_compiling():
-            taps = x.squeeze(1).unfold(1, self.kernel_size, self.stride)
-            rows = F.linear(taps.flatten(0, 1), self.weight.squeeze(1), self.bias)
-            return rows.view(*taps.shape[:2], self.out_channels).transpose(1, 2)
-        return F.conv1d(x, self.weight, self.bias, self.stride, 0, self.dilation)
+        return _strided_conv1d(x, self.weight, self.bias, self.stride, self.dilation)
 
     def extra_repr(self) -> str:
         return (
@@ -83,10 +114,14 @@ class GatedConv1d(nn.Module):
         dilation: steps between taps.
         padding: "causal" or "same" (K odd).
         bias: whether the pre-activations have an additive bias.
+        device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
         x (B, R, T), cond (B, 2D, T or 1) or None -> (B, D, T). `weight` (2D, R, K) holds the
         filter half first.
+
+    Raises:
+        TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
     """
 
     def __init__(
@@ -98,15 +133,20 @@ class GatedConv1d(nn.Module):
         dilation: int = 1,
         padding: str = "causal",
         bias: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = kernel_size
-        self.dilation = dilation
-        self.padding = padding
-        self.weight = nn.Parameter(torch.empty(2 * out_channels, in_channels, kernel_size))
-        self.bias = nn.Parameter(torch.empty(2 * out_channels)) if bias else None
+        layer = type(self).__name__
+        self.in_channels = integer(layer, "in_channels", in_channels)
+        self.out_channels = integer(layer, "out_channels", out_channels)
+        self.kernel_size = integer(layer, "kernel_size", kernel_size)
+        self.dilation = integer(layer, "dilation", dilation)
+        self.padding = padding_of(layer, padding, self.kernel_size)
+        made = factory(layer, device, dtype)
+        outputs = 2 * self.out_channels
+        self.weight = nn.Parameter(torch.empty(outputs, self.in_channels, self.kernel_size, **made))
+        self.bias = nn.Parameter(torch.empty(outputs, **made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -115,6 +155,7 @@ class GatedConv1d(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        check_input(type(self).__name__, x, self.in_channels)
         return gated_conv1d(
             x, self.weight, self.bias, cond, dilation=self.dilation, padding=self.padding
         )
