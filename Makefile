@@ -82,7 +82,7 @@ gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune
 gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
-	cmake --build build/gpu --parallel
+	cmake --build build/gpu --parallel "$${CMAKE_BUILD_PARALLEL_LEVEL:-$${MAX_JOBS:-$$(nproc)}}"
 
 gpu-test:
 	$(GPU) pytest -q -m gpu tests/wavenet_kernels

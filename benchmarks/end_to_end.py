@@ -42,12 +42,12 @@ from benchmarks.timing import Run, interleave, spread
 from wavenet.data import Batch
 from wavenet.data.synth import write_data_set
 from wavenet.models import WaveNetClassifier
-from wavenet.nn import residual
 from wavenet.training import PreparedData, RunConfig, load_config, prepare_data
 from wavenet.training.batches import TrainingBatches
 from wavenet.training.learner import Learner
 from wavenet.training.processes import processes
 from wavenet_kernels import reference
+from wavenet_kernels.nn import residual
 
 WARM_UP = 3  # steps before those of `interleave`: compilation for one and for any length
 DATA = "data alone"

@@ -6,6 +6,8 @@ import itertools
 import os
 import subprocess
 import sys
+from modulefinder import ModuleFinder
+from pathlib import Path
 
 import pytest
 import torch
@@ -160,6 +162,24 @@ def test_flops_are_counted_whichever_is_imported_first(first):
     )
     done = _python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_second_import_is_refused_with_a_sentence():
+    code = (
+        "import sys, wavenet_kernels\n"
+        "for name in [m for m in sys.modules if m.split('.')[0] == 'wavenet_kernels']:\n"
+        "    del sys.modules[name]\n"
+        "import wavenet_kernels\n"
+    )
+    (*_, sentence) = _python(code).stderr.splitlines()
+    assert sentence.startswith("ImportError: wavenet_kernels was imported before and then deleted")
+
+
+def test_programs_that_freeze_applications_find_every_backend():
+    folder = Path(wavenet_kernels.__file__).parents[1]
+    finder = ModuleFinder(path=[str(folder)])  # where torch and the standard library are not
+    finder.load_file(str(folder / "wavenet_kernels" / "__init__.py"))
+    assert {f"wavenet_kernels.backends.{name}" for name in backends.NAMES} <= set(finder.modules)
 
 
 def test_triton_missing_is_said():

@@ -140,7 +140,7 @@ def test_compiled_code_follows_use_backend():
 
 
 def test_export_with_dynamic_shapes():
-    from wavenet.nn import ResidualStack
+    from wavenet_kernels.nn import ResidualStack
 
     stack = ResidualStack(4, 3, 5, dilations=(1, 2, 4))
     shapes = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time")}}
@@ -336,7 +336,7 @@ def test_streaming_is_for_inference():
 def test_deep_copies_and_checkpointing():
     from torch.utils.checkpoint import checkpoint
 
-    from wavenet.nn import ResidualStack
+    from wavenet_kernels.nn import ResidualStack
 
     stack = ResidualStack(4, 3, 5, dilations=(1, 2))
     twin = copy.deepcopy(stack)

@@ -84,28 +84,30 @@ def available_backends() -> tuple[str, ...]:
 
 
 def load(name: str) -> Backend:
-    """The backend, imported on first use, by statements that tools which freeze programs see."""
-    if name == "reference":
-        from wavenet_kernels.backends import reference
-
-        return reference
-    if name == "cpu":
-        from wavenet_kernels.backends import cpu
-
-        return cpu
-    if name == "triton":
-        from wavenet_kernels.backends import triton
-
-        return triton
-    if name == "cuda":
-        from wavenet_kernels.backends import cuda
-
-        return cuda
+    """The backend, imported on first use."""
     try:
         _check_name(name, "WAVENET_KERNELS_BACKEND")
     except ValueError as error:
         raise BackendUnavailableError(str(error)) from None
-    raise AssertionError(name)
+    # Programs that freeze applications follow import statements, and no name that is computed.
+    match name:
+        case "reference":
+            from wavenet_kernels.backends import reference
+
+            return reference
+        case "cpu":
+            from wavenet_kernels.backends import cpu
+
+            return cpu
+        case "triton":
+            from wavenet_kernels.backends import triton
+
+            return triton
+        case "cuda":
+            from wavenet_kernels.backends import cuda
+
+            return cuda
+    raise BackendUnavailableError(f"{name!r} is a choice among backends and none itself")
 
 
 def choose(call: Call, name: str) -> Backend:

@@ -17,7 +17,14 @@ from wavenet_kernels.ops import _run
 from wavenet_kernels.ops._check import check
 
 NAMESPACE = "wavenet_kernels"
-_library = torch.library.Library(NAMESPACE, "DEF")
+try:
+    _library = torch.library.Library(NAMESPACE, "DEF")
+except RuntimeError as error:
+    # The first import's operators can't be taken back: compiled graphs may hold them.
+    raise ImportError(
+        "wavenet_kernels was imported before and then deleted from sys.modules; PyTorch registers "
+        "operators once in a process, so keep the module there, or start another process"
+    ) from error
 _operators = getattr(torch.ops, NAMESPACE)
 
 

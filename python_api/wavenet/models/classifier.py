@@ -11,7 +11,7 @@ from wavenet.models.clip_norm import normalize_level
 from wavenet.models.config import WaveNetConfig
 from wavenet.models.head import FrameHead, Pooling
 from wavenet.models.stem import OneHotStem, Stem
-from wavenet.nn import ResidualStack
+from wavenet_kernels.nn import ResidualStack
 
 
 class NextSample(NamedTuple):

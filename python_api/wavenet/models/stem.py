@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from wavenet.data.mulaw import mu_law_compress, mu_law_encode
 from wavenet.models.config import WaveNetConfig
-from wavenet.nn import CausalConv1d
+from wavenet_kernels.nn import CausalConv1d
 
 
 class Stem(nn.Module):

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import SupportsFloat
 
 import torch
+import torch.fx
 from torch import Tensor, nn
+from torch.types import Device
 
-from wavenet.nn.init import init_convolution, init_output
 from wavenet_kernels import residual_block, residual_stack, residual_stack_stream
+from wavenet_kernels.nn.arguments import (
+    check_input,
+    constant,
+    factory,
+    integer,
+    integers,
+    padding_of,
+)
+from wavenet_kernels.nn.init import init_convolution, init_output
+
+# One node of a symbolic trace, so that backend and grad mode are those of the call.
+torch.fx.wrap("residual_block")
+torch.fx.wrap("residual_stack")
 
 
 class ResidualBlock(nn.Module):
@@ -24,10 +39,14 @@ class ResidualBlock(nn.Module):
         dilation: steps between taps.
         padding: "causal" or "same" (K odd).
         bias: whether the convolution and the 1x1s have biases.
-        residual_scale: residual = scale * (x + 1x1(z)).
+        residual_scale: residual = scale * (x + 1x1(z)); a constant, no tensor.
+        device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
         x (B, R, T), cond (B, 2D, T or 1) or None -> residual (B, R, T), skip (B, S, T).
+
+    Raises:
+        TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
     """
 
     def __init__(
@@ -40,25 +59,31 @@ class ResidualBlock(nn.Module):
         dilation: int = 1,
         padding: str = "causal",
         bias: bool = True,
-        residual_scale: float = 1.0,
+        residual_scale: SupportsFloat = 1.0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.dilation = dilation
-        self.padding = padding
-        self.residual_scale = residual_scale
-        out = residual_channels + skip_channels
-        self.conv_weight = nn.Parameter(
-            torch.empty(2 * dilation_channels, residual_channels, kernel_size)
-        )
-        self.conv_bias = nn.Parameter(torch.empty(2 * dilation_channels)) if bias else None
-        self.out_weight = nn.Parameter(torch.empty(out, dilation_channels))
-        self.out_bias = nn.Parameter(torch.empty(out)) if bias else None
+        layer = type(self).__name__
+        residual = integer(layer, "residual_channels", residual_channels)
+        gates = 2 * integer(layer, "dilation_channels", dilation_channels)
+        out = residual + integer(layer, "skip_channels", skip_channels, least=0)
+        taps = integer(layer, "kernel_size", kernel_size)
+        self.dilation = integer(layer, "dilation", dilation)
+        self.padding = padding_of(layer, padding, taps)
+        self.residual_scale = constant(layer, "residual_scale", residual_scale)
+        made = factory(layer, device, dtype)
+        self.conv_weight = nn.Parameter(torch.empty(gates, residual, taps, **made))
+        self.conv_bias = nn.Parameter(torch.empty(gates, **made)) if bias else None
+        self.out_weight = nn.Parameter(torch.empty(out, gates // 2, **made))
+        self.out_bias = nn.Parameter(torch.empty(out, **made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         _reset(self.conv_weight, self.conv_bias, self.out_weight, self.out_bias, layers=1)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_input(type(self).__name__, x, self.conv_weight.shape[1])
         return residual_block(
             x,
             self.conv_weight,
@@ -91,13 +116,17 @@ class ResidualStack(nn.Module):
         dilations: one for each layer, e.g. ``[2**i for i in range(10)] * 3``.
         padding: "causal" or "same" (K odd).
         bias: whether the convolutions and the 1x1s have biases.
-        residual_scale: residual = scale * (x + 1x1(z)), in every layer.
+        residual_scale: residual = scale * (x + 1x1(z)), in every layer; a constant, no tensor.
         last_residual: False if only the skip sum is used: the last layer's residual is then not
             computed, its 1x1 gets no gradient, and `forward` returns it empty.
         checkpoint_every: keep every n-th layer's input for backward; n > 1 trades time for memory.
+        device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
         x (B, R, T), cond (B, L*2D, T or 1) or None -> residual (B, R, T), skip sum (B, S, T).
+
+    Raises:
+        TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
     """
 
     def __init__(
@@ -106,27 +135,32 @@ class ResidualStack(nn.Module):
         dilation_channels: int,
         skip_channels: int,
         *,
-        dilations: Sequence[int],
+        dilations: Iterable[int],
         kernel_size: int = 2,
         padding: str = "causal",
         bias: bool = True,
-        residual_scale: float = 1.0,
+        residual_scale: SupportsFloat = 1.0,
         last_residual: bool = True,
         checkpoint_every: int = 1,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.dilations = tuple(dilations)
-        self.padding = padding
-        self.residual_scale = residual_scale
+        layer = type(self).__name__
+        residual = integer(layer, "residual_channels", residual_channels)
+        gates = 2 * integer(layer, "dilation_channels", dilation_channels)
+        out = residual + integer(layer, "skip_channels", skip_channels, least=0)
+        taps = integer(layer, "kernel_size", kernel_size)
+        self.dilations = integers(layer, "dilations", dilations)
+        self.padding = padding_of(layer, padding, taps)
+        self.residual_scale = constant(layer, "residual_scale", residual_scale)
         self.last_residual = last_residual
-        self.checkpoint_every = checkpoint_every
-        layers, out = len(self.dilations), residual_channels + skip_channels
-        self.conv_weight = nn.Parameter(
-            torch.empty(layers, 2 * dilation_channels, residual_channels, kernel_size)
-        )
-        self.conv_bias = nn.Parameter(torch.empty(layers, 2 * dilation_channels)) if bias else None
-        self.out_weight = nn.Parameter(torch.empty(layers, out, dilation_channels))
-        self.out_bias = nn.Parameter(torch.empty(layers, out)) if bias else None
+        self.checkpoint_every = integer(layer, "checkpoint_every", checkpoint_every)
+        layers, made = len(self.dilations), factory(layer, device, dtype)
+        self.conv_weight = nn.Parameter(torch.empty(layers, gates, residual, taps, **made))
+        self.conv_bias = nn.Parameter(torch.empty(layers, gates, **made)) if bias else None
+        self.out_weight = nn.Parameter(torch.empty(layers, out, gates // 2, **made))
+        self.out_bias = nn.Parameter(torch.empty(layers, out, **made)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -139,6 +173,7 @@ class ResidualStack(nn.Module):
         return 1 + (self.conv_weight.shape[-1] - 1) * sum(self.dilations)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        check_input(type(self).__name__, x, self.conv_weight.shape[2])
         return residual_stack(
             x,
             self.conv_weight,
@@ -170,6 +205,7 @@ class ResidualStack(nn.Module):
         """
         if self.padding != "causal":
             raise ValueError(f'stream: padding is {self.padding!r}; only "causal" can be streamed')
+        check_input(type(self).__name__, x, self.conv_weight.shape[2])
         return residual_stack_stream(
             x,
             state,
