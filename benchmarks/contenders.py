@@ -18,7 +18,7 @@ import wavenet_kernels
 from benchmarks.eager import residual_stack_rows
 from benchmarks.eager_stream import StreamConv, StreamRing, StreamRows
 from wavenet_kernels import reference
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 Stack = Callable[..., tuple[Tensor, Tensor]]
 Step = Callable[[Tensor], Sequence[Tensor]]

@@ -25,7 +25,7 @@ import wavenet_kernels
 from wavenet_kernels import reference
 from wavenet_kernels.call import Sizes
 from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 SMALL = [
     Case(),

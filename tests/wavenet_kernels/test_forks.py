@@ -7,7 +7,7 @@ import sys
 
 CODE = """
 import os, sys, torch, wavenet_kernels as wk
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 torch.set_num_threads(4)
 x = torch.randn(2, 64, 4096, requires_grad=True)  # contiguous: copied, by torch, on its threads
 conv = torch.randn(2, 128, 64, 2).mul_(0.1).requires_grad_()

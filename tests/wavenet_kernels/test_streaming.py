@@ -12,7 +12,7 @@ from operator_cases import Case, call
 
 import wavenet_kernels
 from wavenet_kernels import reference
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 BACKENDS = ("reference", "cpu")
 

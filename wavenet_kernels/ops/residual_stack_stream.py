@@ -26,7 +26,7 @@ def residual_stack_stream(
 
     Feeding the chunks one after another, each with the state that the last one returned, equals
     feeding the whole signal at once. Inference only: differentiating it raises. Every call prepares
-    the weights anew; for small chunks `wavenet_kernels.streaming.StackStream` is faster.
+    the weights anew; for small chunks `wavenet_kernels.nn.StackStream` is faster.
 
     Args:
         x: (B, R, T), the next chunk; float32, float64, bfloat16 or float16.

@@ -19,7 +19,7 @@ from wavenet.data import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.models import WaveNetClassifier
 from wavenet.models.head import FrameHead
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 # Longer chunks are taken in pieces of this, which bounds the buffers of a piece.
 PIECE_SECONDS = 0.5
