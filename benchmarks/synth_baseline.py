@@ -22,7 +22,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.environment import RESULTS, environment
-from wavenet.data import Clip, find_clips, labels_of, read_audio, select
+from wavenet.audio import read_audio
+from wavenet.data import Clip, find_clips, labels_of, select
 from wavenet.data.synth import write_data_set
 
 WINDOW_MS, HOP_MS, MEL_BANDS = 32, 16, 40

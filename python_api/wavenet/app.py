@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.data import DataError, audio_blocks
-from wavenet.inference import ModelError, Segment, classify_windows, segments
+from wavenet.audio import audio_blocks
+from wavenet.errors import DataError, extra
+from wavenet.inference import Segment, classify_windows, segments
 from wavenet.inference.decisions import top_classes
 from wavenet.models import WaveNetClassifier
+from wavenet.pictures import colour_map, new_figure, png_of
 
 COLUMNS = 1500  # of the picture, each from the lowest to the highest sample in it
 
@@ -61,17 +60,17 @@ class Listened:
             self.extremes.append(np.stack(tuple(both)))
             yield block
 
-    def _picture(self, labels: tuple[str, ...]) -> Figure:
+    def _picture(self, labels: tuple[str, ...]) -> Any:
         lowest, highest = np.concatenate(self.extremes, axis=1)
         count = len(lowest)
         edges = np.linspace(0, count, min(COLUMNS, count) + 1).astype(int)[:-1]
         low, high = np.minimum.reduceat(lowest, edges), np.maximum.reduceat(highest, edges)
         times = edges * self.seconds / count
-        figure = Figure(figsize=(11, 3), layout="constrained")
+        figure = new_figure(11, 3)
         axis = figure.subplots()
         axis.fill_between(times, low, high, step="post", color="black", linewidth=0.5, zorder=3)
         peak = max(1e-3, float(highest.max()), -float(lowest.min()))
-        colours = matplotlib.colormaps["tab20"]
+        colours = colour_map("tab20")
         for segment in self.segments:
             colour = colours(labels.index(segment.label) % 20)
             axis.axvspan(segment.start, segment.end, color=colour, alpha=0.35, linewidth=0)
@@ -87,7 +86,7 @@ def build(model: WaveNetClassifier, window_seconds: float = 1.0, hop_seconds: fl
     """The page as gradio's Blocks, to be launched with `launch`.
 
     Raises:
-        ModelError: gradio is not installed.
+        MissingPackageError: gradio is not installed.
     """
     gradio = _gradio()
 
@@ -152,17 +151,13 @@ def launch(page: Any, *, host: str, port: int | None, block: bool = True) -> str
 
 
 def _gradio() -> Any:
-    try:
+    with extra("app"):
         import gradio
-    except ImportError:
-        raise ModelError("this needs gradio: pip install 'wavenet-kernels[app]'") from None
     return gradio
 
 
-def _image(figure: Figure) -> str:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=110)
-    content = base64.b64encode(out.getvalue()).decode()
+def _image(figure: Any) -> str:
+    content = base64.b64encode(png_of(figure, dpi=110)).decode()
     return f'<img alt="Labels over time" style="width:100%" src="data:image/png;base64,{content}">'
 
 

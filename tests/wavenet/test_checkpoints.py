@@ -18,14 +18,8 @@ from small_runs import quiet, same, small_config
 
 import wavenet.training.loop as loop
 from wavenet import load_model
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    RunConfig,
-    TrainingInterrupted,
-    load_config,
-    train,
-)
+from wavenet.errors import CheckpointError, ConfigError, TrainingInterrupted
+from wavenet.training import RunConfig, load_config, train
 from wavenet.training.checkpoint import Progress, checkpoints
 from wavenet.training.log import ranking
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small_runs import OVERRIDES, quiet
 
-from wavenet.data import Clip, DataError
+from wavenet.data import Clip
+from wavenet.errors import DataError
 from wavenet.training import DataConfig, load_config, split_clips
 from wavenet.training import cross_validation as crossing
 from wavenet.training.cross_validation import cross_validate

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from small_runs import MODEL
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.data import mu_law_encode
-from wavenet.inference import ModelError
+from wavenet.audio import mu_law_encode
+from wavenet.errors import ModelError
 from wavenet.models.clip_norm import normalize_frames
 from wavenet.models.head import FrameSums
 from wavenet.models.stem import OneHotStem

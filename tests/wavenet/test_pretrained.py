@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 import wavenet
 from wavenet import WaveNetClassifier, create_model, list_models, load_model
-from wavenet.cli import app
-from wavenet.inference import ModelError
-from wavenet.training import ConfigError, load_config, train
+from wavenet.cli import application
+from wavenet.errors import ConfigError, ModelError
+from wavenet.training import load_config, train
 from wavenet.training.pretrained import start_from
 
 
@@ -80,7 +80,7 @@ def test_fine_tuning_with_other_labels(recordings, trained, tmp_path):
     options = ["--from", str(trained), "--data", str(data), "--out", str(tmp_path / "tuned")]
     options += ["--set", "training.epochs=1", "--set", "model.dropout=0.5"]
     options += ["--set", f"data.cache={tmp_path / 'cache'}"]
-    done = CliRunner().invoke(app, ["train", *options])
+    done = CliRunner().invoke(application(), ["train", *options])
     assert done.exit_code == 0, done.output
     tuned = load_model(tmp_path / "tuned")
     assert tuned.config.labels == ("another", "high", "low")

@@ -18,7 +18,8 @@ from forked import run_together
 from small_runs import quiet, small_config, weights
 
 from wavenet.data import EpochBatchSampler
-from wavenet.training import RunConfig, TrainingError, train
+from wavenet.errors import TrainingError
+from wavenet.training import RunConfig, train
 from wavenet.training import processes as processes_
 from wavenet.training.batches import Shares
 from wavenet.training.checkpoint import checkpoints

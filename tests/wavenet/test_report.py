@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import AudioCache, DataError, find_clips, select
+from wavenet.data import AudioCache, find_clips, select
+from wavenet.errors import DataError
 from wavenet.inference import evaluate
 from wavenet.inference.calibration import calibration
 from wavenet.inference.noise_curve import noise_curve, parse_snrs
@@ -115,11 +116,11 @@ def written(tones, swapped, tmp_path_factory):
     """The report on the swapped clips."""
     from typer.testing import CliRunner
 
-    from wavenet.cli import app
+    from wavenet.cli import application
 
     out = tmp_path_factory.mktemp("report") / "<b>[report].html"
     command = ["report", str(tones.run), "--data", str(swapped), "--out", str(out)]
-    done = CliRunner().invoke(app, [*command, "--snr", "10,0", "--mistakes", "4"])
+    done = CliRunner().invoke(application(), [*command, "--snr", "10,0", "--mistakes", "4"])
     assert done.exit_code == 0, done.output
     return out
 

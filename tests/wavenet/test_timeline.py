@@ -12,7 +12,8 @@ import soundfile
 import torch
 
 from wavenet import load_model
-from wavenet.data import DataError, audio_blocks
+from wavenet.audio import audio_blocks
+from wavenet.errors import DataError
 from wavenet.inference import Decision, classify_stream, classify_windows, segments
 
 LABELS = ("a", "b")

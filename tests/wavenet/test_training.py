@@ -16,18 +16,10 @@ from safetensors.torch import load_file
 from small_runs import RATE, quiet, same, small_config
 
 from wavenet import load_model
-from wavenet.data import Clip, DataError
+from wavenet.data import Clip
+from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
 from wavenet.inference import evaluate
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    DataConfig,
-    TrainingError,
-    load_config,
-    prepare_data,
-    split_clips,
-    train,
-)
+from wavenet.training import DataConfig, load_config, prepare_data, split_clips, train
 from wavenet.training.checkpoint import checkpoints
 from wavenet.training.evaluation import clips_to_evaluate
 from wavenet.training.learner import Learner, learning_rate

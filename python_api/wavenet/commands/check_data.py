@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
 from wavenet.commands.common import Config, Override, console, run_config, say
 
@@ -38,10 +35,14 @@ def check_data(
 
     Example: wavenet check-data recordings/ --config configs/demo.yaml --strict
     """
-    from wavenet.data import DataError
+    from rich.markup import escape
+    from rich.progress import Progress
+    from rich.table import Table
+
     from wavenet.data.audit import Finding, audit
+    from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
-    from wavenet.training import ConfigError, prepare_data
+    from wavenet.training import prepare_data
 
     settings = run_config(config, override, data)
     if not settings.data.source:

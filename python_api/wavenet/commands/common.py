@@ -56,7 +56,7 @@ def warn(line: str) -> None:
 
 def require_folder(out: Path) -> None:
     """Raise DataError where --out can't be a folder: said before the work, not after it."""
-    from wavenet.data import DataError
+    from wavenet.errors import DataError
 
     first = next((path for path in (out, *out.parents) if path.exists()), out)
     if first.exists() and not first.is_dir():
@@ -89,7 +89,7 @@ def run_config(
 @contextlib.contextmanager
 def interruptible(go_on: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the command with a line on how to go on, and the shell's exit code."""
-    from wavenet.training import TrainingInterrupted
+    from wavenet.errors import TrainingInterrupted
 
     try:
         yield

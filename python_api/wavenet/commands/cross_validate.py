@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from wavenet.commands.common import (
     Config,
@@ -46,7 +44,10 @@ def cross_validate(
     Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
     --config configs/fsdd.yaml --out runs/fsdd-speakers
     """
-    from wavenet.training import ConfigError
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wavenet.errors import ConfigError
     from wavenet.training.cross_validation import RESULT_NAME
     from wavenet.training.cross_validation import cross_validate as run_all
 

@@ -35,7 +35,7 @@ def demo_app(
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
     from wavenet.app import build, launch
-    from wavenet.data import DataError
+    from wavenet.errors import DataError
     from wavenet.inference import load_model
 
     try:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from wavenet.commands.common import Data, Run, Split, console, require_folder, say, warn
 
@@ -38,8 +37,9 @@ def export(
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
     import torch
+    from rich.table import Table
 
-    from wavenet.data import DataError
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
     from wavenet.inference import load_model
     from wavenet.inference.evaluate import classify_clips, metrics_of

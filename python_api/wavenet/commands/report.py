@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from wavenet.commands.common import Data, Run, Split, console, say
 
@@ -31,7 +30,9 @@ def report(
 
     Example: wavenet report runs/mine --out mine.html
     """
-    from wavenet.data import DataError
+    from rich.progress import Progress
+
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
     from wavenet.inference import load_model
     from wavenet.inference.noise_curve import parse_snrs

@@ -11,9 +11,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import soundfile
 
-from wavenet.data.audio import UNDECODABLE, undecodable
+from wavenet.audio.reading import UNDECODABLE, soundfile, undecodable
 from wavenet.data.clips import Clip, natural_key
 
 # So many samples in a row at full scale are a cut-off peak, not a peak.
@@ -114,7 +113,7 @@ def audit(
 def _facts(clip: Clip) -> Facts:
     digest, run = hashlib.sha256(), 0
     try:
-        with soundfile.SoundFile(clip.path) as file:
+        with soundfile().SoundFile(clip.path) as file:
             for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
                 digest.update(np.ascontiguousarray(block).tobytes())
                 run = max(run, *(_longest_run(np.abs(c) >= FULL_SCALE) for c in block.T))

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wavenet.data import effects
+from wavenet.audio import effects
 from wavenet.data.cache import AudioCache
-from wavenet.data.errors import DataError
 from wavenet.data.find import audio_files
+from wavenet.errors import DataError
 
 NOISE_KINDS = ("white", "pink")
 # A level of 200 dB more or less is beyond float32's precision; thousands are beyond its range.

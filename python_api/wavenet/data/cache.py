@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet.data.audio import decode
-from wavenet.data.errors import DataError
+from wavenet.audio.reading import decode
+from wavenet.errors import DataError
 
 # Part of every key: raise it when the same file would decode to other samples.
 FORMAT_VERSION = 1

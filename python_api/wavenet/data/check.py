@@ -13,7 +13,7 @@ import numpy as np
 
 from wavenet.data.cache import AudioCache
 from wavenet.data.clips import Clip, labels_of, natural_key
-from wavenet.data.errors import AudioError, DataError
+from wavenet.errors import AudioError, DataError
 
 
 class Skipped(NamedTuple):

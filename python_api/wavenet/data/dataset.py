@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 
 from wavenet.data.cache import AudioCache
 from wavenet.data.clips import Clip
-from wavenet.data.errors import DataError
 from wavenet.data.seeding import generator
+from wavenet.errors import DataError
 
 
 class Batch(NamedTuple):

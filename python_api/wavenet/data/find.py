@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wavenet.data.clips import SPLIT_NAMES, Clip, labels_of, natural_key, normal_label
-from wavenet.data.errors import DataError
 from wavenet.data.manifest import read_manifest
+from wavenet.errors import DataError
 
 # What libsndfile decodes; a CSV manifest may name files with other suffixes.
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"})

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from wavenet.data.clips import SPLIT_NAMES, Clip, normal_label
-from wavenet.data.errors import DataError
+from wavenet.errors import DataError
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "fold", "group")

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import Sampler
 
 from wavenet.data.dataset import Draw
-from wavenet.data.errors import DataError
 from wavenet.data.seeding import generator
+from wavenet.errors import DataError
 
 
 class EpochBatchSampler(Sampler[list[Draw]]):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from wavenet.data.clips import Clip, natural_key
-from wavenet.data.errors import DataError
+from wavenet.errors import DataError
 
 Choice = str | Collection[str] | None
 

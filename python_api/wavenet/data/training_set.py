@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from wavenet.audio.effects import mix_between_classes, mixup
 from wavenet.data.augment import Augmentation, Augmenter
 from wavenet.data.dataset import Batch, ClipDataset, Draw, collate
-from wavenet.data.effects import mix_between_classes, mixup
 from wavenet.data.seeding import seed_of
 
 

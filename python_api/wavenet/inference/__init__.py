@@ -1,17 +1,19 @@
 """Using a trained classifier: load it, evaluate it, predict with it, listen with it."""
 
-from wavenet.inference.decisions import Decision
-from wavenet.inference.evaluate import confusion_picture, evaluate
-from wavenet.inference.loading import ModelError, load_model
-from wavenet.inference.metrics import Metrics, confusion_matrix
-from wavenet.inference.predict import Prediction, find_recordings, predict
-from wavenet.inference.streaming import StreamingClassifier
-from wavenet.inference.timeline import Segment, classify_stream, classify_windows, segments
+from wavenet.errors import extra
+
+with extra("classifier"):
+    from wavenet.inference.decisions import Decision
+    from wavenet.inference.evaluate import confusion_picture, evaluate
+    from wavenet.inference.loading import load_model
+    from wavenet.inference.metrics import Metrics, confusion_matrix
+    from wavenet.inference.predict import Prediction, find_recordings, predict
+    from wavenet.inference.streaming import StreamingClassifier
+    from wavenet.inference.timeline import Segment, classify_stream, classify_windows, segments
 
 __all__ = [
     "Decision",
     "Metrics",
-    "ModelError",
     "Prediction",
     "Segment",
     "StreamingClassifier",

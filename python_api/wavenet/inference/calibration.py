@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from wavenet.pictures import new_figure, png_of
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,7 @@ class Calibration:
 
     def picture(self) -> bytes:
         """The reliability diagram, with the number of clips below it, as PNG."""
-        from matplotlib.figure import Figure  # not with wavenet: it is slow to import
-
-        figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+        figure = new_figure(5.5, 4.5)
         upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
         bins = len(self.counts)
         centres = (np.arange(bins) + 0.5) / bins
@@ -49,9 +48,7 @@ class Calibration:
         upper.legend(loc="upper left", fontsize=8)
         lower.bar(centres, self.counts, 1 / bins, edgecolor="white", color="grey")
         lower.set(xlabel="probability of the likeliest class", ylabel="clips")
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=120)
-        return out.getvalue()
+        return png_of(figure)
 
 
 def calibration(logits: Tensor, targets: Tensor, bins: int = 15) -> Calibration:

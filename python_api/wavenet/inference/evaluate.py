@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from wavenet.audio.effects import add_noise
 from wavenet.data import AudioCache, Clip, ClipDataset, collate
-from wavenet.data.effects import add_noise
 from wavenet.data.seeding import generator
 from wavenet.inference.metrics import Metrics, confusion_matrix
 from wavenet.models import WaveNetClassifier
+from wavenet.pictures import new_figure, png_of
 
 Classify = Callable[[Tensor, Tensor], Tensor]
 
@@ -118,12 +118,10 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
 
 def confusion_picture(metrics: Metrics) -> bytes:
     """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
-    from matplotlib.figure import Figure  # not with wavenet: it is slow to import
-
     classes = len(metrics.labels)
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
     size = min(4 + 0.45 * classes, 24)
-    figure = Figure(figsize=(size, size), layout="constrained")
+    figure = new_figure(size, size)
     axis = figure.subplots()
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axis.set_xticks(range(classes), metrics.labels, rotation=90)
@@ -137,6 +135,4 @@ def confusion_picture(metrics: Metrics) -> bytes:
             colour = "white" if shares[row, column] > 0.5 else "black"
             count = int(metrics.confusion[row, column])
             axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120)
-    return out.getvalue()
+    return png_of(figure)

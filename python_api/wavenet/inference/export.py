@@ -22,9 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wavenet.data import DataError, require_seconds
+from wavenet.errors import DataError, ModelError, extra, require_seconds
 from wavenet.inference.evaluate import Classify
-from wavenet.inference.loading import ModelError
 from wavenet.models import WaveNetClassifier
 from wavenet_kernels.decompositions import decompositions
 
@@ -77,8 +76,9 @@ def export_model(
 
     Raises:
         DataError: another format, or seconds of less than two frames or more than a day.
-        ModelError: a package is missing, or a file's logits differ from the model's by more than
-            `TOLERANCE` (in 8 bits they may).
+        MissingPackageError: the packages of the extra "export" are not installed.
+        ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
+            may).
     """
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
@@ -144,7 +144,7 @@ def onnx_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -
     """The content of an .onnx file.
 
     Raises:
-        ModelError: the packages of the extra "export" are not installed.
+        MissingPackageError: the packages of the extra "export" are not installed.
     """
     _require("onnx", "onnxscript")
     from onnxscript import optimizer
@@ -252,13 +252,9 @@ def latency_ms(classify: Classify, samples: int, rounds: int = 20) -> float:
 
 
 def _require(*packages: str) -> None:
-    for package in packages:
-        try:
+    with extra("export"):
+        for package in packages:
             importlib.import_module(package)
-        except ImportError:
-            raise ModelError(
-                f"this needs the package {package}: pip install 'wavenet-kernels[export]'"
-            ) from None
 
 
 @contextlib.contextmanager

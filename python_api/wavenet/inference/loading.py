@@ -13,11 +13,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from wavenet.errors import ModelError
 from wavenet.models import WaveNetClassifier, WaveNetConfig
-
-
-class ModelError(ValueError):
-    """A saved model that can't be loaded: the message names the folder and what is wrong."""
 
 
 def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetClassifier:

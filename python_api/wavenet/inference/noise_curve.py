@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wavenet.data import AudioCache, Clip, DataError
+from wavenet.data import AudioCache, Clip
 from wavenet.data.augment import MOST_DB
+from wavenet.errors import DataError
 from wavenet.inference.evaluate import evaluate
 from wavenet.inference.metrics import Metrics
 from wavenet.models import WaveNetClassifier
+from wavenet.pictures import new_figure, png_of
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,7 @@ class NoiseCurve:
 
     def picture(self) -> bytes:
         """Accuracy over the signal-to-noise ratio, as PNG."""
-        from matplotlib.figure import Figure  # not with wavenet: it is slow to import
-
-        figure = Figure(figsize=(5.5, 3.5), layout="constrained")
+        figure = new_figure(5.5, 3.5)
         axis = figure.subplots()
         accuracies = [100 * metrics.accuracy for metrics in self.noisy.values()]
         axis.plot(list(self.noisy), accuracies, "o-")
@@ -45,9 +44,7 @@ class NoiseCurve:
         axis.set_xticks(list(self.noisy))
         axis.invert_xaxis()
         axis.grid(alpha=0.3)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", dpi=120)
-        return out.getvalue()
+        return png_of(figure)
 
 
 def noise_curve(

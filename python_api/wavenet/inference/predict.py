@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from wavenet.data import AudioError, DataError, read_audio
+from wavenet.audio import read_audio
 from wavenet.data.find import AUDIO_SUFFIXES, audio_files
+from wavenet.errors import AudioError, DataError
 from wavenet.inference.decisions import top_classes
 from wavenet.models import WaveNetClassifier
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from wavenet.data import DataError, require_seconds
+from wavenet.errors import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.models import WaveNetClassifier
 from wavenet.models.head import FrameHead

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from wavenet.data import DataError, require_seconds
+from wavenet.errors import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.inference.streaming import StreamingClassifier
 from wavenet.models import WaveNetClassifier

@@ -6,7 +6,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from wavenet.data.mulaw import mu_law_encode
+from wavenet.audio.mulaw import mu_law_encode
 from wavenet.models.clip_norm import normalize_level
 from wavenet.models.config import WaveNetConfig
 from wavenet.models.head import FrameHead, Pooling

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wavenet.data.effects import SILENCE
+from wavenet.audio.effects import SILENCE
 from wavenet.models.lengths import mask
 
 # Root mean square: -20 dBFS.

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.data.mulaw import mu_law_compress, mu_law_encode
+from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
 from wavenet.models.config import WaveNetConfig
 from wavenet.nn import CausalConv1d
 

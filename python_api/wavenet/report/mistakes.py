@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import soundfile
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from wavenet.audio.reading import wav_of
 from wavenet.data import Clip, ClipDataset
+from wavenet.pictures import new_figure, png_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def worst_mistakes(
                 float(probabilities[index, truth]),
                 len(samples) / rate,
                 data_uri("image/png", _waveform_picture(samples, rate)),
-                data_uri("audio/wav", _wav(samples, rate)),
+                data_uri("audio/wav", wav_of(np.clip(samples, -1, 1), rate, "PCM_16")),
             )
         )
     return mistakes
@@ -67,7 +66,7 @@ def data_uri(kind: str, content: bytes) -> str:
 
 
 def _waveform_picture(samples: NDArray[np.float32], rate: int) -> bytes:
-    figure = Figure(figsize=(4.2, 1.2), layout="constrained")
+    figure = new_figure(4.2, 1.2)
     axis = figure.subplots()
     # As many columns as the picture has room for, each from its lowest to its highest sample.
     edges = np.linspace(0, len(samples), min(500, len(samples)) + 1).astype(int)[:-1]
@@ -77,12 +76,4 @@ def _waveform_picture(samples: NDArray[np.float32], rate: int) -> bytes:
     axis.set(xlim=(0, len(samples) / rate), ylim=(-1.05 * peak, 1.05 * peak))
     axis.tick_params(labelsize=7)
     axis.set_xlabel("s", fontsize=7)
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120)
-    return out.getvalue()
-
-
-def _wav(samples: NDArray[np.float32], rate: int) -> bytes:
-    out = io.BytesIO()
-    soundfile.write(out, np.clip(samples, -1, 1), rate, format="WAV", subtype="PCM_16")
-    return out.getvalue()
+    return png_of(figure)

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 from wavenet.data import Augmentation
+from wavenet.errors import ConfigError
 from wavenet.files import replace_file
 from wavenet.models import WaveNetConfig
 from wavenet.models.presets import preset
@@ -39,10 +40,6 @@ OF_THE_MACHINE = frozenset(
         "training.keep_best",
     }
 )
-
-
-class ConfigError(ValueError):
-    """A configuration that can't be used: the message names the field, what came, what is fine."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from urllib.parse import quote
 import numpy as np
 from rich.console import Console
 
-from wavenet.data import DataError, find_clips, labels_of, values_of
+from wavenet.data import find_clips, labels_of, values_of
+from wavenet.errors import ConfigError, DataError
 from wavenet.files import replace_file
 from wavenet.inference import evaluate, load_model
-from wavenet.training.config import ConfigError, RunConfig
+from wavenet.training.config import RunConfig
 from wavenet.training.evaluation import clips_to_evaluate
 from wavenet.training.loop import train_among
 from wavenet.training.processes import on_main, processes

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from wavenet.files import replace_file
+from wavenet.pictures import new_figure, png_of
 
 HISTORY_NAME = "metrics.csv"
 
@@ -64,7 +64,7 @@ class RunLog:
 
 def training_curve(history: Sequence[Row]) -> bytes:
     """Loss and accuracy of training and validation over epochs, as PNG."""
-    figure = Figure(figsize=(9, 3.5), layout="constrained")  # not pyplot: a notebook keeps its own
+    figure = new_figure(9, 3.5)
     axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axis, name, unit in zip(
@@ -75,6 +75,4 @@ def training_curve(history: Sequence[Row]) -> bytes:
         axis.set(xlabel="epoch", ylabel=unit, title=name)
         axis.grid(alpha=0.3)
         axis.legend()
-    out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=120)
-    return out.getvalue()
+    return png_of(figure)

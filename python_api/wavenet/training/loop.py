@@ -16,6 +16,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
+from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
 from wavenet.models import WaveNetClassifier
 from wavenet.training.batches import TrainingBatches
@@ -27,9 +28,8 @@ from wavenet.training.checkpoint import (
     save_model,
     writing,
 )
-from wavenet.training.config import ConfigError, RunConfig, load_config
+from wavenet.training.config import RunConfig, load_config
 from wavenet.training.display import Display, TrainingDisplay
-from wavenet.training.errors import TrainingError, TrainingInterrupted
 from wavenet.training.interrupt import StopRequest, stop_requests
 from wavenet.training.learner import Learner
 from wavenet.training.log import RunLog, ranking

@@ -12,13 +12,13 @@ from wavenet.data import (
     AudioCache,
     CheckReport,
     Clip,
-    DataError,
     check_clips,
     find_clips,
     labels_of,
     select,
     split_validation,
 )
+from wavenet.errors import DataError
 from wavenet.training.config import DataConfig
 
 Progress = Callable[[int, int], None]

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from wavenet.errors import ConfigError
 from wavenet.inference import load_model
 from wavenet.models import WaveNetClassifier
-from wavenet.training.config import ConfigError
 
 
 def architecture(source: str) -> dict[str, Any]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from wavenet.audio.reading import wav_of
 from wavenet.data import (
     Augmenter,
     Augmenting,
@@ -21,8 +19,10 @@ from wavenet.data import (
     TrainingClips,
     collate_draws,
 )
+from wavenet.errors import ConfigError
 from wavenet.files import replace_file
-from wavenet.training.config import ConfigError, RunConfig
+from wavenet.pictures import new_figure, png_of
+from wavenet.training.config import RunConfig
 from wavenet.training.prepare import prepare_data
 
 
@@ -66,7 +66,9 @@ def preview_augmentation(config: RunConfig, out: Path, clips: int, versions: int
             row.append((_title(clip, epoch, data.labels, batch.targets), batch.waveform[0].numpy()))
         for name, (_, samples) in zip(_names(versions), row, strict=True):
             label = "".join(c if c.isalnum() else "_" for c in clip.label)
-            _write_wav(out / f"{number}-{label}-{name}.wav", samples, model.sample_rate)
+            # Floats, because gain and noise may go beyond full scale.
+            wav = wav_of(samples, model.sample_rate, "FLOAT")
+            replace_file(out / f"{number}-{label}-{name}.wav", wav)
         rows.append(row)
     replace_file(out / "preview.png", _picture(rows, model.sample_rate))
     return out / "preview.png"
@@ -83,17 +85,10 @@ def _title(clip: Clip, epoch: int, labels: Sequence[str], targets: torch.Tensor 
     return " + ".join(f"{share:.0%} {label}" for label, share in shares if share)
 
 
-def _write_wav(path: Path, samples: NDArray[np.float32], sample_rate: int) -> None:
-    """As floats: gain and noise may go beyond full scale."""
-    content = io.BytesIO()
-    soundfile.write(content, samples, sample_rate, format="WAV", subtype="FLOAT")
-    replace_file(path, content.getvalue())
-
-
 def _picture(rows: list[list[tuple[str, NDArray[np.float32]]]], sample_rate: int) -> bytes:
     """A row for each clip: waveform above spectrogram, original first, the same axes in a row."""
     columns = len(rows[0])
-    figure = Figure(figsize=(3.2 * columns, 3 * len(rows)), layout="constrained")
+    figure = new_figure(3.2 * columns, 3 * len(rows))
     axes = figure.subplots(2 * len(rows), columns, squeeze=False)
     for upper, lower, row in zip(axes[::2], axes[1::2], rows, strict=True):
         seconds = max(len(samples) for _, samples in row) / sample_rate
@@ -117,6 +112,4 @@ def _picture(rows: list[list[tuple[str, NDArray[np.float32]]]], sample_rate: int
             spectrum.set_facecolor(spectrum.images[0].cmap(0.0))
             spectrum.set(xlim=(0, seconds), ylim=(0, sample_rate / 2))
         lower[0].set(xlabel="s", ylabel="Hz")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    return content.getvalue()
+    return png_of(figure, dpi=100)

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
 from torch import Tensor
 
-from wavenet.training.errors import TrainingError
+from wavenet.errors import TrainingError
 
 # The others wait while one process of each machine decodes the recordings for the first time.
 PATIENCE = timedelta(hours=6)

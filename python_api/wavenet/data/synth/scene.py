@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wavenet.data.errors import DataError
 from wavenet.data.synth import sounds
 from wavenet.data.synth.dsp import Array, Rng, band, filtered, log_uniform, seconds_of, unit
+from wavenet.errors import DataError
 
 SOUNDS = {
     sound.__name__: sound

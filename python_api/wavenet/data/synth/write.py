@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from wavenet.data.errors import DataError
+from wavenet.audio.reading import soundfile
 from wavenet.data.find import MANIFEST_NAME
 from wavenet.data.synth.scene import SOUNDS, synthesise
+from wavenet.errors import DataError
 
 # Says that a folder is ours to replace, and what is in it.
 MARKER_NAME = "synth.json"
@@ -68,6 +68,7 @@ def write_data_set(
             f"validation is {validation} and test {test}; shares >= 0 that leave something for "
             "training (sum below 1) are accepted"
         )
+    wav = soundfile()
     target = Path(folder).resolve()
     _require_ours(target)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
@@ -82,7 +83,7 @@ def write_data_set(
                 clip = synthesise(label, rng, sample_rate=sample_rate, seconds=seconds)
                 name = f"{label}/{label}_{number:04d}.wav"
                 codes = np.round(clip * 32767).astype(np.int16)
-                soundfile.write(partial / name, codes, sample_rate, subtype="PCM_16")
+                wav.write(partial / name, codes, sample_rate, subtype="PCM_16")
                 rows.append((name, label, split))
                 if progress is not None:
                     progress(len(rows), clips_per_class * len(SOUNDS))
@@ -100,7 +101,7 @@ def write_data_set(
         }
         (partial / MARKER_NAME).write_text(json.dumps(made_with, indent=2) + "\n")
         _replace(target, partial)
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, wav.SoundFileError) as error:
         raise DataError(f"{target}: can't be written ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

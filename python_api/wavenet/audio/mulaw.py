@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from wavenet.data.errors import DataError
+from wavenet.errors import DataError
 
 
 def mu_law_compress(x: Tensor, channels: int = 256) -> Tensor:

@@ -5,22 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from numpy.typing import NDArray
 
-from wavenet.data.audio import (
+from wavenet.audio.reading import (
     HEADER_RATES,
     UNDECODABLE,
     require_file,
     require_rate,
+    soundfile,
+    soxr,
     undecodable,
 )
-from wavenet.data.errors import AudioError, DataError, require_seconds
+from wavenet.errors import AudioError, DataError, require_seconds
 
 PCM_FORMATS = {"s16": "<i2", "s32": "<i4", "f32": "<f4"}
 
@@ -47,7 +47,7 @@ def audio_blocks(
     path = Path(path)
     require_file(path)
     try:
-        file = soundfile.SoundFile(path)
+        file = soundfile().SoundFile(path)
     except UNDECODABLE as error:
         raise undecodable(path, error) from error
     with file:
@@ -111,7 +111,7 @@ def pcm_blocks(
     yield from _resampled(blocks(), rate, sample_rate)
 
 
-def _decoded(path: Path, file: soundfile.SoundFile, size: int) -> Iterator[NDArray[np.float32]]:
+def _decoded(path: Path, file: Any, size: int) -> Iterator[NDArray[np.float32]]:
     while True:
         try:
             samples = file.read(size, dtype="float32", always_2d=True)
@@ -130,7 +130,7 @@ def _resampled(
     if rate == sample_rate:
         yield from (torch.from_numpy(block) for block in blocks if len(block))
         return
-    resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
+    resampler = soxr().ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
     for block in blocks:
         if len(resampled := resampler.resample_chunk(block)):
             yield torch.from_numpy(resampled)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 import torch
 from numpy.typing import NDArray
 
-from wavenet.data.errors import AudioError, DataError
+from wavenet.errors import AudioError, DataError, extra
 
 # Rates outside are damaged headers; resampling from 1 Hz would ask for gigabytes.
 HEADER_RATES = (100, 10_000_000)
@@ -50,7 +50,7 @@ def decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
     if not np.isfinite(mono).all():
         raise AudioError(f"{path}: holds NaN or infinite samples; only finite ones are read")
     if rate != sample_rate:
-        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")
+        mono = soxr().resample(mono, rate, sample_rate, quality="HQ")
         if not len(mono):
             raise AudioError(
                 f"{path}: its {len(samples)} samples at {rate} Hz are less than one at "
@@ -60,14 +60,35 @@ def decode(path: Path, sample_rate: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
+def soundfile() -> Any:
+    """libsndfile's binding, loaded when it is first asked for."""
+    with extra("classifier"):
+        import soundfile
+    return soundfile
+
+
+def soxr() -> Any:
+    """The resampler's binding, loaded when it is first asked for."""
+    with extra("classifier"):
+        import soxr
+    return soxr
+
+
 def _read(path: Path) -> tuple[NDArray[np.float32], int]:
     """Samples (frames, channels) and the file's rate."""
     require_file(path)
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, rate = soundfile().read(path, dtype="float32", always_2d=True)
     except UNDECODABLE as error:
         raise undecodable(path, error) from error
     return samples, rate
+
+
+def wav_of(samples: NDArray[np.float32], sample_rate: int, subtype: str) -> bytes:
+    """Mono samples as the content of a WAV file, "FLOAT" or "PCM_16"."""
+    content = io.BytesIO()
+    soundfile().write(content, samples, sample_rate, format="WAV", subtype=subtype)
+    return content.getvalue()
 
 
 def require_file(path: Path) -> None:
