@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wavenet import nn
+    from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
     from wavenet.inference import StreamingClassifier, load_model
-    from wavenet.models import WaveNetClassifier, WaveNetConfig, create_model, list_models
+    from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
 __all__ = [
@@ -27,11 +28,11 @@ __all__ = [
 
 _MODULE_OF = {
     "StreamingClassifier": "wavenet.inference",
-    "WaveNetClassifier": "wavenet.models",
-    "WaveNetConfig": "wavenet.models",
+    "WaveNetClassifier": "wavenet.classifier.model",
+    "WaveNetConfig": "wavenet.classifier.model",
     "__version__": "wavenet_kernels",
-    "create_model": "wavenet.models",
-    "list_models": "wavenet.models",
+    "create_model": "wavenet.classifier.model",
+    "list_models": "wavenet.networks",
     "load_model": "wavenet.inference",
 }
 

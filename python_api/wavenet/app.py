@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.audio import audio_blocks
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, extra
 from wavenet.inference import Segment, classify_windows, segments
 from wavenet.inference.decisions import top_classes
-from wavenet.models import WaveNetClassifier
 from wavenet.pictures import colour_map, new_figure, png_of
 
 COLUMNS = 1500  # of the picture, each from the lowest to the highest sample in it

@@ -56,8 +56,8 @@ def test_what_does_not_exist():
 
 def test_a_preset_in_the_configuration():
     config = load_config(None, ["model.preset=wavenet-tiny", "model.skip_channels=48"])
-    assert config.model["residual_channels"] == 16 and config.model["skip_channels"] == 48
-    assert "preset" not in config.model
+    assert config.model.residual_channels == 16 and config.model.skip_channels == 48
+    assert not hasattr(config.model, "preset")
 
 
 @pytest.fixture(scope="module")

@@ -320,7 +320,7 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
     config = load_config(path, ["training.epochs=7", "augmentation.noise_snr_db=[10, 20]"])
     assert config.training.learning_rate == 1e-3
     assert config.training.epochs == 7
-    assert config.model["stacks"] == 2
+    assert config.model.stacks == 2
     assert config.augmentation.noise_snr_db == (10, 20)
     config.save(tmp_path / "resolved.yaml")
     content = yaml.safe_load((tmp_path / "resolved.yaml").read_text())

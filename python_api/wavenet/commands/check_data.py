@@ -51,7 +51,7 @@ def check_data(
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise DataError(f"--out is {out}, a folder; accepted is a file")
-    model = settings.model_config(("a", "b"))
+    model = settings.model
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading clips", total=None)
 

@@ -72,8 +72,8 @@ def run_config(
     start: str | None = None,
 ) -> RunConfig:
     """The configuration that --config, --set, --data and --from stand for."""
+    from wavenet.inference import load_model
     from wavenet.training import load_config
-    from wavenet.training.pretrained import architecture
 
     overrides = list(override or [])
     if data is not None:
@@ -82,7 +82,7 @@ def run_config(
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start
         overrides.append(f"training.init_from={json.dumps(source)}")
-        model = architecture(source)
+        model = load_model(source).config.architecture
     return load_config(config, overrides, model)
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavenet.audio.effects import add_noise
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import AudioCache, Clip, ClipDataset, collate
 from wavenet.data.seeding import generator
 from wavenet.inference.metrics import Metrics, confusion_matrix
-from wavenet.models import WaveNetClassifier
 from wavenet.pictures import new_figure, png_of
 
 Classify = Callable[[Tensor, Tensor], Tensor]

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, ModelError, extra, require_seconds
 from wavenet.inference.evaluate import Classify
-from wavenet.models import WaveNetClassifier
 from wavenet_kernels.decompositions import decompositions
 
 FORMATS = ("onnx", "torch")

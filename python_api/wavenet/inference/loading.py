@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.errors import ModelError
-from wavenet.models import WaveNetClassifier, WaveNetConfig
 
 
 def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetClassifier:

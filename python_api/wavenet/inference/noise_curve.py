@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import AudioCache, Clip
 from wavenet.data.augment import MOST_DB
 from wavenet.errors import DataError
 from wavenet.inference.evaluate import evaluate
 from wavenet.inference.metrics import Metrics
-from wavenet.models import WaveNetClassifier
 from wavenet.pictures import new_figure, png_of
 
 

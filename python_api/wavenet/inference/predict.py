@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from wavenet.audio import read_audio
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data.find import AUDIO_SUFFIXES, audio_files
 from wavenet.errors import AudioError, DataError
 from wavenet.inference.decisions import top_classes
-from wavenet.models import WaveNetClassifier
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, require_seconds
 from wavenet.inference.decisions import Decision
-from wavenet.models import WaveNetClassifier
-from wavenet.models.head import FrameHead
+from wavenet.networks.frames import frame_means
+from wavenet.networks.head import FrameHead
 from wavenet_kernels.streaming import StackStream
 
 # Longer chunks are taken in pieces of this, which bounds the buffers of a piece.
@@ -75,7 +76,7 @@ class StreamingClassifier:
         self._frame_samples = config.steps_per_frame * config.stem_stride
         self._window = None if window_seconds is None else self._frames(window_seconds)
         self._hop = self._frames(hop_seconds)
-        self._network: _Network | _Uncut
+        self._network: _ChunkedNetwork | _WholeWindows
         self._pool: _SinceStart | _Window
         if config.clip_norm:
             if self._window is None:
@@ -83,9 +84,9 @@ class StreamingClassifier:
                     "window_seconds is None (--window 0); a model with clip_norm hears every "
                     "window anew and accepts a length only"
                 )
-            self._network = _Uncut(model, self._frame_samples)
+            self._network = _WholeWindows(model, self._frame_samples)
         else:
-            self._network = _Network(model)
+            self._network = _ChunkedNetwork(model)
         if self._window is None:
             self._pool = _SinceStart(model)
         else:
@@ -170,14 +171,14 @@ class StreamingClassifier:
         return Decision(start * self._frame_samples / rate, end / rate, logits, self.labels)
 
 
-class _Network:
+class _ChunkedNetwork:
     """From samples to the frames that are pooled."""
 
     def __init__(self, model: WaveNetClassifier) -> None:
         config, stack = model.config, model.stack
         self.pooling, self.classifier = model.pooling, model.classifier
         self.nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
-        self.stem = _StemStream(model.stem, config.stem_kernel_size, config.stem_stride)
+        self.stem = _ChunkedStem(model.stem, config.stem_kernel_size, config.stem_stride)
         self.stack = StackStream(
             stack.conv_weight,
             stack.conv_bias,
@@ -186,7 +187,7 @@ class _Network:
             dilations=stack.dilations,
             residual_scale=stack.residual_scale,
         )
-        self.head = _HeadStream(model.head, self.nothing)
+        self.head = _ChunkedHead(model.head, self.nothing)
         self.lookahead = self.head.lookahead
 
     def reset(self) -> None:
@@ -210,7 +211,7 @@ class _Network:
         return out
 
 
-class _StemStream:
+class _ChunkedStem:
     """The stem, whose outputs are `stride` samples apart, over chunks."""
 
     def __init__(self, stem: nn.Module, kernel_size: int, stride: int) -> None:
@@ -232,7 +233,7 @@ class _StemStream:
         return out[:, :, self.dropped :]
 
 
-class _HeadStream:
+class _ChunkedHead:
     """`FrameHead` over chunks: means over frames, then its convolutions, which look ahead."""
 
     def __init__(self, head: FrameHead, nothing: Tensor) -> None:
@@ -252,17 +253,19 @@ class _HeadStream:
 
     def push(self, skip: Tensor) -> Tensor:
         """Steps (1, S, n) -> the frames (1, C, m) that they complete."""
-        steps = torch.cat([self.steps, torch.relu(skip)], dim=2)
+        steps = torch.cat([self.steps, skip], dim=2)
         whole = steps.shape[2] // self.size * self.size
         self.steps = steps[:, :, whole:]
-        return self._convolve(steps[:, :, :whole].unflatten(2, (-1, self.size)).mean(3))
+        return self._convolve(self._means(steps[:, :, :whole]))
 
     def finish(self) -> Tensor:
         """The frames that were still waiting: a short last one, and those that look ahead."""
-        short = self.steps[:, :, :0]
-        if self.steps.shape[2]:
-            short = self.steps.mean(2, keepdim=True)
-        return self._convolve(short, last=True)
+        return self._convolve(self._means(self.steps), last=True)
+
+    def _means(self, steps: Tensor) -> Tensor:
+        """(1, S, n) -> (1, S, frames); the last one may be short."""
+        count = torch.tensor([steps.shape[2]], device=steps.device)
+        return frame_means(steps.transpose(1, 2), count, self.size).transpose(1, 2)
 
     def _convolve(self, frames: Tensor, last: bool = False) -> Tensor:
         for index, conv in enumerate(self.convs):
@@ -344,7 +347,7 @@ class _SinceStart:
         return out
 
 
-class _Uncut:
+class _WholeWindows:
     """Samples as frames (1, samples of a frame, m): nothing is computed before a window ends."""
 
     lookahead = 0

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, require_seconds
 from wavenet.inference.decisions import Decision
 from wavenet.inference.streaming import StreamingClassifier
-from wavenet.models import WaveNetClassifier
 
 WINDOWS_AT_A_TIME = 16
 

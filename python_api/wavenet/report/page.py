@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import datetime
 import time
 from collections import Counter
@@ -15,13 +14,13 @@ import jinja2
 import torch
 
 import wavenet_kernels
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import Augmentation, ClipDataset, labels_of
 from wavenet.inference import StreamingClassifier, confusion_picture
 from wavenet.inference.calibration import calibration
 from wavenet.inference.evaluate import classify_clips, metrics_of
 from wavenet.inference.export import latency_ms
 from wavenet.inference.noise_curve import noise_curve
-from wavenet.models import WaveNetClassifier
 from wavenet.report.mistakes import data_uri, worst_mistakes
 from wavenet.training.config import load_config
 from wavenet.training.evaluation import Chosen
@@ -165,7 +164,7 @@ def _model(model: WaveNetClassifier) -> dict[str, Any]:
         "megabytes": sum(p.numel() * p.element_size() for p in parameters) / 1e6,
         "receptive_field": model.receptive_field,
         "receptive_field_ms": model.receptive_field_ms,
-        "config": {k: v for k, v in dataclasses.asdict(model.config).items() if k != "labels"},
+        "config": vars(model.config.architecture),
     }
 
 

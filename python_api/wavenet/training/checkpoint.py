@@ -25,9 +25,9 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import CheckpointError
 from wavenet.files import sync
-from wavenet.models import WaveNetClassifier
 from wavenet.training.learner import Learner
 from wavenet.training.log import ranking
 

@@ -1,7 +1,7 @@
 """What a training run is told: a YAML file, its overrides, and the resolved copy of both.
 
-A YAML file has four sections, `model` (the fields of `WaveNetConfig` without labels, which come
-from the data), `data`, `augmentation` and `training`, each field optional::
+A YAML file has four sections, `model` (the fields of `Architecture`; labels come from the
+data), `data`, `augmentation` and `training`, each field optional::
 
     model: {sample_rate: 8000, stem_stride: 4, stem_kernel_size: 16}
     data: {source: recordings/, validation_fraction: 0.1}
@@ -22,11 +22,12 @@ from typing import Any
 
 import yaml
 
+from wavenet.classifier.model import WaveNetConfig
 from wavenet.data import Augmentation
 from wavenet.errors import ConfigError
 from wavenet.files import replace_file
-from wavenet.models import WaveNetConfig
-from wavenet.models.presets import preset
+from wavenet.networks.architecture import Architecture
+from wavenet.networks.presets import preset
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
@@ -150,16 +151,16 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All of a run's configuration. `model` holds the fields of `WaveNetConfig` but labels."""
+    """All of a run's configuration; the labels are those of the data."""
 
-    model: dict[str, Any] = field(default_factory=dict)
+    model: Architecture = field(default_factory=Architecture)
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def model_config(self, labels: Sequence[str]) -> WaveNetConfig:
         """The model's configuration for these labels."""
-        return WaveNetConfig(labels=tuple(labels), **self.model)
+        return WaveNetConfig(labels=tuple(labels), **vars(self.model))
 
     def save(self, path: Path) -> None:
         """Write the resolved configuration, every field spelled out, as YAML."""
@@ -181,14 +182,14 @@ class RunConfig:
 def load_config(
     path: Path | None,
     overrides: Sequence[str] = (),
-    model: Mapping[str, Any] | None = None,
+    model: Architecture | None = None,
 ) -> RunConfig:
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
 
     Args:
         path: the file.
         overrides: "section.field=value" each, the value as YAML.
-        model: what the fields of the model section are where neither says so.
+        model: what the fields of the model section are where neither says so; None: the defaults.
 
     Raises:
         ConfigError: a file that is missing or not YAML, or a field that doesn't exist or fit.
@@ -196,7 +197,7 @@ def load_config(
     content = {} if path is None else _read_yaml(path)
     for override in overrides:
         _apply(content, override)
-    return _build(content, "the overrides" if path is None else str(path), model or {})
+    return _build(content, "the overrides" if path is None else str(path), model or Architecture())
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -229,46 +230,38 @@ def _apply(content: dict[str, Any], override: str) -> None:
     content[section] = part
 
 
-def _build(content: Mapping[str, Any], where: str, model: Mapping[str, Any]) -> RunConfig:
+def _build(content: Mapping[str, Any], where: str, model: Architecture) -> RunConfig:
     sections: dict[str, type] = {
-        "model": WaveNetConfig,
+        "model": Architecture,
         "data": DataConfig,
         "augmentation": Augmentation,
         "training": TrainingConfig,
     }
-    built: dict[str, Any] = {"model": dict(model)}
-    for section, values in content.items():
+    for section in content:
         if section not in sections:
             raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
-        cls = sections[section]
+    built: dict[str, Any] = {}
+    for section, cls in sections.items():
+        values = content.get(section)
         values = {} if values is None else values
-        named: dict[str, Any] = {}
+        fields = dict(vars(model)) if section == "model" else {}
         try:
-            if cls is WaveNetConfig and isinstance(values, dict) and "preset" in values:
-                named = preset(values["preset"])
+            if section == "model" and isinstance(values, dict) and "preset" in values:
+                fields |= preset(values["preset"])
                 values = {key: value for key, value in values.items() if key != "preset"}
-            values = _checked(cls, values, f"{where}: {section}")
-            if cls is WaveNetConfig:
-                built[section] |= named | values
-                cls(labels=("a", "b"), **built[section])  # the labels are not known yet
-            else:
-                built[section] = cls(**values)
+            built[section] = cls(**fields | _checked(cls, values, f"{where}: {section}"))
         except ConfigError:
             raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {section}.{error}") from None
-    config = RunConfig(**built)
-    whole = config.model_config(("a", "b"))
-    model = {f.name: getattr(whole, f.name) for f in dataclasses.fields(whole)}
-    del model["labels"]
-    return dataclasses.replace(config, model=model)
+    return RunConfig(**built)
 
 
 def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:
     """The section's values, with ints made floats where a field is a float."""
     if not isinstance(values, dict):
         raise ConfigError(f"{where} is {values!r}; accepted are fields and values")
-    fields = {f.name: f for f in dataclasses.fields(cls) if f.name != "labels"}
+    fields = {f.name: f for f in dataclasses.fields(cls)}
     checked = {}
     for key, value in values.items():
         if key not in fields:

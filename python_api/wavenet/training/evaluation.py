@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from wavenet.classifier.model import WaveNetConfig
 from wavenet.data import AudioCache, Clip, check_clips, find_clips, select
 from wavenet.errors import ConfigError
-from wavenet.models import WaveNetConfig
 from wavenet.training.config import DataConfig, load_config
 from wavenet.training.loop import CLIPS_NAME, CONFIG_NAME
 from wavenet.training.prepare import read_clips_table

@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import Batch
-from wavenet.models import WaveNetClassifier
 from wavenet.training.average import weight_average
 from wavenet.training.config import TrainingConfig
 from wavenet.training.loss import ClassificationLoss

@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from rich.console import Console
 from torch import Tensor
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
-from wavenet.models import WaveNetClassifier
 from wavenet.training.batches import TrainingBatches
 from wavenet.training.checkpoint import (
     Progress,
@@ -233,12 +233,9 @@ class _Training:
 
 
 def _prepare(config: RunConfig, display: Display) -> PreparedData:
-    anonymous = config.model_config(("a", "b"))
-    seed = config.training.seed
+    model, seed = config.model, config.training.seed
     with display.checking() as checked:
-        return prepare_data(
-            config.data, anonymous.sample_rate, anonymous.receptive_field, seed, checked
-        )
+        return prepare_data(config.data, model.sample_rate, model.receptive_field, seed, checked)
 
 
 def _claim(run: Path, config: RunConfig, resume: bool) -> None:

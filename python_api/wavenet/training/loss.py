@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import Batch
-from wavenet.models import WaveNetClassifier
 
 
 class ClassificationLoss(nn.Module):

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import torch
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import ConfigError
 from wavenet.inference import load_model
-from wavenet.models import WaveNetClassifier
-
-
-def architecture(source: str) -> dict[str, Any]:
-    """A saved model's configuration without its labels: the `model` section of a run.
-
-    Raises:
-        ModelError: it can't be loaded.
-    """
-    config = load_model(source).config
-    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    del fields["labels"]
-    return fields
 
 
 @torch.no_grad()

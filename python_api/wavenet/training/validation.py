@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.data import AudioCache, Clip
 from wavenet.inference import Metrics, evaluate
-from wavenet.models import WaveNetClassifier
 from wavenet.training.processes import total
 
 

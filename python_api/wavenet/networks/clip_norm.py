@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from wavenet.audio.effects import SILENCE
-from wavenet.models.lengths import mask
+from wavenet.networks.lengths import mask
 
 # Root mean square: -20 dBFS.
 LEVEL = 0.1

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
-from wavenet.models.config import WaveNetConfig
+from wavenet.networks.architecture import Architecture
 from wavenet.nn import CausalConv1d
 
 
@@ -17,7 +17,7 @@ class Stem(nn.Module):
     Output j is the one whose newest sample is j * stride.
     """
 
-    def __init__(self, config: WaveNetConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.companded = config.input == "mu-law"
         self.conv = CausalConv1d(
@@ -37,7 +37,7 @@ class OneHotStem(nn.Module):
 
     CLASSES = 256
 
-    def __init__(self, config: WaveNetConfig) -> None:
+    def __init__(self, config: Architecture) -> None:
         super().__init__()
         self.kernel_size = config.stem_kernel_size
         self.stride = config.stem_stride

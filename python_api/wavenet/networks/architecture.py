@@ -1,4 +1,4 @@
-"""Everything that defines a classifier: architecture, labels and sample rate."""
+"""Everything that defines a network, except for what it is to tell apart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ POOLINGS = ("mean", "max", "attention")
 
 
 @dataclass(frozen=True)
-class WaveNetConfig:
-    """The configuration of a `WaveNetClassifier`; it is what config.json holds.
+class Architecture:
+    """A network from waveform to frames and their pooling, for any labels.
 
     The stack follows van den Oord et al. 2016 (arXiv 1609.03499), the head its section 3.4.
 
     Attributes:
-        labels: class names; logit i belongs to labels[i].
         sample_rate: of the waveform, in Hz.
         input: how samples in [-1, 1] enter the stem. "raw": as they are; "mu-law": companded to
             [-1, 1], which lifts quiet sounds; "one-hot": as 256 mu-law classes, as in the paper.
@@ -40,7 +39,6 @@ class WaveNetConfig:
             step among 256 mu-law classes; 0 leaves that head out.
     """
 
-    labels: tuple[str, ...]
     sample_rate: int = 16000
     input: str = "raw"
     clip_norm: bool = False
@@ -62,10 +60,6 @@ class WaveNetConfig:
     next_sample_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        # JSON and YAML have lists only.
-        object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels is {self.labels}; accepted are two or more, all different")
         for name in (
             "sample_rate",
             "stem_kernel_size",

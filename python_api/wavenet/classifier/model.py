@@ -1,17 +1,46 @@
 """The WaveNet audio classifier: raw waveform in, one logit a class out."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from wavenet.audio.mulaw import mu_law_encode
-from wavenet.models.clip_norm import normalize_level
-from wavenet.models.config import WaveNetConfig
-from wavenet.models.head import FrameHead, Pooling
-from wavenet.models.stem import OneHotStem, Stem
+from wavenet.errors import extra
+from wavenet.networks.architecture import Architecture
+from wavenet.networks.clip_norm import normalize_level
+from wavenet.networks.head import FrameHead, Pooling
+from wavenet.networks.presets import preset
+from wavenet.networks.stem import OneHotStem, Stem
 from wavenet.nn import ResidualStack
+
+with extra("classifier"):
+    from huggingface_hub import PyTorchModelHubMixin
+
+
+@dataclass(frozen=True)
+class WaveNetConfig(Architecture):
+    """The configuration of a `WaveNetClassifier`; it is what config.json holds.
+
+    Attributes:
+        labels: class names; logit i belongs to labels[i].
+    """
+
+    labels: tuple[str, ...] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        # JSON and YAML have lists only.
+        object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels is {self.labels}; accepted are two or more, all different")
+        super().__post_init__()
+
+    @property
+    def architecture(self) -> Architecture:
+        """What is left without labels."""
+        return Architecture(**{f.name: getattr(self, f.name) for f in fields(Architecture)})
 
 
 class NextSample(NamedTuple):
@@ -151,3 +180,27 @@ class WaveNetClassifier(
         frames, frame_lengths = self.head(skip, steps)
         pooled = self.pooling(frames, frame_lengths)
         return self.classifier(self.dropout(pooled)), skip
+
+
+def create_model(
+    name: str, labels: Sequence[str], sample_rate: int = 16000, **overrides: Any
+) -> WaveNetClassifier:
+    """An untrained classifier of a named architecture.
+
+    Args:
+        name: one of `list_models()`.
+        labels: class names, two or more.
+        sample_rate: of the waveforms it will get, in Hz. Sizes in samples stay what they are: at
+            half the rate the receptive field is twice as long.
+        overrides: fields of `WaveNetConfig` that differ from the preset's.
+
+    Raises:
+        ValueError: no such name, or a field out of range.
+        TypeError: no such field.
+
+    Example::
+
+        model = wavenet.create_model("wavenet-small", labels=("dog", "rain"), dropout=0.3)
+    """
+    fields = {**preset(name), **overrides}
+    return WaveNetClassifier(WaveNetConfig(labels=tuple(labels), sample_rate=sample_rate, **fields))

@@ -1,13 +1,9 @@
-"""Architectures by name: `list_models`, `create_model`."""
+"""Architectures by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
-
-from wavenet.models.classifier import WaveNetClassifier
-from wavenet.models.config import WaveNetConfig
 
 # Their sizes, receptive fields and speeds: python -m benchmarks.presets
 PRESETS: dict[str, dict[str, Any]] = {
@@ -72,12 +68,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The names that `create_model` knows, of those the ones that match, "*small*" say."""
+    """The names that `wavenet.create_model` knows, of those the ones that match, "*small*" say."""
     return [name for name in PRESETS if fnmatchcase(name, pattern)]
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The fields of `WaveNetConfig` that a name stands for.
+    """The fields of `Architecture` that a name stands for.
 
     Raises:
         ValueError: there is no such name.
@@ -85,27 +81,3 @@ def preset(name: str) -> dict[str, Any]:
     if name not in list(PRESETS):  # YAML may give anything, also what can't be a key
         raise ValueError(f"preset is {name!r}; accepted are {', '.join(PRESETS)}")
     return dict(PRESETS[name])
-
-
-def create_model(
-    name: str, labels: Sequence[str], sample_rate: int = 16000, **overrides: Any
-) -> WaveNetClassifier:
-    """An untrained classifier of a named architecture.
-
-    Args:
-        name: one of `list_models()`.
-        labels: class names, two or more.
-        sample_rate: of the waveforms it will get, in Hz. Sizes in samples stay what they are: at
-            half the rate the receptive field is twice as long.
-        overrides: fields of `WaveNetConfig` that differ from the preset's.
-
-    Raises:
-        ValueError: no such name, or a field out of range.
-        TypeError: no such field.
-
-    Example::
-
-        model = wavenet.create_model("wavenet-small", labels=("dog", "rain"), dropout=0.3)
-    """
-    fields = {**preset(name), **overrides}
-    return WaveNetClassifier(WaveNetConfig(labels=tuple(labels), sample_rate=sample_rate, **fields))
