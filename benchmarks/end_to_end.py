@@ -39,14 +39,14 @@ from benchmarks.measurements.options import Row
 from benchmarks.sections import SECTIONS, Clock, watched
 from benchmarks.tables import table_of
 from benchmarks.timing import Run, interleave, spread
+from wavenet.classifier.data import Batch
+from wavenet.classifier.data.synth import write_data_set
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.data import Batch
-from wavenet.data.synth import write_data_set
+from wavenet.classifier.training import PreparedData, RunConfig, load_config, prepare_data
+from wavenet.classifier.training.batches import TrainingBatches
+from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.processes import processes
 from wavenet.nn import residual
-from wavenet.training import PreparedData, RunConfig, load_config, prepare_data
-from wavenet.training.batches import TrainingBatches
-from wavenet.training.learner import Learner
-from wavenet.training.processes import processes
 from wavenet_kernels import backends, reference
 
 WARM_UP = 3  # steps before those of `interleave`: compilation for one and for any length

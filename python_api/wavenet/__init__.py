@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wavenet import nn
+    from wavenet.classifier.inference import StreamingClassifier, load_model
     from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
-    from wavenet.inference import StreamingClassifier, load_model
     from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
@@ -27,13 +27,13 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "StreamingClassifier": "wavenet.inference",
+    "StreamingClassifier": "wavenet.classifier.inference",
     "WaveNetClassifier": "wavenet.classifier.model",
     "WaveNetConfig": "wavenet.classifier.model",
     "__version__": "wavenet_kernels",
     "create_model": "wavenet.classifier.model",
     "list_models": "wavenet.networks",
-    "load_model": "wavenet.inference",
+    "load_model": "wavenet.classifier.inference",
 }
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet import app, load_model
+from wavenet import load_model
+from wavenet.classifier import app
 from wavenet.errors import AudioError, MissingPackageError
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
+from wavenet.classifier.inference import export
 from wavenet.errors import MissingPackageError, ModelError
-from wavenet.inference import export
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

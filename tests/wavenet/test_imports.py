@@ -82,7 +82,7 @@ def said(call):
         print(f"{{type(error).__name__}}: {{error}}")
 
 def training():
-    import wavenet.training
+    import wavenet.classifier.training
 
 open("a.wav", "wb").write(b"RIFF")
 said(lambda: read_audio("a.wav", 8000))

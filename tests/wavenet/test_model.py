@@ -116,8 +116,8 @@ def test_next_sample_prediction_is_causal():
 
 
 def test_clips_of_one_sample_have_no_next():
-    from wavenet.data import Batch
-    from wavenet.training.loss import ClassificationLoss
+    from wavenet.classifier.data import Batch
+    from wavenet.classifier.training.loss import ClassificationLoss
 
     model = WaveNetClassifier(WaveNetConfig(**MODEL, next_sample_weight=0.5))
     batch = Batch(torch.zeros(2, 1), torch.ones(2).long(), torch.tensor([0, 1]))

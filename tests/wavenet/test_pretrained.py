@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 import wavenet
 from wavenet import WaveNetClassifier, create_model, list_models, load_model
+from wavenet.classifier.training import load_config, train
+from wavenet.classifier.training.pretrained import start_from
 from wavenet.cli import application
 from wavenet.errors import ConfigError, ModelError
-from wavenet.training import load_config, train
-from wavenet.training.pretrained import start_from
 
 
 def test_names():

@@ -9,12 +9,12 @@ import soundfile
 from small_runs import RATE, quiet, same, small_config
 from typer.testing import CliRunner
 
+from wavenet.classifier.training import load_config, train
+from wavenet.classifier.training.checkpoint import checkpoints
+from wavenet.classifier.training.interrupt import StopRequest
+from wavenet.classifier.training.preview import preview_augmentation
 from wavenet.cli import application
 from wavenet.errors import ConfigError, DataError, TrainingInterrupted
-from wavenet.training import load_config, train
-from wavenet.training.checkpoint import checkpoints
-from wavenet.training.interrupt import StopRequest
-from wavenet.training.preview import preview_augmentation
 
 EVERYTHING = [
     "augmentation.crop=[0.6, 1]",

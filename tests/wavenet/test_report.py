@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import AudioCache, find_clips, select
+from wavenet.classifier.data import AudioCache, find_clips, select
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.inference.calibration import calibration
+from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
+from wavenet.classifier.training import load_config
 from wavenet.errors import DataError
-from wavenet.inference import evaluate
-from wavenet.inference.calibration import calibration
-from wavenet.inference.noise_curve import noise_curve, parse_snrs
-from wavenet.training import load_config
 
 
 def test_calibration_against_the_definition():
@@ -63,7 +63,7 @@ def test_noise_costs_accuracy_and_is_the_same_every_time(tones, test_clips):
 
 
 def test_noise_is_as_loud_as_said():
-    from wavenet.inference.evaluate import _with_noise
+    from wavenet.classifier.inference.evaluate import _with_noise
 
     waveform = torch.zeros(2, 40000)
     waveform[0] = 0.1

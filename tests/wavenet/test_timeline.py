@@ -13,8 +13,8 @@ import torch
 
 from wavenet import load_model
 from wavenet.audio import audio_blocks
+from wavenet.classifier.inference import Decision, classify_stream, classify_windows, segments
 from wavenet.errors import DataError
-from wavenet.inference import Decision, classify_stream, classify_windows, segments
 
 LABELS = ("a", "b")
 

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from small_runs import RATE, quiet, same, small_config
 
 from wavenet import load_model
-from wavenet.data import Clip
+from wavenet.classifier.data import Clip
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.training import DataConfig, load_config, prepare_data, split_clips, train
+from wavenet.classifier.training.checkpoint import checkpoints
+from wavenet.classifier.training.evaluation import clips_to_evaluate
+from wavenet.classifier.training.learner import Learner, learning_rate
 from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
-from wavenet.inference import evaluate
-from wavenet.training import DataConfig, load_config, prepare_data, split_clips, train
-from wavenet.training.checkpoint import checkpoints
-from wavenet.training.evaluation import clips_to_evaluate
-from wavenet.training.learner import Learner, learning_rate
 
 
 def test_a_run_learns_and_leaves_what_it_should(tones):

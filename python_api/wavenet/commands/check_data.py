@@ -39,10 +39,10 @@ def check_data(
     from rich.progress import Progress
     from rich.table import Table
 
-    from wavenet.data.audit import Finding, audit
+    from wavenet.classifier.data.audit import Finding, audit
+    from wavenet.classifier.training import prepare_data
     from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
-    from wavenet.training import prepare_data
 
     settings = run_config(config, override, data)
     if not settings.data.source:

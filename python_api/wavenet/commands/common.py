@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from wavenet.training import RunConfig
+    from wavenet.classifier.training import RunConfig
 
 # Of the processes that torchrun starts, the first one speaks.
 FIRST = os.environ.get("RANK", "0") == "0"
@@ -72,8 +72,8 @@ def run_config(
     start: str | None = None,
 ) -> RunConfig:
     """The configuration that --config, --set, --data and --from stand for."""
-    from wavenet.inference import load_model
-    from wavenet.training import load_config
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.training import load_config
 
     overrides = list(override or [])
     if data is not None:

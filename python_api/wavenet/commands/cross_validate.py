@@ -47,9 +47,9 @@ def cross_validate(
     from rich.markup import escape
     from rich.table import Table
 
+    from wavenet.classifier.training.cross_validation import RESULT_NAME
+    from wavenet.classifier.training.cross_validation import cross_validate as run_all
     from wavenet.errors import ConfigError
-    from wavenet.training.cross_validation import RESULT_NAME
-    from wavenet.training.cross_validation import cross_validate as run_all
 
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")

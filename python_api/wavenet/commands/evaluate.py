@@ -37,12 +37,12 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
+    from wavenet.classifier.inference import confusion_picture, load_model
+    from wavenet.classifier.inference import evaluate as evaluate_model
+    from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
+    from wavenet.classifier.training.evaluation import clips_to_evaluate
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
-    from wavenet.inference import confusion_picture, load_model
-    from wavenet.inference import evaluate as evaluate_model
-    from wavenet.inference.noise_curve import noise_curve, parse_snrs
-    from wavenet.training.evaluation import clips_to_evaluate
 
     snrs = parse_snrs(snr) if snr is not None else []
     folder = out or run

@@ -13,8 +13,8 @@ def info(run: Run) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.inference import load_model
-    from wavenet.training.log import ranking, read_history
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.training.log import ranking, read_history
 
     model = load_model(run)
     config = model.config

@@ -25,8 +25,8 @@ def predict(
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.inference import find_recordings, load_model
-    from wavenet.inference import predict as classify
+    from wavenet.classifier.inference import find_recordings, load_model
+    from wavenet.classifier.inference import predict as classify
 
     paths = find_recordings(recordings)
     model = load_model(run, device)

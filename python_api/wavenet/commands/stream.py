@@ -62,7 +62,7 @@ def stream(
     """
     import torch
 
-    from wavenet.inference import StreamingClassifier, load_model
+    from wavenet.classifier.inference import StreamingClassifier, load_model
 
     torch.set_num_threads(threads)
     model = load_model(run, device)

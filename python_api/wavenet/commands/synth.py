@@ -23,7 +23,7 @@ def synth(
     """
     from rich.progress import Progress
 
-    from wavenet.data.synth import write_data_set
+    from wavenet.classifier.data.synth import write_data_set
 
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("synthesising")

@@ -48,10 +48,10 @@ def timeline(
     from rich.table import Table
 
     from wavenet.audio import audio_blocks
+    from wavenet.classifier.inference import classify_stream, classify_windows, load_model, segments
+    from wavenet.classifier.inference.timeline import as_csv, as_json, as_label_track
     from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import classify_stream, classify_windows, load_model, segments
-    from wavenet.inference.timeline import as_csv, as_json, as_label_track
 
     for path in out or ():
         if path.suffix.lower() not in SUFFIXES:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wavenet.audio import effects
-from wavenet.data import AudioCache, Augmentation, Augmenter
+from wavenet.classifier.data import AudioCache, Augmentation, Augmenter
 from wavenet.errors import DataError
 
 RATE = 8000

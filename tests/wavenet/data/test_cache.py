@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from wavenet.audio import read_audio
-from wavenet.data import AudioCache, default_cache_folder
-from wavenet.data import cache as cache_module
+from wavenet.classifier.data import AudioCache, default_cache_folder
+from wavenet.classifier.data import cache as cache_module
 from wavenet.errors import AudioError, DataError
 
 RATE = 8000

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from wavenet.audio import read_audio
-from wavenet.data import (
+from wavenet.classifier.data import (
     AudioCache,
     Batch,
     Clip,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, find_clips, labels_of
+from wavenet.classifier.data import Clip, find_clips, labels_of
 from wavenet.errors import DataError
 
 

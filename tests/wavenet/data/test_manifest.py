@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, read_manifest
+from wavenet.classifier.data import Clip, read_manifest
 from wavenet.errors import DataError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, select, split_validation, values_of
+from wavenet.classifier.data import Clip, select, split_validation, values_of
 from wavenet.errors import DataError
 
 
