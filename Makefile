@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN
 	$(BIN)/python -m pip install -q --no-compile -c constraints.txt setuptools pybind11 cmake ninja
 	$(BIN)/python setup.py -q build_ext --inplace & build=$$!; \
 	    $(BIN)/python -m pip install -q --no-compile -r constraints.txt && wait $$build
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e ".[app,dev,export,triton]"
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e ".[app,classifier,dev,export,triton]"
 	touch $@
 
 # Killed half-way, it goes on where it was; `make clean-demo` starts it anew.

@@ -19,10 +19,10 @@ from typing import Any
 
 from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import load_model
-from wavenet.inference.noise_curve import noise_curve
-from wavenet.training import RunConfig, load_config, train
-from wavenet.training.cross_validation import cross_validate
-from wavenet.training.evaluation import clips_to_evaluate
+from wavenet.classifier.inference.noise_curve import noise_curve
+from wavenet.classifier.training import RunConfig, load_config, train
+from wavenet.classifier.training.cross_validation import cross_validate
+from wavenet.classifier.training.evaluation import clips_to_evaluate
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 

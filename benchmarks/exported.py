@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import load_model
-from wavenet.inference.evaluate import Classify, classify_clips, metrics_of
-from wavenet.inference.export import export_model
-from wavenet.training.evaluation import clips_to_evaluate
+from wavenet.classifier.inference.evaluate import Classify, classify_clips, metrics_of
+from wavenet.classifier.inference.export import export_model
+from wavenet.classifier.training.evaluation import clips_to_evaluate
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from unittest import mock
 
 from torch import Tensor
 
-from wavenet.training.learner import Learner
+from wavenet.classifier.training.learner import Learner
 from wavenet_kernels import backends
 from wavenet_kernels.call import Call
 

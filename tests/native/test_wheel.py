@@ -97,6 +97,10 @@ def test_wheel_metadata(wheel):
     assert "Requires-Python: >=3.10" in metadata
     assert "Requires-Dist: torch>=2.6" in metadata
     assert "Provides-Extra: triton" in metadata
+    needed = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", metadata, re.M)
+    assert {name for name, rest in needed if "extra ==" not in rest} == {"torch", "numpy"}
+    extra = {name for name, rest in needed if "extra == 'classifier'" in rest.replace('"', "'")}
+    assert {"accelerate", "soundfile", "typer"} <= extra
 
 
 def test_wheel_works_unpacked(wheel, tmp_path):

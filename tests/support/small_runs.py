@@ -19,9 +19,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from wavenet.classifier.training import Result, RunConfig, load_config, train
+from wavenet.classifier.training.checkpoint import checkpoints
 from wavenet.cli import main
-from wavenet.training import Result, RunConfig, load_config, train
-from wavenet.training.checkpoint import checkpoints
 
 RATE = 4000
 OVERRIDES = [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet import app, load_model
-from wavenet.data import AudioError
-from wavenet.inference import ModelError
+from wavenet import load_model
+from wavenet.classifier import app
+from wavenet.errors import AudioError, MissingPackageError
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_from_the_microphone(address, page):
 
 def test_gradio_is_asked_for(tones, monkeypatch, wavenet):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(ModelError, match="pip install 'wavenet-kernels.app.'"):
+    with pytest.raises(MissingPackageError, match="pip install 'wavenet-kernels.app.'"):
         app.build(load_model(tones.run))
     done = wavenet("demo-app", tones.run)
-    assert done.code == 2 and "this needs gradio" in done.err
+    assert done.code == 2 and "needs gradio: pip install" in done.err
 
 
 @pytest.mark.parametrize("options", [("--port", 0), ("--port", 99999), ("--window", "nan")])

@@ -16,18 +16,12 @@ from forked import start
 from safetensors.torch import load_file
 from small_runs import quiet, same, small_config
 
-import wavenet.training.loop as loop
+import wavenet.classifier.training.loop as loop
 from wavenet import load_model
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    RunConfig,
-    TrainingInterrupted,
-    load_config,
-    train,
-)
-from wavenet.training.checkpoint import Progress, checkpoints
-from wavenet.training.log import ranking
+from wavenet.classifier.training import RunConfig, load_config, train
+from wavenet.classifier.training.checkpoint import Progress, checkpoints
+from wavenet.classifier.training.log import ranking
+from wavenet.errors import CheckpointError, ConfigError, TrainingInterrupted
 
 
 def _steps(run) -> list[int]:
@@ -167,9 +161,9 @@ def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypa
         raise OSError(28, "No space left on device")
 
     target = {
-        "checkpoint's state": "wavenet.training.checkpoint.save_file",
-        "model": "wavenet.training.checkpoint._write_model",
-        "metrics": "wavenet.training.log.replace_file",
+        "checkpoint's state": "wavenet.classifier.training.checkpoint.save_file",
+        "model": "wavenet.classifier.training.checkpoint._write_model",
+        "metrics": "wavenet.classifier.training.log.replace_file",
     }
     monkeypatch.setattr(target[what], full)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\).*is whole.*--resume"):

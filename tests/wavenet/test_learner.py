@@ -10,13 +10,13 @@ import torch
 from small_runs import quiet, small_config, weights
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import Batch
-from wavenet.training import train
-from wavenet.training.average import weight_average
-from wavenet.training.config import TrainingConfig
-from wavenet.training.learner import Learner
-from wavenet.training.loss import ClassificationLoss
-from wavenet.training.processes import processes
+from wavenet.classifier.data import Batch
+from wavenet.classifier.training import train
+from wavenet.classifier.training.average import weight_average
+from wavenet.classifier.training.config import TrainingConfig
+from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.loss import ClassificationLoss
+from wavenet.classifier.training.processes import processes
 
 CLIPS = Batch(
     0.3 * torch.randn(6, 300, generator=torch.Generator().manual_seed(0)),

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import AudioCache, DataError, find_clips, select
-from wavenet.inference import evaluate
-from wavenet.inference.calibration import calibration
-from wavenet.inference.noise_curve import noise_curve, parse_snrs
-from wavenet.training import load_config
+from wavenet.classifier.data import AudioCache, find_clips, select
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.inference.calibration import calibration
+from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
+from wavenet.classifier.training import load_config
+from wavenet.errors import DataError
 
 
 def test_calibration_against_the_definition():
@@ -62,7 +63,7 @@ def test_noise_costs_accuracy_and_is_the_same_every_time(tones, test_clips):
 
 
 def test_noise_is_as_loud_as_said():
-    from wavenet.inference.evaluate import _with_noise
+    from wavenet.classifier.inference.evaluate import _with_noise
 
     waveform = torch.zeros(2, 40000)
     waveform[0] = 0.1
@@ -115,11 +116,11 @@ def written(tones, swapped, tmp_path_factory):
     """The report on the swapped clips."""
     from typer.testing import CliRunner
 
-    from wavenet.cli import app
+    from wavenet.cli import application
 
     out = tmp_path_factory.mktemp("report") / "<b>[report].html"
     command = ["report", str(tones.run), "--data", str(swapped), "--out", str(out)]
-    done = CliRunner().invoke(app, [*command, "--snr", "10,0", "--mistakes", "4"])
+    done = CliRunner().invoke(application(), [*command, "--snr", "10,0", "--mistakes", "4"])
     assert done.exit_code == 0, done.output
     return out
 

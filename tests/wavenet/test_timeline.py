@@ -12,8 +12,9 @@ import soundfile
 import torch
 
 from wavenet import load_model
-from wavenet.data import DataError, audio_blocks
-from wavenet.inference import Decision, classify_stream, classify_windows, segments
+from wavenet.audio import audio_blocks
+from wavenet.classifier.inference import Decision, classify_stream, classify_windows, segments
+from wavenet.errors import DataError
 
 LABELS = ("a", "b")
 

@@ -16,21 +16,13 @@ from safetensors.torch import load_file
 from small_runs import RATE, quiet, same, small_config
 
 from wavenet import load_model
-from wavenet.data import Clip, DataError
-from wavenet.inference import evaluate
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    DataConfig,
-    TrainingError,
-    load_config,
-    prepare_data,
-    split_clips,
-    train,
-)
-from wavenet.training.checkpoint import checkpoints
-from wavenet.training.evaluation import clips_to_evaluate
-from wavenet.training.learner import Learner, learning_rate
+from wavenet.classifier.data import Clip
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.training import DataConfig, load_config, prepare_data, split_clips, train
+from wavenet.classifier.training.checkpoint import checkpoints
+from wavenet.classifier.training.evaluation import clips_to_evaluate
+from wavenet.classifier.training.learner import Learner, learning_rate
+from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
 
 
 def test_a_run_learns_and_leaves_what_it_should(tones):
@@ -328,7 +320,7 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
     config = load_config(path, ["training.epochs=7", "augmentation.noise_snr_db=[10, 20]"])
     assert config.training.learning_rate == 1e-3
     assert config.training.epochs == 7
-    assert config.model["stacks"] == 2
+    assert config.model.stacks == 2
     assert config.augmentation.noise_snr_db == (10, 20)
     config.save(tmp_path / "resolved.yaml")
     content = yaml.safe_load((tmp_path / "resolved.yaml").read_text())

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
 from wavenet.commands.common import Config, Override, console, run_config, say
 
@@ -38,10 +35,14 @@ def check_data(
 
     Example: wavenet check-data recordings/ --config configs/demo.yaml --strict
     """
-    from wavenet.data import DataError
-    from wavenet.data.audit import Finding, audit
+    from rich.markup import escape
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from wavenet.classifier.data.audit import Finding, audit
+    from wavenet.classifier.training import prepare_data
+    from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
-    from wavenet.training import ConfigError, prepare_data
 
     settings = run_config(config, override, data)
     if not settings.data.source:
@@ -50,7 +51,7 @@ def check_data(
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise DataError(f"--out is {out}, a folder; accepted is a file")
-    model = settings.model_config(("a", "b"))
+    model = settings.model
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading clips", total=None)
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from wavenet.commands.common import (
     Config,
@@ -46,9 +44,12 @@ def cross_validate(
     Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
     --config configs/fsdd.yaml --out runs/fsdd-speakers
     """
-    from wavenet.training import ConfigError
-    from wavenet.training.cross_validation import RESULT_NAME
-    from wavenet.training.cross_validation import cross_validate as run_all
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wavenet.classifier.training.cross_validation import RESULT_NAME
+    from wavenet.classifier.training.cross_validation import cross_validate as run_all
+    from wavenet.errors import ConfigError
 
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")

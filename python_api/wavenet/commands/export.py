@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from wavenet.commands.common import Data, Run, Split, console, require_folder, say, warn
 
 if TYPE_CHECKING:
-    from wavenet.inference.evaluate import Classify
+    from wavenet.classifier.inference.evaluate import Classify
 
 
 def export(
@@ -38,14 +37,15 @@ def export(
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
     import torch
+    from rich.table import Table
 
-    from wavenet.data import DataError
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.inference.evaluate import classify_clips, metrics_of
+    from wavenet.classifier.inference.export import FORMATS, export_model
+    from wavenet.classifier.training.evaluation import clips_to_evaluate
+    from wavenet.classifier.training.loop import CLIPS_NAME
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import load_model
-    from wavenet.inference.evaluate import classify_clips, metrics_of
-    from wavenet.inference.export import FORMATS, export_model
-    from wavenet.training.evaluation import clips_to_evaluate
-    from wavenet.training.loop import CLIPS_NAME
 
     require_folder(out)
     if threads is not None:

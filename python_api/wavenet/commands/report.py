@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from wavenet.commands.common import Data, Run, Split, console, say
 
@@ -31,12 +30,14 @@ def report(
 
     Example: wavenet report runs/mine --out mine.html
     """
-    from wavenet.data import DataError
+    from rich.progress import Progress
+
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.inference.noise_curve import parse_snrs
+    from wavenet.classifier.report import report_page
+    from wavenet.classifier.training.evaluation import clips_to_evaluate
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import load_model
-    from wavenet.inference.noise_curve import parse_snrs
-    from wavenet.report import report_page
-    from wavenet.training.evaluation import clips_to_evaluate
 
     snrs = parse_snrs(snr) if snr else []
     model = load_model(run)

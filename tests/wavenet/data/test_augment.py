@@ -9,7 +9,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from wavenet.data import AudioCache, Augmentation, Augmenter, DataError, effects
+from wavenet.audio import effects
+from wavenet.classifier.data import AudioCache, Augmentation, Augmenter
+from wavenet.errors import DataError
 
 RATE = 8000
 TIME = torch.arange(4000) / RATE

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from wavenet.data import AudioCache, AudioError, DataError, default_cache_folder, read_audio
-from wavenet.data import cache as cache_module
+from wavenet.audio import read_audio
+from wavenet.classifier.data import AudioCache, default_cache_folder
+from wavenet.classifier.data import cache as cache_module
+from wavenet.errors import AudioError, DataError
 
 RATE = 8000
 WriteClip = Callable[..., Path]

@@ -7,19 +7,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from wavenet.data import (
+from wavenet.audio import read_audio
+from wavenet.classifier.data import (
     AudioCache,
-    AudioError,
     Batch,
     Clip,
     ClipDataset,
-    DataError,
     Draw,
     EpochBatchSampler,
     collate,
     find_clips,
-    read_audio,
 )
+from wavenet.errors import AudioError, DataError
 
 RATE = 8000
 WriteClip = Callable[..., Path]

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from wavenet.data import DataError, Draw, EpochBatchSampler
+from wavenet.classifier.data import Draw, EpochBatchSampler
+from wavenet.errors import DataError
 
 TARGETS = [0] * 30 + [1] * 10 + [2] * 3
 

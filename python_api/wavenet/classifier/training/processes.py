@@ -1,0 +1,100 @@
+"""Several processes as one: what only the main one does, what is summed over all of them.
+
+`torchrun` and `accelerate launch` say how many there are; alone, everything here does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, InitProcessGroupKwargs, broadcast_object_list
+from torch import Tensor
+
+from wavenet.errors import TrainingError
+
+# The others wait while one process of each machine decodes the recordings for the first time.
+PATIENCE = timedelta(hours=6)
+DATA_PARALLEL = ("NO", "MULTI_CPU", "MULTI_GPU", "MULTI_XPU", "MULTI_NPU", "MULTI_MLU")
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def processes(device: str) -> Iterator[Accelerator]:
+    """Accelerate's view of this process among the others, for "auto" or "cpu".
+
+    Its state is global to the process: it is dropped before and after, so that a process may train
+    several times, with other settings.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no",  # the training step casts by itself, on CPUs too
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+    )
+    try:
+        kind = DistributedType(accelerator.distributed_type)
+        if kind.value not in DATA_PARALLEL:
+            raise TrainingError(
+                f"accelerate is configured for {kind.value}; accepted is data parallel training: "
+                "torchrun, or accelerate launch without a sharding plugin"
+            )
+        yield accelerator
+    finally:
+        accelerator.end_training()
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def on_main(accelerator: Accelerator, action: Callable[[], None]) -> None:
+    """Run `action` on the main process while the others wait; where it fails, all of them raise."""
+    error: Exception | None = None
+    if accelerator.is_main_process:
+        try:
+            action()
+        except Exception as raised:
+            error = raised
+    if accelerator.num_processes > 1:
+        said = [None if error is None else str(error)]
+        broadcast_object_list(said)
+        if said[0] is not None and error is None:
+            error = TrainingError(said[0])
+    if error is not None:
+        raise error
+
+
+def first_here(accelerator: Accelerator, make: Callable[[], T]) -> T:
+    """`make` in one process of each machine, then, served by its cache, in the others."""
+    made: list[T] = []
+    error: Exception | None = None
+    if accelerator.is_local_main_process:
+        try:
+            made.append(make())
+        except Exception as raised:  # the others must not wait for it in vain
+            error = raised
+    accelerator.wait_for_everyone()
+    if error is not None:
+        raise error
+    return made[0] if made else make()
+
+
+def total(accelerator: Accelerator, values: Tensor) -> Tensor:
+    """The sum over all processes of a float64 tensor on the CPU, the same bits in each of them."""
+    if accelerator.num_processes == 1:
+        return values
+    # The mps device has no float64, but no second process either.
+    summed: Tensor = accelerator.reduce(values.to(accelerator.device))
+    return summed.cpu()
+
+
+def largest(accelerator: Accelerator, value: int) -> int:
+    """The largest of the processes' values."""
+    if accelerator.num_processes == 1:
+        return value
+    values = torch.tensor([value], device=accelerator.device)
+    return int(accelerator.gather(values).max())
