@@ -18,9 +18,10 @@ from small_runs import quiet, same, small_config
 
 import wavenet.classifier.training.loop as loop
 from wavenet import load_model
-from wavenet.classifier.training import RunConfig, load_config, train
-from wavenet.classifier.training.checkpoint import Progress, checkpoints
-from wavenet.classifier.training.log import ranking
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import checkpoints, ranking
+from wavenet.classifier.training import train
+from wavenet.classifier.training.checkpoint import RunState
 from wavenet.errors import CheckpointError, ConfigError, TrainingInterrupted
 
 
@@ -49,10 +50,10 @@ def test_ranking_is_by_accuracy_then_loss_then_time():
         {"epoch": i, "validation_accuracy": accuracy, "validation_loss": loss}
         for i, (accuracy, loss) in enumerate(figures, start=1)
     ]
-    progress = Progress(epoch=4, history=rows)
+    state = RunState(epoch=4, history=rows)
     assert [row["epoch"] for row in ranking(rows)] == [3, 4, 2, 1]
-    assert progress.epochs_since_best == 1
-    assert Progress().epochs_since_best == 0
+    assert state.epochs_since_best == 1
+    assert RunState().epochs_since_best == 0
 
 
 def _train_until(step: int, config: RunConfig, run: Path, number: int = signal.SIGINT) -> None:
@@ -163,7 +164,7 @@ def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypa
     target = {
         "checkpoint's state": "wavenet.classifier.training.checkpoint.save_file",
         "model": "wavenet.classifier.training.checkpoint._write_model",
-        "metrics": "wavenet.classifier.training.log.replace_file",
+        "metrics": "wavenet.classifier.training.display.replace_file",
     }
     monkeypatch.setattr(target[what], full)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\).*is whole.*--resume"):

@@ -11,11 +11,9 @@ from small_runs import quiet, small_config, weights
 
 from wavenet import WaveNetClassifier, load_model
 from wavenet.classifier.data import Batch
+from wavenet.classifier.run_config import TrainingConfig
 from wavenet.classifier.training import train
-from wavenet.classifier.training.average import weight_average
-from wavenet.classifier.training.config import TrainingConfig
-from wavenet.classifier.training.learner import Learner
-from wavenet.classifier.training.loss import ClassificationLoss
+from wavenet.classifier.training.learner import ClassificationLoss, Learner, weight_average
 from wavenet.classifier.training.processes import processes
 
 CLIPS = Batch(

@@ -117,7 +117,7 @@ def test_next_sample_prediction_is_causal():
 
 def test_clips_of_one_sample_have_no_next():
     from wavenet.classifier.data import Batch
-    from wavenet.classifier.training.loss import ClassificationLoss
+    from wavenet.classifier.training.learner import ClassificationLoss
 
     model = WaveNetClassifier(WaveNetConfig(**MODEL, next_sample_weight=0.5))
     batch = Batch(torch.zeros(2, 1), torch.ones(2).long(), torch.tensor([0, 1]))

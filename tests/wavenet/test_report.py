@@ -16,7 +16,7 @@ from wavenet.classifier.data import AudioCache, find_clips, select
 from wavenet.classifier.inference import evaluate
 from wavenet.classifier.inference.calibration import calibration
 from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
-from wavenet.classifier.training import load_config
+from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
 
 

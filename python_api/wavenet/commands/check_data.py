@@ -39,8 +39,8 @@ def check_data(
     from rich.progress import Progress
     from rich.table import Table
 
-    from wavenet.classifier.data.audit import Finding, audit
-    from wavenet.classifier.training import prepare_data
+    from wavenet.classifier.data import prepare_data
+    from wavenet.classifier.data.dataset_audit import Finding, audit
     from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
 

@@ -14,7 +14,7 @@ def info(run: Run) -> None:
     from rich.table import Table
 
     from wavenet.classifier.inference import load_model
-    from wavenet.classifier.training.log import ranking, read_history
+    from wavenet.classifier.run_folder import ranking, read_history
 
     model = load_model(run)
     config = model.config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import time
 from collections import Counter
@@ -17,15 +16,13 @@ import wavenet_kernels
 from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
 from wavenet.classifier.inference import StreamingClassifier, confusion_picture
 from wavenet.classifier.inference.calibration import calibration
-from wavenet.classifier.inference.evaluate import classify_clips, metrics_of
+from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, metrics_of
 from wavenet.classifier.inference.export import latency_ms
 from wavenet.classifier.inference.noise_curve import noise_curve
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.report.mistakes import data_uri, worst_mistakes
-from wavenet.classifier.training.config import load_config
-from wavenet.classifier.training.evaluation import Chosen
-from wavenet.classifier.training.log import ranking, read_history, training_curve
-from wavenet.classifier.training.loop import CLIPS_NAME, CONFIG_NAME
+from wavenet.classifier.run_folder import ranking, read_clips, read_config, read_history
+from wavenet.classifier.training.display import training_curve
 
 SPEED_SECONDS = 5.0
 
@@ -33,7 +30,7 @@ SPEED_SECONDS = 5.0
 def report_page(
     run: Path,
     model: WaveNetClassifier,
-    chosen: Chosen,
+    chosen: EvaluationClips,
     *,
     snrs_db: Sequence[float] = (),
     mistakes: int = 12,
@@ -44,7 +41,7 @@ def report_page(
     Args:
         run: the run folder; what training left in it (metrics.csv, clips.csv) is shown too.
         model: in eval mode, on the CPU.
-        chosen: the clips to evaluate on, see `clips_to_evaluate`.
+        chosen: the clips to evaluate on, see `choose_clips`.
         snrs_db: signal-to-noise ratios of the noise curve; none: no curve.
         mistakes: how many to show.
         progress: called with (clips done, clips in all).
@@ -97,9 +94,9 @@ def report_page(
 def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     """How the run went and what was done against overfitting; None where no run is."""
     history = read_history(run)
-    if not history or not (run / CONFIG_NAME).is_file():
+    config = read_config(run)
+    if not history or config is None:
         return None
-    config = load_config(run / CONFIG_NAME)
     settings = config.training
     notes = []
     if settings.init_from:
@@ -135,21 +132,19 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     }
 
 
-def _data(run: Path, chosen: Chosen) -> dict[str, Any]:
+def _data(run: Path, chosen: EvaluationClips) -> dict[str, Any]:
     """Clips of each class and split; what was skipped, and why."""
-    if (run / CLIPS_NAME).is_file():
-        with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        counts = Counter((row["label"], row["split"]) for row in rows if not row["skipped"])
-        skipped = [row["skipped"] for row in rows if row["skipped"]]
-        of = "the run"
+    of_the_run = read_clips(run)
+    if of_the_run is not None:
+        clips, skipped = of_the_run
+        counts = Counter((clip.label, str(clip.split)) for clip in clips)
     else:
         counts = Counter((clip.label, chosen.split) for clip in chosen.clips)
-        skipped, of = chosen.skipped, "this evaluation"
+        skipped = chosen.skipped
     splits = [s for s in ("train", "validation", "test", "all") if any(k[1] == s for k in counts)]
     labels = labels_of(chosen.clips) if not counts else sorted({label for label, _ in counts})
     return {
-        "of": of,
+        "of": "this evaluation" if of_the_run is None else "the run",
         "splits": splits,
         "rows": [(label, [counts[label, split] for split in splits]) for label in labels],
         "totals": [sum(counts[label, split] for label in labels) for split in splits],
