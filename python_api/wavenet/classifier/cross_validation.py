@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from rich.console import Console
 
 from wavenet.classifier.data import find_clips, labels_of, values_of
 from wavenet.classifier.inference import evaluate, load_model
@@ -19,9 +18,12 @@ from wavenet.classifier.inference.evaluate import choose_clips
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME, LEFT_OUT_NAME
 from wavenet.classifier.training.loop import train_among
-from wavenet.classifier.training.processes import on_main, processes
-from wavenet.errors import ConfigError, DataError
+from wavenet.classifier.training.processes import processes, run_on_main
+from wavenet.errors import ConfigError, DataError, extra
 from wavenet.files import replace_file
+
+with extra("classifier"):
+    from rich.console import Console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,7 @@ def cross_validate(
             part = dataclasses.replace(config, data=data)
             train_among(accelerator, part, run, resume=True, console=console)
             accelerator.free_memory()  # of the model that it made parallel
-            on_main(accelerator, functools.partial(_test, run))
+            run_on_main(accelerator, functools.partial(_test, run))
             content = json.loads((run / LEFT_OUT_NAME).read_text(encoding="utf-8"))
             labels = tuple(content["labels"])
             parts.append({"name": name, **content})

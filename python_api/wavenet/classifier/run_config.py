@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wavenet.classifier.data import Augmentation, DataConfig
 from wavenet.classifier.model import WaveNetConfig
-from wavenet.errors import ConfigError, require_field
+from wavenet.errors import ConfigError, extra, require_field
 from wavenet.files import replace_file
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.presets import preset
+
+with extra("classifier"):
+    import yaml
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(

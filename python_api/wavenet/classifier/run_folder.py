@@ -91,7 +91,7 @@ def read_history(run: Path) -> list[Row]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def ranking(history: Sequence[Row]) -> list[Row]:
+def rank_epochs(history: Sequence[Row]) -> list[Row]:
     """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
     return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
 

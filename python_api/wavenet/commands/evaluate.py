@@ -37,10 +37,10 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.classifier.inference import confusion_picture, load_model
+    from wavenet.classifier.inference import draw_confusion, load_model
     from wavenet.classifier.inference import evaluate as evaluate_model
     from wavenet.classifier.inference.evaluate import choose_clips
-    from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
+    from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
     from wavenet.classifier.run_folder import (
         CONFUSION_NAME,
         METRICS_NAME,
@@ -59,14 +59,14 @@ def evaluate(
     chosen = choose_clips(run, model.config, data, split)
     settings = (model, chosen.clips, chosen.cache)
     if snrs:
-        curve = noise_curve(*settings, snrs, max_samples=chosen.max_samples)
+        curve = measure_noise_curve(*settings, snrs, max_samples=chosen.max_samples)
         metrics = curve.clean
     else:
         metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
     replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
-    replace_file(folder / CONFUSION_NAME, confusion_picture(metrics))
+    replace_file(folder / CONFUSION_NAME, draw_confusion(metrics))
 
     if snrs:
         content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}

@@ -62,10 +62,10 @@ def export(
 
     def accuracy(classify: Classify) -> float:
         assert chosen is not None
-        found = classify_clips(
+        classified = classify_clips(
             classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
-        return metrics_of(*found, labels).accuracy
+        return metrics_of(*classified, labels).accuracy
 
     exported = export_model(
         model,

@@ -35,7 +35,7 @@ def report(
     from wavenet.classifier.inference import load_model
     from wavenet.classifier.inference.evaluate import choose_clips
     from wavenet.classifier.inference.noise_curve import parse_snrs
-    from wavenet.classifier.report import report_page
+    from wavenet.classifier.report import make_report
     from wavenet.classifier.run_folder import REPORT_NAME
     from wavenet.errors import DataError
     from wavenet.files import replace_file
@@ -48,7 +48,7 @@ def report(
     chosen = choose_clips(run, model.config, data, split)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("evaluating", total=None)
-        page = report_page(
+        page = make_report(
             run,
             model,
             chosen,

@@ -183,7 +183,7 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
     return noisy
 
 
-def confusion_picture(metrics: Metrics) -> bytes:
+def draw_confusion(metrics: Metrics) -> bytes:
     """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
     classes = len(metrics.labels)
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)

@@ -14,20 +14,20 @@ import torch
 
 import wavenet_kernels
 from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
-from wavenet.classifier.inference import StreamingClassifier, confusion_picture
-from wavenet.classifier.inference.calibration import calibration
+from wavenet.classifier.inference import StreamingClassifier, draw_confusion
+from wavenet.classifier.inference.calibration import measure_calibration
 from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, metrics_of
-from wavenet.classifier.inference.export import latency_ms
-from wavenet.classifier.inference.noise_curve import noise_curve
+from wavenet.classifier.inference.export import measure_latency_ms
+from wavenet.classifier.inference.noise_curve import measure_noise_curve
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.report.mistakes import data_uri, worst_mistakes
-from wavenet.classifier.run_folder import ranking, read_clips, read_config, read_history
-from wavenet.classifier.training.display import training_curve
+from wavenet.classifier.run_folder import rank_epochs, read_clips, read_config, read_history
+from wavenet.classifier.training.display import draw_training_curve
 
 SPEED_SECONDS = 5.0
 
 
-def report_page(
+def make_report(
     run: Path,
     model: WaveNetClassifier,
     chosen: EvaluationClips,
@@ -51,11 +51,11 @@ def report_page(
         model, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
     )
     metrics = metrics_of(logits, targets, labels)
-    reliability = calibration(logits, targets)
+    reliability = measure_calibration(logits, targets)
     dataset = ClipDataset(chosen.clips, labels, chosen.cache, max_samples=chosen.max_samples)
     curve = None
     if snrs_db:
-        curve = noise_curve(
+        curve = measure_noise_curve(
             model,
             chosen.clips,
             chosen.cache,
@@ -79,7 +79,7 @@ def report_page(
         seconds=sum(dataset.lengths()) / model.config.sample_rate,
         metrics=metrics,
         training=_training(run, model),
-        confusion=data_uri("image/png", confusion_picture(metrics)),
+        confusion=data_uri("image/png", draw_confusion(metrics)),
         ece=reliability.ece,
         reliability=data_uri("image/png", reliability.picture()),
         mistakes=worst_mistakes(dataset, labels, logits, targets, mistakes),
@@ -106,7 +106,7 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
             f"What was evaluated and saved is the moving average of the weights, decay "
             f"{settings.ema_decay:g}."
         )
-    best = ranking(history)[0]
+    best = rank_epochs(history)[0]
     if settings.patience and len(history) - best["epoch"] >= settings.patience:
         notes.append(
             f"Training stopped early, after {settings.patience} epoch(s) without a better one."
@@ -125,7 +125,7 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     return {
         "epochs": len(history),
         "best": best,
-        "curve": data_uri("image/png", training_curve(history)),
+        "curve": data_uri("image/png", draw_training_curve(history)),
         "notes": notes,
         "augmentation": changed,
         "settings": vars(settings),
@@ -175,6 +175,6 @@ def _speed(model: WaveNetClassifier) -> dict[str, Any]:
         listener.push(chunk)
     return {
         "threads": torch.get_num_threads(),
-        "clip_ms": latency_ms(model, rate),
+        "clip_ms": measure_latency_ms(model, rate),
         "stream": SPEED_SECONDS / (time.perf_counter() - started),
     }

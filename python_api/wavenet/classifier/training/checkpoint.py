@@ -34,7 +34,7 @@ from wavenet.classifier.run_folder import (
     Row,
     checkpoint_folder,
     checkpoints,
-    ranking,
+    rank_epochs,
 )
 from wavenet.classifier.training.learner import Learner
 from wavenet.errors import CheckpointError
@@ -65,7 +65,7 @@ class RunState:
     @property
     def epochs_since_best(self) -> int:
         """Finished epochs after the best one."""
-        return self.epoch - int(ranking(self.history)[0]["epoch"]) if self.history else 0
+        return self.epoch - int(rank_epochs(self.history)[0]["epoch"]) if self.history else 0
 
     def sums(self) -> Tensor:
         """(3,) float64: the epoch's loss, clips classified right, and clips so far."""
@@ -105,7 +105,7 @@ def save_checkpoint(learner: Learner, run: Path, state: RunState, keep_best: int
             sync(path)
         partial.rename(final)
         sync(folder)
-    best = ranking(state.history)[:keep_best]
+    best = rank_epochs(state.history)[:keep_best]
     kept = {final} | {checkpoint_folder(run, int(row["step"])) for row in best}
     for older in checkpoints(run):
         if older not in kept:

@@ -25,7 +25,7 @@ from wavenet.classifier.run_folder import (
     TENSORBOARD_NAME,
     Row,
     history_table,
-    ranking,
+    rank_epochs,
 )
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.learner import Learner
@@ -133,7 +133,7 @@ class TrainingDisplay:
     def stopped_early(self, state: RunState) -> None:
         """A line for training that ends before its last epoch."""
         if self.display.active:
-            best = ranking(state.history)[0]["epoch"]
+            best = rank_epochs(state.history)[0]["epoch"]
             self.display.console.print(
                 f"stopped after epoch {state.epoch}: no better one since epoch {best:.0f}",
                 highlight=False,
@@ -162,13 +162,13 @@ class RunLog:
                 self.writer.add_scalar(name, value, int(row["step"]))
         self.writer.flush()
         replace_file(self.run / HISTORY_NAME, history_table(self.history))
-        replace_file(self.run / CURVE_NAME, training_curve(self.history))
+        replace_file(self.run / CURVE_NAME, draw_training_curve(self.history))
 
     def close(self) -> None:
         self.writer.close()
 
 
-def training_curve(history: Sequence[Row]) -> bytes:
+def draw_training_curve(history: Sequence[Row]) -> bytes:
     """Loss and accuracy of training and validation over epochs, as PNG."""
     figure = new_figure(9, 3.5)
     axes = figure.subplots(1, 2)

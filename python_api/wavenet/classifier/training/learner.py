@@ -58,7 +58,7 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.average: AveragedModel | None = None
         if settings.ema_decay:
-            self.average = weight_average(model, settings.ema_decay)
+            self.average = average_weights(model, settings.ema_decay)
 
     @property
     def evaluated(self) -> WaveNetClassifier:
@@ -215,7 +215,7 @@ class ClassificationLoss(nn.Module):
         return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
 
 
-def weight_average(model: nn.Module, decay: float) -> AveragedModel:
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     """The average of a model's weights: `update_parameters` after each step; `.module` has them.
 
     The decay grows to its value as (1 + n) / (10 + n) over the updates n, so that the random

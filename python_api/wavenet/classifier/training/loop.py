@@ -27,7 +27,7 @@ from wavenet.classifier.run_folder import (
     CONFIG_NAME,
     checkpoints,
     clips_table,
-    ranking,
+    rank_epochs,
 )
 from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import (
@@ -40,11 +40,11 @@ from wavenet.classifier.training.checkpoint import (
 from wavenet.classifier.training.display import Display, RunLog
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import (
-    first_here,
-    on_main,
+    once_per_machine,
     processes,
+    run_on_main,
     stop_requests,
-    total,
+    sum_over_processes,
 )
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
@@ -103,9 +103,9 @@ def train_among(
     """`train` in processes that are there already: torchrun's can be joined only once."""
     settings = config.training
     display = Display(console or Console(), accelerator.is_main_process)
-    on_main(accelerator, lambda: _claim(run, config, resume))
+    run_on_main(accelerator, lambda: _claim(run, config, resume))
     _make_deterministic(accelerator.device)
-    data = first_here(accelerator, lambda: _prepare(config, display))
+    data = once_per_machine(accelerator, lambda: _prepare(config, display))
     torch.manual_seed(settings.seed)
     model = WaveNetClassifier(config.model_config(data.labels))
     resume = resume and bool(checkpoints(run))
@@ -114,7 +114,7 @@ def train_among(
     batches = TrainingBatches(config, data, accelerator)
     learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
     display.describe(data, learner)
-    on_main(accelerator, lambda: _record(run, config, data))
+    run_on_main(accelerator, lambda: _record(run, config, data))
     state = (load_checkpoint(learner, run) if resume else None) or RunState()
     log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
 
@@ -156,14 +156,16 @@ def train_among(
                 number = stop.signal(state.step)
                 due = settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0
                 if (due or number) and state.batch < len(batches):
-                    state.remember(total(accelerator, sums), time.perf_counter() - started)
+                    state.remember(
+                        sum_over_processes(accelerator, sums), time.perf_counter() - started
+                    )
                     require_finite(state.loss_sum)  # or a good checkpoint would go for this
-                    on_main(accelerator, save)
+                    run_on_main(accelerator, save)
                     if number:
                         raise TrainingInterrupted(number)
 
             seconds = time.perf_counter() - started
-            state.remember(total(accelerator, sums), seconds)
+            state.remember(sum_over_processes(accelerator, sums), seconds)
             validation = validate(
                 accelerator,
                 learner.evaluated,
@@ -187,13 +189,13 @@ def train_among(
                     "seconds": seconds,
                 }
             )
-            on_main(accelerator, leave_epoch)
+            run_on_main(accelerator, leave_epoch)
             shown.epoch(state)
             if number := stop.signal(state.step, ask=True):
                 raise TrainingInterrupted(number)
     if log is not None:
         log.close()
-    best = ranking(state.history)[0]
+    best = rank_epochs(state.history)[0]
     seconds = sum(row["seconds"] for row in state.history)
     return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
 
@@ -214,7 +216,9 @@ def validate(
     if mine:
         metrics = evaluate(model, mine, cache, batch_size=batch_size, max_samples=max_samples)
         counts, loss_sum = metrics.confusion, metrics.loss * len(mine)
-    sums = total(accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64))
+    sums = sum_over_processes(
+        accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64)
+    )
     loss_sum, *flat = sums.tolist()
     confusion = np.array(flat).astype(np.int64).reshape(classes, classes)
     return Metrics(model.config.labels, confusion, loss_sum / len(clips))

@@ -58,7 +58,7 @@ def processes(device: str) -> Iterator[Accelerator]:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def on_main(accelerator: Accelerator, action: Callable[[], None]) -> None:
+def run_on_main(accelerator: Accelerator, action: Callable[[], None]) -> None:
     """Run `action` on the main process while the others wait; where it fails, all of them raise."""
     error: Exception | None = None
     if accelerator.is_main_process:
@@ -75,7 +75,7 @@ def on_main(accelerator: Accelerator, action: Callable[[], None]) -> None:
         raise error
 
 
-def first_here(accelerator: Accelerator, make: Callable[[], T]) -> T:
+def once_per_machine(accelerator: Accelerator, make: Callable[[], T]) -> T:
     """`make` in one process of each machine, then, served by its cache, in the others."""
     made: list[T] = []
     error: Exception | None = None
@@ -90,7 +90,7 @@ def first_here(accelerator: Accelerator, make: Callable[[], T]) -> T:
     return made[0] if made else make()
 
 
-def total(accelerator: Accelerator, values: Tensor) -> Tensor:
+def sum_over_processes(accelerator: Accelerator, values: Tensor) -> Tensor:
     """The sum over all processes of a float64 tensor on the CPU, the same bits in each of them."""
     if accelerator.num_processes == 1:
         return values
@@ -99,7 +99,7 @@ def total(accelerator: Accelerator, values: Tensor) -> Tensor:
     return summed.cpu()
 
 
-def largest(accelerator: Accelerator, value: int) -> int:
+def max_over_processes(accelerator: Accelerator, value: int) -> int:
     """The largest of the processes' values."""
     if accelerator.num_processes == 1:
         return value
@@ -124,7 +124,7 @@ class StopRequest:
         several = self.accelerator.num_processes > 1
         if several and not ask and step % STEPS_BETWEEN_QUESTIONS:
             return 0
-        return largest(self.accelerator, self.received)
+        return max_over_processes(self.accelerator, self.received)
 
 
 @contextlib.contextmanager
