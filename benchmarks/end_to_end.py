@@ -39,10 +39,10 @@ from benchmarks.measurements.options import Row
 from benchmarks.sections import SECTIONS, Clock, watched
 from benchmarks.tables import table_of
 from benchmarks.timing import Run, interleave, spread
-from wavenet.classifier.data import Batch
+from wavenet.classifier.data import Batch, PreparedData, prepare_data
 from wavenet.classifier.data.synth import write_data_set
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.classifier.training import PreparedData, RunConfig, load_config, prepare_data
+from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import processes

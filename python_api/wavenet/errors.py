@@ -88,3 +88,9 @@ def require_seconds(**times: float) -> None:
     for name, value in times.items():
         if not 0 < value <= DAY:
             raise DataError(f"{name} is {value}; accepted is more than 0, up to {DAY} (a day)")
+
+
+def require_field(condition: bool, config: object, name: str, accepted: str) -> None:
+    """Raise ValueError about a field of a configuration, where the condition isn't met."""
+    if not condition:
+        raise ValueError(f"{name} is {getattr(config, name)!r}; accepted is {accepted}")

@@ -19,8 +19,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
-from wavenet.classifier.training import Result, RunConfig, load_config, train
-from wavenet.classifier.training.checkpoint import checkpoints
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import Result, train
 from wavenet.cli import main
 
 RATE = 4000

@@ -24,15 +24,15 @@ def recording(tmp_path_factory):
     return path
 
 
-def test_what_is_heard(tones, recording):
-    heard = app.Listened(load_model(tones.run), recording, 0.25, 0.1)
+def test_what_is_prepare_input(tones, recording):
+    heard = app.LabelledRecording(load_model(tones.run), recording, 0.25, 0.1)
     assert heard.seconds == pytest.approx(2) and len(heard.top) == 3
     assert sum(probability for _, probability in heard.top) == pytest.approx(1)
     assert {label for label, _ in heard.top[:2]} == {"low", "high"}
     assert heard.segments[0].label == "low" and heard.segments[-1].label == "high"
     assert {text.get_text() for text in heard.picture.axes[0].texts} >= {"low", "high"}
     with pytest.raises(AudioError, match="none.wav: no such file"):
-        app.Listened(load_model(tones.run), recording.with_name("none.wav"), 0.25, 0.1)
+        app.LabelledRecording(load_model(tones.run), recording.with_name("none.wav"), 0.25, 0.1)
 
 
 @pytest.fixture(scope="module")

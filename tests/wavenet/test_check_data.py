@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from wavenet.classifier.data import Clip
-from wavenet.classifier.data.audit import audit
+from wavenet.classifier.data.dataset_audit import audit
 from wavenet.errors import AudioError
 
 RATE = 8000

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from small_runs import OVERRIDES, quiet
 
-from wavenet.classifier.data import Clip
-from wavenet.classifier.training import DataConfig, load_config, split_clips
-from wavenet.classifier.training import cross_validation as crossing
-from wavenet.classifier.training.cross_validation import cross_validate
+from wavenet.classifier import cross_validation as crossing
+from wavenet.classifier.cross_validation import cross_validate
+from wavenet.classifier.data import Clip, DataConfig, split_clips
+from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
 
 

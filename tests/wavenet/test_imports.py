@@ -84,11 +84,15 @@ def said(call):
 def training():
     import wavenet.classifier.training
 
+def configuration():
+    import wavenet.classifier.run_config
+
 open("a.wav", "wb").write(b"RIFF")
 said(lambda: read_audio("a.wav", 8000))
 said(lambda: wavenet.load_model("runs/mine"))
 said(lambda: wavenet.StreamingClassifier)
 said(training)
+said(configuration)
 from wavenet.pictures import new_figure
 said(lambda: new_figure(1, 1))
 """
@@ -101,7 +105,7 @@ said(lambda: new_figure(1, 1))
         match = re.fullmatch(sentence, line)
         assert match and match[2] == "wavenet-kernels[classifier]", line
         packages.append(match[1])
-    assert (packages[0], packages[-1], len(packages)) == ("soundfile", "matplotlib", 5)
+    assert (packages[0], packages[-1], len(packages)) == ("soundfile", "matplotlib", 6)
     assert set(packages) <= {*CLASSIFIER}
 
 

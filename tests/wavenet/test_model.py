@@ -60,7 +60,7 @@ def test_frames_are_normalised_over_the_clip():
 def test_receptive_field_is_what_an_output_sees():
     model = WaveNetClassifier(WaveNetConfig(**MODEL)).double()
     waveform = torch.randn(1, 4001, dtype=torch.float64, requires_grad=True)
-    _, skip = model._classify(*model._heard(waveform, None))
+    _, skip = model._classify(*model._prepare_input(waveform, None))
     (grad,) = torch.autograd.grad(skip[0, :, -1].square().sum(), [waveform])
     seen = grad[0].nonzero().flatten()
     assert int(seen[-1]) == 4000
@@ -117,7 +117,7 @@ def test_next_sample_prediction_is_causal():
 
 def test_clips_of_one_sample_have_no_next():
     from wavenet.classifier.data import Batch
-    from wavenet.classifier.training.loss import ClassificationLoss
+    from wavenet.classifier.training.learner import ClassificationLoss
 
     model = WaveNetClassifier(WaveNetConfig(**MODEL, next_sample_weight=0.5))
     batch = Batch(torch.zeros(2, 1), torch.ones(2).long(), torch.tensor([0, 1]))

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 import wavenet
 from wavenet import WaveNetClassifier, create_model, list_models, load_model
-from wavenet.classifier.training import load_config, train
-from wavenet.classifier.training.pretrained import start_from
+from wavenet.classifier.inference.loading import start_from
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.training import train
 from wavenet.cli import application
 from wavenet.errors import ConfigError, ModelError
 

@@ -9,10 +9,11 @@ import soundfile
 from small_runs import RATE, quiet, same, small_config
 from typer.testing import CliRunner
 
-from wavenet.classifier.training import load_config, train
-from wavenet.classifier.training.checkpoint import checkpoints
-from wavenet.classifier.training.interrupt import StopRequest
-from wavenet.classifier.training.preview import preview_augmentation
+from wavenet.classifier.report.preview import preview_augmentation
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import train
+from wavenet.classifier.training.processes import StopRequest
 from wavenet.cli import application
 from wavenet.errors import ConfigError, DataError, TrainingInterrupted
 

@@ -18,10 +18,11 @@ from forked import run_together
 from small_runs import quiet, small_config, weights
 
 from wavenet.classifier.data import EpochBatchSampler
-from wavenet.classifier.training import RunConfig, train
+from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_folder import checkpoints
 from wavenet.classifier.training import processes as processes_
+from wavenet.classifier.training import train
 from wavenet.classifier.training.batches import Shares
-from wavenet.classifier.training.checkpoint import checkpoints
 from wavenet.errors import TrainingError
 
 # 24 training clips and 10 a batch: batches are of unequal sizes.

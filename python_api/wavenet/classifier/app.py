@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wavenet.audio import audio_blocks
-from wavenet.classifier.inference import Segment, classify_windows, segments
+from wavenet.classifier.inference import Segment, classify_windows, merge_decisions
 from wavenet.classifier.inference.decisions import top_classes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, extra
@@ -23,7 +23,7 @@ from wavenet.pictures import colour_map, new_figure, png_of
 COLUMNS = 1500  # of the picture, each from the lowest to the highest sample in it
 
 
-class Listened:
+class LabelledRecording:
     """What the model makes of a recording.
 
     Attributes:
@@ -48,7 +48,7 @@ class Listened:
         )
         mean = torch.stack([decision.logits.softmax(0) for decision in decisions]).mean(0)
         self.top = top_classes(mean.log(), model.config.labels, 5)
-        self.segments = segments(decisions)
+        self.segments = merge_decisions(decisions)
         self.picture = self._picture(model.config.labels)
 
     def _drawn(self, blocks: Iterator[Tensor], rate: int) -> Iterator[Tensor]:
@@ -94,7 +94,7 @@ def build(model: WaveNetClassifier, window_seconds: float = 1.0, hop_seconds: fl
         if path is None:
             return None, None, None
         try:
-            heard = Listened(model, Path(path), window, hop)
+            heard = LabelledRecording(model, Path(path), window, hop)
         except DataError as error:
             # The page knows the recording by a path of its own making.
             raise gradio.Error(str(error).replace(path, Path(path).name)) from None
@@ -161,8 +161,10 @@ def _image(figure: Any) -> str:
     return f'<img alt="Labels over time" style="width:100%" src="data:image/png;base64,{content}">'
 
 
-def _rows(found: list[Segment]) -> list[list[Any]]:
-    return [[round(s.start, 2), round(s.end, 2), s.label, round(s.probability, 3)] for s in found]
+def _rows(segments: list[Segment]) -> list[list[Any]]:
+    return [
+        [round(s.start, 2), round(s.end, 2), s.label, round(s.probability, 3)] for s in segments
+    ]
 
 
 def _named(labels: tuple[str, ...]) -> str:

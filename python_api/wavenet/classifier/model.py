@@ -137,7 +137,7 @@ class WaveNetClassifier(
         Raises:
             ValueError: a waveform that is not (B, T) with T >= 1, or lengths that are not (B,).
         """
-        logits, _ = self._classify(*self._heard(waveform, lengths))
+        logits, _ = self._classify(*self._prepare_input(waveform, lengths))
         return logits
 
     def forward_with_next_sample(
@@ -146,7 +146,7 @@ class WaveNetClassifier(
         """`forward`, and the second head's prediction of the sample that follows each step."""
         if self.next_sample is None:
             raise ValueError("next_sample_weight is 0 in the config: the model has no such head")
-        waveform, lengths = self._heard(waveform, lengths)
+        waveform, lengths = self._prepare_input(waveform, lengths)
         logits, skip = self._classify(waveform, lengths)
         # The steps' newest samples are 0, stride, 2 stride, ...
         targets = mu_law_encode(waveform[:, 1 :: self.config.stem_stride], NextSampleHead.CLASSES)
@@ -158,7 +158,7 @@ class WaveNetClassifier(
         predicted = self.next_sample(skip)[:, :, :steps]
         return logits, NextSample(predicted, targets)
 
-    def _heard(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _prepare_input(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         """What the network hears, with the lengths of the clips."""
         if waveform.dim() != 2 or waveform.shape[1] < 1:
             raise ValueError(

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from wavenet.classifier.training import RunConfig
+    from wavenet.classifier.run_config import RunConfig
 
 # Of the processes that torchrun starts, the first one speaks.
 FIRST = os.environ.get("RANK", "0") == "0"
@@ -73,7 +73,7 @@ def run_config(
 ) -> RunConfig:
     """The configuration that --config, --set, --data and --from stand for."""
     from wavenet.classifier.inference import load_model
-    from wavenet.classifier.training import load_config
+    from wavenet.classifier.run_config import load_config
 
     overrides = list(override or [])
     if data is not None:

@@ -37,10 +37,16 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.classifier.inference import confusion_picture, load_model
+    from wavenet.classifier.inference import draw_confusion, load_model
     from wavenet.classifier.inference import evaluate as evaluate_model
-    from wavenet.classifier.inference.noise_curve import noise_curve, parse_snrs
-    from wavenet.classifier.training.evaluation import clips_to_evaluate
+    from wavenet.classifier.inference.evaluate import choose_clips
+    from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+    from wavenet.classifier.run_folder import (
+        CONFUSION_NAME,
+        METRICS_NAME,
+        NOISE_NAME,
+        NOISE_PICTURE_NAME,
+    )
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
 
@@ -50,22 +56,22 @@ def evaluate(
     model = load_model(run, device)
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
-    chosen = clips_to_evaluate(run, model.config, data, split)
+    chosen = choose_clips(run, model.config, data, split)
     settings = (model, chosen.clips, chosen.cache)
     if snrs:
-        curve = noise_curve(*settings, snrs, max_samples=chosen.max_samples)
+        curve = measure_noise_curve(*settings, snrs, max_samples=chosen.max_samples)
         metrics = curve.clean
     else:
         metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
     folder.mkdir(parents=True, exist_ok=True)
     content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
-    replace_file(folder / "metrics.json", json.dumps(content, indent=1))
-    replace_file(folder / "confusion_matrix.png", confusion_picture(metrics))
+    replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
+    replace_file(folder / CONFUSION_NAME, draw_confusion(metrics))
 
     if snrs:
         content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}
-        replace_file(folder / "noise_curve.json", json.dumps(content, indent=1))
-        replace_file(folder / "noise_curve.png", curve.picture())
+        replace_file(folder / NOISE_NAME, json.dumps(content, indent=1))
+        replace_file(folder / NOISE_PICTURE_NAME, curve.picture())
 
     table = Table("class", "precision", "recall", "F1", "clips")
     for row in metrics.per_class:
@@ -77,9 +83,9 @@ def evaluate(
     say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
-        f"metrics.json and confusion_matrix.png are in {folder}"
+        f"{METRICS_NAME} and {CONFUSION_NAME} are in {folder}"
     )
     if snrs:
         for level, noisy in curve.noisy.items():
             say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
-        say(f"noise_curve.json and noise_curve.png are in {folder}")
+        say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")

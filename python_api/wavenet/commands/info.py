@@ -14,7 +14,7 @@ def info(run: Run) -> None:
     from rich.table import Table
 
     from wavenet.classifier.inference import load_model
-    from wavenet.classifier.training.log import ranking, read_history
+    from wavenet.classifier.run_folder import rank_epochs, read_history
 
     model = load_model(run)
     config = model.config
@@ -40,7 +40,7 @@ def info(run: Run) -> None:
     )
     table.add_row("parameters", f"{parameters:,}")
     if history := read_history(run):
-        best = ranking(history)[0]
+        best = rank_epochs(history)[0]
         table.add_row(
             "trained",
             f"{len(history)} epochs, best validation accuracy "

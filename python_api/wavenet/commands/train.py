@@ -49,8 +49,8 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
     """
+    from wavenet.classifier.run_folder import CONFIG_NAME
     from wavenet.classifier.training import train as run_training
-    from wavenet.classifier.training.loop import CONFIG_NAME
 
     overrides = list(override or [])
     if leave_out_group is not None:

@@ -33,7 +33,7 @@ EVERYTHING = {
 
 
 def augmenter(folder: str = "", **settings: object) -> Augmenter:
-    cache = AudioCache(None, RATE, use_disk=False)
+    cache = AudioCache(None, RATE)
     return Augmenter(Augmentation(noise_folder=folder, **settings), cache)  # type: ignore[arg-type]
 
 

@@ -48,7 +48,6 @@ class AudioCache:
         folder: where the disk layer lives; None means `default_cache_folder()`.
         sample_rate: in Hz, of every clip that is handed out.
         memory_bytes: budget of the memory layer; 0 switches it off.
-        use_disk: False keeps nothing on disk (`folder` must then be None).
 
     Raises:
         DataError: an argument is out of range.
@@ -60,20 +59,15 @@ class AudioCache:
         sample_rate: int,
         *,
         memory_bytes: int = 1 << 29,
-        use_disk: bool = True,
     ) -> None:
         if sample_rate < 1:
             raise DataError(f"sample_rate is {sample_rate}; at least 1 Hz is accepted")
         if memory_bytes < 0:
             raise DataError(f"memory_bytes is {memory_bytes}; 0 or more is accepted")
-        if folder is not None and not use_disk:
-            raise DataError(f"folder is {folder} but use_disk is False; give folder=None")
         self.sample_rate = sample_rate
         self.memory_bytes = memory_bytes
-        self.folder: Path | None = None
-        if use_disk:
-            self.folder = default_cache_folder() if folder is None else Path(folder)
-        self._writable = use_disk
+        self.folder = default_cache_folder() if folder is None else Path(folder)
+        self._writable = True
         self._memory: dict[str, NDArray[np.float32]] = {}
         self._memory_used = 0
         self._lock = threading.Lock()
@@ -111,9 +105,7 @@ class AudioCache:
         return samples
 
     def _stored(self, path: Path) -> Path | None:
-        """Where the disk layer keeps this clip; None without a disk layer or without the clip."""
-        if self.folder is None:
-            return None
+        """Where the disk layer keeps this clip; None without the clip."""
         try:
             stat = path.stat()
         except OSError:

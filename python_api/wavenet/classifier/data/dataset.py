@@ -50,7 +50,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Clips with their class indices; items are (waveform float32 (T,), label index).
 
     An item is asked for by a `Draw` (what `EpochBatchSampler` gives) or by a plain index, which
-    means its first visit in the epoch of `set_epoch`. The crop comes from a generator seeded with
+    means its first visit in epoch 0. The crop comes from a generator seeded with
     (seed, epoch, clip, repeat), so it depends on neither the number of workers nor the order of the
     batches.
 
@@ -93,17 +93,6 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         self.training = training
         self.max_samples = max_samples
         self.seed = seed
-        # Shared memory, so that workers that outlive an epoch see the next one too.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def epoch(self) -> int:
-        """The epoch that plain indices belong to."""
-        return int(self._epoch)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Which epoch plain indices belong to; call it before iterating a DataLoader."""
-        self._epoch.fill_(epoch)
 
     def lengths(self) -> list[int]:
         """Samples of each item, for batches of similar length; reads clips that aren't cached."""
@@ -121,7 +110,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             AudioError: the recording can't be read any more.
             IndexError: there is no such clip.
         """
-        draw = index if isinstance(index, Draw) else Draw(index, self.epoch)
+        draw = index if isinstance(index, Draw) else Draw(index, 0)
         samples = self._crop(self.cache.open(self.clips[draw.clip].path), draw)
         return torch.from_numpy(np.array(samples)), self.targets[draw.clip]
 

@@ -30,11 +30,9 @@ class EpochBatchSampler(Sampler[list[Draw]]):
             similar length, which saves padding. The order stays random: clips are shuffled, sorted
             within chunks of `bucket_batches` batches, and the batches shuffled again.
         bucket_batches: batches a chunk; only of use with `lengths`.
-        drop_last: leave out a last batch that isn't full.
 
     Raises:
-        DataError: no targets, a size below 1, `lengths` of another length than `targets`, or
-            `drop_last` with fewer clips than one batch.
+        DataError: no targets, a size below 1, or `lengths` of another length than `targets`.
     """
 
     def __init__(
@@ -46,7 +44,6 @@ class EpochBatchSampler(Sampler[list[Draw]]):
         balanced: bool = False,
         lengths: Sequence[int] | None = None,
         bucket_batches: int = 50,
-        drop_last: bool = False,
     ) -> None:
         if not targets:
             raise DataError("targets is empty; at least one clip is needed")
@@ -55,14 +52,8 @@ class EpochBatchSampler(Sampler[list[Draw]]):
                 raise DataError(f"{name} is {value}; at least 1 is accepted")
         if lengths is not None and len(lengths) != len(targets):
             raise DataError(f"lengths has {len(lengths)} entries, targets has {len(targets)}")
-        if drop_last and len(targets) < batch_size:
-            raise DataError(
-                f"drop_last leaves nothing: batch_size is {batch_size} and there are only "
-                f"{len(targets)} clips"
-            )
         self.targets = list(targets)
         self.batch_size = batch_size
-        self.drop_last = drop_last
         self.seed = seed
         self.balanced = balanced
         self.lengths = None if lengths is None else list(lengths)
@@ -78,8 +69,7 @@ class EpochBatchSampler(Sampler[list[Draw]]):
         return min(self.batch_size, len(self.targets) - index * self.batch_size)
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.targets), self.batch_size)
-        return full if self.drop_last or not rest else full + 1
+        return -(-len(self.targets) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         random = generator(self.seed, "order", self.epoch)
@@ -93,7 +83,7 @@ class EpochBatchSampler(Sampler[list[Draw]]):
         # The clips of the short batch are chosen before sorting, else it would be all long clips.
         rest = draws[whole:]
         yield from self._batches(draws[:whole], random)
-        if rest and not self.drop_last:
+        if rest:
             yield rest
 
     def _batches(self, draws: list[Draw], random: torch.Generator) -> list[list[Draw]]:

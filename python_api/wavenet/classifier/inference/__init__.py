@@ -4,7 +4,7 @@ from wavenet.errors import extra
 
 with extra("classifier"):
     from wavenet.classifier.inference.decisions import Decision
-    from wavenet.classifier.inference.evaluate import confusion_picture, evaluate
+    from wavenet.classifier.inference.evaluate import draw_confusion, evaluate
     from wavenet.classifier.inference.loading import load_model
     from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
     from wavenet.classifier.inference.predict import Prediction, find_recordings, predict
@@ -13,7 +13,7 @@ with extra("classifier"):
         Segment,
         classify_stream,
         classify_windows,
-        segments,
+        merge_decisions,
     )
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "classify_stream",
     "classify_windows",
     "confusion_matrix",
-    "confusion_picture",
+    "draw_confusion",
     "evaluate",
     "find_recordings",
     "load_model",
+    "merge_decisions",
     "predict",
-    "segments",
 ]

@@ -51,7 +51,7 @@ class Calibration:
         return png_of(figure)
 
 
-def calibration(logits: Tensor, targets: Tensor, bins: int = 15) -> Calibration:
+def measure_calibration(logits: Tensor, targets: Tensor, bins: int = 15) -> Calibration:
     """Sort clips into bins; logits (clips, classes), class indices (clips,)."""
     confidence, predicted = (t.numpy() for t in logits.double().softmax(1).max(1))
     right = predicted == targets.numpy()

@@ -1,8 +1,10 @@
-"""Evaluation of a classifier on labelled clips: metrics and the confusion matrix as a picture."""
+"""Evaluation of a classifier: on which clips, and what its logits for them say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,13 +13,78 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from wavenet.audio.effects import add_noise
-from wavenet.classifier.data import AudioCache, Clip, ClipDataset, collate
+from wavenet.classifier.data import (
+    AudioCache,
+    Clip,
+    ClipDataset,
+    check_clips,
+    collate,
+    find_clips,
+    select,
+)
 from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
+from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_folder import read_clips, read_config
+from wavenet.errors import ConfigError
 from wavenet.pictures import new_figure, png_of
 
 Classify = Callable[[Tensor, Tensor], Tensor]
+SPLITS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True)
+class EvaluationClips:
+    """The clips, where they come from, and why some of that split are not among them."""
+
+    clips: list[Clip]
+    cache: AudioCache
+    source: str
+    split: str
+    max_samples: int | None
+    skipped: list[str]
+
+
+def choose_clips(
+    run: Path, model: WaveNetConfig, data: Path | None, split: str | None
+) -> EvaluationClips:
+    """The clips of a split, of the run's own data or of other recordings.
+
+    Args:
+        run: the run folder. Its clips.csv says which clips were in which split.
+        model: the model's configuration: labels and sample rate.
+        data: recordings to use instead, with splits of their own or without any.
+        split: one of "train", "validation", "test" and "all"; None: test if there is one, else
+            validation for the run's own data and all of other recordings.
+
+    Raises:
+        ConfigError, DataError: no such split, no data.
+    """
+    if split is not None and split not in SPLITS:
+        raise ConfigError(f"--split is {split!r}; accepted are {', '.join(SPLITS)}")
+    config = read_config(run) or RunConfig()
+    of_the_run = read_clips(run)
+    if data is not None:
+        clips = find_clips(data, min_classes=1)
+    elif of_the_run is not None:
+        clips, _ = of_the_run
+    else:
+        raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
+    if split is None:
+        has_test = any(clip.split == "test" for clip in clips)
+        split = "test" if has_test else "validation" if data is None else "all"
+    wanted = clips if split == "all" else select(clips, split=split)
+    cache = AudioCache(config.data.cache or None, model.sample_rate)
+    report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
+    return EvaluationClips(
+        report.kept,
+        cache,
+        str(data or config.data.source),
+        split,
+        config.data.max_samples(model.sample_rate),
+        [skipped.reason for skipped in report.skipped],
+    )
 
 
 def evaluate(
@@ -116,7 +183,7 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
     return noisy
 
 
-def confusion_picture(metrics: Metrics) -> bytes:
+def draw_confusion(metrics: Metrics) -> bytes:
     """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
     classes = len(metrics.labels)
     shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)

@@ -110,7 +110,7 @@ def export_model(
                 f"{name}: its logits differ from PyTorch's by {difference:.2g}; at most "
                 f"{TOLERANCE:g} is accepted"
             )
-        latency = latency_ms(classify, round(seconds * rate))
+        latency = measure_latency_ms(classify, round(seconds * rate))
         measured = None if accuracy is None else accuracy(classify)
         exported.append(Exported(name, content, size, difference, latency, measured))
     return exported
@@ -240,7 +240,7 @@ def largest_difference(model: WaveNetClassifier, classify: Classify) -> float:
 
 
 @torch.inference_mode()
-def latency_ms(classify: Classify, samples: int, rounds: int = 20) -> float:
+def measure_latency_ms(classify: Classify, samples: int, rounds: int = 20) -> float:
     """The median time for one clip of so many samples, in milliseconds."""
     waveform, lengths = torch.rand(1, samples) - 0.5, torch.tensor([samples])
     times = []

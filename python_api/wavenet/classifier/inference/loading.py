@@ -1,4 +1,4 @@
-"""Loading a saved classifier from a folder or from the Hugging Face Hub."""
+"""Loading a saved classifier, or its weights into another one, from a folder or the Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
-from wavenet.errors import ModelError
+from wavenet.classifier.run_folder import MODEL_NAMES
+from wavenet.errors import ConfigError, ModelError
 
 
 def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetClassifier:
@@ -34,10 +35,10 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
     if not folder.is_dir() and not on_the_hub:
         raise ModelError(f"{source}: there is no such folder with a saved model")
     if folder.is_dir():
-        for name in ("config.json", "model.safetensors"):
+        for name in MODEL_NAMES:
             if not (folder / name).is_file():
                 raise ModelError(f"{source}: has no {name}; accepted is a folder of a saved model")
-        _check_config(folder / "config.json")
+        _check_config(folder / MODEL_NAMES[0])
     try:
         # The mixin prints where it loads from; standard output belongs to predictions.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -45,6 +46,42 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
     except (SafetensorError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"{source}: can't be loaded: {error}") from error
     return model.to(place).eval()
+
+
+@torch.no_grad()
+def start_from(model: WaveNetClassifier, source: str) -> None:
+    """Take over a saved model's weights.
+
+    Of the classifier's rows those of labels that both know; the others, and a next-sample head
+    that only `model` has, stay as they are.
+
+    Raises:
+        ModelError: the saved model can't be loaded.
+        ConfigError: its weights don't fit.
+    """
+    saved = load_model(source)
+    weights = saved.state_dict()
+    own = model.state_dict()
+    kept = {}
+    for name, value in own.items():
+        if name.startswith("classifier."):
+            rows = value.clone()
+            for row, label in enumerate(model.config.labels):
+                if label in saved.config.labels and value.shape[1:] == weights[name].shape[1:]:
+                    rows[row] = weights[name][saved.config.labels.index(label)]
+            kept[name] = rows
+        elif name.startswith("next_sample.") and name not in weights:
+            kept[name] = value
+        elif name not in weights or weights[name].shape != value.shape:
+            came = tuple(weights[name].shape) if name in weights else "missing"
+            raise ConfigError(
+                f"training.init_from {source}: its weights don't fit: {name} is {came}, the "
+                f"configuration asks for {tuple(value.shape)}; leave the sizes out of the model "
+                "section, `wavenet train --from` takes them from there"
+            )
+        else:
+            kept[name] = weights[name]
+    model.load_state_dict(kept)
 
 
 def _device(name: str) -> torch.device:

@@ -47,7 +47,7 @@ class NoiseCurve:
         return png_of(figure)
 
 
-def noise_curve(
+def measure_noise_curve(
     model: WaveNetClassifier,
     clips: Sequence[Clip],
     cache: AudioCache,
@@ -72,17 +72,17 @@ def noise_curve(
             "least one"
         )
     levels: list[float | None] = [None, *sorted(set(snrs_db), reverse=True)]
-    found = []
+    results = []
     for position, level in enumerate(levels):
 
         def report(done: int, total: int, position: int = position) -> None:
             if progress is not None:
                 progress(position * total + done, len(levels) * total)
 
-        found.append(
+        results.append(
             evaluate(model, clips, cache, max_samples=max_samples, snr_db=level, progress=report)
         )
-    return NoiseCurve(found[0], dict(zip(levels[1:], found[1:], strict=True)))  # type: ignore[arg-type]
+    return NoiseCurve(results[0], dict(zip(levels[1:], results[1:], strict=True)))  # type: ignore[arg-type]
 
 
 def parse_snrs(text: str) -> list[float]:

@@ -33,19 +33,19 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
     """
-    found: list[Path] = []
+    recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = list(audio_files(path))
             if not inside:
                 accepted = ", ".join(sorted(AUDIO_SUFFIXES))
                 raise DataError(f"{path}: holds no recordings ({accepted})")
-            found += inside
+            recordings += inside
         elif path.exists():
-            found.append(path)
+            recordings.append(path)
         else:
             raise DataError(f"{path}: there is no such file or folder")
-    return found
+    return recordings
 
 
 @torch.inference_mode()

@@ -79,7 +79,7 @@ def classify_stream(
     yield from listener.finish()
 
 
-def segments(decisions: Sequence[Decision], min_probability: float = 0.0) -> list[Segment]:
+def merge_decisions(decisions: Sequence[Decision], min_probability: float = 0.0) -> list[Segment]:
     """Stretches of one label, in order and without overlap.
 
     At each time the probabilities of all decisions about it are averaged. Neighbouring times of
@@ -88,7 +88,7 @@ def segments(decisions: Sequence[Decision], min_probability: float = 0.0) -> lis
     """
     changes = sorted({time for d in decisions for time in (d.start, d.end)})
     by_start = sorted(decisions, key=lambda decision: decision.start)
-    found: list[Segment] = []
+    segments: list[Segment] = []
     current: list[tuple[float, Tensor]] = []  # end and probabilities of what covers the time
     upcoming = 0
     for start, end in zip(changes, changes[1:], strict=False):
@@ -103,24 +103,24 @@ def segments(decisions: Sequence[Decision], min_probability: float = 0.0) -> lis
         if value < min_probability:
             continue
         label, probability = by_start[0].labels[int(index)], float(value)
-        last = found[-1] if found else None
+        last = segments[-1] if segments else None
         if last is not None and last.label == label and last.end == start:
             before, now = last.end - last.start, end - start
             mean = (last.probability * before + probability * now) / (before + now)
-            found[-1] = Segment(last.start, end, label, mean)
+            segments[-1] = Segment(last.start, end, label, mean)
         else:
-            found.append(Segment(start, end, label, probability))
-    return found
+            segments.append(Segment(start, end, label, probability))
+    return segments
 
 
-def as_json(recording: str, found: Sequence[Segment], decisions: Sequence[Decision]) -> str:
+def as_json(recording: str, segments: Sequence[Segment], decisions: Sequence[Decision]) -> str:
     """Segments, and the decisions they were made of with the probabilities of all classes."""
     labels = list(decisions[0].labels) if decisions else []
     content = {
         "path": recording,
         "seconds": max((decision.end for decision in decisions), default=0.0),
         "labels": labels,
-        "segments": [asdict(segment) for segment in found],
+        "segments": [asdict(segment) for segment in segments],
         "decisions": [
             {
                 "start": decision.start,
@@ -133,20 +133,20 @@ def as_json(recording: str, found: Sequence[Segment], decisions: Sequence[Decisi
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_csv(found: Sequence[Segment]) -> str:
+def as_csv(segments: Sequence[Segment]) -> str:
     """A line for each segment: start, end (seconds), label, probability."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("start", "end", "label", "probability"))
     table.writerows(
-        (f"{s.start:.3f}", f"{s.end:.3f}", s.label, f"{s.probability:.4f}") for s in found
+        (f"{s.start:.3f}", f"{s.end:.3f}", s.label, f"{s.probability:.4f}") for s in segments
     )
     return text.getvalue()
 
 
-def as_label_track(found: Sequence[Segment]) -> str:
+def as_label_track(segments: Sequence[Segment]) -> str:
     """Audacity's label track: start, end, label between tabs (File, Import, Labels)."""
-    return "".join(f"{s.start:.6f}\t{s.end:.6f}\t{' '.join(s.label.split())}\n" for s in found)
+    return "".join(f"{s.start:.6f}\t{s.end:.6f}\t{' '.join(s.label.split())}\n" for s in segments)
 
 
 def _windows(blocks: Iterable[Tensor], window: int, hop: int) -> Iterator[tuple[int, Tensor]]:

@@ -3,6 +3,6 @@
 from wavenet.errors import extra
 
 with extra("classifier"):
-    from wavenet.classifier.report.page import report_page
+    from wavenet.classifier.report.page import make_report
 
-__all__ = ["report_page"]
+__all__ = ["make_report"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import time
 from collections import Counter
@@ -15,25 +14,23 @@ import torch
 
 import wavenet_kernels
 from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
-from wavenet.classifier.inference import StreamingClassifier, confusion_picture
-from wavenet.classifier.inference.calibration import calibration
-from wavenet.classifier.inference.evaluate import classify_clips, metrics_of
-from wavenet.classifier.inference.export import latency_ms
-from wavenet.classifier.inference.noise_curve import noise_curve
+from wavenet.classifier.inference import StreamingClassifier, draw_confusion
+from wavenet.classifier.inference.calibration import measure_calibration
+from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, metrics_of
+from wavenet.classifier.inference.export import measure_latency_ms
+from wavenet.classifier.inference.noise_curve import measure_noise_curve
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.report.mistakes import data_uri, worst_mistakes
-from wavenet.classifier.training.config import load_config
-from wavenet.classifier.training.evaluation import Chosen
-from wavenet.classifier.training.log import ranking, read_history, training_curve
-from wavenet.classifier.training.loop import CLIPS_NAME, CONFIG_NAME
+from wavenet.classifier.run_folder import rank_epochs, read_clips, read_config, read_history
+from wavenet.classifier.training.display import draw_training_curve
 
 SPEED_SECONDS = 5.0
 
 
-def report_page(
+def make_report(
     run: Path,
     model: WaveNetClassifier,
-    chosen: Chosen,
+    chosen: EvaluationClips,
     *,
     snrs_db: Sequence[float] = (),
     mistakes: int = 12,
@@ -44,7 +41,7 @@ def report_page(
     Args:
         run: the run folder; what training left in it (metrics.csv, clips.csv) is shown too.
         model: in eval mode, on the CPU.
-        chosen: the clips to evaluate on, see `clips_to_evaluate`.
+        chosen: the clips to evaluate on, see `choose_clips`.
         snrs_db: signal-to-noise ratios of the noise curve; none: no curve.
         mistakes: how many to show.
         progress: called with (clips done, clips in all).
@@ -54,11 +51,11 @@ def report_page(
         model, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
     )
     metrics = metrics_of(logits, targets, labels)
-    reliability = calibration(logits, targets)
+    reliability = measure_calibration(logits, targets)
     dataset = ClipDataset(chosen.clips, labels, chosen.cache, max_samples=chosen.max_samples)
     curve = None
     if snrs_db:
-        curve = noise_curve(
+        curve = measure_noise_curve(
             model,
             chosen.clips,
             chosen.cache,
@@ -82,7 +79,7 @@ def report_page(
         seconds=sum(dataset.lengths()) / model.config.sample_rate,
         metrics=metrics,
         training=_training(run, model),
-        confusion=data_uri("image/png", confusion_picture(metrics)),
+        confusion=data_uri("image/png", draw_confusion(metrics)),
         ece=reliability.ece,
         reliability=data_uri("image/png", reliability.picture()),
         mistakes=worst_mistakes(dataset, labels, logits, targets, mistakes),
@@ -97,9 +94,9 @@ def report_page(
 def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     """How the run went and what was done against overfitting; None where no run is."""
     history = read_history(run)
-    if not history or not (run / CONFIG_NAME).is_file():
+    config = read_config(run)
+    if not history or config is None:
         return None
-    config = load_config(run / CONFIG_NAME)
     settings = config.training
     notes = []
     if settings.init_from:
@@ -109,7 +106,7 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
             f"What was evaluated and saved is the moving average of the weights, decay "
             f"{settings.ema_decay:g}."
         )
-    best = ranking(history)[0]
+    best = rank_epochs(history)[0]
     if settings.patience and len(history) - best["epoch"] >= settings.patience:
         notes.append(
             f"Training stopped early, after {settings.patience} epoch(s) without a better one."
@@ -128,28 +125,26 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     return {
         "epochs": len(history),
         "best": best,
-        "curve": data_uri("image/png", training_curve(history)),
+        "curve": data_uri("image/png", draw_training_curve(history)),
         "notes": notes,
         "augmentation": changed,
         "settings": vars(settings),
     }
 
 
-def _data(run: Path, chosen: Chosen) -> dict[str, Any]:
+def _data(run: Path, chosen: EvaluationClips) -> dict[str, Any]:
     """Clips of each class and split; what was skipped, and why."""
-    if (run / CLIPS_NAME).is_file():
-        with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        counts = Counter((row["label"], row["split"]) for row in rows if not row["skipped"])
-        skipped = [row["skipped"] for row in rows if row["skipped"]]
-        of = "the run"
+    of_the_run = read_clips(run)
+    if of_the_run is not None:
+        clips, skipped = of_the_run
+        counts = Counter((clip.label, str(clip.split)) for clip in clips)
     else:
         counts = Counter((clip.label, chosen.split) for clip in chosen.clips)
-        skipped, of = chosen.skipped, "this evaluation"
+        skipped = chosen.skipped
     splits = [s for s in ("train", "validation", "test", "all") if any(k[1] == s for k in counts)]
     labels = labels_of(chosen.clips) if not counts else sorted({label for label, _ in counts})
     return {
-        "of": of,
+        "of": "this evaluation" if of_the_run is None else "the run",
         "splits": splits,
         "rows": [(label, [counts[label, split] for split in splits]) for label in labels],
         "totals": [sum(counts[label, split] for label in labels) for split in splits],
@@ -180,6 +175,6 @@ def _speed(model: WaveNetClassifier) -> dict[str, Any]:
         listener.push(chunk)
     return {
         "threads": torch.get_num_threads(),
-        "clip_ms": latency_ms(model, rate),
+        "clip_ms": measure_latency_ms(model, rate),
         "stream": SPEED_SECONDS / (time.perf_counter() - started),
     }

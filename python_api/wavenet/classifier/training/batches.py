@@ -20,11 +20,11 @@ from wavenet.classifier.data import (
     ClipDataset,
     Draw,
     EpochBatchSampler,
+    PreparedData,
     TrainingClips,
     collate_draws,
 )
-from wavenet.classifier.training.config import RunConfig
-from wavenet.classifier.training.prepare import PreparedData
+from wavenet.classifier.run_config import RunConfig
 
 
 class Shares(Sampler[list[Draw]]):

@@ -1,6 +1,6 @@
 """Checkpoints that are whole or not there: a run killed at any moment goes on from the last one.
 
-A checkpoint is a folder `checkpoints/step-00000123`: a saved model (config.json,
+A checkpoint is a folder of the run: a saved model (config.json,
 model.safetensors: what was evaluated, that is the average where there is one), state.safetensors
 (the weights in training and the optimizer's moments) and progress.json (the position in the epoch,
 the figures so far, the gradient scaler). Order, augmentation and dropout are functions of seed,
@@ -22,12 +22,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.run_folder import (
+    CHECKPOINTS_NAME,
+    MODEL_NAMES,
+    Row,
+    checkpoint_folder,
+    checkpoints,
+    rank_epochs,
+)
 from wavenet.classifier.training.learner import Learner
-from wavenet.classifier.training.log import ranking
 from wavenet.errors import CheckpointError
 from wavenet.files import sync
 
@@ -36,7 +45,7 @@ FORMAT = 2
 
 
 @dataclass
-class Progress:
+class RunState:
     """Where a run stands, beyond what the learner holds.
 
     `step` counts optimizer steps of the whole run, `batch` those of the epoch that is under way,
@@ -51,62 +60,79 @@ class Progress:
     correct: int = 0
     clips: int = 0
     seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
 
     @property
     def epochs_since_best(self) -> int:
         """Finished epochs after the best one."""
-        return self.epoch - int(ranking(self.history)[0]["epoch"]) if self.history else 0
+        return self.epoch - int(rank_epochs(self.history)[0]["epoch"]) if self.history else 0
+
+    def sums(self) -> Tensor:
+        """(3,) float64: the epoch's loss, clips classified right, and clips so far."""
+        return torch.tensor([self.loss_sum, self.correct, self.clips], dtype=torch.float64)
+
+    def remember(self, sums: Tensor, seconds: float) -> None:
+        """What `sums` are by now, and how long the epoch has taken."""
+        loss_sum, correct, clips = sums.tolist()
+        self.loss_sum, self.correct, self.clips = loss_sum, int(correct), int(clips)
+        self.seconds = seconds
+
+    def finish_epoch(self, row: Row) -> None:
+        """The epoch is over and this is its row: the next one starts from nothing."""
+        self.history.append(row)
+        self.epoch += 1
+        self.batch = 0
+        self.remember(torch.zeros(3), 0.0)
 
 
-def save_checkpoint(learner: Learner, run: Path, progress: Progress, keep_best: int = 0) -> None:
+def save_checkpoint(learner: Learner, run: Path, state: RunState, keep_best: int = 0) -> None:
     """Write the state of the run and keep, of the older ones, the `keep_best` best.
 
     Raises:
         CheckpointError: it can't be written; what was there before is there still.
     """
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS_NAME
     partial = folder / ".partial"
-    final = folder / f"step-{progress.step:08d}"
+    final = checkpoint_folder(run, state.step)
     with writing(run, partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _write_model(learner.evaluated, partial)
         save_file(learner.tensors(), partial / "state.safetensors")
-        content = {"format": FORMAT, "scaler": learner.scaler.state_dict(), **asdict(progress)}
+        content = {"format": FORMAT, "scaler": learner.scaler.state_dict(), **asdict(state)}
         (partial / "progress.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
             sync(path)
         partial.rename(final)
         sync(folder)
-    best = ranking(progress.history)[:keep_best]
-    kept = {final} | {folder / f"step-{int(row['step']):08d}" for row in best}
+    best = rank_epochs(state.history)[:keep_best]
+    kept = {final} | {checkpoint_folder(run, int(row["step"])) for row in best}
     for older in checkpoints(run):
         if older not in kept:
             shutil.rmtree(older, ignore_errors=True)
 
 
-def load_checkpoint(learner: Learner, run: Path) -> Progress | None:
+def load_checkpoint(learner: Learner, run: Path) -> RunState | None:
     """Restore the newest checkpoint of the run; None if there is none.
 
     Raises:
         CheckpointError: the newest checkpoint can't be read or doesn't fit the model.
     """
-    found = checkpoints(run)
-    if not found:
+    whole = checkpoints(run)
+    if not whole:
         return None
-    newest = found[-1]
+    newest = whole[-1]
     try:
         content = json.loads((newest / "progress.json").read_text(encoding="utf-8"))
         scaler = _current(content)
-        progress = Progress(**content)
-        if not isinstance(progress.history, list):
+        state = RunState(**content)
+        if not isinstance(state.history, list):
             raise TypeError("history is not a list")
         learner.load(
             load_file(newest / "state.safetensors"),
             load_file(newest / "model.safetensors"),
             scaler,
-            progress.step,
+            state.step,
         )
     except Exception as error:  # a damaged file makes its reader raise anything
         what = next(iter(str(error).splitlines()), type(error).__name__)
@@ -114,7 +140,7 @@ def load_checkpoint(learner: Learner, run: Path) -> Progress | None:
             f"{newest}: the checkpoint can't be resumed ({what}); without this folder the run "
             "goes on from the one before, or starts anew if there is none"
         ) from error
-    return progress
+    return state
 
 
 def save_model(model: WaveNetClassifier, run: Path) -> None:
@@ -128,8 +154,8 @@ def save_model(model: WaveNetClassifier, run: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         _write_model(model, partial)
-        # The weights last: whoever finds new weights finds the configuration that goes with them.
-        for name in ("config.json", "model.safetensors"):
+        # The weights come last: whoever finds new ones finds the configuration that goes with them.
+        for name in MODEL_NAMES:
             sync(partial / name)
             os.replace(partial / name, run / name)
         partial.rmdir()
@@ -172,8 +198,3 @@ def _current(content: dict[str, Any]) -> dict[str, Any]:
         )
     scaler: dict[str, Any] = content.pop("scaler")
     return scaler
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
-    return sorted((run / "checkpoints").glob("step-*"))

@@ -1,20 +1,36 @@
-"""What a person sees of a run: the data, the model, a progress bar, a line for each epoch."""
+"""What a person sees of a run: lines and a bar on the console; figures and curves in its folder."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch.utils.tensorboard import SummaryWriter
 
-from wavenet.classifier.training.checkpoint import Progress
+from wavenet.classifier.data import PreparedData
+from wavenet.classifier.run_folder import (
+    CURVE_NAME,
+    HISTORY_NAME,
+    TENSORBOARD_NAME,
+    Row,
+    history_table,
+    rank_epochs,
+)
+from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.learner import Learner
-from wavenet.classifier.training.log import ranking
-from wavenet.classifier.training.prepare import PreparedData
+from wavenet.files import replace_file
+from wavenet.pictures import new_figure, png_of
 
 # Reading the sums waits for the device, so the bar is brought up to date this often.
 SECONDS_BETWEEN_UPDATES = 0.5
@@ -61,8 +77,8 @@ class Display:
         with self._bar("{task.fields[figures]}") as bar:
             yield TrainingDisplay(self, bar, epochs, epochs * steps, done)
 
-    def _bar(self, figures: str) -> Bar:
-        return Bar(
+    def _bar(self, figures: str) -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -77,7 +93,7 @@ class Display:
 class TrainingDisplay:
     """The bar of a run under way: loss, accuracy, clips a second, time left."""
 
-    def __init__(self, display: Display, bar: Bar, epochs: int, total: int, done: int) -> None:
+    def __init__(self, display: Display, bar: Progress, epochs: int, total: int, done: int) -> None:
         self.display = display
         self.bar = bar
         self.epochs = epochs
@@ -85,7 +101,7 @@ class TrainingDisplay:
         self.updated = time.perf_counter()
         self.clips = 0.0
 
-    def step(self, progress: Progress, sums: torch.Tensor) -> None:
+    def step(self, state: RunState, sums: torch.Tensor) -> None:
         """After a step; `sums` are the epoch's loss, correct clips and clips so far."""
         elapsed = time.perf_counter() - self.updated
         if self.bar.disable or elapsed < SECONDS_BETWEEN_UPDATES:
@@ -94,30 +110,75 @@ class TrainingDisplay:
         rate = max(0.0, clips - self.clips) / elapsed
         self.bar.update(
             self.task,
-            description=f"epoch {progress.epoch + 1}/{self.epochs}",
-            completed=progress.step,
+            description=f"epoch {state.epoch + 1}/{self.epochs}",
+            completed=state.step,
             figures=f"loss {loss / clips:.3f}  accuracy {correct / clips:.1%}  {rate:.0f} clips/s",
         )
         self.updated, self.clips = time.perf_counter(), clips
 
-    def epoch(self, row: dict[str, float], better: bool) -> None:
-        """A line for a finished epoch."""
+    def epoch(self, state: RunState) -> None:
+        """A line for the epoch that was finished last."""
         self.updated, self.clips = time.perf_counter(), 0.0
         if not self.display.active:
             return
+        row = state.history[-1]
         self.display.console.print(
             f"epoch {row['epoch']:>3.0f}/{self.epochs}  loss {row['train_loss']:.3f}  "
             f"accuracy {row['train_accuracy']:.1%}  validation loss {row['validation_loss']:.3f}  "
             f"accuracy {row['validation_accuracy']:.1%}  {row['clips_per_second']:.0f} clips/s"
-            f"{'  best' if better else ''}",
+            f"{'  best' if state.epochs_since_best == 0 else ''}",
             highlight=False,
         )
 
-    def stopped_early(self, progress: Progress) -> None:
+    def stopped_early(self, state: RunState) -> None:
         """A line for training that ends before its last epoch."""
         if self.display.active:
-            best = ranking(progress.history)[0]["epoch"]
+            best = rank_epochs(state.history)[0]["epoch"]
             self.display.console.print(
-                f"stopped after epoch {progress.epoch}: no better one since epoch {best:.0f}",
+                f"stopped after epoch {state.epoch}: no better one since epoch {best:.0f}",
                 highlight=False,
             )
+
+
+class RunLog:
+    """Writes a row for each epoch; a resumed run goes on from the rows of its checkpoint.
+
+    Args:
+        run: the run folder.
+        history: the rows so far.
+        step: the optimizer step from which TensorBoard's older events are to be dropped.
+    """
+
+    def __init__(self, run: Path, history: Sequence[Row], step: int) -> None:
+        self.run = run
+        self.history = list(history)
+        self.writer = SummaryWriter(run / TENSORBOARD_NAME, purge_step=step + 1 if step else None)
+
+    def add(self, row: Row) -> None:
+        """One epoch's figures: metrics.csv is rewritten as a whole, the curve is drawn anew."""
+        self.history.append(row)
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(name, value, int(row["step"]))
+        self.writer.flush()
+        replace_file(self.run / HISTORY_NAME, history_table(self.history))
+        replace_file(self.run / CURVE_NAME, draw_training_curve(self.history))
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def draw_training_curve(history: Sequence[Row]) -> bytes:
+    """Loss and accuracy of training and validation over epochs, as PNG."""
+    figure = new_figure(9, 3.5)
+    axes = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axis, name, unit in zip(
+        axes, ("loss", "accuracy"), ("nats", "share of clips"), strict=True
+    ):
+        for part in ("train", "validation"):
+            axis.plot(epochs, [row[f"{part}_{name}"] for row in history], label=part)
+        axis.set(xlabel="epoch", ylabel=unit, title=name)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return png_of(figure)

@@ -1,22 +1,21 @@
-"""What learns: the model with all that an optimizer step changes, and that step."""
+"""What learns: the model with its loss, its average and its optimizer, and one step of them."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from wavenet.classifier.data import Batch
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.classifier.training.average import weight_average
-from wavenet.classifier.training.config import TrainingConfig
-from wavenet.classifier.training.loss import ClassificationLoss
+from wavenet.classifier.run_config import TrainingConfig
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,13 +44,13 @@ class Learner:
         self.accelerator = accelerator
         self.steps = steps
         self.device = accelerator.device
-        self.precision = _precision(settings.mixed_precision, self.device)
+        self.precision = _choose_precision(settings.mixed_precision, self.device)
         loss_of = ClassificationLoss(model, settings.label_smoothing)
         if settings.compile:
             loss_of.compile(dynamic=True)
         self.loss_of: nn.Module = accelerator.prepare_model(loss_of)
         self.optimizer = torch.optim.AdamW(
-            _groups(model, settings.weight_decay),
+            _parameter_groups(model, settings.weight_decay),
             settings.learning_rate,
             # On a GPU it would want the counts of steps there, which `load` leaves on the CPU.
             fused=True if self.device.type == "cpu" else None,
@@ -59,7 +58,7 @@ class Learner:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.average: AveragedModel | None = None
         if settings.ema_decay:
-            self.average = weight_average(model, settings.ema_decay)
+            self.average = average_weights(model, settings.ema_decay)
 
     @property
     def evaluated(self) -> WaveNetClassifier:
@@ -116,8 +115,8 @@ class Learner:
                 share = losses.sum() * (self.accelerator.num_processes / clips)
                 self.scaler.scale(share).backward()
             correct = (logits.argmax(1) == batch.labels).sum()
-            found = (losses.detach().sum(), correct, torch.full_like(correct, len(losses)))
-            sums += torch.stack([value.to(sums) for value in found])
+            batch_sums = (losses.detach().sum(), correct, torch.full_like(correct, len(losses)))
+            sums += torch.stack([value.to(sums) for value in batch_sums])
         self.scaler.unscale_(self.optimizer)
         if settings.max_grad_norm:
             nn.utils.clip_grad_norm_(self.loss_of.parameters(), settings.max_grad_norm)
@@ -184,6 +183,55 @@ class Learner:
             torch.manual_seed(seed)
 
 
+class ClassificationLoss(nn.Module):
+    """Cross-entropy of the classes and, weighted, of the paper's next-sample prediction, per clip.
+
+    Source: van den Oord et al. 2016 (arXiv 1609.03499), section 3.4: the network generalised
+    better with both losses than with the first alone. The second is a clip's mean over its steps;
+    it is there if the model's config has a `next_sample_weight`, and only in training.
+
+    Shapes: a `Batch` of B clips -> losses (B,) float32, logits (B, classes).
+    """
+
+    def __init__(self, model: WaveNetClassifier, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        weight = self.model.config.next_sample_weight
+        if weight == 0 or not self.training:
+            logits = self.model(batch.waveform, batch.lengths)
+            return self._classification(logits, batch), logits
+        logits, following = self.model.forward_with_next_sample(batch.waveform, batch.lengths)
+        summed = F.cross_entropy(following.logits.float(), following.targets, reduction="none")
+        # Clips of one sample have no next one: they must not divide by zero.
+        steps = (following.targets >= 0).sum(1).clamp(min=1)
+        return self._classification(logits, batch) + weight * summed.sum(1) / steps, logits
+
+    def _classification(self, logits: Tensor, batch: Batch) -> Tensor:
+        smoothing = self.label_smoothing if self.training else 0.0
+        truth = batch.labels if batch.targets is None else batch.targets
+        return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
+
+
+def average_weights(model: nn.Module, decay: float) -> AveragedModel:
+    """The average of a model's weights: `update_parameters` after each step; `.module` has them.
+
+    The decay grows to its value as (1 + n) / (10 + n) over the updates n, so that the random
+    weights of the start are forgotten early (as TensorFlow's ExponentialMovingAverage does).
+    """
+
+    @torch.no_grad()
+    def mix(averages: Sequence[Tensor], weights: Sequence[Tensor], updates: Tensor | int) -> None:
+        n = int(updates)
+        torch._foreach_lerp_(list(averages), list(weights), 1 - min(decay, (1 + n) / (10 + n)))
+
+    average = AveragedModel(model, multi_avg_fn=mix)
+    average.requires_grad_(False)
+    return average
+
+
 def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
     """The share of the peak rate at a step: linear warm-up, then half a cosine down to 0."""
     warmup = math.ceil(steps * warmup_fraction)
@@ -192,14 +240,14 @@ def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _precision(wanted: str, device: torch.device) -> str:
+def _choose_precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(False)
     return "bf16" if native else "no"
 
 
-def _groups(model: WaveNetClassifier, weight_decay: float) -> list[dict[str, object]]:
+def _parameter_groups(model: WaveNetClassifier, weight_decay: float) -> list[dict[str, object]]:
     """Weights with decay, biases without. (L, C) parameters of the stack are biases too."""
     named = list(model.named_parameters())
     biases = [parameter for name, parameter in named if name.endswith("bias")]

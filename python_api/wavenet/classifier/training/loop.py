@@ -8,38 +8,46 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.console import Console
-from torch import Tensor
 
+from wavenet.classifier.data import AudioCache, Clip, PreparedData, prepare_data
+from wavenet.classifier.inference import Metrics, evaluate
+from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import (
+    CLIPS_NAME,
+    CONFIG_NAME,
+    checkpoints,
+    clips_table,
+    rank_epochs,
+)
 from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import (
-    Progress,
-    checkpoints,
+    RunState,
     load_checkpoint,
     save_checkpoint,
     save_model,
     writing,
 )
-from wavenet.classifier.training.config import RunConfig, load_config
-from wavenet.classifier.training.display import Display, TrainingDisplay
-from wavenet.classifier.training.interrupt import StopRequest, stop_requests
+from wavenet.classifier.training.display import Display, RunLog
 from wavenet.classifier.training.learner import Learner
-from wavenet.classifier.training.log import RunLog, ranking
-from wavenet.classifier.training.prepare import PreparedData, clips_table, prepare_data
-from wavenet.classifier.training.pretrained import start_from
-from wavenet.classifier.training.processes import first_here, on_main, processes, total
-from wavenet.classifier.training.validation import validate
+from wavenet.classifier.training.processes import (
+    once_per_machine,
+    processes,
+    run_on_main,
+    stop_requests,
+    sum_over_processes,
+)
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
-
-CONFIG_NAME = "train.yaml"
-CLIPS_NAME = "clips.csv"
 
 
 @dataclass(frozen=True)
@@ -95,9 +103,9 @@ def train_among(
     """`train` in processes that are there already: torchrun's can be joined only once."""
     settings = config.training
     display = Display(console or Console(), accelerator.is_main_process)
-    on_main(accelerator, lambda: _claim(run, config, resume))
+    run_on_main(accelerator, lambda: _claim(run, config, resume))
     _make_deterministic(accelerator.device)
-    data = first_here(accelerator, lambda: _prepare(config, display))
+    data = once_per_machine(accelerator, lambda: _prepare(config, display))
     torch.manual_seed(settings.seed)
     model = WaveNetClassifier(config.model_config(data.labels))
     resume = resume and bool(checkpoints(run))
@@ -106,130 +114,114 @@ def train_among(
     batches = TrainingBatches(config, data, accelerator)
     learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
     display.describe(data, learner)
-    on_main(accelerator, lambda: _record(run, config, data))
-    progress = (load_checkpoint(learner, run) if resume else None) or Progress()
-    training = _Training(config, run, data, batches, learner, progress)
-    with stop_requests(accelerator) as stop:
-        training.run_epochs(display, stop)
-    best = ranking(progress.history)[0]
-    seconds = sum(row["seconds"] for row in progress.history)
-    return Result(run, best["validation_accuracy"], progress.epoch, progress.step, seconds)
+    run_on_main(accelerator, lambda: _record(run, config, data))
+    state = (load_checkpoint(learner, run) if resume else None) or RunState()
+    log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
 
+    def save() -> None:
+        save_checkpoint(learner, run, state, settings.keep_best)
 
-class _Training:
-    """A run under way."""
+    def leave_epoch() -> None:
+        assert log is not None
+        if state.epochs_since_best == 0:
+            save_model(learner.evaluated, run)
+        with writing(run):
+            log.add(state.history[-1])
+        save()
 
-    def __init__(
-        self,
-        config: RunConfig,
-        run: Path,
-        data: PreparedData,
-        batches: TrainingBatches,
-        learner: Learner,
-        progress: Progress,
-    ) -> None:
-        self.config = config
-        self.run = run
-        self.data = data
-        self.batches = batches
-        self.learner = learner
-        self.progress = progress
-        self.accelerator = learner.accelerator
-
-    def run_epochs(self, display: Display, stop: StopRequest) -> None:
-        """Train to the end, or until validation no longer gets better."""
-        settings, progress = self.config.training, self.progress
-        main = self.accelerator.is_main_process
-        log = RunLog(self.run, progress.history, progress.step) if main else None
-        with display.training(settings.epochs, len(self.batches), progress.step) as shown:
-            while progress.epoch < settings.epochs:
-                if settings.patience and progress.epochs_since_best >= settings.patience:
-                    shown.stopped_early(progress)
-                    break
-                row = self._epoch(shown, stop)
-                progress.history.append(row)
-                progress.epoch += 1
-                progress.batch = 0
-                self._remember(torch.zeros(3, dtype=torch.float64), 0.0)
-                better = progress.epochs_since_best == 0
-
-                def leave(row: dict[str, float] = row, better: bool = better) -> None:
-                    assert log is not None
-                    if better:
-                        save_model(self.learner.evaluated, self.run)
-                    with writing(self.run):
-                        log.add(row)
-                    self._save()
-
-                on_main(self.accelerator, leave)
-                shown.epoch(row, better)
-                if number := stop.signal(progress.step, ask=True):
-                    raise TrainingInterrupted(number)
-        if log is not None:
-            log.close()
-
-    def _epoch(self, shown: TrainingDisplay, stop: StopRequest) -> dict[str, float]:
-        """Train for an epoch, or the rest of it, and evaluate; the row of its figures."""
-        settings, progress, learner = self.config.training, self.progress, self.learner
-        started = time.perf_counter() - progress.seconds
-        # What was summed before a checkpoint is the main process's.
-        before = [progress.loss_sum, progress.correct, progress.clips]
-        share = float(self.accelerator.is_main_process)
-        sums = torch.tensor(before, dtype=torch.float64, device=learner.device_of_sums) * share
-        for clips, parts in self.batches.epoch(progress.epoch, progress.batch):
-            sums += learner.step(parts, clips, progress.step)
-            progress.step += 1
-            progress.batch += 1
-            shown.step(progress, sums)
-            number = stop.signal(progress.step)
-            due = settings.checkpoint_steps and progress.step % settings.checkpoint_steps == 0
-            if (due or number) and progress.batch < len(self.batches):
-                self._remember(total(self.accelerator, sums), time.perf_counter() - started)
-                self._require_finite(progress.loss_sum)  # or a good checkpoint would go for this
-                on_main(self.accelerator, self._save)
-                if number:
-                    raise TrainingInterrupted(number)
-
-        seconds = time.perf_counter() - started
-        loss_sum, correct, seen = total(self.accelerator, sums).tolist()
-        found = validate(
-            self.accelerator,
-            learner.evaluated,
-            self.data.splits.validation,
-            self.data.cache,
-            batch_size=settings.batch_size,
-            max_samples=self.config.data.max_samples(self.data.cache.sample_rate),
-        )
-        self._require_finite(loss_sum + found.loss)
-        return {
-            "epoch": progress.epoch + 1,
-            "step": progress.step,
-            "learning_rate": learner.learning_rate,
-            "train_loss": loss_sum / seen,
-            "train_accuracy": correct / seen,
-            "validation_loss": found.loss,
-            "validation_accuracy": found.accuracy,
-            "validation_macro_f1": found.macro_f1,
-            "clips_per_second": seen / seconds,
-            "seconds": seconds,
-        }
-
-    def _require_finite(self, loss: float) -> None:
+    def require_finite(loss: float) -> None:
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is not finite in epoch {self.progress.epoch + 1}; a lower "
-                f"training.learning_rate than {self.config.training.learning_rate:g} may help"
+                f"the loss is not finite in epoch {state.epoch + 1}; a lower "
+                f"training.learning_rate than {settings.learning_rate:g} may help"
             )
 
-    def _remember(self, sums: Tensor, seconds: float) -> None:
-        """Put the sums of the epoch under way where a checkpoint finds them."""
-        loss_sum, correct, clips = sums.tolist()
-        progress = self.progress
-        progress.loss_sum, progress.correct, progress.clips = loss_sum, int(correct), int(clips)
-        progress.seconds = seconds
+    with (
+        stop_requests(accelerator) as stop,
+        display.training(settings.epochs, len(batches), state.step) as shown,
+    ):
+        while state.epoch < settings.epochs:
+            if settings.patience and state.epochs_since_best >= settings.patience:
+                shown.stopped_early(state)
+                break
 
-    def _save(self) -> None:
-        save_checkpoint(self.learner, self.run, self.progress, self.config.training.keep_best)
+            started = time.perf_counter() - state.seconds
+            # What was summed before a checkpoint is the main process's.
+            sums = state.sums().to(learner.device_of_sums) * accelerator.is_main_process
+            for clips, parts in batches.epoch(state.epoch, state.batch):
+                sums += learner.step(parts, clips, state.step)
+                state.step += 1
+                state.batch += 1
+                shown.step(state, sums)
+                number = stop.signal(state.step)
+                due = settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0
+                if (due or number) and state.batch < len(batches):
+                    state.remember(
+                        sum_over_processes(accelerator, sums), time.perf_counter() - started
+                    )
+                    require_finite(state.loss_sum)  # or a good checkpoint would go for this
+                    run_on_main(accelerator, save)
+                    if number:
+                        raise TrainingInterrupted(number)
+
+            seconds = time.perf_counter() - started
+            state.remember(sum_over_processes(accelerator, sums), seconds)
+            validation = validate(
+                accelerator,
+                learner.evaluated,
+                data.splits.validation,
+                data.cache,
+                batch_size=settings.batch_size,
+                max_samples=config.data.max_samples(data.cache.sample_rate),
+            )
+            require_finite(state.loss_sum + validation.loss)
+            state.finish_epoch(
+                {
+                    "epoch": state.epoch + 1,
+                    "step": state.step,
+                    "learning_rate": learner.learning_rate,
+                    "train_loss": state.loss_sum / state.clips,
+                    "train_accuracy": state.correct / state.clips,
+                    "validation_loss": validation.loss,
+                    "validation_accuracy": validation.accuracy,
+                    "validation_macro_f1": validation.macro_f1,
+                    "clips_per_second": state.clips / seconds,
+                    "seconds": seconds,
+                }
+            )
+            run_on_main(accelerator, leave_epoch)
+            shown.epoch(state)
+            if number := stop.signal(state.step, ask=True):
+                raise TrainingInterrupted(number)
+    if log is not None:
+        log.close()
+    best = rank_epochs(state.history)[0]
+    seconds = sum(row["seconds"] for row in state.history)
+    return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
+
+
+def validate(
+    accelerator: Accelerator,
+    model: WaveNetClassifier,
+    clips: Sequence[Clip],
+    cache: AudioCache,
+    *,
+    batch_size: int,
+    max_samples: int | None,
+) -> Metrics:
+    """`evaluate` over all processes, each taking its share; all of them get the whole result."""
+    classes = len(model.config.labels)
+    mine = clips[accelerator.process_index :: accelerator.num_processes]
+    counts, loss_sum = np.zeros((classes, classes), dtype=np.int64), 0.0
+    if mine:
+        metrics = evaluate(model, mine, cache, batch_size=batch_size, max_samples=max_samples)
+        counts, loss_sum = metrics.confusion, metrics.loss * len(mine)
+    sums = sum_over_processes(
+        accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64)
+    )
+    loss_sum, *flat = sums.tolist()
+    confusion = np.array(flat).astype(np.int64).reshape(classes, classes)
+    return Metrics(model.config.labels, confusion, loss_sum / len(clips))
 
 
 def _prepare(config: RunConfig, display: Display) -> PreparedData:

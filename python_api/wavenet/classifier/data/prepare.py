@@ -1,27 +1,58 @@
-"""From the data section of a configuration to checked clips: training, validation, test."""
+"""From the data section of a configuration to checked clips: for training, validation, test."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wavenet.classifier.data import (
-    AudioCache,
-    CheckReport,
-    Clip,
-    check_clips,
-    find_clips,
-    labels_of,
-    select,
-    split_validation,
-)
-from wavenet.classifier.training.config import DataConfig
-from wavenet.errors import DataError
+from wavenet.classifier.data.cache import AudioCache
+from wavenet.classifier.data.clip_check import CheckReport, check_clips
+from wavenet.classifier.data.clips import Clip, labels_of
+from wavenet.classifier.data.find import find_clips
+from wavenet.classifier.data.splits import select, split_validation
+from wavenet.errors import DataError, require_field
 
-Progress = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which recordings are used, and for what.
+
+    Attributes:
+        source: a folder with a sub-folder per class, or a CSV manifest (path, label, and if there
+            are: split, fold, group).
+        validation_fraction: the part of the training clips that the best checkpoint is chosen on,
+            where the data has no validation split of its own.
+        validation_by_group: split that part off by whole groups (speakers, say).
+        leave_out_group: train on all clips but this group's, whatever their split; they are the
+            test set.
+        leave_out_fold: the same with a fold; one of the two can be left out.
+        max_seconds: longer clips are cropped, at random in training; 0: never.
+        cache: folder for decoded clips; empty: the user's cache folder.
+        workers: processes that load clips; 0: the training process itself.
+    """
+
+    source: str = ""
+    validation_fraction: float = 0.1
+    validation_by_group: bool = False
+    leave_out_group: str = ""
+    leave_out_fold: str = ""
+    max_seconds: float = 0.0
+    cache: str = ""
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require_field(
+            0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1"
+        )
+        one = not (self.leave_out_fold and self.leave_out_group)
+        require_field(one, self, "leave_out_fold", "empty where leave_out_group is not")
+        require_field(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
+        require_field(self.workers >= 0, self, "workers", "0 or more")
+
+    def max_samples(self, sample_rate: int) -> int | None:
+        """The longest clip in samples; None: as long as it is."""
+        return max(1, round(self.max_seconds * sample_rate)) if self.max_seconds else None
 
 
 @dataclass(frozen=True)
@@ -77,7 +108,7 @@ def prepare_data(
     sample_rate: int,
     receptive_field: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PreparedData:
     """Find, check, decode and split the clips, before the first training step.
 
@@ -98,43 +129,11 @@ def prepare_data(
     labels = tuple(labels_of(splits.train))
     if len(labels) < 2:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
-    known = set(labels)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        strange = sorted({clip.label for clip in part} - known)
+        strange = sorted({clip.label for clip in part} - set(labels))
         if strange:
             raise DataError(
                 f"{config.source}: the {name} clips have labels that no training clip has: "
                 f"{', '.join(strange[:5])}"
             )
     return PreparedData(splits, labels, cache, report)
-
-
-def clips_table(data: PreparedData) -> str:
-    """Every clip of the run as CSV: absolute path, label, split, or why it was skipped.
-
-    The run keeps it as clips.csv: what was trained on is known whatever becomes of the folder.
-    """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped"))
-    parts = data.splits
-    for name, part in (
-        ("train", parts.train),
-        ("validation", parts.validation),
-        ("test", parts.test),
-    ):
-        table.writerows((clip.path.resolve(), clip.label, name, "") for clip in part)
-    for skipped in data.report.skipped:
-        clip = skipped.clip
-        table.writerow((clip.path.resolve(), clip.label, clip.split or "", skipped.reason))
-    return text.getvalue()
-
-
-def read_clips_table(path: Path) -> list[Clip]:
-    """The clips that were not skipped, with their splits."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            Clip(Path(row["path"]), row["label"], row["split"])
-            for row in csv.DictReader(file)
-            if not row["skipped"]
-        ]

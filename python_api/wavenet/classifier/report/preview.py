@@ -18,9 +18,9 @@ from wavenet.classifier.data import (
     Draw,
     TrainingClips,
     collate_draws,
+    prepare_data,
 )
-from wavenet.classifier.training.config import RunConfig
-from wavenet.classifier.training.prepare import prepare_data
+from wavenet.classifier.run_config import RunConfig
 from wavenet.errors import ConfigError
 from wavenet.files import replace_file
 from wavenet.pictures import new_figure, png_of

@@ -97,16 +97,16 @@ def audit(
         except BaseException:  # Ctrl-C must not wait for thousands of files
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    found = [*_copies(placed, facts), *_mixtures(facts), *_clipping(placed, facts)]
-    found += _absent(splits)
+    findings = [*_copies(placed, facts), *_mixtures(facts), *_clipping(placed, facts)]
+    findings += _absent(splits)
     labels = sorted({clip.label for _, clip in placed}, key=natural_key)
-    of = Counter((clip.label, name) for name, clip in placed)
+    counts = Counter((clip.label, name) for name, clip in placed)
     return Audit(
-        {label: {name: of[label, name] for name in splits} for label in labels},
+        {label: {name: counts[label, name] for name in splits} for label in labels},
         dict(Counter(fact.rate for fact in facts).most_common()),
         dict(Counter(fact.channels for fact in facts).most_common()),
         _durations(placed, facts),
-        sorted(found, key=lambda finding: not finding.serious),
+        sorted(findings, key=lambda finding: not finding.serious),
     )
 
 
@@ -179,19 +179,19 @@ def _mixtures(facts: list[Facts]) -> list[Finding]:
 def _absent(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
     """Classes that a split does not have: its figures say nothing about them."""
     labels = {clip.label for clips in splits.values() for clip in clips}
-    found = []
+    findings = []
     for name, clips in splits.items():
         absent = sorted(labels - {clip.label for clip in clips}, key=natural_key)
         if clips and absent:
             message = f"{name} has no clip of {_listed(absent)}"
-            found.append(Finding("absent classes", False, message, tuple(absent)))
-    return found
+            findings.append(Finding("absent classes", False, message, tuple(absent)))
+    return findings
 
 
 def _durations(placed: list[tuple[str, Clip]], facts: list[Facts]) -> dict[str, dict[str, float]]:
-    of: dict[str, list[float]] = defaultdict(list)
+    seconds_of: dict[str, list[float]] = defaultdict(list)
     for (name, _), fact in zip(placed, facts, strict=True):
-        of[name].append(fact.seconds)
+        seconds_of[name].append(fact.seconds)
     return {
         name: {
             "shortest": min(values),
@@ -199,7 +199,7 @@ def _durations(placed: list[tuple[str, Clip]], facts: list[Facts]) -> dict[str, 
             "longest": max(values),
             "sum": sum(values),
         }
-        for name, values in of.items()
+        for name, values in seconds_of.items()
     }
 
 

@@ -20,14 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from wavenet.classifier.data import Augmentation
+from wavenet.classifier.data import Augmentation, DataConfig
 from wavenet.classifier.model import WaveNetConfig
-from wavenet.errors import ConfigError
+from wavenet.errors import ConfigError, extra, require_field
 from wavenet.files import replace_file
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.presets import preset
+
+with extra("classifier"):
+    import yaml
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
@@ -41,45 +42,6 @@ OF_THE_MACHINE = frozenset(
         "training.keep_best",
     }
 )
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which recordings are used, and for what.
-
-    Attributes:
-        source: a folder with a sub-folder per class, or a CSV manifest (path, label, and if there
-            are: split, fold, group).
-        validation_fraction: the part of the training clips that the best checkpoint is chosen on,
-            where the data has no validation split of its own.
-        validation_by_group: split that part off by whole groups (speakers, say).
-        leave_out_group: train on all clips but this group's, whatever their split; they are the
-            test set.
-        leave_out_fold: the same with a fold; one of the two can be left out.
-        max_seconds: longer clips are cropped, at random in training; 0: never.
-        cache: folder for decoded clips; empty: the user's cache folder.
-        workers: processes that load clips; 0: the training process itself.
-    """
-
-    source: str = ""
-    validation_fraction: float = 0.1
-    validation_by_group: bool = False
-    leave_out_group: str = ""
-    leave_out_fold: str = ""
-    max_seconds: float = 0.0
-    cache: str = ""
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        _require(0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1")
-        one = not (self.leave_out_fold and self.leave_out_group)
-        _require(one, self, "leave_out_fold", "empty where leave_out_group is not")
-        _require(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
-        _require(self.workers >= 0, self, "workers", "0 or more")
-
-    def max_samples(self, sample_rate: int) -> int | None:
-        """The longest clip in samples; None: as long as it is."""
-        return max(1, round(self.max_seconds * sample_rate)) if self.max_seconds else None
 
 
 @dataclass(frozen=True)
@@ -130,23 +92,23 @@ class TrainingConfig:
     keep_best: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, self, "epochs", "1 or more")
-        _require(self.batch_size >= 1, self, "batch_size", "1 or more")
+        require_field(self.epochs >= 1, self, "epochs", "1 or more")
+        require_field(self.batch_size >= 1, self, "batch_size", "1 or more")
         parts = f"from 1 to batch_size = {self.batch_size}"
-        _require(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
-        _require(self.learning_rate > 0, self, "learning_rate", "more than 0")
-        _require(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
-        _require(self.weight_decay >= 0, self, "weight_decay", "0 or more")
-        _require(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
-        _require(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
-        _require(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
-        _require(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
-        _require(self.patience >= 0, self, "patience", "0 (never stop early) or more")
-        _require(self.keep_best >= 0, self, "keep_best", "0 or more")
-        _require(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
+        require_field(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
+        require_field(self.learning_rate > 0, self, "learning_rate", "more than 0")
+        require_field(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
+        require_field(self.weight_decay >= 0, self, "weight_decay", "0 or more")
+        require_field(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
+        require_field(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
+        require_field(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
+        require_field(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
+        require_field(self.patience >= 0, self, "patience", "0 (never stop early) or more")
+        require_field(self.keep_best >= 0, self, "keep_best", "0 or more")
+        require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
         precisions = ("auto", "no", "bf16", "fp16")
-        _require(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
-        _require(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")
+        require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
+        require_field(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")
 
 
 @dataclass(frozen=True)
@@ -300,8 +262,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
-
-
-def _require(condition: bool, config: Any, name: str, accepted: str) -> None:
-    if not condition:
-        raise ValueError(f"{name} is {getattr(config, name)!r}; accepted is {accepted}")

@@ -11,20 +11,19 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from rich.console import Console
 
 from wavenet.classifier.data import find_clips, labels_of, values_of
 from wavenet.classifier.inference import evaluate, load_model
-from wavenet.classifier.training.config import RunConfig
-from wavenet.classifier.training.evaluation import clips_to_evaluate
+from wavenet.classifier.inference.evaluate import choose_clips
+from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME, LEFT_OUT_NAME
 from wavenet.classifier.training.loop import train_among
-from wavenet.classifier.training.processes import on_main, processes
-from wavenet.errors import ConfigError, DataError
+from wavenet.classifier.training.processes import processes, run_on_main
+from wavenet.errors import ConfigError, DataError, extra
 from wavenet.files import replace_file
 
-RESULT_NAME = "cross_validation.json"
-# Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
-METRICS_NAME = "left_out.json"
+with extra("classifier"):
+    from rich.console import Console
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,23 +118,23 @@ def cross_validate(
             part = dataclasses.replace(config, data=data)
             train_among(accelerator, part, run, resume=True, console=console)
             accelerator.free_memory()  # of the model that it made parallel
-            on_main(accelerator, functools.partial(_test, run))
-            content = json.loads((run / METRICS_NAME).read_text(encoding="utf-8"))
+            run_on_main(accelerator, functools.partial(_test, run))
+            content = json.loads((run / LEFT_OUT_NAME).read_text(encoding="utf-8"))
             labels = tuple(content["labels"])
             parts.append({"name": name, **content})
             result = CrossValidation(by, labels, parts)
             if accelerator.is_main_process:
                 text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
-                replace_file(out / RESULT_NAME, text + "\n")
+                replace_file(out / CROSS_VALIDATION_NAME, text + "\n")
     return result
 
 
 def _test(run: Path) -> None:
     """Write what the run's model makes of its test clips, which are looked at once."""
-    if (run / METRICS_NAME).is_file():
+    if (run / LEFT_OUT_NAME).is_file():
         return
     model = load_model(run)
-    chosen = clips_to_evaluate(run, model.config, None, "test")
+    chosen = choose_clips(run, model.config, None, "test")
     metrics = evaluate(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
     content = {"data": chosen.source, "split": "test", **metrics.as_dict()}
-    replace_file(run / METRICS_NAME, json.dumps(content, indent=1))
+    replace_file(run / LEFT_OUT_NAME, json.dumps(content, indent=1))
