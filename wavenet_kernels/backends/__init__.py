@@ -92,9 +92,9 @@ def load(name: str) -> Backend:
     # Programs that freeze applications follow import statements, and no name that is computed.
     match name:
         case "reference":
-            from wavenet_kernels.backends import reference
+            from wavenet_kernels.backends import eager
 
-            return reference
+            return eager
         case "cpu":
             from wavenet_kernels.backends import cpu
 

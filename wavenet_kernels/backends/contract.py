@@ -41,8 +41,6 @@ class Backend(Protocol):
     B nor T is 0, and no tensor's negation is pending; strides are any.
     """
 
-    NAME: str
-
     def unavailable(self) -> str | None:
         """Why this backend can't work on this machine, or None."""
         ...

@@ -25,7 +25,6 @@ except ImportError as error:
         "`WAVENET_KERNELS_CUDA=1 pip install .` builds it where nvcc is installed"
     )
 
-NAME = "cuda"
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _DEVICE = "cuda"
 _CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
