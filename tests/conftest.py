@@ -1,8 +1,12 @@
 """Set-up of all tests: uninitialised memory is NaN, Triton is interpreted where there is no GPU."""
 
 import os
+import signal
 
 import pytest
+
+# A shell that runs tests in the background has them ignore Ctrl-C, and so the programs they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: several processes of tests share the cores, and threads that spin while
 # they wait for one another would take them from the rest.
