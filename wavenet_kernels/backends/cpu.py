@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import Call, Gradients, Outputs, Tensors
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
@@ -28,6 +28,8 @@ try:
     import wavenet_kernels._cpu as _cpu
 except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
+
+SETTINGS = COMMON_SETTINGS
 
 
 def unavailable() -> str | None:

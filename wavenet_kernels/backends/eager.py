@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet_kernels import reference
-from wavenet_kernels.call import Call, Gradients, Outputs
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs
+
+SETTINGS = COMMON_SETTINGS
 
 
 def unavailable() -> str | None:
