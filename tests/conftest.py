@@ -16,6 +16,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import wavenet_kernels
+from wavenet_kernels.calibration import choice
 
 # A shell that runs tests in the background has them ignore Ctrl-C, and so the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -49,6 +50,16 @@ def _quick(items: list[pytest.Item]) -> list[pytest.Item]:
             test = item.nodeid.partition("[")[0]
             chosen.setdefault((test, parameters.get("backend")), item)
     return list(chosen.values())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(tmp_path_factory, monkeypatch):
+    """No decision of another test or of the user is in force, nor in programs that tests start."""
+    monkeypatch.setenv("WAVENET_KERNELS_CACHE", str(tmp_path_factory.getbasetemp() / "decisions"))
+    monkeypatch.delenv("WAVENET_KERNELS_CALIBRATE", raising=False)
+    choice.forget()
+    yield
+    choice.forget()
 
 
 @pytest.fixture(autouse=True)
