@@ -16,12 +16,12 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import wavenet_kernels
-from wavenet_kernels.calibration import choice
+from wavenet_kernels.calibration import choice, store
 
 # A shell that runs tests in the background has them ignore Ctrl-C, and so the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["browser", "small_runs"]
+pytest_plugins = ["browser", "fake_gpu", "small_runs"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,8 +58,7 @@ def _nothing_remembered(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("WAVENET_KERNELS_CACHE", str(tmp_path_factory.getbasetemp() / "decisions"))
     monkeypatch.delenv("WAVENET_KERNELS_CALIBRATE", raising=False)
     choice.forget()
-    yield
-    choice.forget()
+    store.forget_memory()
 
 
 @pytest.fixture(autouse=True)

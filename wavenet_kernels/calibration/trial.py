@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from wavenet_kernels.calibration import verify
 from wavenet_kernels.calibration.keys import Json, Kind
 
 START_SECONDS = 120.0  # to import torch and make a context on a device, on a busy machine
@@ -139,21 +140,24 @@ def _as_json(jobs: Sequence[Job], device: torch.device) -> Json:
 def main() -> None:
     """The child: answer that it is there, then job by job."""
     given = json.load(sys.stdin)
-    from wavenet_kernels.calibration import verify
-
     torch.set_num_threads(given["threads"])
     torch.set_float32_matmul_precision(given["precision"])
     device = torch.device(given["device"])
     torch.zeros(1, device=device)
     _answer("ready")
     for job in given["jobs"]:
-        backend: Any = importlib.import_module(job["module"])
-        way = contextlib.nullcontext()
-        if job["configuration"] is not None:
-            way = backend.configured(job["configuration"])
-        with way:
-            kind, sizes = Kind.from_json(job["kind"]), tuple(job["sizes"])
-            _answer(verify.wrong(backend, kind, device, sizes) or "")
+        kind, sizes = Kind.from_json(job["kind"]), tuple(job["sizes"])
+        _answer(judge(Job(job["module"], job["configuration"], kind, sizes), device))
+
+
+def judge(job: Job, device: torch.device) -> str:
+    """What is wrong, "" if nothing; in this process."""
+    backend: Any = importlib.import_module(job.module)
+    way = contextlib.nullcontext()
+    if job.configuration is not None:
+        way = backend.configured(job.configuration)
+    with way:
+        return verify.wrong(backend, job.kind, device, job.sizes) or ""
 
 
 def _answer(text: str) -> None:
