@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN
 	$(BIN)/python -m pip install -q --no-compile -c constraints.txt setuptools pybind11 cmake ninja
 	$(BIN)/python setup.py -q build_ext --inplace & build=$$!; \
 	    $(BIN)/python -m pip install -q --no-compile -r constraints.txt && wait $$build
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e ".[app,dev,export,triton]"
+	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-build-isolation -e ".[app,classifier,dev,export,triton]"
 	touch $@
 
 # Killed half-way, it goes on where it was; `make clean-demo` starts it anew.
@@ -82,7 +82,7 @@ gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune
 gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
-	cmake --build build/gpu --parallel
+	cmake --build build/gpu --parallel "$${CMAKE_BUILD_PARALLEL_LEVEL:-$${MAX_JOBS:-$$(nproc)}}"
 
 gpu-test:
 	$(GPU) pytest -q -m gpu tests/wavenet_kernels

@@ -1,15 +1,35 @@
 """Runs CMake for the compiled modules; everything else about the package is in pyproject.toml."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
+
+
+class CleanBuild(build):
+    """Builds into an empty folder: setuptools ships whatever is there, of any earlier build."""
+
+    def run(self) -> None:
+        for package in ("wavenet", "wavenet_kernels"):
+            shutil.rmtree(Path(self.build_lib) / package, ignore_errors=True)
+        super().run()
+
+
+class CleanWheel(bdist_wheel):
+    """The same for the folder that is zipped, which an interrupted build leaves behind."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.bdist_dir, ignore_errors=True)
+        super().run()
 
 
 class CMakeBuild(build_ext):
@@ -91,8 +111,17 @@ def _drop_unusable(build: Path, generator: str) -> None:
         shutil.rmtree(build)
 
 
+def _readme() -> str:
+    """README.md for a package index, where links to files lead nowhere: their words stay."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"!\[[^]]*\]\((?!https?:)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^]]+)\]\((?!https?:|#)[^)]*\)", r"\1", text)
+
+
 # The extension is listed for its presence alone: it makes the wheel a platform wheel.
 setup(
     ext_modules=[Extension("wavenet_kernels._cpu", sources=[])],
-    cmdclass={"build_ext": CMakeBuild},
+    cmdclass={"bdist_wheel": CleanWheel, "build": CleanBuild, "build_ext": CMakeBuild},
+    long_description=_readme(),
+    long_description_content_type="text/markdown",
 )

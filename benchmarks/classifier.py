@@ -19,10 +19,11 @@ from typing import Any
 
 from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import load_model
-from wavenet.inference.noise_curve import noise_curve
-from wavenet.training import RunConfig, load_config, train
-from wavenet.training.cross_validation import cross_validate
-from wavenet.training.evaluation import clips_to_evaluate
+from wavenet.classifier.cross_validation import cross_validate
+from wavenet.classifier.inference.evaluate import choose_clips
+from wavenet.classifier.inference.noise_curve import measure_noise_curve
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.training import train
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 
@@ -68,8 +69,10 @@ def split(config: RunConfig, run: Path) -> dict[str, Any]:
     """Train and test on the data's own split."""
     result = train(config, run, resume=True)
     model = load_model(run)
-    chosen = clips_to_evaluate(run, model.config, None, "test")
-    curve = noise_curve(model, chosen.clips, chosen.cache, SNRS_DB, max_samples=chosen.max_samples)
+    chosen = choose_clips(run, model.config, None, "test")
+    curve = measure_noise_curve(
+        model, chosen.clips, chosen.cache, SNRS_DB, max_samples=chosen.max_samples
+    )
     metrics = curve.clean
     noisy = ", ".join(f"{m.accuracy:.2%} at {snr:g} dB" for snr, m in curve.noisy.items())
     print(f"test accuracy {metrics.accuracy:.2%}; {noisy}; {result.seconds:.0f} s")

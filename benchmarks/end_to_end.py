@@ -39,15 +39,15 @@ from benchmarks.measurements.options import Row
 from benchmarks.sections import SECTIONS, Clock, watched
 from benchmarks.tables import table_of
 from benchmarks.timing import Run, interleave, spread
-from wavenet.data import Batch
-from wavenet.data.synth import write_data_set
-from wavenet.models import WaveNetClassifier
-from wavenet.nn import residual
-from wavenet.training import PreparedData, RunConfig, load_config, prepare_data
-from wavenet.training.batches import TrainingBatches
-from wavenet.training.learner import Learner
-from wavenet.training.processes import processes
-from wavenet_kernels import backends, reference
+from wavenet.classifier.data import Batch, PreparedData, prepare_data
+from wavenet.classifier.data.synth import write_data_set
+from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.training.batches import TrainingBatches
+from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.processes import processes
+from wavenet_kernels import reference
+from wavenet_kernels.nn import residual
 
 WARM_UP = 3  # steps before those of `interleave`: compilation for one and for any length
 DATA = "data alone"
@@ -81,7 +81,7 @@ def contenders(device: str, wanted: list[str] | None = None) -> dict[str, Conten
     every = {"eager": Contender(None)}
     for name in wavenet_kernels.available_backends():
         elsewhere = name == "cpu" and device != "cpu"
-        if hasattr(backends.load(name), "residual_stack_backward") and not elsewhere:
+        if not elsewhere:
             every[f"ours {name}"] = Contender(name)
             every[f"ours {name}, compiled"] = Contender(name, compiled=True)
     every["eager again"] = Contender(None)
@@ -154,7 +154,7 @@ def measure(config: RunConfig, wanted: dict[str, Contender], steps: int, device:
     """A row for each contender and one for the data alone."""
     rows: list[Row] = []
     with processes("cpu" if device == "cpu" else "auto") as accelerator:
-        model = config.model_config(("a", "b"))
+        model = config.model
         data = prepare_data(
             config.data, model.sample_rate, model.receptive_field, config.training.seed
         )

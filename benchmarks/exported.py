@@ -14,9 +14,8 @@ import torch
 
 from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import load_model
-from wavenet.inference.evaluate import Classify, classify_clips, metrics_of
-from wavenet.inference.export import export_model
-from wavenet.training.evaluation import clips_to_evaluate
+from wavenet.classifier.inference.evaluate import Classify, choose_clips, classify_clips, metrics_of
+from wavenet.classifier.inference.export import export_model
 
 
 def main() -> None:
@@ -29,7 +28,7 @@ def main() -> None:
     torch.set_num_threads(1)
     where = environment()
     model = load_model(options.run)
-    chosen = clips_to_evaluate(options.run, model.config, None, "test")
+    chosen = choose_clips(options.run, model.config, None, "test")
     labels = model.config.labels
 
     def accuracy(classify: Classify) -> float:

@@ -19,8 +19,8 @@ import torch
 
 from benchmarks.environment import RESULTS, environment, write_results
 from wavenet import StreamingClassifier, WaveNetClassifier
-from wavenet.data import pcm_blocks
-from wavenet.training import load_config
+from wavenet.audio import pcm_blocks
+from wavenet.classifier.run_config import load_config
 
 CHUNK_SECONDS = 0.1
 

@@ -27,6 +27,7 @@ from benchmarks.native import Case
 from benchmarks.timing import Run, timed
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels import backends
+from wavenet_kernels.call import Call, Settings, Tensors
 
 WORKLOAD = next(workload for workload in WORKLOADS if workload.name == "reference")
 BACKENDS = ("cpu", "reference", "triton", "cuda")
@@ -70,17 +71,14 @@ def profile_eager(what: str, dtype: str, rounds: int) -> dict[str, Any]:
     """The backend `reference` on a CPU, by the operators that it calls."""
     reference = backends.load("reference")
     x, *weights = WORKLOAD.tensors("cpu", getattr(torch, dtype))
-    settings = (list(WORKLOAD.dilations), WORKLOAD.padding, 1.0, True, 1)
+    settings = Settings(WORKLOAD.dilations, WORKLOAD.padding)
+    call = Call("residual_stack", Tensors(x, *weights), settings)
 
     def run() -> None:
-        residual, skip, saved = reference.residual_stack(
-            x, *weights, None, *settings, what == "step"
-        )
+        outputs = call.empty_outputs(saving=what == "step")
+        reference.forward(call, outputs)
         if what == "step":
-            wanted = [True] * 5 + [False]
-            reference.residual_stack_backward(
-                residual, skip, x, saved, *weights, None, *settings, wanted
-            )
+            reference.backward(call, outputs, call.empty_gradients([True] * 5 + [False]))
 
     rows = profile_torch.by_operator(run, rounds)
     rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms("reference", what, dtype)})

@@ -29,11 +29,11 @@ from unittest import mock
 
 from torch import Tensor
 
-from wavenet.training.learner import Learner
+from wavenet.classifier.training.learner import Learner
 from wavenet_kernels import backends
+from wavenet_kernels.call import Call
 
 SECTIONS = ("operators", "convolutions", "data", "stem", "head", "optimizer", "rest")
-STACK = ("residual_stack", "residual_stack_backward")
 
 T = TypeVar("T")
 
@@ -121,17 +121,18 @@ def watched(learner: Learner, clock: Clock, stack: str = "rest") -> Iterator[Non
 
         return call
 
-    run = backends.run
-
-    def counted(operator: str, *args: Any) -> Any:
-        before = clock.enter("operators" if operator in STACK else "convolutions")
+    @contextlib.contextmanager
+    def counted(call: Call, direction: str) -> Iterator[None]:
+        stack_is_called = call.operator == "residual_stack"
+        before = clock.enter("operators" if stack_is_called else "convolutions")
         try:
-            return run(operator, *args)
+            yield
         finally:
             clock.enter(before)
 
     with undo:
-        undo.enter_context(mock.patch.object(backends, "run", counted))
+        backends.watchers.append(counted)
+        undo.callback(backends.watchers.remove, counted)
         undo.enter_context(
             mock.patch.object(scaler, "unscale_", switching(scaler.unscale_, "optimizer"))
         )

@@ -22,8 +22,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.environment import RESULTS, environment
-from wavenet.data import Clip, find_clips, labels_of, read_audio, select
-from wavenet.data.synth import write_data_set
+from wavenet.audio import read_audio
+from wavenet.classifier.data import Clip, find_clips, labels_of, select
+from wavenet.classifier.data.synth import write_data_set
 
 WINDOW_MS, HOP_MS, MEL_BANDS = 32, 16, 40
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # scikit-learn's C: smaller is stronger

@@ -16,7 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,6 +36,7 @@ from benchmarks.environment import environment, write_results
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends import triton as backend
 from wavenet_kernels.backends.triton import layers, tuning
+from wavenet_kernels.call import Call, Settings, Tensors
 
 # Of a multiprocessor, by compute capability: bytes of shared memory that a block may have, that all
 # have together, and threads (CUDA C++ Programming Guide, table of compute capabilities). Each has
@@ -105,43 +106,48 @@ def launches(workload: Workload, dtype: str, arch: int, every_call: bool = True)
 
     of = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
     meta = [t.to("meta", of) for t in workload.tensors("cpu", torch.float32)]
-    x, conv_weight, conv_bias, out_weight, out_bias = meta
-    settings = (list(workload.dilations), workload.padding, 1.0, True, 1)
     with _pretending(arch, dtype, record):
-        residual, skip, saved = backend.residual_stack(*meta, None, *settings, True)
-        backend.residual_stack_backward(
-            residual, skip, x, saved, *meta[1:], None, *settings, [True] * 5 + [False]
-        )
-        if every_call:
-            _other_calls(workload, *meta)
+        for call in _calls(workload, *meta, every_call=every_call):
+            _compute(call)
     return list(found)
 
 
-def _other_calls(
+def _calls(
     workload: Workload,
     x: torch.Tensor,
     conv_weight: torch.Tensor,
     conv_bias: torch.Tensor,
     out_weight: torch.Tensor,
     out_bias: torch.Tensor,
-) -> None:
-    batch, residual, time = x.shape
-    layers, gated, _, taps = conv_weight.shape
-    dilations = list(workload.dilations)
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
-    cond = x.new_empty(batch, time, layers * gated).transpose(1, 2)
+    *,
+    every_call: bool,
+) -> Iterator[Call]:
+    """The workload's stack; with `every_call` the other operators on its channels too."""
+    tensors = Tensors(x, conv_weight, conv_bias, out_weight, out_bias)
+    settings = Settings(workload.dilations, workload.padding)
+    yield Call("residual_stack", tensors, settings)
+    if not every_call:
+        return
+    layers, gated, _, _ = conv_weight.shape
+    cond = x.new_empty(x.shape[0], x.shape[2], layers * gated).transpose(1, 2)
     for last_residual in (True, False):
-        settings = (dilations, workload.padding, 1.0, last_residual, 1)
-        _, skip, saved = backend.residual_stack(x, *weights, cond, *settings, True)
-        backend.residual_stack_backward(x, skip, x, saved, *weights, cond, *settings, [True] * 6)
-    state = x.new_empty(batch, (taps - 1) * sum(dilations), residual)
-    backend.residual_stack_stream(x, state, *weights, None, dilations, 1.0)
-    weight, bias, padding = conv_weight[0], conv_bias[0], workload.padding
-    z = backend.gated_conv1d(x, weight, bias, None, 1, padding)
-    backend.gated_conv1d_backward(z, x, weight, bias, None, 1, padding, [True] * 3 + [False])
-    a = backend.dilated_conv1d(x, weight, bias, 1, padding)
-    backend.dilated_conv1d_backward(a, x, weight, bias, 1, padding, [True] * 3)
-    backend.gated_activation_backward(backend.gated_activation(a, None), a, None)
+        conditioned = replace(tensors, cond=cond)
+        yield Call("residual_stack", conditioned, replace(settings, last_residual=last_residual))
+    yield Call("residual_stack_stream", tensors, replace(settings, padding="causal"))
+    one = Tensors(x, conv_weight[:1], conv_bias[:1])
+    yield Call("gated_conv1d", one, replace(settings, dilations=(1,)))
+    yield Call("dilated_conv1d", one, replace(settings, dilations=(1,)))
+    yield Call("gated_activation", Tensors(cond[:, :gated]), Settings())
+
+
+def _compute(call: Call) -> None:
+    """Forward, and backward with every gradient."""
+    if call.operator == "residual_stack_stream":
+        backend.stream(call).step(call.tensors.x, None)
+        return
+    outputs = call.empty_outputs(saving=True)
+    backend.forward(call, outputs.present())
+    backend.backward(call, outputs.present(), call.empty_gradients([True] * 6))
 
 
 def binary(launch: Launch, arch: int) -> Any:

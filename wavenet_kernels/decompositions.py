@@ -6,13 +6,13 @@ the graph without importing `wavenet_kernels`, don't know such a node; this take
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from wavenet_kernels import ops, reference
+from wavenet_kernels import ops
+from wavenet_kernels.ops._invoke import plain
 
 
 def decompositions() -> dict[torch._ops.OperatorBase, Callable[..., Any]]:
@@ -29,23 +29,5 @@ def decompositions() -> dict[torch._ops.OperatorBase, Callable[..., Any]]:
     table: dict[torch._ops.OperatorBase, Callable[..., Any]] = {}
     table.update(torch.export.default_decompositions().items())
     for name in ops.__all__:
-        operator = getattr(torch.ops.wavenet_kernels, name).default
-        table[operator] = _plain(operator, getattr(reference, name))
+        table[getattr(torch.ops.wavenet_kernels, name).default] = plain(name)
     return table
-
-
-def _plain(operator: torch._ops.OpOverload, function: Callable[..., Any]) -> Callable[..., Any]:
-    names = [argument.name for argument in operator._schema.arguments]
-    accepted = inspect.signature(function).parameters
-    results = len(operator._schema.returns)
-
-    def decomposed(*values: Any) -> Any:
-        arguments = dict(zip(names, values, strict=True))
-        outputs = function(**{name: arguments[name] for name in names if name in accepted})
-        if results == 1:
-            return outputs
-        # What an operator returns beyond that is for its backward.
-        spare = results - len(outputs)
-        return (*outputs, *(values[0].new_empty(0) for _ in range(spare)))
-
-    return decomposed

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, overload
+from typing import NamedTuple, overload
 
 from torch import Tensor
 
-# What a compiled kernel is told of a tensor: address, batch stride, time stride, channel stride;
-# address 0: absent.
-Rows: TypeAlias = tuple[int, int, int, int]
+
+class Rows(NamedTuple):
+    """What a compiled kernel is told of a tensor, strides in elements; data 0: absent."""
+
+    data: int
+    batch_stride: int
+    time_stride: int
+    channel_stride: int
+
+
+ABSENT = Rows(0, 0, 0, 1)
 
 
 def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
@@ -35,14 +43,21 @@ def channels_last(x: Tensor | None) -> Tensor | None:
 def rows_of(x: Tensor | None) -> Rows:
     """A (B, C, T) tensor, for a kernel; a single time serves all times."""
     if x is None or x.numel() == 0:
-        return (0, 0, 0, 1)
+        return ABSENT
     batch, channel, time = x.stride()
-    return (
+    return Rows(
         x.data_ptr(),
         batch,
         time if x.shape[2] > 1 else 0,
         channel if x.shape[1] > 1 else 1,
     )
+
+
+def rows_of_saved(saved: Tensor | None) -> tuple[Rows, int]:
+    """The first of contiguous (inputs, B, T, R), and elements from one input to the next."""
+    if saved is None or saved.numel() == 0:
+        return ABSENT, 0
+    return rows_of(saved[0].transpose(1, 2)), saved.stride(0)
 
 
 def address_of(x: Tensor | None) -> int:

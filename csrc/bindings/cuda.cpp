@@ -4,7 +4,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,98 +19,90 @@ using namespace wavenet;
 
 namespace {
 
-// shape: B, T, D.
-Layer gate(const std::string& dtype, std::array<int64_t, 3> shape, const RowsTuple& a, const RowsTuple& cond) {
+cudaStream_t stream_of(Address stream) { return reinterpret_cast<cudaStream_t>(stream); }
+
+Layer gate(const std::string& dtype, int64_t B, int64_t T, int64_t D, const Rows& a, const Rows& cond) {
   Layer l;
   l.dtype = dtype_of(dtype);
-  l.B = shape[0], l.T = shape[1], l.D = shape[2], l.C = 2 * l.D;
-  l.a = rows(a), l.cond = rows(cond);
+  l.B = B, l.T = T, l.D = D, l.C = 2 * D;
+  l.a = a, l.cond = cond;
   return l;
 }
 
-cudaStream_t stream_of(Address stream) { return reinterpret_cast<cudaStream_t>(stream); }
-
-void gated_activation(int device, Address stream, const std::string& dtype, std::array<int64_t, 3> shape,
-                      const RowsTuple& a, const RowsTuple& cond, const RowsTuple& z) {
-  Layer l = gate(dtype, shape, a, cond);
-  l.z = rows(z);
+void gated_activation(int device, Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
+                      const Rows& a, const Rows& cond, const Rows& z) {
+  Layer l = gate(dtype, B, T, D, a, cond);
+  l.z = z;
   const cuda::DeviceScope scope(device);
   cuda::gated_activation(l, stream_of(stream));
 }
 
-void gated_activation_backward(int device, Address stream, const std::string& dtype,
-                               std::array<int64_t, 3> shape, const RowsTuple& grad_z, const RowsTuple& a,
-                               const RowsTuple& cond, const RowsTuple& grad_a) {
-  const Layer l = gate(dtype, shape, a, cond);
+void gated_activation_backward(int device, Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
+                               const Rows& a, const Rows& cond, const Rows& grad_z, const Rows& grad_a) {
+  const Layer l = gate(dtype, B, T, D, a, cond);
   const cuda::DeviceScope scope(device);
-  cuda::gated_activation_backward(l, rows(grad_z), rows(grad_a), stream_of(stream));
+  cuda::gated_activation_backward(l, grad_z, grad_a, stream_of(stream));
 }
 
-// B, T, R, D, S, K
-using Sizes = std::array<int64_t, 6>;
-using Weights = std::array<Address, 4>;  // conv_weight, conv_bias, out_weight, out_bias; 0: absent
-
-cuda::StackShape stack_shape(const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same) {
+// Sizes and settings of a stack, which plans are made for.
+cuda::StackShape make_shape(const std::string& dtype, int64_t B, int64_t T, int R, int D, int S, int K,
+                            std::vector<int64_t> dilations, bool same_padding) {
   cuda::StackShape shape;
-  shape.dtype = dtype_of(dtype), shape.B = sizes[0], shape.T = sizes[1];
-  shape.R = static_cast<int>(sizes[2]), shape.D = static_cast<int>(sizes[3]);
-  shape.S = static_cast<int>(sizes[4]), shape.K = static_cast<int>(sizes[5]);
-  shape.dilations = std::move(dilations), shape.same = same;
+  shape.dtype = dtype_of(dtype), shape.B = B, shape.T = T;
+  shape.R = R, shape.D = D, shape.S = S, shape.K = K;
+  shape.dilations = std::move(dilations), shape.same = same_padding;
   return shape;
 }
 
-cuda::StackTensors stack_tensors(const RowsTuple& x, const Weights& weights, const RowsTuple& cond, double scale) {
+cuda::StackTensors make_tensors(const Rows& x, Address conv_weight, Address conv_bias, Address out_weight,
+                                Address out_bias, const Rows& cond, double residual_scale) {
   cuda::StackTensors tensors;
-  tensors.x = rows(x), tensors.cond = rows(cond), tensors.residual_scale = static_cast<float>(scale);
-  tensors.conv_weight = pointer(weights[0]), tensors.conv_bias = pointer(weights[1]);
-  tensors.out_weight = pointer(weights[2]), tensors.out_bias = pointer(weights[3]);
+  tensors.x = x, tensors.cond = cond, tensors.residual_scale = static_cast<float>(residual_scale);
+  tensors.conv_weight = pointer(conv_weight), tensors.conv_bias = pointer(conv_bias);
+  tensors.out_weight = pointer(out_weight), tensors.out_bias = pointer(out_bias);
   return tensors;
 }
 
-void* writable(Address address) { return reinterpret_cast<void*>(address); }
-
-void stack_forward(const cuda::StackForward& plan, int device, Address stream, const RowsTuple& x, const Weights& weights,
-                   const RowsTuple& cond, double scale, const RowsTuple& saved, int64_t saved_stride,
-                   int checkpoint_every, const RowsTuple& residual, const RowsTuple& skip, const RowsTuple& z,
-                   Address workspace) {
+void stack_forward(const cuda::StackForward& plan, int device, Address stream, const cuda::StackTensors& tensors,
+                   const Rows& y, const Rows& residual, const Rows& skip, const Rows& saved, int64_t saved_stride,
+                   int checkpoint_every, Address workspace) {
   cuda::ForwardOutputs outputs;
-  outputs.saved = rows(saved), outputs.saved_stride = saved_stride, outputs.checkpoint_every = checkpoint_every;
-  outputs.residual = rows(residual), outputs.skip = rows(skip), outputs.z = rows(z);
+  outputs.saved = saved, outputs.saved_stride = saved_stride, outputs.checkpoint_every = checkpoint_every;
+  outputs.residual = residual, outputs.skip = skip, outputs.z = y;
   const cuda::DeviceScope scope(device);
-  plan.run(stack_tensors(x, weights, cond, scale), outputs, static_cast<char*>(writable(workspace)), stream_of(stream));
+  plan.run(tensors, outputs, static_cast<char*>(pointer(workspace)), stream_of(stream));
 }
 
-void stack_backward(const cuda::StackBackward& plan, int device, Address stream, const RowsTuple& x,
-                    const Weights& weights, const RowsTuple& cond, double scale, const RowsTuple& saved,
-                    int64_t saved_stride, const RowsTuple& grad_residual, const RowsTuple& grad_skip,
-                    const RowsTuple& grad_z, const RowsTuple& grad_x, bool want_x, const Weights& grad_weights,
-                    const RowsTuple& grad_cond, Address workspace) {
+void stack_backward(const cuda::StackBackward& plan, int device, Address stream, const cuda::StackTensors& tensors,
+                    const Rows& grad_y, const Rows& grad_residual, const Rows& grad_skip, const Rows& saved,
+                    int64_t saved_stride, const Rows& grad_x, bool want_x, Address grad_conv_weight,
+                    Address grad_conv_bias, Address grad_out_weight, Address grad_out_bias, const Rows& grad_cond,
+                    Address workspace) {
   cuda::Gradients gradients;
-  gradients.saved = rows(saved), gradients.saved_stride = saved_stride;
-  gradients.residual = rows(grad_residual), gradients.skip = rows(grad_skip), gradients.z = rows(grad_z);
-  gradients.x = rows(grad_x), gradients.want_x = want_x, gradients.cond = rows(grad_cond);
-  gradients.conv_weight = writable(grad_weights[0]), gradients.conv_bias = writable(grad_weights[1]);
-  gradients.out_weight = writable(grad_weights[2]), gradients.out_bias = writable(grad_weights[3]);
+  gradients.saved = saved, gradients.saved_stride = saved_stride;
+  gradients.residual = grad_residual, gradients.skip = grad_skip, gradients.z = grad_y;
+  gradients.x = grad_x, gradients.want_x = want_x, gradients.cond = grad_cond;
+  gradients.conv_weight = pointer(grad_conv_weight), gradients.conv_bias = pointer(grad_conv_bias);
+  gradients.out_weight = pointer(grad_out_weight), gradients.out_bias = pointer(grad_out_bias);
   const cuda::DeviceScope scope(device);
-  plan.run(stack_tensors(x, weights, cond, scale), gradients, static_cast<char*>(writable(workspace)),
-           stream_of(stream));
+  plan.run(tensors, gradients, static_cast<char*>(pointer(workspace)), stream_of(stream));
 }
 
-void stream_pack(const cuda::StackStream& plan, int device, Address stream, const Weights& weights, Address to) {
+void stream_pack(const cuda::StackStream& plan, int device, Address stream, Address conv_weight, Address out_weight,
+                 Address packed) {
   const cuda::DeviceScope scope(device);
-  plan.pack_weights(pointer(weights[0]), pointer(weights[2]), static_cast<char*>(writable(to)), stream_of(stream));
+  plan.pack_weights(pointer(conv_weight), pointer(out_weight), static_cast<char*>(pointer(packed)), stream_of(stream));
 }
 
-// shape: B, T.
-void stream_step(const cuda::StackStream& plan, int device, Address stream, std::array<int64_t, 2> shape,
-                 const RowsTuple& x, const Weights& weights, Address packed, const RowsTuple& cond, double scale,
-                 Address state, Address positions, const RowsTuple& residual, const RowsTuple& skip) {
+void stream_step(const cuda::StackStream& plan, int device, Address stream, int64_t B, int64_t T, const Rows& x,
+                 Address packed, Address conv_bias, Address out_bias, const Rows& cond, double residual_scale,
+                 Address state, Address positions, const Rows& residual, const Rows& skip) {
   cuda::StreamArguments chunk;
-  chunk.B = shape[0], chunk.T = shape[1], chunk.residual_scale = static_cast<float>(scale);
-  chunk.x = rows(x), chunk.cond = rows(cond), chunk.residual = rows(residual), chunk.skip = rows(skip);
+  chunk.B = B, chunk.T = T, chunk.residual_scale = static_cast<float>(residual_scale);
+  chunk.x = x, chunk.cond = cond, chunk.residual = residual, chunk.skip = skip;
   chunk.weights = static_cast<const char*>(pointer(packed));
-  chunk.conv_bias = pointer(weights[1]), chunk.out_bias = pointer(weights[3]);
-  chunk.state = writable(state), chunk.positions = static_cast<int64_t*>(writable(positions));
+  chunk.conv_bias = pointer(conv_bias), chunk.out_bias = pointer(out_bias);
+  chunk.state = pointer(state), chunk.positions = static_cast<int64_t*>(pointer(positions));
   const cuda::DeviceScope scope(device);
   plan.step(chunk, stream_of(stream));
 }
@@ -148,34 +139,54 @@ PYBIND11_MODULE(_cuda, m) {
   m.def("refusal", &refusal, "Why the kernels can't run on the device of that index; '' if they can.");
 
   const py::call_guard<py::gil_scoped_release> release;
-  m.def("gated_activation", &gated_activation, release);
-  m.def("gated_activation_backward", &gated_activation_backward, release);
+  m.def("gated_activation", &gated_activation, release, py::kw_only(), py::arg("device"), py::arg("stream"),
+        py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"), py::arg("z"));
+  m.def("gated_activation_backward", &gated_activation_backward, release, py::kw_only(), py::arg("device"),
+        py::arg("stream"), py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"),
+        py::arg("grad_z"), py::arg("grad_a"));
+
+  py::class_<cuda::StackShape>(m, "StackShape", py::module_local())
+      .def(py::init(&make_shape), py::kw_only(), py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("R"),
+           py::arg("D"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"));
+  py::class_<cuda::StackTensors>(m, "StackTensors", py::module_local())
+      .def(py::init(&make_tensors), py::kw_only(), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
+           py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"), py::arg("residual_scale"));
 
   // Plans; ValueError where the device has no room for such sizes.
   py::class_<cuda::StackForward>(m, "StackForward", py::module_local())
-      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
-                       bool residual, bool skip, bool keep) {
-        const cuda::DeviceScope scope(device);
-        return cuda::StackForward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip, keep);
-      }))
+      .def(py::init([](int device, const cuda::StackShape& shape, bool residual, bool skip, bool keep) {
+             const cuda::DeviceScope scope(device);
+             return cuda::StackForward(shape, residual, skip, keep);
+           }),
+           py::kw_only(), py::arg("device"), py::arg("shape"), py::arg("residual"), py::arg("skip"), py::arg("keep"))
       .def_property_readonly("workspace_bytes", &cuda::StackForward::workspace_bytes)
       .def_property_readonly("groups", &cuda::StackForward::groups, "Layers of each launch.")
-      .def("run", &stack_forward, release);
+      .def("run", &stack_forward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
+           py::arg("y"), py::arg("residual"), py::arg("skip"), py::arg("saved"), py::arg("saved_stride"),
+           py::arg("checkpoint_every"), py::arg("workspace"));
   py::class_<cuda::StackBackward>(m, "StackBackward", py::module_local())
-      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations, bool same,
-                       bool residual, bool skip, bool fuse) {
-        const cuda::DeviceScope scope(device);
-        return cuda::StackBackward(stack_shape(dtype, sizes, std::move(dilations), same), residual, skip, fuse);
-      }))
+      .def(py::init([](int device, const cuda::StackShape& shape, bool residual, bool skip, bool fuse) {
+             const cuda::DeviceScope scope(device);
+             return cuda::StackBackward(shape, residual, skip, fuse);
+           }),
+           py::kw_only(), py::arg("device"), py::arg("shape"), py::arg("residual"), py::arg("skip"), py::arg("fuse"))
       .def_property_readonly("fused_layers", &cuda::StackBackward::fused_layers, "Of one launch each.")
       .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
-      .def("run", &stack_backward, release);
+      .def("run", &stack_backward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
+           py::arg("grad_y"), py::arg("grad_residual"), py::arg("grad_skip"), py::arg("saved"),
+           py::arg("saved_stride"), py::arg("grad_x"), py::arg("want_x"), py::arg("grad_conv_weight"),
+           py::arg("grad_conv_bias"), py::arg("grad_out_weight"), py::arg("grad_out_bias"), py::arg("grad_cond"),
+           py::arg("workspace"));
   py::class_<cuda::StackStream>(m, "StackStream", py::module_local())
-      .def(py::init([](int device, const std::string& dtype, Sizes sizes, std::vector<int64_t> dilations) {
-        const cuda::DeviceScope scope(device);
-        return cuda::StackStream(stack_shape(dtype, sizes, std::move(dilations), false));
-      }))
+      .def(py::init([](int device, const cuda::StackShape& shape) {
+             const cuda::DeviceScope scope(device);
+             return cuda::StackStream(shape);
+           }),
+           py::kw_only(), py::arg("device"), py::arg("shape"))
       .def_property_readonly("weight_bytes", &cuda::StackStream::weight_bytes)
-      .def("pack", &stream_pack, release)
-      .def("step", &stream_step, release);
+      .def("pack", &stream_pack, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("conv_weight"),
+           py::arg("out_weight"), py::arg("packed"))
+      .def("step", &stream_step, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("B"),
+           py::arg("T"), py::arg("x"), py::arg("packed"), py::arg("conv_bias"), py::arg("out_bias"), py::arg("cond"),
+           py::arg("residual_scale"), py::arg("state"), py::arg("positions"), py::arg("residual"), py::arg("skip"));
 }

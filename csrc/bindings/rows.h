@@ -1,22 +1,18 @@
-// How tensors come in from Python: rows as (address, batch stride, time stride, channel stride), weights as
-// addresses, dtypes by torch's names.
+// How tensors come in from Python: activations as Rows (wavenet_kernels/rows.py has the same fields in a NamedTuple),
+// weights as addresses, dtypes by torch's names. Address 0: absent.
 #pragma once
+
+#include <pybind11/pybind11.h>
 
 #include <cstdint>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 
 #include "layer.h"
 
 namespace wavenet {
 
 using Address = std::uintptr_t;
-using RowsTuple = std::tuple<Address, int64_t, int64_t, int64_t>;  // address 0: absent
-
-inline Rows rows(const RowsTuple& t) {
-  return {reinterpret_cast<void*>(std::get<0>(t)), std::get<1>(t), std::get<2>(t), std::get<3>(t)};
-}
 
 inline DType dtype_of(const std::string& name) {
   if (name == "float32") return DType::float32;
@@ -26,6 +22,26 @@ inline DType dtype_of(const std::string& name) {
   throw std::invalid_argument("dtype " + name + " is not one of float32, bfloat16, float16, float64");
 }
 
-inline const void* pointer(Address address) { return reinterpret_cast<const void*>(address); }
+inline void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 
 }  // namespace wavenet
+
+namespace pybind11::detail {
+
+// From the NamedTuple `Rows(data, batch_stride, time_stride, channel_stride)`.
+template <>
+struct type_caster<wavenet::Rows> {
+  PYBIND11_TYPE_CASTER(wavenet::Rows, const_name("wavenet_kernels.rows.Rows"));
+
+  bool load(handle from, bool) {
+    if (!PyTuple_Check(from.ptr()) || PyTuple_GET_SIZE(from.ptr()) != 4) return false;
+    const auto field = [&](int index) { return PyLong_AsLongLong(PyTuple_GET_ITEM(from.ptr(), index)); };
+    value.data = PyLong_AsVoidPtr(PyTuple_GET_ITEM(from.ptr(), 0));
+    value.batch_stride = field(1), value.time_stride = field(2), value.channel_stride = field(3);
+    if (!PyErr_Occurred()) return true;
+    PyErr_Clear();
+    return false;
+  }
+};
+
+}  // namespace pybind11::detail

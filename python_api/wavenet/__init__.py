@@ -1,9 +1,19 @@
-"""WaveNet audio classification from the raw waveform, on the fused operators of wavenet_kernels."""
+"""WaveNet audio classification from the raw waveform, on the fused operators of wavenet_kernels.
 
-from wavenet import nn
-from wavenet.inference import StreamingClassifier, load_model
-from wavenet.models import WaveNetClassifier, WaveNetConfig, create_model, list_models
-from wavenet_kernels import __version__
+Nothing is loaded before it is used: neither torch nor what only a part of this package needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wavenet import nn
+    from wavenet.classifier.inference import StreamingClassifier, load_model
+    from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
+    from wavenet.networks import list_models
+    from wavenet_kernels import __version__
 
 __all__ = [
     "StreamingClassifier",
@@ -15,3 +25,27 @@ __all__ = [
     "load_model",
     "nn",
 ]
+
+_MODULE_OF = {
+    "StreamingClassifier": "wavenet.classifier.inference",
+    "WaveNetClassifier": "wavenet.classifier.model",
+    "WaveNetConfig": "wavenet.classifier.model",
+    "__version__": "wavenet_kernels",
+    "create_model": "wavenet.classifier.model",
+    "list_models": "wavenet.networks",
+    "load_model": "wavenet.classifier.inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "nn":
+        return import_module("wavenet.nn")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # the next time it is there
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

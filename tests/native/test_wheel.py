@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,9 +16,24 @@ import pytest
 import wavenet_kernels
 
 
+def _leave_what_earlier_builds_leave(tree: Path) -> None:
+    """Compiled modules and Python of other versions, wherever a wheel is made from or in."""
+    platform = sysconfig.get_platform()
+    built = tree / "build" / f"lib.{platform}-{sys.implementation.cache_tag}"
+    for folder in (tree, built, tree / "build" / f"bdist.{platform}" / "wheel"):
+        for module in ("_cuda", "_cpu", "_core"):
+            stale = folder / "wavenet_kernels" / f"{module}{sysconfig.get_config_var('EXT_SUFFIX')}"
+            stale.parent.mkdir(parents=True, exist_ok=True)
+            stale.write_bytes(b"stale")
+        if folder != tree:
+            (folder / "wavenet" / "nn").mkdir(parents=True)
+            (folder / "wavenet" / "nn" / "__init__.py").write_text("raise ImportError('stale')")
+
+
 @pytest.fixture(scope="module")
 def wheel(tree, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    _leave_what_earlier_builds_leave(tree)
     # The CUDA module takes minutes, and nothing here depends on it.
     environment = {**os.environ, "WAVENET_KERNELS_CUDA": "0", "CXXFLAGS": "-Werror"}
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q"]
@@ -45,6 +62,30 @@ def test_wheel_holds_modules_and_python_and_no_sources(wheel, root):
     assert not [name for name in names if name.endswith(sources)]
 
 
+def test_what_earlier_builds_left_is_in_no_wheel(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        compiled = [name for name in archive.namelist() if name.endswith(".so")]
+        # No CUDA in this build, and no module of a name that CMake doesn't know.
+        assert [name.split(".")[0] for name in compiled] == ["wavenet_kernels/_cpu"]
+        assert archive.getinfo(compiled[0]).file_size > 10_000
+        assert "wavenet/nn.py" in archive.namelist()
+        assert not [name for name in archive.namelist() if name.startswith("wavenet/nn/")]
+
+
+def test_the_readme_of_a_package_index_has_no_links_to_files(wheel, root):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
+        metadata = archive.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in metadata
+    links = re.findall(r"\]\(([^)]*)\)", metadata)
+    assert links and all(link.startswith(("https://", "#")) for link in links)
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert "](wavenet_kernels/reference.py)" in readme
+    assert "specification is wavenet_kernels/reference.py" in metadata
+    for block in re.findall(r"```python\n.*?```", readme, flags=re.DOTALL):
+        assert block in metadata  # code is code, whatever brackets it has
+
+
 def test_wheel_metadata(wheel):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [n for n in archive.namelist() if n.endswith(".dist-info/METADATA")]
@@ -56,6 +97,10 @@ def test_wheel_metadata(wheel):
     assert "Requires-Python: >=3.10" in metadata
     assert "Requires-Dist: torch>=2.6" in metadata
     assert "Provides-Extra: triton" in metadata
+    needed = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", metadata, re.M)
+    assert {name for name, rest in needed if "extra ==" not in rest} == {"torch", "numpy"}
+    extra = {name for name, rest in needed if "extra == 'classifier'" in rest.replace('"', "'")}
+    assert {"accelerate", "soundfile", "typer"} <= extra
 
 
 def test_wheel_works_unpacked(wheel, tmp_path):
@@ -76,6 +121,7 @@ def test_source_distribution_holds_what_builds_it(tree, tmp_path):
     (path,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
+    assert not [name for name in names if name.endswith(".so")]
     needed = [p for p in (tree / "csrc").rglob("*") if p.is_file()]
     assert {p.relative_to(tree).as_posix() for p in needed} <= names
     assert {"CMakeLists.txt", "setup.py", "pyproject.toml", "LICENSE"} <= names

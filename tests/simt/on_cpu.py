@@ -16,10 +16,15 @@ def simulated(module: ModuleType) -> Iterator[None]:
     with (
         mock.patch.object(cuda, "_cuda", module, create=True),
         mock.patch.object(cuda, "_DEVICE", "cpu"),
-        mock.patch.object(cuda, "_where", lambda x: (0, 0)),
+        mock.patch.object(cuda, "_where", lambda x: {"device": 0, "stream": 0}),
         mock.patch.object(cuda, "unavailable", lambda: None),
         mock.patch.object(cuda, "_refusal", lambda index: ""),
     ):
-        cuda._plan.cache_clear()
+        _forget_plans()
         yield
+    _forget_plans()
+
+
+def _forget_plans() -> None:
     cuda._plan.cache_clear()
+    cuda._plan_refusal.cache_clear()

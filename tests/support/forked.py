@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(["wavenet.training"])
+FORKSERVER.set_forkserver_preload(["wavenet.classifier.training"])
 
 
 def start(
@@ -72,8 +72,8 @@ def _main(
     for stream in (1, 2):
         os.dup2(file, stream)
 
+    from wavenet.classifier.training.learner import Learner
     from wavenet.cli import main  # it looks at the environment
-    from wavenet.training.learner import Learner
 
     original = Learner.step
 

@@ -19,9 +19,10 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import Result, train
 from wavenet.cli import main
-from wavenet.training import Result, RunConfig, load_config, train
-from wavenet.training.checkpoint import checkpoints
 
 RATE = 4000
 OVERRIDES = [

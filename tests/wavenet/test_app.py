@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet import app, load_model
-from wavenet.data import AudioError
-from wavenet.inference import ModelError
+from wavenet import load_model
+from wavenet.classifier import app
+from wavenet.errors import AudioError, MissingPackageError
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +24,15 @@ def recording(tmp_path_factory):
     return path
 
 
-def test_what_is_heard(tones, recording):
-    heard = app.Listened(load_model(tones.run), recording, 0.25, 0.1)
+def test_what_is_prepare_input(tones, recording):
+    heard = app.LabelledRecording(load_model(tones.run), recording, 0.25, 0.1)
     assert heard.seconds == pytest.approx(2) and len(heard.top) == 3
     assert sum(probability for _, probability in heard.top) == pytest.approx(1)
     assert {label for label, _ in heard.top[:2]} == {"low", "high"}
     assert heard.segments[0].label == "low" and heard.segments[-1].label == "high"
     assert {text.get_text() for text in heard.picture.axes[0].texts} >= {"low", "high"}
     with pytest.raises(AudioError, match="none.wav: no such file"):
-        app.Listened(load_model(tones.run), recording.with_name("none.wav"), 0.25, 0.1)
+        app.LabelledRecording(load_model(tones.run), recording.with_name("none.wav"), 0.25, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +88,10 @@ def test_from_the_microphone(address, page):
 
 def test_gradio_is_asked_for(tones, monkeypatch, wavenet):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(ModelError, match="pip install 'wavenet-kernels.app.'"):
+    with pytest.raises(MissingPackageError, match="pip install 'wavenet-kernels.app.'"):
         app.build(load_model(tones.run))
     done = wavenet("demo-app", tones.run)
-    assert done.code == 2 and "this needs gradio" in done.err
+    assert done.code == 2 and "needs gradio: pip install" in done.err
 
 
 @pytest.mark.parametrize("options", [("--port", 0), ("--port", 99999), ("--window", "nan")])

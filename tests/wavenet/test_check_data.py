@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet.data import AudioError, Clip
-from wavenet.data.audit import audit
+from wavenet.classifier.data import Clip
+from wavenet.classifier.data.dataset_audit import audit
+from wavenet.errors import AudioError
 
 RATE = 8000
 

@@ -16,18 +16,13 @@ from forked import start
 from safetensors.torch import load_file
 from small_runs import quiet, same, small_config
 
-import wavenet.training.loop as loop
+import wavenet.classifier.training.loop as loop
 from wavenet import load_model
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    RunConfig,
-    TrainingInterrupted,
-    load_config,
-    train,
-)
-from wavenet.training.checkpoint import Progress, checkpoints
-from wavenet.training.log import ranking
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import checkpoints, rank_epochs
+from wavenet.classifier.training import train
+from wavenet.classifier.training.checkpoint import RunState
+from wavenet.errors import CheckpointError, ConfigError, TrainingInterrupted
 
 
 def _steps(run) -> list[int]:
@@ -40,7 +35,7 @@ def test_the_newest_and_the_best_are_kept_and_each_is_a_model(recordings, tmp_pa
     )
     train(config, tmp_path / "run", console=quiet())
     rows = json.loads((checkpoints(tmp_path / "run")[-1] / "progress.json").read_text())["history"]
-    best = ranking(rows)[:2]
+    best = rank_epochs(rows)[:2]
     assert _steps(tmp_path / "run") == sorted({row["step"] for row in best} | {rows[-1]["step"]})
     first = best[0]["step"]
     kept = load_file(tmp_path / "run" / "checkpoints" / f"step-{first:08d}" / "model.safetensors")
@@ -55,10 +50,10 @@ def test_ranking_is_by_accuracy_then_loss_then_time():
         {"epoch": i, "validation_accuracy": accuracy, "validation_loss": loss}
         for i, (accuracy, loss) in enumerate(figures, start=1)
     ]
-    progress = Progress(epoch=4, history=rows)
-    assert [row["epoch"] for row in ranking(rows)] == [3, 4, 2, 1]
-    assert progress.epochs_since_best == 1
-    assert Progress().epochs_since_best == 0
+    state = RunState(epoch=4, history=rows)
+    assert [row["epoch"] for row in rank_epochs(rows)] == [3, 4, 2, 1]
+    assert state.epochs_since_best == 1
+    assert RunState().epochs_since_best == 0
 
 
 def _train_until(step: int, config: RunConfig, run: Path, number: int = signal.SIGINT) -> None:
@@ -167,9 +162,9 @@ def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypa
         raise OSError(28, "No space left on device")
 
     target = {
-        "checkpoint's state": "wavenet.training.checkpoint.save_file",
-        "model": "wavenet.training.checkpoint._write_model",
-        "metrics": "wavenet.training.log.replace_file",
+        "checkpoint's state": "wavenet.classifier.training.checkpoint.save_file",
+        "model": "wavenet.classifier.training.checkpoint._write_model",
+        "metrics": "wavenet.classifier.training.display.replace_file",
     }
     monkeypatch.setattr(target[what], full)
     with pytest.raises(CheckpointError, match=r"\(No space left on device\).*is whole.*--resume"):

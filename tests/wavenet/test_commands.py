@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import typer
 
-from wavenet.cli import app
+from wavenet.cli import application
+
+COMMANDS = typer.main.get_command(application()).commands
 
 
-@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_has_an_example(command, wavenet):
     done = wavenet(command, "--help")
     assert done.code == 0
@@ -16,9 +18,9 @@ def test_help_has_an_example(command, wavenet):
     assert "Example: " in printed and f"wavenet {command} " in printed
 
 
-@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_option_is_explained(command):
-    named = typer.main.get_command(app).commands[command]
+    named = COMMANDS[command]
     assert [option.name for option in named.params if not option.help] == []
 
 
@@ -43,7 +45,7 @@ def test_a_file_where_a_folder_is_to_be(tones, tmp_path, wavenet, command):
 
 
 def test_there_are_these_commands():
-    named = set(typer.main.get_command(app).commands)
+    named = set(COMMANDS)
     assert named == {
         "augment-preview",
         "check-data",

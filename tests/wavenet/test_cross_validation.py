@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from small_runs import OVERRIDES, quiet
 
-from wavenet.data import Clip, DataError
-from wavenet.training import DataConfig, load_config, split_clips
-from wavenet.training import cross_validation as crossing
-from wavenet.training.cross_validation import cross_validate
+from wavenet.classifier import cross_validation as crossing
+from wavenet.classifier.cross_validation import cross_validate
+from wavenet.classifier.data import Clip, DataConfig, split_clips
+from wavenet.classifier.run_config import load_config
+from wavenet.errors import DataError
 
 
 def test_groups_and_an_interruption(recordings, tones, tmp_path, monkeypatch, wavenet):

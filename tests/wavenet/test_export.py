@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.inference import ModelError, export
+from wavenet.classifier.inference import export
+from wavenet.errors import MissingPackageError, ModelError
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -22,11 +23,11 @@ def exported(tones, tmp_path_factory):
     """The command's files of the run; made once."""
     from typer.testing import CliRunner
 
-    from wavenet.cli import app
+    from wavenet.cli import application
 
     out = tmp_path_factory.mktemp("exported")
     command = ["export", str(tones.run), "--out", str(out), "--seconds", "0.2", "--threads", "1"]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(application(), command)
     assert done.exit_code == 0, done.output
     return out, done.output
 
@@ -155,7 +156,7 @@ def test_a_model_without_its_recordings_is_exported_without_accuracy(
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModelError, match="onnxruntime: pip install 'wavenet-kernels.export.'"):
+    with pytest.raises(MissingPackageError, match="onnxruntime: pip install .*export"):
         export.onnx_classifier(b"")
     assert importlib.import_module("onnx")
 

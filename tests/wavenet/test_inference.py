@@ -10,7 +10,7 @@ import soundfile
 from sklearn import metrics as oracle
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.inference import Metrics, confusion_matrix, confusion_picture
+from wavenet.classifier.inference import Metrics, confusion_matrix, draw_confusion
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -38,12 +38,12 @@ def test_classes_that_do_not_occur():
     assert metrics.per_class[2] == {
         "label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0,
     }  # fmt: skip
-    assert confusion_picture(metrics).startswith(b"\x89PNG")
+    assert draw_confusion(metrics).startswith(b"\x89PNG")
 
 
 def test_labels_are_no_formulas():
     metrics = Metrics(("$\\no$", "$100$"), np.eye(2, dtype=int), 0.0)
-    assert confusion_picture(metrics).startswith(b"\x89PNG")
+    assert draw_confusion(metrics).startswith(b"\x89PNG")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch, wav
 
 def test_results_about_a_model_of_the_hub_need_a_folder(saved, monkeypatch, wavenet):
     model = load_model(saved / "model")
-    monkeypatch.setattr("wavenet.inference.load_model", lambda source, device: model)
+    monkeypatch.setattr("wavenet.classifier.inference.load_model", lambda source, device: model)
     done = wavenet("evaluate", "owner/name", "--data", saved)
     assert done.code == 2 and "owner/name is not a folder to write results into; give" in done.err
 

@@ -10,13 +10,11 @@ import torch
 from small_runs import quiet, small_config, weights
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import Batch
-from wavenet.training import train
-from wavenet.training.average import weight_average
-from wavenet.training.config import TrainingConfig
-from wavenet.training.learner import Learner
-from wavenet.training.loss import ClassificationLoss
-from wavenet.training.processes import processes
+from wavenet.classifier.data import Batch
+from wavenet.classifier.run_config import TrainingConfig
+from wavenet.classifier.training import train
+from wavenet.classifier.training.learner import ClassificationLoss, Learner, average_weights
+from wavenet.classifier.training.processes import processes
 
 CLIPS = Batch(
     0.3 * torch.randn(6, 300, generator=torch.Generator().manual_seed(0)),
@@ -162,7 +160,7 @@ def test_the_average_is_what_is_evaluated_and_saved(recordings, tmp_path):
 
 def test_average_by_hand():
     layer = torch.nn.Linear(1, 1, bias=False)
-    average = weight_average(layer, 0.25)
+    average = average_weights(layer, 0.25)
     expected = 0.0
     for n in range(6):
         torch.nn.init.constant_(layer.weight, n * n)

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from small_runs import MODEL
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.data import mu_law_encode
-from wavenet.inference import ModelError
-from wavenet.models.clip_norm import normalize_frames
-from wavenet.models.head import FrameSums
-from wavenet.models.stem import OneHotStem
+from wavenet.audio import mu_law_encode
+from wavenet.errors import ModelError
+from wavenet.networks import Architecture
+from wavenet.networks.clip_norm import normalize_frames
+from wavenet.networks.frames import FrameSums
+from wavenet.networks.stem import OneHotStem
 
 
 def _batch():
@@ -59,7 +60,7 @@ def test_frames_are_normalised_over_the_clip():
 def test_receptive_field_is_what_an_output_sees():
     model = WaveNetClassifier(WaveNetConfig(**MODEL)).double()
     waveform = torch.randn(1, 4001, dtype=torch.float64, requires_grad=True)
-    _, skip = model._classify(*model._heard(waveform, None))
+    _, skip = model._classify(*model._prepare_input(waveform, None))
     (grad,) = torch.autograd.grad(skip[0, :, -1].square().sum(), [waveform])
     seen = grad[0].nonzero().flatten()
     assert int(seen[-1]) == 4000
@@ -115,8 +116,8 @@ def test_next_sample_prediction_is_causal():
 
 
 def test_clips_of_one_sample_have_no_next():
-    from wavenet.data import Batch
-    from wavenet.training.loss import ClassificationLoss
+    from wavenet.classifier.data import Batch
+    from wavenet.classifier.training.learner import ClassificationLoss
 
     model = WaveNetClassifier(WaveNetConfig(**MODEL, next_sample_weight=0.5))
     batch = Batch(torch.zeros(2, 1), torch.ones(2).long(), torch.tensor([0, 1]))
@@ -171,6 +172,27 @@ def test_save_and_load(tmp_path):
     for loaded in (WaveNetClassifier.from_pretrained(tmp_path).eval(), load_model(tmp_path)):
         assert loaded.config == model.config
         assert torch.equal(loaded(waveform, lengths), model(waveform, lengths))
+
+
+def test_an_architecture_has_no_labels(tmp_path):
+    """It makes what does not depend on them; a configuration is one with labels."""
+    config = WaveNetConfig(**MODEL)
+    fields = {name: value for name, value in MODEL.items() if name != "labels"}
+    assert config.architecture == Architecture(**fields)
+    assert not hasattr(config.architecture, "labels")
+    assert WaveNetConfig(labels=MODEL["labels"], **vars(config.architecture)) == config
+    assert OneHotStem(config.architecture)(torch.zeros(1, 8)).shape == (1, 8, 2)
+
+
+def test_a_configuration_written_before_labels_were_apart_is_read(tmp_path):
+    """Their order in the file was another one."""
+    model = WaveNetClassifier(WaveNetConfig(**MODEL)).eval()
+    model.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert set(content) == {"labels", *vars(Architecture())}
+    old = {"labels": content.pop("labels"), **content}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert load_model(tmp_path).config == model.config
 
 
 def test_loading_says_what_is_wrong(tmp_path):

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 import wavenet
 from wavenet import WaveNetClassifier, create_model, list_models, load_model
-from wavenet.cli import app
-from wavenet.inference import ModelError
-from wavenet.training import ConfigError, load_config, train
-from wavenet.training.pretrained import start_from
+from wavenet.classifier.inference.loading import start_from
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.training import train
+from wavenet.cli import application
+from wavenet.errors import ConfigError, ModelError
 
 
 def test_names():
@@ -56,8 +57,8 @@ def test_what_does_not_exist():
 
 def test_a_preset_in_the_configuration():
     config = load_config(None, ["model.preset=wavenet-tiny", "model.skip_channels=48"])
-    assert config.model["residual_channels"] == 16 and config.model["skip_channels"] == 48
-    assert "preset" not in config.model
+    assert config.model.residual_channels == 16 and config.model.skip_channels == 48
+    assert not hasattr(config.model, "preset")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_fine_tuning_with_other_labels(recordings, trained, tmp_path):
     options = ["--from", str(trained), "--data", str(data), "--out", str(tmp_path / "tuned")]
     options += ["--set", "training.epochs=1", "--set", "model.dropout=0.5"]
     options += ["--set", f"data.cache={tmp_path / 'cache'}"]
-    done = CliRunner().invoke(app, ["train", *options])
+    done = CliRunner().invoke(application(), ["train", *options])
     assert done.exit_code == 0, done.output
     tuned = load_model(tmp_path / "tuned")
     assert tuned.config.labels == ("another", "high", "low")

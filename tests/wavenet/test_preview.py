@@ -9,12 +9,13 @@ import soundfile
 from small_runs import RATE, quiet, same, small_config
 from typer.testing import CliRunner
 
-from wavenet.cli import app
-from wavenet.data import DataError
-from wavenet.training import ConfigError, TrainingInterrupted, load_config, train
-from wavenet.training.checkpoint import checkpoints
-from wavenet.training.interrupt import StopRequest
-from wavenet.training.preview import preview_augmentation
+from wavenet.classifier.report.preview import preview_augmentation
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import train
+from wavenet.classifier.training.processes import StopRequest
+from wavenet.cli import application
+from wavenet.errors import ConfigError, DataError, TrainingInterrupted
 
 EVERYTHING = [
     "augmentation.crop=[0.6, 1]",
@@ -38,7 +39,7 @@ def test_preview_writes_what_training_hears(recordings, tmp_path):
     options += ["--set=model.sample_rate=4000", f"--set=data.cache={tmp_path / 'cache'}"]
     arguments = ["augment-preview", "--data", str(recordings / "all.csv"), "--clips", "2"]
     done = CliRunner().invoke(
-        app, [*arguments, "--versions", "2", "--out", str(tmp_path / "out"), *options]
+        application(), [*arguments, "--versions", "2", "--out", str(tmp_path / "out"), *options]
     )
     assert done.exit_code == 0, done.output
     left = sorted(path.name for path in (tmp_path / "out").iterdir())

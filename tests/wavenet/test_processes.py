@@ -17,11 +17,13 @@ from accelerate.utils import DistributedType
 from forked import run_together
 from small_runs import quiet, small_config, weights
 
-from wavenet.data import EpochBatchSampler
-from wavenet.training import RunConfig, TrainingError, train
-from wavenet.training import processes as processes_
-from wavenet.training.batches import Shares
-from wavenet.training.checkpoint import checkpoints
+from wavenet.classifier.data import EpochBatchSampler
+from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import processes as processes_
+from wavenet.classifier.training import train
+from wavenet.classifier.training.batches import Shares
+from wavenet.errors import TrainingError
 
 # 24 training clips and 10 a batch: batches are of unequal sizes.
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
@@ -101,7 +103,7 @@ def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, mon
     def stop(self, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wavenet.training.loop.validate", stop)
+    monkeypatch.setattr("wavenet.classifier.training.loop.validate", stop)
     with pytest.raises(KeyboardInterrupt):
         # A checkpoint within the first epoch; then training breaks off.
         steps = _with(config, checkpoint_steps=2)

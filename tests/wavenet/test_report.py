@@ -12,18 +12,19 @@ import pytest
 import torch
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.data import AudioCache, DataError, find_clips, select
-from wavenet.inference import evaluate
-from wavenet.inference.calibration import calibration
-from wavenet.inference.noise_curve import noise_curve, parse_snrs
-from wavenet.training import load_config
+from wavenet.classifier.data import AudioCache, find_clips, select
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.inference.calibration import measure_calibration
+from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+from wavenet.classifier.run_config import load_config
+from wavenet.errors import DataError
 
 
 def test_calibration_against_the_definition():
     random = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(500, 4, generator=random)
     targets = torch.randint(0, 4, (500,), generator=random)
-    found = calibration(logits, targets, bins=10)
+    found = measure_calibration(logits, targets, bins=10)
     assert found.counts.sum() == 500
     confidence, predicted = (t.numpy() for t in logits.double().softmax(1).max(1))
     right = predicted == targets.numpy()
@@ -38,7 +39,7 @@ def test_calibration_against_the_definition():
 
 
 def test_sure_and_right_is_calibrated():
-    found = calibration(torch.tensor([[50.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 1]))
+    found = measure_calibration(torch.tensor([[50.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 1]))
     assert found.ece == pytest.approx(0) and found.counts[-1] == 2
 
 
@@ -49,7 +50,7 @@ def test_clips(tones):
 
 def test_noise_costs_accuracy_and_is_the_same_every_time(tones, test_clips):
     model = load_model(tones.run)
-    curve = noise_curve(model, *test_clips, [-30.0, 60.0, 60.0])
+    curve = measure_noise_curve(model, *test_clips, [-30.0, 60.0, 60.0])
     assert list(curve.noisy) == [60.0, -30.0]
     assert curve.clean.accuracy == evaluate(model, *test_clips).accuracy
     assert curve.noisy[60.0].accuracy == curve.clean.accuracy > curve.noisy[-30.0].accuracy
@@ -58,11 +59,11 @@ def test_noise_costs_accuracy_and_is_the_same_every_time(tones, test_clips):
     assert curve.picture().startswith(b"\x89PNG")
     assert curve.as_dict()["points"][1]["snr_db"] == -30.0
     with pytest.raises(DataError, match="snrs_db is .*; accepted are numbers from -200"):
-        noise_curve(model, *test_clips, [])
+        measure_noise_curve(model, *test_clips, [])
 
 
 def test_noise_is_as_loud_as_said():
-    from wavenet.inference.evaluate import _with_noise
+    from wavenet.classifier.inference.evaluate import _with_noise
 
     waveform = torch.zeros(2, 40000)
     waveform[0] = 0.1
@@ -115,11 +116,11 @@ def written(tones, swapped, tmp_path_factory):
     """The report on the swapped clips."""
     from typer.testing import CliRunner
 
-    from wavenet.cli import app
+    from wavenet.cli import application
 
     out = tmp_path_factory.mktemp("report") / "<b>[report].html"
     command = ["report", str(tones.run), "--data", str(swapped), "--out", str(out)]
-    done = CliRunner().invoke(app, [*command, "--snr", "10,0", "--mistakes", "4"])
+    done = CliRunner().invoke(application(), [*command, "--snr", "10,0", "--mistakes", "4"])
     assert done.exit_code == 0, done.output
     return out
 

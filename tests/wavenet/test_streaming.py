@@ -16,7 +16,8 @@ import torch
 from small_runs import MODEL
 
 from wavenet import StreamingClassifier, WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.data import AudioError, DataError, audio_blocks, pcm_blocks, read_audio
+from wavenet.audio import audio_blocks, pcm_blocks, read_audio
+from wavenet.errors import AudioError, DataError
 
 CONFIG = {**MODEL, "stem_stride": 8, "stem_kernel_size": 30}
 

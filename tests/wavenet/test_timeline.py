@@ -12,8 +12,14 @@ import soundfile
 import torch
 
 from wavenet import load_model
-from wavenet.data import DataError, audio_blocks
-from wavenet.inference import Decision, classify_stream, classify_windows, segments
+from wavenet.audio import audio_blocks
+from wavenet.classifier.inference import (
+    Decision,
+    classify_stream,
+    classify_windows,
+    merge_decisions,
+)
+from wavenet.errors import DataError
 
 LABELS = ("a", "b")
 
@@ -54,14 +60,14 @@ def test_hop_fits_the_window(tones, hop):
 
 def test_segments_average_what_overlaps():
     decisions = [_decision(0, 2, 0.9), _decision(1, 3, 0.2), _decision(2, 4, 0.4)]
-    found = segments(decisions)
+    found = merge_decisions(decisions)
     assert [(s.start, s.end, s.label) for s in found] == [(0, 2, "b"), (2, 4, "a")]
     assert found[0].probability == pytest.approx((0.9 + 0.55) / 2)
     assert found[1].probability == pytest.approx((0.7 + 0.6) / 2)
-    sure = segments(decisions, min_probability=0.65)
+    sure = merge_decisions(decisions, min_probability=0.65)
     assert [(s.start, s.end, s.label) for s in sure] == [(0, 1, "b"), (2, 3, "a")]
-    assert segments([]) == []
-    apart = segments([_decision(0, 1, 0.9), _decision(2, 3, 0.9)])
+    assert merge_decisions([]) == []
+    apart = merge_decisions([_decision(0, 1, 0.9), _decision(2, 3, 0.9)])
     assert [(s.start, s.end) for s in apart] == [(0, 1), (2, 3)]
 
 
@@ -80,7 +86,7 @@ def recording(tmp_path_factory):
 def test_tones_one_after_another(tones, recording, classify):
     model = load_model(tones.run)
     blocks = audio_blocks(recording, 4000)
-    found = segments(list(classify(model, blocks, window_seconds=0.25, hop_seconds=0.125)))
+    found = merge_decisions(list(classify(model, blocks, window_seconds=0.25, hop_seconds=0.125)))
     longest = sorted(sorted(found, key=lambda s: s.start - s.end)[:3], key=lambda s: s.start)
     assert [s.label for s in longest] == ["low", "high", "middle"]
     for i, segment in enumerate(longest):

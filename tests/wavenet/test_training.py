@@ -16,21 +16,14 @@ from safetensors.torch import load_file
 from small_runs import RATE, quiet, same, small_config
 
 from wavenet import load_model
-from wavenet.data import Clip, DataError
-from wavenet.inference import evaluate
-from wavenet.training import (
-    CheckpointError,
-    ConfigError,
-    DataConfig,
-    TrainingError,
-    load_config,
-    prepare_data,
-    split_clips,
-    train,
-)
-from wavenet.training.checkpoint import checkpoints
-from wavenet.training.evaluation import clips_to_evaluate
-from wavenet.training.learner import Learner, learning_rate
+from wavenet.classifier.data import Clip, DataConfig, prepare_data, split_clips
+from wavenet.classifier.inference import evaluate
+from wavenet.classifier.inference.evaluate import choose_clips
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.run_folder import checkpoints
+from wavenet.classifier.training import train
+from wavenet.classifier.training.learner import Learner, learning_rate
+from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
 
 
 def test_a_run_learns_and_leaves_what_it_should(tones):
@@ -55,7 +48,7 @@ def test_a_run_learns_and_leaves_what_it_should(tones):
     assert load_config(run / "train.yaml") == tones.config
     model = load_model(run)
     assert model.config.labels == ("high", "low", "middle")
-    chosen = clips_to_evaluate(run, model.config, None, None)
+    chosen = choose_clips(run, model.config, None, None)
     assert chosen.split == "test" and len(chosen.clips) == 9
     assert evaluate(model, chosen.clips, chosen.cache).accuracy == 1.0
 
@@ -152,12 +145,12 @@ def test_data_that_changed_is_not_resumed(recordings, tmp_path):
     shutil.copytree(recordings, copy)
     run = tmp_path / "run"
     train(small_config(copy, tmp_path, "training.epochs=1"), run, console=quiet())
-    chosen = clips_to_evaluate(run, load_model(run).config, None, "validation")
+    chosen = choose_clips(run, load_model(run).config, None, "validation")
     (copy / "low" / "5.wav").unlink()
     with pytest.raises(ConfigError, match=r"has changed, see .*clips\.csv"):
         train(small_config(copy, tmp_path, "training.epochs=1"), run, resume=True, console=quiet())
     # Evaluation goes by what the run did, not by what the folder holds now.
-    later = clips_to_evaluate(run, load_model(run).config, None, "validation")
+    later = choose_clips(run, load_model(run).config, None, "validation")
     assert {c.path for c in later.clips} == {c.path for c in chosen.clips if c.path.exists()}
 
 
@@ -165,13 +158,13 @@ def test_other_recordings_are_evaluated(recordings, one_epoch, tmp_path):
     """A test set alone, and one class alone, are fine to evaluate."""
     run, _ = one_epoch
     shutil.copytree(recordings / "low", tmp_path / "others" / "low")
-    chosen = clips_to_evaluate(run, load_model(run).config, tmp_path / "others", None)
+    chosen = choose_clips(run, load_model(run).config, tmp_path / "others", None)
     assert chosen.split == "all" and len(chosen.clips) == 12
     lines = (recordings / "all.csv").read_text().splitlines()
     tests = [lines[0], *(line for line in lines if ",test," in line)]
     only_tests = recordings / "tests.csv"
     only_tests.write_text("\n".join(tests))
-    chosen = clips_to_evaluate(run, load_model(run).config, only_tests, None)
+    chosen = choose_clips(run, load_model(run).config, only_tests, None)
     assert chosen.split == "test" and len(chosen.clips) == 9
 
 
@@ -226,7 +219,7 @@ def test_leave_one_group_out(recordings, tmp_path):
     config = small_config(recordings, tmp_path, "data.leave_out_group=person2", "training.epochs=1")
     train(config, tmp_path / "run", console=quiet())
     model = load_model(tmp_path / "run")
-    chosen = clips_to_evaluate(tmp_path / "run", model.config, None, None)
+    chosen = choose_clips(tmp_path / "run", model.config, None, None)
     assert {int(clip.path.stem) % 3 for clip in chosen.clips} == {2}
     assert len(chosen.clips) == 12
 
@@ -328,7 +321,7 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
     config = load_config(path, ["training.epochs=7", "augmentation.noise_snr_db=[10, 20]"])
     assert config.training.learning_rate == 1e-3
     assert config.training.epochs == 7
-    assert config.model["stacks"] == 2
+    assert config.model.stacks == 2
     assert config.augmentation.noise_snr_db == (10, 20)
     config.save(tmp_path / "resolved.yaml")
     content = yaml.safe_load((tmp_path / "resolved.yaml").read_text())

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from modulefinder import ModuleFinder
+from pathlib import Path
 
 import pytest
 import torch
+from operator_cases import Case
+from operator_cases import call as operator_case
 
 import wavenet_kernels
 from wavenet_kernels import BackendUnavailableError, available_backends, backends, use_backend
+from wavenet_kernels.backends.triton.launch import interpreted
+from wavenet_kernels.call import Call, Outputs, Settings, Tensors, astuple
+from wavenet_kernels.ops import _run
+
+WEIGHTS = ("conv_weight", "conv_bias", "out_weight", "out_bias")
 
 a = torch.randn(2, 4, 5)
 
@@ -67,32 +77,57 @@ def test_variable():
 
 
 def test_a_named_backend_never_falls_back(monkeypatch):
-    x, weight = torch.randn(1, 2, 9), torch.randn(4, 2, 2)
-    monkeypatch.delattr(backends.load("triton"), "dilated_conv1d")
+    x = torch.randn(1, 2, 9)
     with use_backend("triton"):
-        with pytest.raises(BackendUnavailableError, match="float64"):
+        with pytest.raises(BackendUnavailableError, match="the triton backend computes.*float64"):
             wavenet_kernels.gated_activation(a.double())
         with pytest.raises(BackendUnavailableError, match="up to 512 channels, not 600"):
             wavenet_kernels.gated_conv1d(x, torch.randn(1200, 2, 2))
-        with pytest.raises(BackendUnavailableError, match='no dilated_conv1d; use_backend."auto"'):
-            wavenet_kernels.dilated_conv1d(x, weight)
-
-
-def test_a_missing_backward_is_said_in_the_forward(monkeypatch):
-    monkeypatch.delattr(backends.load("reference"), "gated_activation_backward")
-    with use_backend("reference"):
+    monkeypatch.setattr(backends.load("cpu"), "supports", lambda call: "is asleep")
+    with use_backend("cpu"), pytest.raises(BackendUnavailableError, match="cpu backend is asleep"):
         wavenet_kernels.gated_activation(a)
-        with pytest.raises(BackendUnavailableError, match="no backward of gated_activation"):
-            wavenet_kernels.gated_activation(a.clone().requires_grad_())
 
 
-def test_auto_looks_further():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delattr(backends.load("cpu"), "gated_activation")
-        torch.testing.assert_close(
-            wavenet_kernels.gated_activation(a.clone().requires_grad_()).detach(),
-            wavenet_kernels.reference.gated_activation(a),
+def test_auto_looks_further(monkeypatch):
+    asked = []
+    monkeypatch.setattr(backends.load("cpu"), "supports", lambda call: asked.append(call) or "no")
+    leaf = a.clone().requires_grad_()
+    z = wavenet_kernels.gated_activation(leaf)
+    torch.testing.assert_close(z.detach(), wavenet_kernels.reference.gated_activation(a))
+    z.sum().backward()
+    assert [call.operator for call in asked] == ["gated_activation"] * 2
+
+
+def test_supports_reads_metadata_alone():
+    x, weights = torch.empty(2, 16, 50, device="meta"), torch.empty(3, 32, 16, 2, device="meta")
+    out = torch.empty(3, 48, 16, device="meta")
+    tensors = Tensors(x, weights, None, out)
+    call = Call("residual_stack", tensors, Settings(dilations=(1, 2, 4)))
+    assert backends.load("reference").supports(call) is None
+    for name in ("cpu", "triton", "cuda"):
+        if name != "triton" or not interpreted():
+            assert "meta" in backends.load(name).supports(call)
+
+
+def test_a_backward_may_run_on_another_backend_than_its_forward():
+    """What is saved is the contract's, not a backend's."""
+    case = Case(time=30, dilations=(1, 2, 4, 8, 16), cond="local")
+    tensors, settings = operator_case("residual_stack", case, torch.float32)
+    arguments = dict(zip(("x", *WEIGHTS, "cond"), tensors, strict=True))
+    call = Call.of("residual_stack", {**arguments, **settings, "checkpoint_every": 2})
+    names = [name for name in available_backends() if name != "cuda"]
+    found = []
+    for saves, goes_on in itertools.product(names, names):
+        outputs = _run.forward(call, saves, saving=True)
+        gradients = Outputs(
+            residual=torch.ones_like(outputs.residual),
+            skip=torch.ones_like(outputs.skip),
+            saved=outputs.saved,
         )
+        found.append(astuple(_run.backward(call, gradients, [True] * 6, goes_on)))
+    for gradients in found[1:]:
+        for got, expected in zip(gradients, found[0], strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -104,7 +139,8 @@ def test_cuda_backend_says_why_not():
 def test_import_loads_no_backend_and_touches_no_gpu():
     code = (
         "import sys, torch, wavenet_kernels, wavenet\n"
-        "loaded = [m for m in sys.modules if m.startswith('wavenet_kernels.backends.')]\n"
+        "names = wavenet_kernels.backends.NAMES\n"
+        "loaded = [n for n in names if f'wavenet_kernels.backends.{n}' in sys.modules]\n"
         "loaded += [m for m in ('triton', 'wavenet_kernels._cpu', 'wavenet_kernels._cuda')"
         " if m in sys.modules]\n"
         "assert not loaded, loaded\n"
@@ -126,6 +162,24 @@ def test_flops_are_counted_whichever_is_imported_first(first):
     )
     done = _python(code)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_second_import_is_refused_with_a_sentence():
+    code = (
+        "import sys, wavenet_kernels\n"
+        "for name in [m for m in sys.modules if m.split('.')[0] == 'wavenet_kernels']:\n"
+        "    del sys.modules[name]\n"
+        "import wavenet_kernels\n"
+    )
+    (*_, sentence) = _python(code).stderr.splitlines()
+    assert sentence.startswith("ImportError: wavenet_kernels was imported before and then deleted")
+
+
+def test_programs_that_freeze_applications_find_every_backend():
+    folder = Path(wavenet_kernels.__file__).parents[1]
+    finder = ModuleFinder(path=[str(folder)])  # where torch and the standard library are not
+    finder.load_file(str(folder / "wavenet_kernels" / "__init__.py"))
+    assert {f"wavenet_kernels.backends.{name}" for name in backends.NAMES} <= set(finder.modules)
 
 
 def test_triton_missing_is_said():

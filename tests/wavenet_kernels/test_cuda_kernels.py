@@ -23,8 +23,9 @@ from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 
 import wavenet_kernels
 from wavenet_kernels import reference
+from wavenet_kernels.call import Sizes
 from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 SMALL = [
     Case(),
@@ -237,17 +238,27 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
 
 def test_what_is_planned(module, monkeypatch):
     """Narrow layers share launches and are differentiated in one; tiles fit any chip's memory."""
-    small = (8, 16_000, 32, 32, 64, 2)
-    classifier, vocoder = (8, 16_000, 64, 64, 128, 2), (8, 16_000, 128, 128, 128, 3)
+    small = Sizes(B=8, T=16_000, R=32, D=32, S=64, K=2)
+    classifier = small._replace(R=64, D=64, S=128)
+    vocoder = small._replace(R=128, D=128, S=128, K=3)
     doubling = [2**n for n in range(9)]
 
+    def shape(sizes):
+        return module.StackShape(
+            dtype="bfloat16", **sizes._asdict(), dilations=doubling, same_padding=False
+        )
+
     def layers(sizes, keep):
-        return module.StackForward(0, "bfloat16", sizes, doubling, False, True, True, keep).groups
+        plan = module.StackForward(
+            device=0, shape=shape(sizes), residual=True, skip=True, keep=keep
+        )
+        return plan.groups
 
     def fused(sizes):
-        return module.StackBackward(
-            0, "bfloat16", sizes, doubling, False, True, True, True
-        ).fused_layers
+        plan = module.StackBackward(
+            device=0, shape=shape(sizes), residual=True, skip=True, fuse=True
+        )
+        return plan.fused_layers
 
     monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
     assert sum(layers(small, False)) == 9 and max(layers(small, False)) >= 3
@@ -256,9 +267,9 @@ def test_what_is_planned(module, monkeypatch):
     monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")  # as on sm_86, sm_89 and sm_120
     for sizes in (small, classifier, vocoder):
         assert sum(layers(sizes, True)) == 9
-        module.StackBackward(0, "bfloat16", sizes, doubling, False, True, True, True)
+        fused(sizes)
     with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
-        layers((1, 100, 256, 256, 512, 4), True)
+        layers(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
 
 
 def test_refusals_name_the_nearest(device):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from operator_cases import Case, call
 
 import wavenet_kernels
 from wavenet_kernels import reference
-from wavenet_kernels.streaming import StackStream
+from wavenet_kernels.nn import StackStream
 
 BACKENDS = ("reference", "cpu")
 
@@ -147,3 +150,18 @@ def test_integers_of_numpy_and_torch_are_integers():
         (residual, skip), StackStream(*weights, batch=2, **settings)(x), strict=True
     ):
         assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
+def test_copies_go_on_from_where_the_stream_is(backend, copied):
+    (x, *weights, cond), settings = _case(cond="global")
+    with wavenet_kernels.use_backend(backend):
+        stream = StackStream(*weights, batch=2, **settings)
+        stream(x[:, :, :70], cond)
+        other = copied(stream)
+        expected = [part.clone() for part in stream(x[:, :, 70:], cond)]
+        stream.reset()
+        for got, wanted in zip(other(x[:, :, 70:], cond), expected, strict=True):
+            torch.testing.assert_close(got, wanted)
+        assert other.batch == 2 and other.channels == 20

@@ -28,13 +28,13 @@ def _tuple(outputs):
     return (outputs,) if isinstance(outputs, torch.Tensor) else tuple(outputs)
 
 
-def _op_arguments(operator, tensors, settings, *, save=True):
+def _op_arguments(operator, tensors, settings):
     """The registered operator's positional arguments."""
     settings = {"residual_scale": 1.0, **settings} if "residual" in operator else settings
     order = ("dilation", "dilations", "padding", "residual_scale")
     values = [settings[name] for name in order if name in settings]
     if operator == "residual_stack":
-        values = [list(values[0]), *values[1:], True, 1, save]
+        values = [list(values[0]), *values[1:], True, 1]
     return (*tensors, *values, "auto")
 
 
@@ -50,19 +50,20 @@ def test_opcheck(operator, cond):
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_opcheck_of_the_backward(operator):
     tensors, settings = call(operator, SMALL, torch.float32)
-    arguments = _op_arguments(operator, tensors, settings)
-    outputs = _tuple(getattr(ops, operator)(*arguments))
-    grads = [torch.ones_like(o) for o in outputs]
-    mask = [[True, False, True, True, True, True][: len(tensors)]]
-    if operator == "gated_activation":
-        arguments = (*grads, *arguments)
-    elif operator == "residual_stack":
-        x, *rest = tensors
-        *values, _save, backend = arguments[len(tensors) :]
-        arguments = (*grads[:2], x, outputs[2], *rest, *values, *mask, backend)
-    else:
-        arguments = (*grads, *arguments[:-1], *mask, arguments[-1])
-    torch.library.opcheck(getattr(ops, f"{operator}_backward"), arguments)
+    *arguments, backend = _op_arguments(operator, tensors, settings)
+    saving = f"{operator}_saving" if operator == "residual_stack" else operator
+    outputs = _tuple(getattr(ops, saving)(*arguments, backend))
+    grads = [torch.ones_like(output) for output in outputs]
+    if operator == "residual_stack":
+        grads[2] = outputs[2]  # what the backward goes on from
+    mask = [True, False, True, True, True, True][: len(tensors)]
+    torch.library.opcheck(getattr(ops, f"{operator}_backward"), (*grads, *arguments, mask, backend))
+
+
+def test_opcheck_of_the_stack_that_saves():
+    tensors, settings = call("residual_stack", SMALL, torch.float32)
+    arguments = _op_arguments("residual_stack", _leaves(tensors), settings)
+    torch.library.opcheck(ops.residual_stack_saving, arguments)
 
 
 def test_opcheck_of_streaming():
@@ -139,7 +140,7 @@ def test_compiled_code_follows_use_backend():
 
 
 def test_export_with_dynamic_shapes():
-    from wavenet.nn import ResidualStack
+    from wavenet_kernels.nn import ResidualStack
 
     stack = ResidualStack(4, 3, 5, dilations=(1, 2, 4))
     shapes = {"x": {0: torch.export.Dim("batch"), 2: torch.export.Dim("time")}}
@@ -243,12 +244,65 @@ def test_forward_mode_is_refused_with_a_sentence(operator):
         dual = torch.autograd.forward_ad.make_dual(tensors[0], torch.ones_like(tensors[0]))
         with pytest.raises(NotImplementedError, match=sentence):
             public(dual, *tensors[1:], **settings)
-    with pytest.raises(NotImplementedError, match=sentence):
-        torch.func.jvp(
-            lambda x: public(x, *tensors[1:], **settings),
-            (tensors[0],),
-            (torch.ones_like(tensors[0]),),
+
+
+@pytest.mark.parametrize("operator", DIFFERENTIABLE)
+def test_torch_func_transforms(operator):
+    """Ensembles over stacked weights, per-sample gradients, and derivatives of either mode."""
+    tensors, settings = call(operator, SMALL, torch.float64)
+    public, plain = getattr(wavenet_kernels, operator), getattr(reference, operator)
+
+    def loss_of(function):
+        return lambda *t: sum(o.sin().sum() for o in _tuple(function(*t, **settings)))
+
+    def same(transform):
+        torch.testing.assert_close(transform(public), transform(plain))
+
+    every = tuple(range(len(tensors)))
+    same(lambda f: torch.func.grad(loss_of(f), argnums=every)(*tensors))
+    # The last output: the skip, where there is a residual.
+    outputs = lambda f: lambda x: _tuple(f(x, *tensors[1:], **settings))[-1]  # noqa: E731
+    same(lambda f: torch.func.vjp(outputs(f), tensors[0])[1](outputs(f)(tensors[0])))
+    same(lambda f: torch.func.jacrev(outputs(f))(tensors[0]))
+    same(lambda f: torch.func.jvp(outputs(f), (tensors[0],), (tensors[0],)))
+    # A sample is a batch of one.
+    samples = [tensors[0].unsqueeze(1), *tensors[1:-1], tensors[-1].unsqueeze(1)]
+    if operator == "dilated_conv1d":
+        samples = [tensors[0].unsqueeze(1), *tensors[1:]]
+    axes = tuple(0 if t.dim() > u.dim() else None for t, u in zip(samples, tensors, strict=True))
+    weight = 1
+    same(
+        lambda f: torch.func.vmap(torch.func.grad(loss_of(f), argnums=weight), in_dims=axes)(
+            *samples
         )
+    )
+    models = [tensors[0], *(torch.stack([t, 2 * t, -t]) for t in tensors[1:])]
+    axes = (None, *[0] * (len(models) - 1))
+    ensemble = torch.func.vmap(lambda *t: _tuple(public(*t, **settings)), in_dims=axes)(*models)
+    for index, factor in enumerate((1, 2, -1)):
+        alone = _tuple(public(tensors[0], *(factor * t for t in tensors[1:]), **settings))
+        for got, expected in zip(ensemble, alone, strict=True):
+            torch.testing.assert_close(got[index], expected)
+
+
+def test_a_named_backend_inside_a_transform_is_refused():
+    a = torch.randn(2, 4, 5)
+    with (
+        wavenet_kernels.use_backend("cpu"),
+        pytest.raises(wavenet_kernels.BackendUnavailableError, match="inside torch.func's"),
+    ):
+        torch.func.grad(lambda a: wavenet_kernels.gated_activation(a).sum())(a)
+
+
+def test_a_compiled_transform():
+    a = torch.randn(2, 4, 5)
+    gradient = torch.func.grad(lambda a: wavenet_kernels.gated_activation(a).sum())
+    compiled = torch.compile(gradient, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(a), gradient(a))
+    torch.testing.assert_close(
+        torch.compile(wavenet_kernels.gated_activation, fullgraph=True, backend="aot_eager")(a),
+        reference.gated_activation(a),
+    )
 
 
 @pytest.mark.parametrize("layers", [4, 12])
@@ -282,7 +336,7 @@ def test_streaming_is_for_inference():
 def test_deep_copies_and_checkpointing():
     from torch.utils.checkpoint import checkpoint
 
-    from wavenet.nn import ResidualStack
+    from wavenet_kernels.nn import ResidualStack
 
     stack = ResidualStack(4, 3, 5, dilations=(1, 2))
     twin = copy.deepcopy(stack)
@@ -334,3 +388,47 @@ def test_flop_counter_counts_what_eager_pytorch_has(operator, without_x):
     counted = count(getattr(wavenet_kernels, operator))
     assert counted == count(getattr(reference, operator))
     assert counted > 0 or operator == "gated_activation"
+
+
+class _Skip(torch.nn.Module):
+    """A stack's skip sum; its channels differ from all other sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Parameter(torch.randn(3, 12, 4, 2))
+        self.out = torch.nn.Parameter(torch.randn(3, 9, 6))
+
+    def forward(self, x):
+        return wavenet_kernels.residual_stack(
+            x, self.conv, None, self.out, None, dilations=(1, 2, 4)
+        )[1]
+
+
+def _traced(how, module, x):
+    if how == "export":
+        return torch.export.export(module, (x,)).module()
+    if how == "jit.trace":
+        return torch.jit.trace(module, (x,))
+    return torch.fx.symbolic_trace(module)
+
+
+@pytest.mark.parametrize("with_gradients", [False, True])
+@pytest.mark.parametrize("how", ["export", "jit.trace", "fx"])
+def test_what_was_traced_in_one_grad_mode_works_in_the_other(how, with_gradients):
+    module, x = _Skip(), torch.randn(2, 4, 30)
+    with torch.set_grad_enabled(with_gradients):
+        traced = _traced(how, module, x)
+    with torch.no_grad():
+        torch.testing.assert_close(traced(x), module(x))
+    leaf, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    traced(leaf).sin().sum().backward()
+    module(other).sin().sum().backward()
+    torch.testing.assert_close(leaf.grad, other.grad)
+
+
+def test_an_exported_program_saves_nothing_for_a_backward_that_will_not_be():
+    program = torch.export.export(_Skip(), (torch.randn(2, 4, 30),))
+    for exported in (program, program.run_decompositions({})):
+        called = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
+        assert "wavenet_kernels.residual_stack.default" in called
+        assert not any("saving" in target for target in called)

@@ -23,6 +23,7 @@ from operator_cases import tensor
 from triton.runtime.interpreter import InterpreterBuilder
 
 from wavenet_kernels.backends.triton import layers, stack, tuning
+from wavenet_kernels.call import Call, Settings, Tensors
 from wavenet_kernels.rows import channels_last, empty_rows
 
 R = D = 64
@@ -69,7 +70,9 @@ def _layer(dilation: int) -> layers.Layer:
         tensor(1, R + S, D, seed=3, dtype=torch.bfloat16),
         tensor(1, R + S, seed=4, dtype=torch.bfloat16),
     ]
-    return stack.layers_of(weights, None, [dilation], "causal", 1.0)[0]
+    x = torch.empty(1, R, 1, dtype=torch.bfloat16)
+    call = Call("residual_stack", Tensors(x, *weights), Settings(dilations=(dilation,)))
+    return stack.layers_of(call)[0]
 
 
 def _rows(channels: int, time: int, seed: int) -> torch.Tensor:

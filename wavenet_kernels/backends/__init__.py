@@ -1,30 +1,36 @@
 """Who computes: the backends by name, the choice among them, and refusals that say why.
 
-A backend is a module of this package with `NAME`, `unavailable()` (why it can't work on this
-machine, or None), `describe()` (a line about it), and one function for each operator it has,
-called with the registered operator's arguments. Such a function raises BackendUnavailableError,
-before it computes anything, for a call that it can't serve. A backend is imported on first use.
+A backend is a module of this package that is what `contract.Backend` describes, imported on first
+use.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-from types import ModuleType, TracebackType
-from typing import Any
-
-from torch import Tensor
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
 
 from wavenet_kernels.errors import BackendUnavailableError
 
+if TYPE_CHECKING:
+    from wavenet_kernels.backends.contract import Backend
+    from wavenet_kernels.call import Call
+
 NAMES = ("reference", "cpu", "triton", "cuda")
 
-# What "auto" tries, best first, by device type. A GPU backend enters this table for an operator
-# when a measurement on a device has put it ahead of eager PyTorch, which is "reference".
+# What "auto" tries, best first, by device type. A GPU backend enters this table when a measurement
+# on a device has put it ahead of eager PyTorch, which is "reference".
 _AUTO = {"cpu": ("cpu", "reference")}
 _AUTO_ELSEWHERE = ("reference",)
 
 _current = os.environ.get("WAVENET_KERNELS_BACKEND") or "auto"
+
+# Who wants to be around what backends compute, as benchmarks that take times do: called with the
+# call and "forward" or "backward".
+Watcher: TypeAlias = "Callable[[Call, str], AbstractContextManager[object]]"
+watchers: list[Watcher] = []
 
 
 def current_backend() -> str:
@@ -51,7 +57,7 @@ class use_backend:  # noqa: N801 - reads as a function, like torch.no_grad
 
     def __init__(self, name: str) -> None:
         global _current
-        _known(name, "use_backend")
+        _check_name(name, "use_backend")
         self._name, self._before = name, _current
         _current = name
 
@@ -77,53 +83,56 @@ def available_backends() -> tuple[str, ...]:
     return tuple(name for name in NAMES if load(name).unavailable() is None)
 
 
-def load(name: str) -> ModuleType:
-    """The backend's module, imported on first use."""
+def load(name: str) -> Backend:
+    """The backend, imported on first use."""
     try:
-        _known(name, "WAVENET_KERNELS_BACKEND")
+        _check_name(name, "WAVENET_KERNELS_BACKEND")
     except ValueError as error:
         raise BackendUnavailableError(str(error)) from None
-    return importlib.import_module(f"{__name__}.{name}")
+    # Programs that freeze applications follow import statements, and no name that is computed.
+    match name:
+        case "reference":
+            from wavenet_kernels.backends import reference
+
+            return reference
+        case "cpu":
+            from wavenet_kernels.backends import cpu
+
+            return cpu
+        case "triton":
+            from wavenet_kernels.backends import triton
+
+            return triton
+        case "cuda":
+            from wavenet_kernels.backends import cuda
+
+            return cuda
+    raise BackendUnavailableError(f"{name!r} is a choice among backends and none itself")
 
 
-def require(name: str, operator: str) -> None:
-    """Raise BackendUnavailableError if the backend is named and does not have the operator."""
-    if name != "auto":
-        _implementation(name, operator)
+def choose(call: Call, name: str) -> Backend:
+    """The named backend, or the first of "auto" that supports the call.
 
-
-def run(operator: str, name: str, *args: Any) -> Any:
-    """Compute the operator on the named backend, or on the first of "auto" that serves the call.
-
-    args are the operator's own; the first is a tensor, on the device of all of them.
+    Raises:
+        BackendUnavailableError: it doesn't, or none does: why not, and what would.
     """
     if name != "auto":
-        return _implementation(name, operator)(*args)
-    first: Tensor = args[0]
+        backend = load(name)
+        if reason := backend.unavailable():
+            raise BackendUnavailableError(f"the {name} backend does not work here: {reason}")
+        if reason := backend.supports(call):
+            raise BackendUnavailableError(f"the {name} backend {reason}")
+        return backend
     refusals = []
-    for candidate in _AUTO.get(first.device.type, _AUTO_ELSEWHERE):
-        try:
-            return _implementation(candidate, operator)(*args)
-        except BackendUnavailableError as refusal:
-            refusals.append(str(refusal))
-    raise BackendUnavailableError(f"no backend serves this call of {operator}: {refusals}")
+    for candidate in _AUTO.get(call.tensors.x.device.type, _AUTO_ELSEWHERE):
+        backend = load(candidate)
+        reason = backend.unavailable() or backend.supports(call)
+        if reason is None:
+            return backend
+        refusals.append(f"{candidate} {reason}")
+    raise BackendUnavailableError(f"no backend serves this call of {call.operator}: {refusals}")
 
 
-def _implementation(name: str, operator: str) -> Any:
-    module = load(name)
-    reason = module.unavailable()
-    if reason is not None:
-        raise BackendUnavailableError(f"the {name} backend does not work here: {reason}")
-    function = getattr(module, operator, None)
-    if function is None:
-        what = operator.removesuffix("_backward")
-        lacks = f"no {what}" if what == operator else f"no backward of {what}"
-        raise BackendUnavailableError(
-            f'the {name} backend has {lacks}; use_backend("auto") finds a backend that has'
-        )
-    return function
-
-
-def _known(name: str, argument: str) -> None:
+def _check_name(name: str, argument: str) -> None:
     if name != "auto" and name not in NAMES:
         raise ValueError(f'{argument}: {name!r} is not a backend; accepted are "auto", {NAMES}')

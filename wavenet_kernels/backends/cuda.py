@@ -8,16 +8,13 @@ stream of the tensors' device.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
-from wavenet_kernels.backends.block import block_backward_of, block_of
-from wavenet_kernels.backends.gradients import empty_weights, gradients_of
-from wavenet_kernels.errors import BackendUnavailableError
-from wavenet_kernels.rows import Rows, address_of, channels_last, empty_rows, rows_of
+from wavenet_kernels.call import Call, Gradients, Outputs, Sizes, Tensors
+from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
 try:
@@ -54,179 +51,131 @@ def describe() -> str:
     return _built_for()
 
 
-def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
-    _refuse_what_does_not_fit(a)
-    batch, channels, time = a.shape
-    z = empty_rows(a, batch, channels // 2, time)
-    a, cond = channels_last(a), channels_last(cond)
-    shape = (batch, time, channels // 2)
+def supports(call: Call) -> str | None:
+    """Tensors on a device that the module has code for, sizes that the products are made of."""
+    x = call.tensors.x
+    if call.operator == "dilated_conv1d":
+        return 'has no dilated_conv1d; use_backend("auto") finds a backend that has'
+    if x.device.type != _DEVICE:
+        return (
+            f'computes on CUDA tensors, not on {x.device}; use_backend("auto") picks a backend by '
+            "device"
+        )
+    if x.dtype not in _DTYPES:
+        return (
+            f"computes in float32, bfloat16 and float16, not {x.dtype}; convert the tensors, or "
+            "use the reference backend"
+        )
+    if reason := _refusal(x.device.index):
+        return (
+            f"has no code for {torch.cuda.get_device_name(x.device)} ({_built_for()}): {reason}; "
+            "WAVENET_KERNELS_CUDA_ARCHS=native when it is built adds it"
+        )
+    if call.operator == "gated_activation":
+        return None
+    if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
+        return (
+            "multiplies float32 matrices in TF32, which "
+            'torch.set_float32_matmul_precision("high") allows; the triton backend computes in '
+            "float32"
+        )
+    return _unfitting(call.sizes) or _no_room(call)
+
+
+def forward(call: Call, outputs: Outputs) -> None:
+    if call.operator == "gated_activation":
+        _gate(call, outputs.y)
+        return
+    prepared = _Prepared(call)
+    saved, saved_stride = rows_of_saved(outputs.saved)
+    plan = _plan(
+        "StackForward",
+        **prepared.shape(call),
+        residual=outputs.residual is not None,
+        skip=outputs.skip is not None,
+        keep=saved_stride > 0 and call.settings.checkpoint_every == 1,
+    )
+    workspace = prepared.workspace(plan.workspace_bytes)
+    plan.run(
+        **_where(call.tensors.x),
+        tensors=prepared.tensors,
+        y=rows_of(outputs.y),
+        residual=rows_of(outputs.residual),
+        skip=rows_of(outputs.skip),
+        saved=saved,
+        saved_stride=saved_stride,
+        checkpoint_every=call.settings.checkpoint_every,
+        workspace=workspace.data_ptr(),
+    )
+
+
+def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    x = call.tensors.x
+    if call.operator == "gated_activation":
+        _gate_backward(call, gradients.y, outputs.x)
+        return
+    prepared = _Prepared(call)
+    y, residual, skip = map(_aligned, (gradients.y, gradients.residual, gradients.skip))
+    inputs = None if gradients.saved is None else gradients.saved.contiguous()
+    saved, saved_stride = rows_of_saved(inputs)
+    grad_x = empty_rows(x, *x.shape) if outputs.x is None else outputs.x  # a scratch at least
+    cond = outputs.cond
+    plan = _plan(
+        "StackBackward",
+        **prepared.shape(call),
+        residual=residual is not None,
+        skip=skip is not None,
+        fuse=cond is None or cond.shape[2] == x.shape[2] > 1,
+    )
+    workspace = prepared.workspace(plan.workspace_bytes)
+    plan.run(
+        **_where(x),
+        tensors=prepared.tensors,
+        grad_y=rows_of(y),
+        grad_residual=rows_of(residual),
+        grad_skip=rows_of(skip),
+        saved=saved,
+        saved_stride=saved_stride,
+        grad_x=rows_of(grad_x),
+        want_x=outputs.x is not None,
+        grad_conv_weight=address_of(outputs.conv_weight),
+        grad_conv_bias=address_of(outputs.conv_bias),
+        grad_out_weight=address_of(outputs.out_weight),
+        grad_out_bias=address_of(outputs.out_bias),
+        grad_cond=rows_of(cond),
+        workspace=workspace.data_ptr(),
+    )
+
+
+def _gate(call: Call, z: Tensor | None) -> None:
+    a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
+    sizes = call.sizes
     _cuda.gated_activation(
-        *_where(a), _DTYPES[a.dtype], shape, rows_of(a), rows_of(cond), rows_of(z)
+        **_where(a),
+        dtype=_DTYPES[a.dtype],
+        B=sizes.B,
+        T=sizes.T,
+        D=sizes.D,
+        a=rows_of(a),
+        cond=rows_of(cond),
+        z=rows_of(z),
     )
-    return z
 
 
-def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
-    _refuse_what_does_not_fit(a)
-    batch, channels, time = a.shape
-    grad_a = empty_rows(a, batch, channels, time)
-    grad, a = channels_last(grad), channels_last(a)
-    cond = channels_last(cond)
-    shape = (batch, time, channels // 2)
+def _gate_backward(call: Call, grad_z: Tensor | None, grad_a: Tensor | None) -> None:
+    a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
+    sizes, grad_z = call.sizes, channels_last(grad_z)
     _cuda.gated_activation_backward(
-        *_where(a),
-        _DTYPES[a.dtype],
-        shape,
-        rows_of(grad),
-        rows_of(a),
-        rows_of(cond),
-        rows_of(grad_a),
+        **_where(a),
+        dtype=_DTYPES[a.dtype],
+        B=sizes.B,
+        T=sizes.T,
+        D=sizes.D,
+        a=rows_of(a),
+        cond=rows_of(cond),
+        grad_z=rows_of(grad_z),
+        grad_a=rows_of(grad_a),
     )
-    return grad_a
-
-
-def gated_conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-) -> Tensor:
-    call = _Stack(x, (weight[None], _one(bias), None, None), cond, [dilation], padding, 1.0)
-    z = empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
-    call.forward(z=z)
-    return z
-
-
-def gated_conv1d_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    call = _Stack(x, (weight[None], _one(bias), None, None), cond, [dilation], padding, 1.0)
-    want_x, want_weight, want_bias, want_cond = output_mask
-    grad_x, weights, grad_cond = call.backward(
-        (want_x, want_weight, want_bias, False, False, want_cond), z=grad
-    )
-    return gradients_of(x, grad_x, *(None if w is None else w[0] for w in weights[:2]), grad_cond)
-
-
-def residual_stack(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    padding: str,
-    residual_scale: float,
-    last_residual: bool,
-    checkpoint_every: int,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
-    call = _Stack(x, weights, cond, dilations, padding, residual_scale)
-    batch, channels, time = x.shape
-    residual = empty_rows(x, batch, channels if last_residual else 0, time)
-    skip = empty_rows(x, batch, out_weight.shape[1] - channels, time)
-    kept = len(range(checkpoint_every, len(dilations), checkpoint_every)) if save else 0
-    saved = x.new_empty(kept, batch, time, channels)
-    if residual.numel() or skip.numel():
-        call.forward(residual, skip, saved=saved, checkpoint_every=checkpoint_every)
-    return residual, skip, saved
-
-
-def residual_stack_backward(
-    grad_residual: Tensor,
-    grad_skip: Tensor,
-    x: Tensor,
-    saved: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    padding: str,
-    residual_scale: float,
-    last_residual: bool,
-    checkpoint_every: int,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    gated = conv_weight.shape[1]
-    weights = [
-        None if w is None else w.contiguous()
-        for w in (conv_weight, conv_bias, out_weight, out_bias)
-    ]
-    found = empty_weights(weights, output_mask[1:5])
-    grad_cond = empty_rows(cond, *cond.shape) if cond is not None and output_mask[5] else None
-    grad = grad_residual if last_residual else None
-    # With every input saved one call does; else a call for each part that starts with a saved one.
-    size = len(dilations) if checkpoint_every == 1 else checkpoint_every
-    for first in reversed(range(0, len(dilations), size)):
-        part, of_part = slice(first, first + size), slice(first * gated, (first + size) * gated)
-        call = _Stack(
-            saved[first // checkpoint_every - 1].transpose(1, 2) if first else x,
-            [None if w is None else w[part] for w in weights],
-            None if cond is None else cond[:, of_part],
-            dilations[part],
-            padding,
-            residual_scale,
-        )
-        grad, *_ = call.backward(
-            (first > 0 or output_mask[0], *output_mask[1:]),
-            grad,
-            grad_skip,
-            saved=saved if checkpoint_every == 1 else call.inputs(),
-            weights=[None if g is None else g[part] for g in found],
-            cond=None if grad_cond is None else grad_cond[:, of_part],
-        )
-    return gradients_of(x, grad, *found, grad_cond)
-
-
-residual_block = block_of(residual_stack)
-residual_block_backward = block_backward_of(residual_stack_backward)
-
-
-def residual_stack_stream(
-    x: Tensor,
-    state: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    residual_scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
-    stream = _Stream(weights, dilations, residual_scale, x.shape[0], state)
-    residual, skip = stream.step(x, cond)
-    # The rings were oldest first and begin `time` rows further on now.
-    rows = [(conv_weight.shape[3] - 1) * d for d in dilations]
-    rings = [ring.roll(-x.shape[2], 1) for ring in stream.state.split(rows, 1)]
-    return residual, skip, torch.cat(rings, 1)
-
-
-def stack_stream(
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    dilations: Sequence[int],
-    residual_scale: float,
-    batch: int,
-) -> _Stream:
-    """What `wavenet_kernels.streaming.StackStream` steps through."""
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
-    return _Stream(weights, dilations, residual_scale, batch)
 
 
 class _Stream:
@@ -235,204 +184,162 @@ class _Stream:
     Where the rings stand is in device memory too, so that a captured step may be replayed.
     """
 
-    def __init__(
-        self,
-        weights: Sequence[Tensor | None],
-        dilations: Sequence[int],
-        residual_scale: float,
-        batch: int,
-        state: Tensor | None = None,
-    ) -> None:
-        conv_weight, conv_bias, out_weight, out_bias = weights
-        assert conv_weight is not None and out_weight is not None
-        _refuse_what_does_not_fit(conv_weight)
-        _refuse_float32(conv_weight)
-        _, gated, residual, taps = conv_weight.shape
-        skip = out_weight.shape[1] - residual
-        _refuse_sizes(residual, gated // 2, skip, taps)
-        device, stream = _where(conv_weight)
-        sizes = (batch, 1, residual, gated // 2, skip, taps)
-        self._plan = _plan(
-            "StackStream", device, _DTYPES[conv_weight.dtype], sizes, tuple(dilations)
+    def __init__(self, call: Call) -> None:
+        self._call, sizes = call, call.sizes
+        tensors, like = call.tensors, call.tensors.x
+        conv_weight, out_weight = (
+            None if w is None else w.contiguous() for w in (tensors.conv_weight, tensors.out_weight)
         )
-        contiguous = [None if w is None else w.contiguous() for w in weights]
-        size, place = self._plan.weight_bytes, conv_weight.device
-        self._packed = torch.empty(size, dtype=torch.uint8, device=place)
-        self._plan.pack(device, stream, _addresses(contiguous), self._packed.data_ptr())
-        self._biases = [None if b is None else _copy(b) for b in (conv_bias, out_bias)]
-        self._scale, self._channels = residual_scale, (residual, skip)
-        if state is None:
-            state = conv_weight.new_zeros(batch, (taps - 1) * sum(dilations), residual)
-            self.state = state
-        else:
-            self.state = _copy(state)
-        self._positions = torch.zeros(batch, dtype=torch.int64, device=place)
+        shape = _Prepared(call.with_chunk(like.new_empty(sizes.B, sizes.R, 1), None)).shape(call)
+        shape["sizes"] = sizes._replace(T=1)
+        self._plan = _plan("StackStream", **shape)
+        self._packed = torch.empty(self._plan.weight_bytes, dtype=torch.uint8, device=like.device)
+        self._plan.pack(
+            **_where(like),
+            conv_weight=address_of(conv_weight),
+            out_weight=address_of(out_weight),
+            packed=self._packed.data_ptr(),
+        )
+        self._conv_bias, self._out_bias = (
+            None if b is None else _copy(b) for b in (tensors.conv_bias, tensors.out_bias)
+        )
+        self._rows = [(sizes.K - 1) * dilation for dilation in call.settings.dilations]
+        self._state = like.new_zeros(sizes.B, sum(self._rows), sizes.R)
+        self._heard = like.new_zeros(sizes.B, dtype=torch.int64)
 
     def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        batch, _, time = x.shape
-        residual, skip = (empty_rows(x, batch, channels, time) for channels in self._channels)
-        x = _aligned(x.resolve_neg())
-        cond = None if cond is None else _aligned(cond.resolve_neg())
+        outputs = self._call.with_chunk(x, cond).empty_outputs()
+        assert outputs.residual is not None and outputs.skip is not None
+        x, cond = _aligned(x), _aligned(cond)
         self._plan.step(
-            *_where(x),
-            (batch, time),
-            rows_of(x),
-            _addresses([None, self._biases[0], None, self._biases[1]]),
-            self._packed.data_ptr(),
-            rows_of(cond),
-            self._scale,
-            address_of(self.state),
-            self._positions.data_ptr(),
-            rows_of(residual),
-            rows_of(skip),
+            **_where(x),
+            B=x.shape[0],
+            T=x.shape[2],
+            x=rows_of(x),
+            packed=self._packed.data_ptr(),
+            conv_bias=address_of(self._conv_bias),
+            out_bias=address_of(self._out_bias),
+            cond=rows_of(cond),
+            residual_scale=self._call.settings.residual_scale,
+            state=address_of(self._state),
+            positions=self._heard.data_ptr(),
+            residual=rows_of(outputs.residual),
+            skip=rows_of(outputs.skip),
         )
-        return residual, skip
+        return outputs.residual, outputs.skip
 
     def reset(self) -> None:
-        self.state.zero_()
-        self._positions.zero_()
+        self._state.zero_()
+        self._heard.zero_()
+
+    def state(self) -> Tensor:
+        # A ring begins as many rows further on as were heard, which the device alone knows.
+        rings = []
+        for ring in self._state.split(self._rows, 1):
+            rows = torch.arange(ring.shape[1], device=ring.device)
+            oldest_first = (rows + self._heard[:1]) % max(1, ring.shape[1])
+            rings.append(ring.index_select(1, oldest_first))
+        return torch.cat(rings, 1)
+
+    def load_state(self, state: Tensor) -> None:
+        self._state.copy_(state)
+        self._heard.zero_()
 
 
-class _Stack:
+def stream(call: Call) -> _Stream:
+    return _Stream(call)
+
+
+class _Prepared:
     """A call's tensors as the kernels take them; holds what it had to copy."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        weights: Sequence[Tensor | None],  # conv_weight, conv_bias, out_weight, out_bias
-        cond: Tensor | None,
-        dilations: Sequence[int],
-        padding: str,
-        residual_scale: float,
-    ) -> None:
-        _refuse_what_does_not_fit(x)
-        self.x, self.cond = _aligned(x), _aligned(cond)
-        self.weights = [None if w is None else w.contiguous() for w in weights]
-        conv_weight, _, out_weight, _ = self.weights
-        assert conv_weight is not None
-        _, gated, residual, taps = conv_weight.shape
-        skip = 0 if out_weight is None else out_weight.shape[1] - residual
-        _refuse_sizes(residual, gated // 2, skip, taps)
-        batch, _, time = x.shape
-        self._where = *_where(x), _DTYPES[x.dtype]
-        self._sizes = (batch, time, residual, gated // 2, skip, taps)
-        self._dilations, self._same = tuple(dilations), padding == "same"
-        self._scale = residual_scale
-
-    def forward(
-        self,
-        residual: Tensor | None = None,
-        skip: Tensor | None = None,
-        *,
-        saved: Tensor | None = None,
-        checkpoint_every: int = 1,
-        z: Tensor | None = None,
-    ) -> None:
-        """Writes the outputs, which are in rows order; saved (n, B, T, R)."""
-        keeps = saved is not None and saved.numel() > 0
-        keep = keeps and checkpoint_every == 1
-        _refuse_float32(self.x)  # here alone: a backward follows its forward
-        wanted = [o is not None and o.numel() > 0 for o in (residual, skip)]
-        plan = _plan("StackForward", *self._settings(), *wanted, keep)
-        workspace = self._workspace(plan.workspace_bytes)
-        plan.run(
-            *self._inputs(),
-            *_rows_of_saved(saved),
-            checkpoint_every,
-            rows_of(residual),
-            rows_of(skip),
-            rows_of(z),
-            workspace.data_ptr(),
+    def __init__(self, call: Call) -> None:
+        tensors = call.tensors
+        conv_weight, conv_bias, out_weight, out_bias = (
+            None if weight is None else weight.contiguous() for weight in tensors.weights()
+        )
+        x, cond = _aligned(tensors.x), _aligned(tensors.cond)
+        held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
+        self._held = held
+        self.tensors: Any = _cuda.StackTensors(
+            x=rows_of(held.x),
+            conv_weight=address_of(held.conv_weight),
+            conv_bias=address_of(held.conv_bias),
+            out_weight=address_of(held.out_weight),
+            out_bias=address_of(held.out_bias),
+            cond=rows_of(held.cond),
+            residual_scale=call.settings.residual_scale,
         )
 
-    def inputs(self) -> Tensor:
-        """The input of every layer but the first, computed again: (L-1, B, T, R)."""
-        batch, time, residual, gate, *_ = self._sizes
-        inputs = self.x.new_empty(len(self._dilations) - 1, batch, time, residual)
-        if len(inputs):
-            _Stack(
-                self.x,
-                [None if w is None else w[:-1] for w in self.weights],
-                None if self.cond is None else self.cond[:, : -2 * gate],
-                self._dilations[:-1],
-                "same" if self._same else "causal",
-                self._scale,
-            ).forward(inputs[-1].transpose(1, 2), saved=inputs[:-1])
-        return inputs
+    def shape(self, call: Call) -> dict[str, Any]:
+        """What plans of the call are found by."""
+        x = self._held.x
+        return {
+            "device": x.device.index or 0,
+            "dtype": x.dtype,
+            "sizes": call.sizes,
+            "dilations": call.settings.dilations,
+            "same_padding": call.settings.padding == "same",
+        }
 
-    def backward(
-        self,
-        wanted: Sequence[bool],  # x, the four weights, cond
-        residual: Tensor | None = None,
-        skip: Tensor | None = None,
-        *,
-        z: Tensor | None = None,
-        saved: Tensor | None = None,
-        weights: Sequence[Tensor | None] | None = None,
-        cond: Tensor | None = None,
-    ) -> tuple[Tensor | None, Sequence[Tensor | None], Tensor | None]:
-        """The gradients of x, the weights and cond, the last two into `weights` and `cond`."""
-        residual, skip, z = _aligned(residual), _aligned(skip), _aligned(z)
-        saved = None if saved is None else saved.contiguous()
-        if skip is not None and skip.numel() == 0:
-            skip = None
-        if weights is None:
-            weights = empty_weights(self.weights, wanted[1:5])
-        if cond is None and self.cond is not None and wanted[5]:
-            cond = empty_rows(self.x, *self.cond.shape)
-        grad_x = empty_rows(self.x, *self.x.shape)
-        fuse = cond is None or cond.shape[2] == self.x.shape[2] > 1
-        plan = _plan(
-            "StackBackward", *self._settings(), residual is not None, skip is not None, fuse
-        )
-        workspace = self._workspace(plan.workspace_bytes)
-        plan.run(
-            *self._inputs(),
-            *_rows_of_saved(saved),
-            rows_of(residual),
-            rows_of(skip),
-            rows_of(z),
-            rows_of(grad_x),
-            wanted[0],
-            _addresses(weights),
-            rows_of(cond),
-            workspace.data_ptr(),
-        )
-        return (grad_x if wanted[0] else None), weights, cond
-
-    def _settings(self) -> tuple[Any, ...]:
-        device, _, dtype = self._where
-        return device, dtype, self._sizes, self._dilations, self._same
-
-    def _inputs(self) -> tuple[Any, ...]:
-        return (
-            *self._where[:2],
-            rows_of(self.x),
-            _addresses(self.weights),
-            rows_of(self.cond),
-            self._scale,
-        )
-
-    def _workspace(self, size: int) -> Tensor:
-        return torch.empty(size, dtype=torch.uint8, device=self.x.device)
+    def workspace(self, size: int) -> Tensor:
+        """Memory for the length of a call."""
+        return torch.empty(size, dtype=torch.uint8, device=self._held.x.device)
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(kind: str, *settings: Any) -> Any:
+def _plan(
+    kind: str,
+    *,
+    device: int,
+    dtype: torch.dtype,
+    sizes: Sizes,
+    dilations: tuple[int, ...],
+    same_padding: bool,
+    **wanted: bool,
+) -> Any:
     """How calls of such sizes are computed: made once, as it takes longer than a launch."""
+    shape = _cuda.StackShape(
+        dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
+    )
+    return getattr(_cuda, kind)(device=device, shape=shape, **wanted)
+
+
+def _no_room(call: Call) -> str | None:
+    """Whether a chip lacks the shared memory for such channels, which the plans know."""
+    stream = call.operator == "residual_stack_stream"
+    return _plan_refusal(
+        call.tensors.x.device.index or 0,
+        call.tensors.x.dtype,
+        call.sizes._replace(B=1, T=1),
+        call.settings.dilations if stream else (1,),
+        stream,
+        call.tensors.out_weight is not None,
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _plan_refusal(
+    device: int,
+    dtype: torch.dtype,
+    sizes: Sizes,
+    dilations: tuple[int, ...],
+    stream: bool,
+    outputs: bool,
+) -> str | None:
+    make = functools.partial(
+        _plan, device=device, dtype=dtype, sizes=sizes, dilations=dilations, same_padding=False
+    )
+    skip = outputs and sizes.S > 0
     try:
-        return getattr(_cuda, kind)(*settings)
+        if stream:
+            make("StackStream")
+        else:
+            make("StackForward", residual=outputs, skip=skip, keep=False)
+            make("StackBackward", residual=outputs, skip=skip, fuse=False)
     except ValueError as error:
-        raise BackendUnavailableError(
-            f"the cuda backend: {error}; the triton backend may"
-        ) from None
-
-
-def _rows_of_saved(saved: Tensor | None) -> tuple[Rows, int]:
-    """Of contiguous (n, B, T, R), and elements from one to the next."""
-    if saved is None or saved.numel() == 0:
-        return rows_of(None), 0
-    return rows_of(saved[0].transpose(1, 2)), saved.stride(0)
+        return f"can't compute this: {error}; the triton backend may"
+    return None
 
 
 @overload
@@ -455,38 +362,21 @@ def _copy(x: Tensor) -> Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
 
-def _one(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias[None]
-
-
-def _addresses(tensors: Sequence[Tensor | None]) -> tuple[int, ...]:
-    return tuple(map(address_of, tensors))
-
-
-def _refuse_float32(x: Tensor) -> None:
-    if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
-        raise BackendUnavailableError(
-            "the cuda backend multiplies float32 matrices in TF32, which "
-            'torch.set_float32_matmul_precision("high") allows; the triton backend computes '
-            "in float32"
-        )
-
-
-def _refuse_sizes(residual: int, gates: int, skip: int, taps: int) -> None:
+def _unfitting(sizes: Sizes) -> str | None:
     """The products of the stacks are made of tiles of fixed sizes."""
+    got = (sizes.R, sizes.D, sizes.S, sizes.K)
     fitting = (
-        min((n for n in _CHANNELS if n >= residual), default=_CHANNELS[-1]),
-        min((n for n in _CHANNELS if n >= gates), default=_CHANNELS[-1]),
-        min(-(-skip // 16) * 16, _MOST_SKIP),
-        min(taps, _MOST_TAPS),
+        min((n for n in _CHANNELS if n >= sizes.R), default=_CHANNELS[-1]),
+        min((n for n in _CHANNELS if n >= sizes.D), default=_CHANNELS[-1]),
+        min(-(-sizes.S // 16) * 16, _MOST_SKIP),
+        min(sizes.K, _MOST_TAPS),
     )
-    if fitting != (residual, gates, skip, taps):
-        raise BackendUnavailableError(
-            "the cuda backend has no kernels for R={}, D={}, S={}, K={}; the nearest that it has "
-            "are for R={}, D={}, S={}, K={}, and the triton backend takes any".format(
-                residual, gates, skip, taps, *fitting
-            )
-        )
+    if fitting == got:
+        return None
+    return (
+        "has no kernels for R={}, D={}, S={}, K={}; the nearest that it has are for R={}, D={}, "
+        "S={}, K={}, and the triton backend takes any".format(*got, *fitting)
+    )
 
 
 def _built_for() -> str:
@@ -502,25 +392,9 @@ def _refusal(device_index: int) -> str:
     return reason
 
 
-def _refuse_what_does_not_fit(x: Tensor) -> None:
-    if x.device.type != _DEVICE:
-        raise BackendUnavailableError(
-            f'the cuda backend computes on CUDA tensors, not on {x.device}; use_backend("auto") '
-            "picks a backend by device"
-        )
-    if x.dtype not in _DTYPES:
-        raise BackendUnavailableError(
-            f"the cuda backend computes in float32, bfloat16 and float16, not {x.dtype}; convert "
-            "the tensors, or use the reference backend"
-        )
-    if _refusal(x.device.index):
-        raise BackendUnavailableError(
-            f"the cuda backend has no code for {torch.cuda.get_device_name(x.device)} "
-            f"({_built_for()}): {_refusal(x.device.index)}; WAVENET_KERNELS_CUDA_ARCHS=native "
-            "when it is built adds it"
-        )
-
-
-def _where(x: Tensor) -> tuple[int, int]:
+def _where(x: Tensor) -> dict[str, int]:
     """Device and stream, as torch numbers them."""
-    return x.device.index, torch.cuda.current_stream(x.device).cuda_stream
+    return {
+        "device": x.device.index,
+        "stream": torch.cuda.current_stream(x.device).cuda_stream,
+    }

@@ -14,13 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet_kernels import reference
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.call import Call, Gradients, Outputs
 
 NAME = "reference"
-
-# A layer's tensors as `residual_block` takes them after x: conv_weight, conv_bias, out_weight,
-# out_bias, cond.
-_LayerTensors = tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None]
 
 
 def unavailable() -> str | None:
@@ -32,353 +28,229 @@ def describe() -> str:
     return f"plain PyTorch {torch.__version__}, any device and dtype"
 
 
-def gated_activation(a: Tensor, cond: Tensor | None) -> Tensor:
-    return _rows(reference.gated_activation(a, cond))
+def supports(call: Call) -> str | None:
+    """It computes every call."""
+    return None
 
 
-def gated_activation_backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
-    return _rows(_gate_backward(grad, a if cond is None else a + cond))
+def forward(call: Call, outputs: Outputs) -> None:
+    if call.operator == "residual_stack":
+        _stack(call, outputs)
+        return
+    assert outputs.y is not None
+    if call.operator == "gated_activation":
+        outputs.y.copy_(reference.gated_activation(call.tensors.x, call.tensors.cond))
+        return
+    layer = _layers(call)[0]
+    y = layer.convolution(call.tensors.x)
+    outputs.y.copy_(y if call.operator == "dilated_conv1d" else layer.gate(y))
 
 
-def dilated_conv1d(
-    x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, padding: str
-) -> Tensor:
-    return _rows(reference.dilated_conv1d(x, weight, bias, dilation=dilation, padding=padding))
+def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    if call.operator == "residual_stack":
+        _stack_backward(call, gradients, outputs)
+        return
+    x, cond, grad = call.tensors.x, call.tensors.cond, gradients.y
+    assert grad is not None
+    if call.operator == "gated_activation":
+        grad_a = _gate_backward(grad, x if cond is None else x + cond)
+        _write(outputs.x, grad_a)
+        return
+    layer, of_layer = _layers(call)[0], outputs.layers(0, 1, 2 * call.sizes.D)
+    if call.operator == "gated_conv1d":
+        grad = _gate_backward(grad, layer.preactivation(x))
+        _write_cond(outputs.cond, grad)
+    _write(outputs.x, layer.convolution_backward(grad, x, of_layer, needs_x=outputs.x is not None))
 
 
-def dilated_conv1d_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    dilation: int,
-    padding: str,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    grads = _conv_backward(grad, x, weight, dilation, padding, output_mask[0])
-    return _masked(grads, output_mask)
+class _Layer:
+    """A layer of a call: the formulas of its forward and backward pass."""
+
+    def __init__(self, call: Call, index: int) -> None:
+        tensors, settings, channels = call.tensors, call.settings, 2 * call.sizes.D
+        assert tensors.conv_weight is not None
+        self.conv_weight = tensors.conv_weight[index]
+        self.conv_bias = None if tensors.conv_bias is None else tensors.conv_bias[index]
+        self.out_weight = None if tensors.out_weight is None else tensors.out_weight[index]
+        self.out_bias = None if tensors.out_bias is None else tensors.out_bias[index]
+        cond = tensors.cond
+        self.cond = None if cond is None else cond.narrow(1, index * channels, channels)
+        self.dilation, self.padding = settings.dilations[index], settings.padding
+        self.scale = settings.residual_scale
+
+    def convolution(self, x: Tensor) -> Tensor:
+        return reference.dilated_conv1d(
+            x, self.conv_weight, self.conv_bias, dilation=self.dilation, padding=self.padding
+        )
+
+    def preactivation(self, x: Tensor) -> Tensor:
+        a = self.convolution(x)
+        return a if self.cond is None else a + self.cond
+
+    def gate(self, a: Tensor) -> Tensor:
+        return reference.gated_activation(a, self.cond)
+
+    def forward(
+        self, x: Tensor, *, residual: bool, skip: bool
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The residual and the skip of x, those that are asked for."""
+        assert self.out_weight is not None
+        z, channels = self.gate(self.convolution(x)), x.shape[1]
+        rows = slice(0 if residual else channels, None if skip else channels)
+        bias = None if self.out_bias is None else self.out_bias[rows]
+        out = F.conv1d(z, self.out_weight[rows].unsqueeze(-1), bias)
+        return (
+            self.scale * (x + out[:, :channels]) if residual else None,
+            out[:, channels if residual else 0 :] if skip else None,
+        )
+
+    def backward(
+        self,
+        grad_residual: Tensor | None,
+        grad_skip: Tensor | None,
+        x: Tensor,
+        outputs: Gradients,
+        *,
+        needs_x: bool,
+    ) -> Tensor | None:
+        """Writes the gradients of the layer's tensors that there are; that of x is returned."""
+        assert self.out_weight is not None
+        a = self.preactivation(x)
+        z = reference.gated_activation(a)
+        parts = []
+        if grad_residual is not None:
+            parts.append(self.scale * grad_residual)
+        if grad_skip is not None:
+            parts.append(grad_skip)
+        rows = slice(
+            0 if grad_residual is not None else x.shape[1],
+            None if grad_skip is not None else x.shape[1],
+        )
+        grad_out = torch.cat(parts, dim=1)
+        grad_z = F.conv1d(grad_out, self.out_weight[rows].t().unsqueeze(-1))
+        grad_a = _gate_backward(grad_z, a)
+        if outputs.out_weight is not None:
+            outputs.out_weight.zero_()
+            outputs.out_weight[0, rows] = _channels_first(grad_out) @ _channels_first(z).t()
+        if outputs.out_bias is not None:
+            outputs.out_bias.zero_()
+            outputs.out_bias[0, rows] = grad_out.sum((0, 2))
+        _write_cond(outputs.cond, grad_a)
+        grad_x = self.convolution_backward(grad_a, x, outputs, needs_x=needs_x)
+        if grad_x is None or grad_residual is None:
+            return grad_x
+        return grad_x + self.scale * grad_residual
+
+    def convolution_backward(
+        self, grad: Tensor, x: Tensor, outputs: Gradients, *, needs_x: bool
+    ) -> Tensor | None:
+        """Writes the gradients of weight and bias that there are; that of x is returned."""
+        weight = self.conv_weight
+        left, right = reference.padding_of(weight.shape[2], self.dilation, self.padding)
+        grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
+            grad,
+            F.pad(x, (left, right)),
+            weight,
+            [weight.shape[0]],
+            stride=[1],
+            padding=[0],
+            dilation=[self.dilation],
+            transposed=False,
+            output_padding=[0],
+            groups=1,
+            output_mask=[
+                needs_x,
+                outputs.conv_weight is not None,
+                outputs.conv_bias is not None,
+            ],
+        )
+        _write(outputs.conv_weight, grad_weight)
+        _write(outputs.conv_bias, grad_bias)
+        return grad_x[:, :, left : left + x.shape[2]] if needs_x else None
 
 
-def gated_conv1d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-) -> Tensor:
-    return _rows(reference.gated_conv1d(x, weight, bias, cond, dilation=dilation, padding=padding))
+def _layers(call: Call) -> Sequence[_Layer]:
+    return [_Layer(call, index) for index in range(len(call.settings.dilations))]
 
 
-def gated_conv1d_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    a = _preactivation(x, weight, bias, cond, dilation, padding)
-    grad_a = _gate_backward(grad, a)
-    grads = _conv_backward(grad_a, x, weight, dilation, padding, output_mask[0])
-    return _masked((*grads, _cond_gradient(grad_a, cond)), output_mask)
+def _stack(call: Call, outputs: Outputs) -> None:
+    x, every, layers = call.tensors.x, call.settings.checkpoint_every, _layers(call)
+    skip_sum: Tensor | None = None
+    for index, layer in enumerate(layers):
+        if outputs.saved is not None and index > 0 and index % every == 0:
+            outputs.saved[index // every - 1].copy_(x.transpose(1, 2))
+        more = index < len(layers) - 1 or outputs.residual is not None
+        residual, skip = layer.forward(x, residual=more, skip=outputs.skip is not None)
+        if skip is not None:
+            skip_sum = skip if skip_sum is None else skip_sum + skip
+        x = x if residual is None else residual
+    _write(outputs.residual, x)
+    _write(outputs.skip, skip_sum)
 
 
-def residual_block(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    residual_scale: float,
-) -> tuple[Tensor, Tensor]:
-    residual, skip = reference.residual_block(
-        x,
-        conv_weight,
-        conv_bias,
-        out_weight,
-        out_bias,
-        cond,
-        dilation=dilation,
-        padding=padding,
-        residual_scale=residual_scale,
-    )
-    return _rows(residual), _rows(skip)
-
-
-def residual_block_backward(
-    grad_residual: Tensor | None,
-    grad_skip: Tensor,
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    residual_scale: float,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    """Gradients of (x, conv_weight, conv_bias, out_weight, out_bias, cond).
-
-    grad_residual is None for a stack's last layer whose residual was not computed.
-    """
-    a = _preactivation(x, conv_weight, conv_bias, cond, dilation, padding)
-    z = reference.gated_activation(a)
-    if grad_residual is None:
-        grad_out = F.pad(grad_skip, (0, 0, x.shape[1], 0))
-    else:
-        grad_out = torch.cat([residual_scale * grad_residual, grad_skip], dim=1)
-    grad_z = F.conv1d(grad_out, out_weight.t().unsqueeze(-1))
-    grad_a = _gate_backward(grad_z, a)
-    grad_x, grad_conv_weight, grad_conv_bias = _conv_backward(
-        grad_a, x, conv_weight, dilation, padding, output_mask[0]
-    )
-    if grad_residual is not None:
-        grad_x = grad_x + residual_scale * grad_residual if output_mask[0] else grad_x
-    grad_out_weight = _channels_first(grad_out) @ _channels_first(z).t()
-    grad_out_bias = grad_out.sum((0, 2))
-    grad_cond = _cond_gradient(grad_a, cond)
-    return _masked(
-        (grad_x, grad_conv_weight, grad_conv_bias, grad_out_weight, grad_out_bias, grad_cond),
-        output_mask,
-    )
-
-
-def residual_stack(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    padding: str,
-    residual_scale: float,
-    last_residual: bool,
-    checkpoint_every: int,
-    save: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch, channels, time = x.shape
-    skip_sum = x.new_zeros(batch, out_weight.shape[1] - channels, time)
-    kept = []
-    layers = _layers(conv_weight, conv_bias, out_weight, out_bias, cond, dilations)
-    for index, (tensors, dilation) in enumerate(layers):
-        if save and index > 0 and index % checkpoint_every == 0:
-            kept.append(x.transpose(1, 2))
-        if index == len(layers) - 1 and not last_residual:
-            skip_sum = skip_sum + _skip_alone(x, *tensors, dilation, padding)
-            x = empty_rows(x, batch, 0, time)
-        else:
-            x, skip = reference.residual_block(
-                x, *tensors, dilation=dilation, padding=padding, residual_scale=residual_scale
-            )
-            skip_sum = skip_sum + skip
-    saved = torch.stack(kept) if kept else x.new_empty(0, batch, time, channels)
-    return _rows(x), _rows(skip_sum), saved.contiguous()
-
-
-def _skip_alone(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-) -> Tensor:
-    """The skip of a layer whose residual nobody needs."""
-    z = reference.gated_conv1d(x, conv_weight, conv_bias, cond, dilation=dilation, padding=padding)
-    residual = x.shape[1]
-    if out_weight.shape[0] == residual:
-        return z[:, :0]
-    bias = None if out_bias is None else out_bias[residual:]
-    return F.conv1d(z, out_weight[residual:].unsqueeze(-1), bias)
-
-
-def residual_stack_backward(
-    grad_residual: Tensor,
-    grad_skip: Tensor,
-    x: Tensor,
-    saved: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    padding: str,
-    residual_scale: float,
-    last_residual: bool,
-    checkpoint_every: int,
-    output_mask: Sequence[bool],
-) -> tuple[Tensor, ...]:
-    layers = _layers(conv_weight, conv_bias, out_weight, out_bias, cond, dilations)
-    of_layers: list[tuple[Tensor, ...]] = []  # conv_weight, ..., cond; last layer first
-    grad = grad_residual if last_residual else None
-    for first in reversed(range(0, len(layers), checkpoint_every)):
-        segment = layers[first : first + checkpoint_every]
-        inputs = [saved[first // checkpoint_every - 1].transpose(1, 2) if first else x]
-        for tensors, dilation in segment[:-1]:
-            residual, _ = reference.residual_block(
-                inputs[-1],
-                *tensors,
-                dilation=dilation,
-                padding=padding,
-                residual_scale=residual_scale,
-            )
-            inputs.append(residual)
-        for index in reversed(range(len(segment))):
-            tensors, dilation = segment[index]
+def _stack_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    layers, channels = _layers(call), 2 * call.sizes.D
+    grad = gradients.residual
+    for index in reversed(range(len(layers))):
+        x = call.tensors.x
+        if index > 0:
+            assert gradients.saved is not None
+            x = gradients.saved[index - 1].transpose(1, 2)
+        grad = layers[index].backward(
+            grad,
+            gradients.skip,
+            x,
+            outputs.layers(index, index + 1, channels),
             # Whether or not the caller asks for x's gradient, all layers but the first need it.
-            mask = [output_mask[0] or first + index > 0, *output_mask[1:]]
-            gradients = residual_block_backward(
-                grad,
-                grad_skip,
-                inputs[index],
-                *tensors,
-                dilation,
-                padding,
-                residual_scale,
-                mask,
-            )
-            grad = gradients[0]
-            of_layers.append(gradients[1:])
-    of_layers.reverse()
-    *weights, cond_pieces = zip(*of_layers, strict=True)
-    grad_cond = torch.cat(cond_pieces, dim=1) if output_mask[5] else None
-    return _masked((grad, *(torch.stack(pieces) for pieces in weights), grad_cond), output_mask)
-
-
-def residual_stack_stream(
-    x: Tensor,
-    state: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-    residual_scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    residual, skip, new_state = reference.residual_stack_stream(
-        x,
-        state,
-        conv_weight,
-        conv_bias,
-        out_weight,
-        out_bias,
-        cond,
-        dilations=dilations,
-        residual_scale=residual_scale,
-    )
-    return _rows(residual), _rows(skip), new_state
+            needs_x=index > 0 or outputs.x is not None,
+        )
+    _write(outputs.x, grad)
 
 
 class _Stream:
-    """The operator, with its weights and state."""
+    """`reference.residual_stack_stream`, with its weights and state."""
 
-    def __init__(
-        self,
-        weights: Sequence[Tensor | None],
-        dilations: Sequence[int],
-        residual_scale: float,
-        batch: int,
-    ) -> None:
-        self._weights = [None if w is None else w.clone() for w in weights]
-        self._dilations, self._residual_scale = list(dilations), residual_scale
-        conv_weight = weights[0]
-        assert conv_weight is not None
-        rows = (conv_weight.shape[3] - 1) * sum(dilations)
-        self._state = conv_weight.new_zeros(batch, rows, conv_weight.shape[2])
+    def __init__(self, call: Call) -> None:
+        self._call, sizes = call, call.sizes
+        rows = (sizes.K - 1) * sum(call.settings.dilations)
+        self._state = call.tensors.x.new_zeros(sizes.B, rows, sizes.R)
 
+    @torch.no_grad()
     def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        conv_weight, conv_bias, out_weight, out_bias = self._weights
-        assert conv_weight is not None and out_weight is not None
-        with torch.no_grad():
-            residual, skip, self._state = residual_stack_stream(
-                x,
-                self._state,
-                conv_weight,
-                conv_bias,
-                out_weight,
-                out_bias,
-                cond,
-                self._dilations,
-                self._residual_scale,
-            )
-        return residual, skip
+        tensors, settings = self._call.tensors, self._call.settings
+        assert tensors.conv_weight is not None and tensors.out_weight is not None
+        residual, skip, self._state = reference.residual_stack_stream(
+            x,
+            self._state,
+            tensors.conv_weight,
+            tensors.conv_bias,
+            tensors.out_weight,
+            tensors.out_bias,
+            cond,
+            dilations=settings.dilations,
+            residual_scale=settings.residual_scale,
+        )
+        outputs = self._call.with_chunk(x, cond).empty_outputs()
+        assert outputs.residual is not None and outputs.skip is not None
+        return outputs.residual.copy_(residual), outputs.skip.copy_(skip)
 
     def reset(self) -> None:
         self._state = torch.zeros_like(self._state)
 
+    def state(self) -> Tensor:
+        return self._state.clone()
 
-def stack_stream(
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    dilations: Sequence[int],
-    residual_scale: float,
-    batch: int,
-) -> _Stream:
-    """What `wavenet_kernels.streaming.StackStream` steps through."""
-    weights = (conv_weight, conv_bias, out_weight, out_bias)
-    return _Stream(weights, dilations, residual_scale, batch)
+    def load_state(self, state: Tensor) -> None:
+        self._state = state.clone(memory_format=torch.contiguous_format)
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    """A (B, C, T) tensor of its own in the memory order of (B, T, C) rows."""
-    return empty_rows(tensor, *tensor.shape).copy_(tensor)
+def stream(call: Call) -> _Stream:
+    return _Stream(call)
 
 
 def _channels_first(tensor: Tensor) -> Tensor:
     """(B, C, T) -> (C, B*T)."""
     return tensor.transpose(0, 1).flatten(1)
-
-
-def _layers(
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-) -> list[tuple[_LayerTensors, int]]:
-    """For each layer its tensors and its dilation."""
-    channels = conv_weight.shape[1]
-    return [
-        (
-            (
-                conv_weight[layer],
-                None if conv_bias is None else conv_bias[layer],
-                out_weight[layer],
-                None if out_bias is None else out_bias[layer],
-                None if cond is None else cond.narrow(1, layer * channels, channels),
-            ),
-            dilation,
-        )
-        for layer, dilation in enumerate(dilations)
-    ]
-
-
-def _preactivation(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-) -> Tensor:
-    a = reference.dilated_conv1d(x, weight, bias, dilation=dilation, padding=padding)
-    return a if cond is None else a + cond
 
 
 def _gate_backward(grad: Tensor, a: Tensor) -> Tensor:
@@ -389,44 +261,13 @@ def _gate_backward(grad: Tensor, a: Tensor) -> Tensor:
     return torch.cat([grad_filter, grad_gate], dim=1)
 
 
-def _conv_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, dilation: int, padding: str, needs_x: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    left, right = reference.padding_of(weight.shape[2], dilation, padding)
-    grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-        grad,
-        F.pad(x, (left, right)),
-        weight,
-        [weight.shape[0]],
-        stride=[1],
-        padding=[0],
-        dilation=[dilation],
-        transposed=False,
-        output_padding=[0],
-        groups=1,
-        output_mask=[needs_x, True, True],
-    )
-    if needs_x:
-        grad_x = grad_x[:, :, left : left + x.shape[2]]
-    return grad_x, grad_weight, grad_bias
+def _write(output: Tensor | None, value: Tensor | None) -> None:
+    if output is not None:
+        assert value is not None
+        output.copy_(value.unsqueeze(0) if value.dim() < output.dim() else value)
 
 
-def _cond_gradient(grad_a: Tensor, cond: Tensor | None) -> Tensor | None:
-    if cond is None or cond.shape[2] == grad_a.shape[2]:
-        return grad_a
-    return grad_a.sum(2, keepdim=True)
-
-
-def _masked(gradients: Sequence[Tensor | None], output_mask: Sequence[bool]) -> tuple[Tensor, ...]:
-    """What backward operators return: activations (first and last) in rows order, (0,) for none."""
-    like = next(g for g in gradients if g is not None)
-    last = len(gradients) - 1
-    masked = []
-    for index, (gradient, needed) in enumerate(zip(gradients, output_mask, strict=True)):
-        if gradient is None or not needed:
-            masked.append(like.new_empty(0))
-        elif gradient.dim() == 3 and index in (0, last):
-            masked.append(_rows(gradient))
-        else:
-            masked.append(gradient.contiguous())
-    return tuple(masked)
+def _write_cond(output: Tensor | None, grad_a: Tensor) -> None:
+    if output is not None:
+        global_ = output.shape[2] != grad_a.shape[2]
+        output.copy_(grad_a.sum(2, keepdim=True) if global_ else grad_a)

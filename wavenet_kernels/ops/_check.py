@@ -8,7 +8,16 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from wavenet_kernels.call import STACKS, Call
+
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+# What fields of a call are as arguments of operators that name them otherwise.
+_ARGUMENTS = {
+    "gated_activation": {"x": "a"},
+    "dilated_conv1d": {"conv_weight": "weight", "conv_bias": "bias"},
+    "gated_conv1d": {"conv_weight": "weight", "conv_bias": "bias"},
+}
 
 
 def refuse_forward_mode(operator: str, *tensors: Tensor | None) -> None:
@@ -19,81 +28,50 @@ def refuse_forward_mode(operator: str, *tensors: Tensor | None) -> None:
         if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
             raise NotImplementedError(
                 f"{operator}: forward-mode differentiation is not implemented; the function of "
-                "that name in wavenet_kernels.reference has it"
+                "that name in wavenet_kernels.reference has it, and torch.func.jvp uses it"
             )
 
 
-def check_tensors(operator: str, **tensors: Tensor | None) -> None:
+def check(call: Call) -> None:
+    """Raise TypeError or ValueError for a call whose tensors or settings don't fit.
+
+    Reads metadata only, so that it works on tensors without data.
+    """
+    check_tensors(call)
+    if call.operator in STACKS and not call.settings.dilations:
+        raise ValueError(f"{call.operator}: dilations is empty; accepted is one int for each layer")
+    if call.operator == "gated_activation":
+        _check_activation(call)
+    else:
+        _check_layers(call)
+    if call.operator == "residual_stack_stream":
+        _check_state(call)
+
+
+def check_tensors(call: Call) -> None:
     """All tensors share the first one's dtype and device, and the dtype is a floating one."""
-    present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    first_name, first = next(iter(tensors.items()))
-    if first is None:
-        raise TypeError(f"{operator}: {first_name} is None; accepted is a tensor")
+    names = _ARGUMENTS.get(call.operator, {})
+    first, first_name = call.tensors.x, names.get("x", "x")
     if first.dtype not in _DTYPES:
         raise TypeError(
-            f"{operator}: {first_name} is {first.dtype}; accepted are float32, float64, bfloat16 "
-            "and float16"
+            f"{call.operator}: {first_name} is {first.dtype}; accepted are float32, float64, "
+            "bfloat16 and float16"
         )
-    for name, tensor in present.items():
+    for field in ("conv_weight", "conv_bias", "out_weight", "out_bias", "cond", "state"):
+        tensor = call.state if field == "state" else getattr(call.tensors, field)
+        if tensor is None:
+            continue
+        name = names.get(field, field)
         if tensor.dtype != first.dtype:
             raise TypeError(
-                f"{operator}: {name} is {tensor.dtype} but {first_name} is {first.dtype}; "
+                f"{call.operator}: {name} is {tensor.dtype} but {first_name} is {first.dtype}; "
                 "all tensors must have one dtype (or run under torch.autocast)"
             )
         if tensor.device != first.device:
             raise ValueError(
-                f"{operator}: {name} is on {tensor.device} but {first_name} is on {first.device}; "
-                "all tensors must be on one device"
+                f"{call.operator}: {name} is on {tensor.device} but {first_name} is on "
+                f"{first.device}; all tensors must be on one device"
             )
-
-
-def check_shape(
-    operator: str, name: str, tensor: Tensor | None, accepted: str, *sizes: int | None
-) -> None:
-    """The tensor, if there is one, has these sizes (None: any); `accepted` spells them."""
-    if tensor is None:
-        return
-    shape = tensor.shape
-    fits = len(shape) == len(sizes) and all(
-        size is None or got == size for got, size in zip(shape, sizes, strict=True)
-    )
-    if not fits:
-        spelled = ", ".join("any" if size is None else str(size) for size in sizes)
-        raise ValueError(
-            f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled})"
-        )
-
-
-def check_cond(operator: str, cond: Tensor | None, batch: int, channels: int, time: int) -> None:
-    """Conditioning is local, (B, C, T), or global, (B, C, 1)."""
-    if cond is None:
-        return
-    if (
-        cond.dim() != 3
-        or cond.shape[0] != batch
-        or cond.shape[1] != channels
-        or (cond.shape[2] != time and cond.shape[2] != 1)
-    ):
-        raise ValueError(
-            f"{operator}: cond has shape {tuple(cond.shape)}; accepted is ({batch}, {channels}, "
-            f"{time}) or ({batch}, {channels}, 1)"
-        )
-
-
-def check_channels(operator: str, **channels: int) -> None:
-    """Skip channels may be none; there is no layer without the others."""
-    for name, number in channels.items():
-        if number < 1:
-            raise ValueError(f"{operator}: {name} is {number} channels; accepted is 1 or more")
-
-
-def check_even(operator: str, name: str, channels: int) -> None:
-    """A filter half and a gate half."""
-    if channels % 2 != 0:
-        raise ValueError(
-            f"{operator}: {name} has {channels} channels; accepted is an even number 2D, "
-            "the filter half first and the gate half second"
-        )
 
 
 def check_convolution(
@@ -113,47 +91,112 @@ def check_convolution(
         )
 
 
-def check_residual_and_skip(operator: str, channels: int, residual: int) -> None:
-    """out_weight makes the R residual channels and, after them, any number S of skip channels."""
-    if channels < residual:
+def check_cond(operator: str, cond: Tensor | None, batch: int, channels: int, time: int) -> None:
+    """Conditioning is local, (B, C, T), or global, (B, C, 1)."""
+    if cond is None:
+        return
+    if (
+        cond.dim() != 3
+        or cond.shape[0] != batch
+        or cond.shape[1] != channels
+        or (cond.shape[2] != time and cond.shape[2] != 1)
+    ):
         raise ValueError(
-            f"{operator}: out_weight makes {channels} channels; accepted is R+S, at least "
-            f"R = {residual}"
+            f"{operator}: cond has shape {tuple(cond.shape)}; accepted is ({batch}, {channels}, "
+            f"{time}) or ({batch}, {channels}, 1)"
         )
 
 
-def check_stack(
-    operator: str,
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: Sequence[int],
-) -> None:
-    """The tensors of a stack of residual layers fit one another and the number of dilations."""
-    check_tensors(
-        operator,
-        x=x,
-        conv_weight=conv_weight,
-        conv_bias=conv_bias,
-        out_weight=out_weight,
-        out_bias=out_bias,
-        cond=cond,
-    )
-    if len(dilations) < 1:
-        raise ValueError(f"{operator}: dilations is empty; accepted is one int for each layer")
-    layers = len(dilations)
-    check_shape(operator, "x", x, "(B, R, T)", None, None, None)
+def _check_activation(call: Call) -> None:
+    operator, a = call.operator, call.tensors.x
+    _check_shape(operator, "a", a, "(B, 2D, T)", None, None, None)
+    batch, channels, time = a.shape
+    _check_even(operator, "a", channels)
+    _check_channels(operator, D=channels // 2)
+    check_cond(operator, call.tensors.cond, batch, channels, time)
+
+
+def _check_layers(call: Call) -> None:
+    operator, tensors, settings = call.operator, call.tensors, call.settings
+    layers, stack = len(settings.dilations), operator in STACKS
+    gated = operator != "dilated_conv1d"
+    names = _ARGUMENTS.get(operator, {})
+    weight_name = names.get("conv_weight", "conv_weight")
+    bias_name = names.get("conv_bias", "conv_bias")
+
+    def check_weight(name: str, weight: Tensor | None, accepted: str, *sizes: int | None) -> None:
+        # The leading L of an operator of one layer is ours, not the caller's.
+        if not stack:
+            weight = None if weight is None else weight[0]
+            _check_shape(operator, name, weight, f"({accepted})", *sizes)
+            return
+        more = " with L dilations" if weight is tensors.conv_weight else ""
+        _check_shape(operator, name, weight, f"(L, {accepted}){more}", layers, *sizes)
+
+    x, conv_weight, out_weight = tensors.x, tensors.conv_weight, tensors.out_weight
+    assert conv_weight is not None
+    _check_shape(operator, "x", x, "(B, R, T)", None, None, None)
     batch, residual, time = x.shape
-    accepted = "(L, 2D, R, K) with L dilations"
-    check_shape(operator, "conv_weight", conv_weight, accepted, layers, None, residual, None)
+    both = "2D" if gated else "C"
+    check_weight(weight_name, conv_weight, f"{both}, R, K", None, residual, None)
     channels = conv_weight.shape[1]
-    check_even(operator, "conv_weight", channels)
-    check_channels(operator, R=residual, D=channels // 2)
-    check_shape(operator, "conv_bias", conv_bias, "(L, 2D)", layers, channels)
-    check_shape(operator, "out_weight", out_weight, "(L, R+S, D)", layers, None, channels // 2)
-    check_residual_and_skip(operator, out_weight.shape[1], residual)
-    check_shape(operator, "out_bias", out_bias, "(L, R+S)", layers, out_weight.shape[1])
-    check_cond(operator, cond, batch, layers * channels, time)
+    if gated:
+        _check_even(operator, weight_name, channels)
+        _check_channels(operator, R=residual, D=channels // 2)
+    else:
+        _check_channels(operator, R=residual, C=channels)
+    check_weight(bias_name, tensors.conv_bias, both if stack else f"{both},", channels)
+    if out_weight is not None:
+        check_weight("out_weight", out_weight, "R+S, D", None, channels // 2)
+        made = out_weight.shape[1]
+        if made < residual:
+            raise ValueError(
+                f"{operator}: out_weight makes {made} channels; accepted is R+S, at least "
+                f"R = {residual}"
+            )
+        check_weight("out_bias", tensors.out_bias, "R+S" if stack else "R+S,", made)
+    check_cond(operator, tensors.cond, batch, layers * channels, time)
+    check_convolution(operator, conv_weight.shape[3], settings.dilations, settings.padding)
+    if settings.checkpoint_every < 1:
+        raise ValueError(
+            f"{operator}: checkpoint_every is {settings.checkpoint_every}; accepted is 1 or more"
+        )
+
+
+def _check_state(call: Call) -> None:
+    sizes = call.sizes
+    rows = (sizes.K - 1) * sum(call.settings.dilations)
+    _check_shape(call.operator, "state", call.state, "(B, H, R)", sizes.B, rows, sizes.R)
+
+
+def _check_shape(
+    operator: str, name: str, tensor: Tensor | None, accepted: str, *sizes: int | None
+) -> None:
+    """The tensor, if there is one, has these sizes (None: any); `accepted` spells them."""
+    if tensor is None:
+        return
+    shape = tensor.shape
+    fits = len(shape) == len(sizes) and all(
+        size is None or got == size for got, size in zip(shape, sizes, strict=True)
+    )
+    if not fits:
+        spelled = ", ".join("any" if size is None else str(size) for size in sizes)
+        raise ValueError(
+            f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled})"
+        )
+
+
+def _check_channels(operator: str, **channels: int) -> None:
+    """Skip channels may be none; there is no layer without the others."""
+    for name, number in channels.items():
+        if number < 1:
+            raise ValueError(f"{operator}: {name} is {number} channels; accepted is 1 or more")
+
+
+def _check_even(operator: str, name: str, channels: int) -> None:
+    """A filter half and a gate half."""
+    if channels % 2 != 0:
+        raise ValueError(
+            f"{operator}: {name} has {channels} channels; accepted is an even number 2D, "
+            "the filter half first and the gate half second"
+        )

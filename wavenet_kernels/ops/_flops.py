@@ -16,124 +16,45 @@ from typing import Any
 
 import torch
 
+from wavenet_kernels.call import Call
+from wavenet_kernels.ops._register import OPERATORS, Operator
+
 _COUNTER = "torch.utils.flop_counter"
 
-# A tensor as the formulas get it.
-_Shape = Sequence[int]
+
+def _products(call: Call) -> tuple[int, int]:
+    """Of a call's convolutions, and of its 1x1s; those of one layer for each of the layers."""
+    tensors, sizes = call.tensors, call.sizes
+    if tensors.conv_weight is None:
+        return 0, 0
+    rows = 2 * sizes.B * sizes.T
+    outputs = 0 if tensors.out_weight is None else rows * tensors.out_weight.numel()
+    if not call.settings.last_residual:
+        outputs -= rows * sizes.R * sizes.D
+    return rows * tensors.conv_weight.numel(), outputs
 
 
-def _convolution(x: _Shape, weight: _Shape) -> int:
-    """x (B, R, T), weight (C, R, K)."""
-    return 2 * x[0] * x[2] * weight[-3] * weight[-2] * weight[-1]
+def _forward(operator: Operator) -> Callable[..., int]:
+    def formula(*args: Any, **kwargs: Any) -> int:
+        return sum(_products(operator.call(args[:-1])))
+
+    return formula
 
 
-def _layers(x: _Shape, conv_weight: _Shape, out_weight: _Shape) -> int:
-    """Of all layers; weights with or without a leading L."""
-    layers = conv_weight[0] if len(conv_weight) == 4 else 1
-    outputs = 2 * x[0] * x[2] * out_weight[-2] * out_weight[-1]
-    return layers * (_convolution(x, conv_weight) + outputs)
+def _backward(operator: Operator) -> Callable[..., int]:
+    def formula(*args: Any, **kwargs: Any) -> int:
+        *arguments, output_mask, _ = args
+        call = operator.call(arguments[-len(operator.names) :])
+        wanted = dict(zip(operator.tensors, output_mask, strict=True))
+        convolutions, outputs = _products(call)
+        # The first layer's input may want no gradient; the others' inputs do.
+        inputs = convolutions
+        if not wanted.get("x", True):
+            inputs -= convolutions // len(call.settings.dilations)
+        weights = wanted.get("conv_weight", wanted.get("weight", False)) * convolutions
+        return inputs + weights + (1 + wanted.get("out_weight", False)) * outputs
 
-
-def _absent_residual(x: _Shape, out_weight: _Shape, last_residual: bool) -> int:
-    """What a stack without its last residual leaves out."""
-    return 0 if last_residual else 2 * x[0] * x[2] * x[1] * out_weight[-1]
-
-
-def _nothing(*args: Any, **kwargs: Any) -> int:
-    return 0
-
-
-def _of_convolution(x: _Shape, weight: _Shape, *args: Any, **kwargs: Any) -> int:
-    return _convolution(x, weight)
-
-
-def _of_convolution_backward(
-    grad: _Shape, x: _Shape, weight: _Shape, *args: Any, **kwargs: Any
-) -> int:
-    *_, output_mask, _backend = args
-    return (output_mask[0] + output_mask[1]) * _convolution(x, weight)
-
-
-def _of_block(
-    x: _Shape, conv_weight: _Shape, conv_bias: Any, out_weight: _Shape, *args: Any, **kwargs: Any
-) -> int:
-    return _layers(x, conv_weight, out_weight)
-
-
-def _of_block_backward(
-    grad_residual: _Shape,
-    grad_skip: _Shape,
-    x: _Shape,
-    conv_weight: _Shape,
-    conv_bias: Any,
-    out_weight: _Shape,
-    *args: Any,
-    **kwargs: Any,
-) -> int:
-    *_, output_mask, _backend = args
-    return _backward(x, conv_weight, out_weight, output_mask)
-
-
-def _of_stack(
-    x: _Shape, conv_weight: _Shape, conv_bias: Any, out_weight: _Shape, *args: Any, **kwargs: Any
-) -> int:
-    last_residual = args[5]  # after out_bias, cond, dilations, padding, residual_scale
-    return _layers(x, conv_weight, out_weight) - _absent_residual(x, out_weight, last_residual)
-
-
-def _of_stack_backward(
-    grad_residual: _Shape,
-    grad_skip: _Shape,
-    x: _Shape,
-    saved: _Shape,
-    conv_weight: _Shape,
-    conv_bias: Any,
-    out_weight: _Shape,
-    *args: Any,
-    **kwargs: Any,
-) -> int:
-    *_, last_residual, _checkpoint_every, output_mask, _backend = args
-    absent = (1 + output_mask[3]) * _absent_residual(x, out_weight, last_residual)
-    return _backward(x, conv_weight, out_weight, output_mask) - absent
-
-
-def _of_stream(
-    x: _Shape,
-    state: _Shape,
-    conv_weight: _Shape,
-    conv_bias: Any,
-    out_weight: _Shape,
-    *args: Any,
-    **kwargs: Any,
-) -> int:
-    return _layers(x, conv_weight, out_weight)
-
-
-def _backward(
-    x: _Shape, conv_weight: _Shape, out_weight: _Shape, output_mask: Sequence[bool]
-) -> int:
-    """output_mask: of x, conv_weight, conv_bias, out_weight, out_bias, cond."""
-    layers = conv_weight[0] if len(conv_weight) == 4 else 1
-    convolutions = layers * _convolution(x, conv_weight)
-    outputs = _layers(x, conv_weight, out_weight) - convolutions
-    # The first layer's input may want no gradient; the others' inputs do.
-    inputs = convolutions if output_mask[0] else convolutions - convolutions // layers
-    return inputs + output_mask[1] * convolutions + (1 + output_mask[3]) * outputs
-
-
-_FORMULAS: dict[str, Callable[..., int]] = {
-    "gated_activation": _nothing,
-    "gated_activation_backward": _nothing,
-    "dilated_conv1d": _of_convolution,
-    "dilated_conv1d_backward": _of_convolution_backward,
-    "gated_conv1d": _of_convolution,
-    "gated_conv1d_backward": _of_convolution_backward,
-    "residual_block": _of_block,
-    "residual_block_backward": _of_block_backward,
-    "residual_stack": _of_stack,
-    "residual_stack_backward": _of_stack_backward,
-    "residual_stack_stream": _of_stream,
-}
+    return formula
 
 
 def register_formulas() -> None:
@@ -149,8 +70,13 @@ def register_formulas() -> None:
 
 
 def _register(counter: ModuleType) -> None:
-    for operator, formula in _FORMULAS.items():
-        counter.register_flop_formula(getattr(torch.ops.wavenet_kernels, operator))(formula)
+    registered = torch.ops.wavenet_kernels
+    for name, operator in OPERATORS.items():
+        for variant in (name, f"{name}_saving", f"{name}_backward"):
+            if hasattr(registered, variant):
+                formula = _backward if variant.endswith("_backward") else _forward
+                target = getattr(registered, variant)
+                counter.register_flop_formula(target, get_raw=True)(formula(operator))
 
 
 class _WhenImported(MetaPathFinder):

@@ -1,7 +1,7 @@
-"""Registers an operator with torch.library: schema, implementation, fake, autograd, autocast.
+"""Registers an operator with torch.library: implementation, fake, autograd, autocast.
 
-Every operator's last argument is the backend's name; the others are what the backend's function
-of the same name is called with. The first is a (B, C, T) tensor.
+A schema's arguments are the tensors and settings of a `Call`, by name, and the backend's name last.
+What differs between operators is in the schema; everything else is made here, once.
 """
 
 from __future__ import annotations
@@ -12,113 +12,253 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.call import TENSORS, Call, Gradients, Outputs, field_of
+from wavenet_kernels.ops import _run
+from wavenet_kernels.ops._check import check
 
 NAMESPACE = "wavenet_kernels"
-_library = torch.library.Library(NAMESPACE, "DEF")
+try:
+    _library = torch.library.Library(NAMESPACE, "DEF")
+except RuntimeError as error:
+    # The first import's operators can't be taken back: compiled graphs may hold them.
+    raise ImportError(
+        "wavenet_kernels was imported before and then deleted from sys.modules; PyTorch registers "
+        "operators once in a process, so keep the module there, or start another process"
+    ) from error
+_operators = getattr(torch.ops, NAMESPACE)
 
 
-def register(
-    schema: str,
-    *,
-    outputs: Callable[..., Any],
-    check: Callable[..., None] | None = None,
-    when_empty: Callable[..., Any] | None = None,
-    setup_context: Callable[..., None] | None = None,
-    backward: Callable[..., Any] | None = None,
-) -> None:
-    """Register `schema`, "name(Tensor x, ..., str backend) -> ...".
+class Operator:
+    """A schema, "name(Tensor x, ..., str backend) -> ...", taken apart."""
 
-    Args:
-        outputs: allocates what the operator returns; the fake kernel is this and `check`.
-        check: raises for arguments that don't fit. Operators without one are internal.
-        when_empty: what to return when B or T is 0, so that no backend ever sees that;
-            by default `outputs` filled with zeros.
-        setup_context, backward: as of `torch.library.register_autograd`; without them,
-            differentiating the operator is refused with a sentence.
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+        self.name, _, rest = schema.partition("(")
+        self.arguments, _, returns = rest.partition(") -> ")
+        declared = [argument.split() for argument in self.arguments.split(", ")]
+        self.names = [words[-1] for words in declared][:-1]  # all but the backend
+        self.tensors = [words[-1] for words in declared if words[0].startswith("Tensor")]
+        self.required = [words[-1] for words in declared if words[0] == "Tensor"]
+        self.returns = returns.count("Tensor")
+
+    def call(self, arguments: Sequence[Any]) -> Call:
+        """The arguments but the backend, as one value that has been checked."""
+        call = Call.of(self.name, dict(zip(self.names, arguments, strict=True)))
+        check(call)
+        return call
+
+    def wanted(self, output_mask: Sequence[bool]) -> list[bool]:
+        """From the order of the operator's tensors to that of the fields of `Tensors`."""
+        by_field = dict(zip(map(field_of, self.tensors), output_mask, strict=True))
+        return [by_field.get(field, False) for field in TENSORS]
+
+    def gradients(self, found: Gradients, like: Tensor) -> tuple[Tensor, ...]:
+        """In the operator's order and shapes; of size (0,) where none was wanted."""
+        results = []
+        for name in self.tensors:
+            gradient = getattr(found, field_of(name))
+            if gradient is None:
+                gradient = like.new_empty(0)
+            elif self.name != "residual_stack" and field_of(name) in TENSORS[1:5]:
+                gradient = gradient.squeeze(0)
+            results.append(gradient)
+        return tuple(results)
+
+
+OPERATORS: dict[str, Operator] = {}  # the public ones, by name
+
+
+def register(schema: str) -> None:
+    """Register the schema, and "name_backward", of an operator that can be differentiated once.
+
+    Of residual_stack also "residual_stack_saving", which returns what a backward needs beside the
+    outputs: which of both a call is, is decided when it is computed, not when it is traced.
     """
-    name, _, rest = schema.partition("(")
-    qualified = f"{NAMESPACE}::{name}"
-    names = [argument.split()[-1] for argument in rest.partition(")")[0].split(",")]
+    operator = Operator(schema)
+    OPERATORS[operator.name] = operator
+    _define(operator.schema, *_computing(operator))
+    _register_autocast(operator.name)
+    _define_backward(operator)
+    if operator.name == "residual_stack":
+        saving = operator.schema.replace(operator.name, f"{operator.name}_saving", 1)
+        saving = saving.replace("-> (Tensor, Tensor)", "-> (Tensor, Tensor, Tensor)")
+        _define(saving, *_computing(operator, saving=True))
+        _register_autograd(operator, f"{operator.name}_saving", saving=True)
+        _library.impl(operator.name, _saving_where_needed(operator), "Autograd")
+    else:
+        _register_autograd(operator, operator.name)
 
-    def implementation(*args: Any) -> Any:
-        *arguments, backend = args
-        if check is not None:
-            check(*arguments)
-        first: Tensor = arguments[0]
-        if first.shape[0] == 0 or first.shape[2] == 0:
-            return (when_empty or zeros)(*arguments)
-        if "state" not in names:
-            arguments = _within_time(names, arguments, first.shape[2])
-        device = first.device.type
-        if torch.is_autocast_enabled(device):
-            # Dtypes have been chosen by now, in a backward by its forward: nothing below casts.
-            with torch.autocast(device, enabled=False):
-                return backends.run(name, backend, *arguments)
-        return backends.run(name, backend, *arguments)
 
-    def fake(*args: Any) -> Any:
-        if check is not None:
-            check(*args[:-1])
-        return outputs(*args[:-1])
+def register_stream(schema: str) -> None:
+    """Register an operator with a state, for inference."""
+    operator = Operator(schema)
+    OPERATORS[operator.name] = operator
 
-    def zeros(*arguments: Any) -> Any:
-        made = outputs(*arguments)
-        for tensor in (made,) if isinstance(made, Tensor) else made:
-            tensor.zero_()
-        return made
+    def implementation(*args: Any) -> tuple[Tensor, ...]:
+        return _run.stream(operator.call(args[:-1]), args[-1])
 
+    def fake(*args: Any) -> tuple[Tensor | None, ...]:
+        call = operator.call(args[:-1])
+        outputs = call.empty_outputs()
+        assert call.state is not None
+        return outputs.residual, outputs.skip, call.state.new_empty(call.state.shape)
+
+    _define(operator.schema, implementation, fake)
+    _refuse(operator.name, f"{operator.name} is for inference: its backward")
+    _register_autocast(operator.name)
+
+
+def _define(schema: str, implementation: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    name = schema.partition("(")[0]
     _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _library.impl(name, implementation, "CompositeExplicitAutograd")
-    torch.library.register_fake(qualified, fake, lib=_library)
-    torch.library.register_autograd(
-        qualified, backward or _refuse(name), setup_context=setup_context, lib=_library
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake, lib=_library)
+
+
+def _computing(
+    operator: Operator, *, saving: bool = False
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Forward: what computes, and what allocates only."""
+
+    def results(outputs: Outputs) -> Any:
+        if operator.returns == 1:
+            return outputs.y
+        both = outputs.residual, outputs.skip
+        return (*both, outputs.saved) if saving else both
+
+    def implementation(*args: Any) -> Any:
+        return results(_run.forward(operator.call(args[:-1]), args[-1], saving=saving))
+
+    def fake(*args: Any) -> Any:
+        return results(operator.call(args[:-1]).empty_outputs(saving=saving))
+
+    return implementation, fake
+
+
+def _define_backward(operator: Operator) -> None:
+    given = ["grad"] if operator.returns == 1 else ["grad_residual", "grad_skip"]
+    if operator.name == "residual_stack":
+        given.append("saved")
+    settings = operator.arguments.removesuffix(", str backend")
+    returns = ", ".join(["Tensor"] * len(operator.tensors))
+    given_arguments = ", ".join(f"Tensor {name}" for name in given)
+    name = f"{operator.name}_backward"
+
+    def split(args: Sequence[Any]) -> tuple[Outputs, Call, list[bool]]:
+        *rest, output_mask, _ = args
+        values = dict(zip(given, rest, strict=False))
+        gradients = Outputs(
+            values.get("grad"),
+            values.get("grad_residual"),
+            values.get("grad_skip"),
+            values.get("saved"),
+        )
+        return gradients, operator.call(rest[len(given) :]), operator.wanted(output_mask)
+
+    def implementation(*args: Any) -> tuple[Tensor, ...]:
+        gradients, call, wanted = split(args)
+        found = _run.backward(call, gradients, wanted, args[-1])
+        return operator.gradients(found, call.tensors.x)
+
+    def fake(*args: Any) -> tuple[Tensor, ...]:
+        _, call, wanted = split(args)
+        return operator.gradients(call.empty_gradients(wanted), call.tensors.x)
+
+    _define(
+        f"{name}({given_arguments}, {settings}, bool[] output_mask, str backend) -> ({returns})",
+        implementation,
+        fake,
     )
-    if check is not None:
-        for device in ("cpu", "cuda", "xpu"):
-            _library.impl(name, _autocast(name, device), f"Autocast{device.upper()}")
+    _refuse(name, f"{operator.name} can be differentiated once: its double backward")
 
 
-def _within_time(names: Sequence[str], arguments: list[Any], time: int) -> list[Any]:
-    """The arguments with dilations of at most T.
+def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -> None:
+    """Autograd of the registered operator `name`, which computes `operator`."""
+    tensors, results = len(operator.tensors), operator.returns
+    backward_operator = f"{operator.name}_backward"
+    shares_gradient = operator.name == "gated_activation"
 
-    A tap T steps away is outside the signal for every output, as one further away is; but no
-    backend has to pad for a halo that is longer than any signal.
-    """
-    arguments = list(arguments)
-    for index, name in enumerate(names[: len(arguments)]):
-        if name == "dilation":
-            arguments[index] = min(arguments[index], time)
-        elif name == "dilations":
-            arguments[index] = [min(dilation, time) for dilation in arguments[index]]
-    return arguments
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.settings = inputs[tensors:-1]
+        ctx.backend = inputs[-1]
+        outputs = (output,) if isinstance(output, Tensor) else output
+        ctx.shapes = [part.shape for part in outputs[:results]]
+        # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
+        ctx.set_materialize_grads(False)
+        kept = inputs[:tensors]
+        if saving:
+            ctx.mark_non_differentiable(output[-1])
+            kept = (*kept, output[-1])
+        ctx.save_for_backward(*kept)
+
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors
+        given = [
+            kept[0].new_zeros(shape) if grad is None else grad
+            for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
+        ]
+        if saving:
+            given.append(kept[-1])
+        mask = list(ctx.needs_input_grad[:tensors])
+        needed = mask
+        if shares_gradient:
+            needed = [True, False]
+        found = getattr(_operators, backward_operator)(
+            *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
+        )
+        if shares_gradient:  # one tensor for both, where cond has all times
+            found = (found[0], _gradient_of_cond(found[0], kept[1]) if mask[1] else None)
+        wanted = [grad if need else None for grad, need in zip(found, mask, strict=True)]
+        return *wanted, *[None] * (len(ctx.settings) + 1)
+
+    torch.library.register_autograd(
+        f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=_library
+    )
 
 
-def _autocast(name: str, device: str) -> Callable[..., Any]:
-    """The operator in the dtype that torch.autocast is set to, as torch does for convolutions."""
+def _gradient_of_cond(grad: Tensor, cond: Tensor) -> Tensor:
+    return grad if cond.shape[2] == grad.shape[2] else grad.sum(2, keepdim=True)
 
-    def cast(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.is_floating_point() and value.device.type == device:
-            # float64 is left alone, as everywhere in torch's autocast.
-            if value.dtype != torch.float64:
-                return value.to(torch.get_autocast_dtype(device))
-        return value
+
+def _saving_where_needed(operator: Operator) -> Callable[..., Any]:
+    """The operator under autograd: what its backward needs is kept only if there will be one."""
+    tensors = len(operator.tensors)
 
     def kernel(*args: Any) -> Any:
-        arguments = [cast(value) for value in args]
-        with torch.autocast(device, enabled=False):
-            return getattr(torch.ops.wavenet_kernels, name)(*arguments)
+        if torch.is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in args[:tensors]
+        ):
+            return getattr(_operators, f"{operator.name}_saving")(*args)[:-1]
+        with torch._C._AutoDispatchBelowAutograd():
+            return getattr(_operators, operator.name)(*args)
 
     return kernel
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    what = (
-        f"{name.removesuffix('_backward')} can be differentiated once: its double backward"
-        if name.endswith("_backward")
-        else f"{name} is for inference: its backward"
-    )
+def _register_autocast(name: str) -> None:
+    """The operator in the dtype that torch.autocast is set to, as torch does for convolutions."""
+
+    def kernel_for(device: str) -> Callable[..., Any]:
+        def cast(value: Any) -> Any:
+            if isinstance(value, Tensor) and value.is_floating_point():
+                # float64 is left alone, as everywhere in torch's autocast.
+                if value.device.type == device and value.dtype != torch.float64:
+                    return value.to(torch.get_autocast_dtype(device))
+            return value
+
+        def kernel(*args: Any) -> Any:
+            arguments = [cast(value) for value in args]
+            with torch.autocast(device, enabled=False):
+                return getattr(_operators, name)(*arguments)
+
+        return kernel
+
+    for device in ("cpu", "cuda", "xpu"):
+        _library.impl(name, kernel_for(device), f"Autocast{device.upper()}")
+
+
+def _refuse(name: str, what: str) -> None:
+    """Differentiating the operator is refused with a sentence."""
 
     def backward(ctx: Any, *grads: Tensor) -> None:
         raise NotImplementedError(
@@ -126,29 +266,4 @@ def _refuse(name: str) -> Callable[..., Any]:
             "is plain PyTorch and can be differentiated any number of times"
         )
 
-    return backward
-
-
-def empty_gradients(
-    output_mask: Sequence[bool], tensors: Sequence[Tensor | None], activations: Sequence[int]
-) -> tuple[Tensor, ...]:
-    """Uninitialised gradients of `tensors`; of size (0,) for those not in the mask.
-
-    Those at the indices `activations` are in rows order, the others (weights) contiguous, which
-    is what every backend returns.
-    """
-    first = next(tensor for tensor in tensors if tensor is not None)
-    gradients = []
-    for index, (tensor, needed) in enumerate(zip(tensors, output_mask, strict=True)):
-        if tensor is None or not needed:
-            gradients.append(first.new_empty(0))
-        elif index in activations:
-            gradients.append(empty_rows(tensor, *tensor.shape))
-        else:
-            gradients.append(tensor.new_empty(tensor.shape))
-    return tuple(gradients)
-
-
-def wanted(gradients: Sequence[Tensor], output_mask: Sequence[bool]) -> list[Tensor | None]:
-    """For autograd: None in place of the gradients that were not asked for."""
-    return [g if needed else None for g, needed in zip(gradients, output_mask, strict=True)]
+    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, lib=_library)

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
-from wavenet_kernels.ops._check import (
-    check_channels,
-    check_convolution,
-    check_shape,
-    check_tensors,
-    refuse_forward_mode,
-)
-from wavenet_kernels.ops._register import empty_gradients, register, wanted
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.ops._invoke import invoke
+from wavenet_kernels.ops._register import register
 
 
 def dilated_conv1d(
@@ -49,63 +38,11 @@ def dilated_conv1d(
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
-    refuse_forward_mode("dilated_conv1d", x, weight, bias)
-    op: Tensor = torch.ops.wavenet_kernels.dilated_conv1d(
-        x, weight, bias, dilation, padding, backends.current_backend()
-    )
-    return op
-
-
-def _check(x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, padding: str) -> None:
-    op = "dilated_conv1d"
-    check_tensors(op, x=x, weight=weight, bias=bias)
-    check_shape(op, "x", x, "(B, R, T)", None, None, None)
-    check_shape(op, "weight", weight, "(C, R, K)", None, x.shape[1], None)
-    check_shape(op, "bias", bias, "(C,)", weight.shape[0])
-    check_channels(op, R=x.shape[1], C=weight.shape[0])
-    check_convolution(op, weight.shape[2], (dilation,), padding)
-
-
-def _outputs(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    return empty_rows(x, x.shape[0], weight.shape[0], x.shape[2])
-
-
-def _outputs_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    dilation: int,
-    padding: str,
-    output_mask: list[bool],
-) -> tuple[Tensor, ...]:
-    return empty_gradients(output_mask, (x, weight, bias), activations=(0,))
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, bias, ctx.dilation, ctx.padding, ctx.backend = inputs
-    backends.require(ctx.backend, "dilated_conv1d_backward")
-    ctx.save_for_backward(x, weight, bias)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    mask = ctx.needs_input_grad[:3]
-    gradients = torch.ops.wavenet_kernels.dilated_conv1d_backward(
-        grad, *ctx.saved_tensors, ctx.dilation, ctx.padding, mask, ctx.backend
-    )
-    return *wanted(gradients, mask), None, None, None
+    y: Tensor = invoke("dilated_conv1d", (x, weight, bias), dilation, padding)
+    return y
 
 
 register(
     "dilated_conv1d(Tensor x, Tensor weight, Tensor? bias, int dilation, str padding, "
-    "str backend) -> Tensor",
-    check=_check,
-    outputs=_outputs,
-    setup_context=_setup_context,
-    backward=_backward,
-)
-register(
-    "dilated_conv1d_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, int dilation, "
-    "str padding, bool[] output_mask, str backend) -> (Tensor, Tensor, Tensor)",
-    outputs=_outputs_backward,
+    "str backend) -> Tensor"
 )

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
-from wavenet_kernels.ops._check import (
-    check_channels,
-    check_cond,
-    check_convolution,
-    check_even,
-    check_shape,
-    check_tensors,
-    refuse_forward_mode,
-)
-from wavenet_kernels.ops._register import empty_gradients, register, wanted
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.ops._invoke import invoke
+from wavenet_kernels.ops._register import register
 
 
 def gated_conv1d(
@@ -53,76 +40,11 @@ def gated_conv1d(
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
-    refuse_forward_mode("gated_conv1d", x, weight, bias, cond)
-    op: Tensor = torch.ops.wavenet_kernels.gated_conv1d(
-        x, weight, bias, cond, dilation, padding, backends.current_backend()
-    )
-    return op
-
-
-def _check(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-) -> None:
-    op = "gated_conv1d"
-    check_tensors(op, x=x, weight=weight, bias=bias, cond=cond)
-    check_shape(op, "x", x, "(B, R, T)", None, None, None)
-    batch, residual, time = x.shape
-    check_shape(op, "weight", weight, "(2D, R, K)", None, residual, None)
-    channels = weight.shape[0]
-    check_even(op, "weight", channels)
-    check_channels(op, R=residual, D=channels // 2)
-    check_shape(op, "bias", bias, "(2D,)", channels)
-    check_cond(op, cond, batch, channels, time)
-    check_convolution(op, weight.shape[2], (dilation,), padding)
-
-
-def _outputs(x: Tensor, weight: Tensor, *rest: Any) -> Tensor:
-    return empty_rows(x, x.shape[0], weight.shape[0] // 2, x.shape[2])
-
-
-def _outputs_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    output_mask: list[bool],
-) -> tuple[Tensor, ...]:
-    return empty_gradients(output_mask, (x, weight, bias, cond), activations=(0, 3))
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, weight, bias, cond, ctx.dilation, ctx.padding, ctx.backend = inputs
-    backends.require(ctx.backend, "gated_conv1d_backward")
-    ctx.save_for_backward(x, weight, bias, cond)
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    mask = ctx.needs_input_grad[:4]
-    gradients = torch.ops.wavenet_kernels.gated_conv1d_backward(
-        grad, *ctx.saved_tensors, ctx.dilation, ctx.padding, mask, ctx.backend
-    )
-    return *wanted(gradients, mask), None, None, None
+    z: Tensor = invoke("gated_conv1d", (x, weight, bias, cond), dilation, padding)
+    return z
 
 
 register(
     "gated_conv1d(Tensor x, Tensor weight, Tensor? bias, Tensor? cond, int dilation, "
-    "str padding, str backend) -> Tensor",
-    check=_check,
-    outputs=_outputs,
-    setup_context=_setup_context,
-    backward=_backward,
-)
-register(
-    "gated_conv1d_backward(Tensor grad, Tensor x, Tensor weight, Tensor? bias, Tensor? cond, "
-    "int dilation, str padding, bool[] output_mask, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor)",
-    outputs=_outputs_backward,
+    "str padding, str backend) -> Tensor"
 )

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
-from wavenet_kernels.ops._check import (
-    check_channels,
-    check_cond,
-    check_convolution,
-    check_even,
-    check_residual_and_skip,
-    check_shape,
-    check_tensors,
-    refuse_forward_mode,
-)
-from wavenet_kernels.ops._register import empty_gradients, register, wanted
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.ops._invoke import invoke, refuse_tensor
+from wavenet_kernels.ops._register import register
 
 
 def residual_block(
@@ -62,102 +48,14 @@ def residual_block(
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
+    refuse_tensor("residual_block", residual_scale)
     tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond)
-    refuse_forward_mode("residual_block", *tensors)
-    residual, skip = torch.ops.wavenet_kernels.residual_block(
-        *tensors,
-        dilation,
-        padding,
-        residual_scale,
-        backends.current_backend(),
-    )
+    residual, skip = invoke("residual_block", tensors, dilation, padding, residual_scale)
     return residual, skip
-
-
-def _check(
-    x: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilation: int,
-    padding: str,
-    residual_scale: float,
-) -> None:
-    op = "residual_block"
-    check_tensors(
-        op,
-        x=x,
-        conv_weight=conv_weight,
-        conv_bias=conv_bias,
-        out_weight=out_weight,
-        out_bias=out_bias,
-        cond=cond,
-    )
-    check_shape(op, "x", x, "(B, R, T)", None, None, None)
-    batch, residual, time = x.shape
-    check_shape(op, "conv_weight", conv_weight, "(2D, R, K)", None, residual, None)
-    channels = conv_weight.shape[0]
-    check_even(op, "conv_weight", channels)
-    check_channels(op, R=residual, D=channels // 2)
-    check_shape(op, "conv_bias", conv_bias, "(2D,)", channels)
-    check_shape(op, "out_weight", out_weight, "(R+S, D)", None, channels // 2)
-    check_residual_and_skip(op, out_weight.shape[0], residual)
-    check_shape(op, "out_bias", out_bias, "(R+S,)", out_weight.shape[0])
-    check_cond(op, cond, batch, channels, time)
-    check_convolution(op, conv_weight.shape[2], (dilation,), padding)
-
-
-def _outputs(
-    x: Tensor, conv_weight: Tensor, conv_bias: Tensor | None, out_weight: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor]:
-    batch, residual, time = x.shape
-    skip = empty_rows(x, batch, out_weight.shape[0] - residual, time)
-    return empty_rows(x, batch, residual, time), skip
-
-
-def _outputs_backward(
-    grad_residual: Tensor, grad_skip: Tensor, *arguments: Any
-) -> tuple[Tensor, ...]:
-    *tensors, _dilation, _padding, _residual_scale, output_mask = arguments
-    return empty_gradients(output_mask, tensors, activations=(0, 5))
-
-
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.dilation, ctx.padding, ctx.residual_scale, ctx.backend = inputs
-    backends.require(ctx.backend, "residual_block_backward")
-    ctx.save_for_backward(*tensors)
-
-
-def _backward(ctx: Any, grad_residual: Tensor, grad_skip: Tensor) -> tuple[Tensor | None, ...]:
-    mask = ctx.needs_input_grad[:6]
-    gradients = torch.ops.wavenet_kernels.residual_block_backward(
-        grad_residual,
-        grad_skip,
-        *ctx.saved_tensors,
-        ctx.dilation,
-        ctx.padding,
-        ctx.residual_scale,
-        mask,
-        ctx.backend,
-    )
-    return *wanted(gradients, mask), None, None, None, None
 
 
 register(
     "residual_block(Tensor x, Tensor conv_weight, Tensor? conv_bias, Tensor out_weight, "
     "Tensor? out_bias, Tensor? cond, int dilation, str padding, float residual_scale, "
-    "str backend) -> (Tensor, Tensor)",
-    check=_check,
-    outputs=_outputs,
-    setup_context=_setup_context,
-    backward=_backward,
-)
-register(
-    "residual_block_backward(Tensor grad_residual, Tensor grad_skip, Tensor x, "
-    "Tensor conv_weight, Tensor? conv_bias, Tensor out_weight, Tensor? out_bias, Tensor? cond, "
-    "int dilation, str padding, float residual_scale, bool[] output_mask, str backend) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-    outputs=_outputs_backward,
+    "str backend) -> (Tensor, Tensor)"
 )

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
-from wavenet_kernels.ops._check import (
-    check_convolution,
-    check_shape,
-    check_stack,
-    check_tensors,
-    refuse_forward_mode,
-)
-from wavenet_kernels.ops._register import register
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.ops._invoke import invoke, refuse_tensor
+from wavenet_kernels.ops._register import register_stream
 
 
 def residual_stack_stream(
@@ -36,7 +26,7 @@ def residual_stack_stream(
 
     Feeding the chunks one after another, each with the state that the last one returned, equals
     feeding the whole signal at once. Inference only: differentiating it raises. Every call prepares
-    the weights anew; for small chunks `wavenet_kernels.streaming.StackStream` is faster.
+    the weights anew; for small chunks `wavenet_kernels.nn.StackStream` is faster.
 
     Args:
         x: (B, R, T), the next chunk; float32, float64, bfloat16 or float16.
@@ -53,59 +43,16 @@ def residual_stack_stream(
         TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: a backend was named that can't serve the call.
     """
+    refuse_tensor("residual_stack_stream", residual_scale)
     tensors = (x, state, conv_weight, conv_bias, out_weight, out_bias, cond)
-    refuse_forward_mode("residual_stack_stream", *tensors)
-    residual, skip, new_state = torch.ops.wavenet_kernels.residual_stack_stream(
-        *tensors,
-        list(dilations),
-        residual_scale,
-        backends.current_backend(),
+    residual, skip, new_state = invoke(
+        "residual_stack_stream", tensors, list(dilations), residual_scale
     )
     return residual, skip, new_state
 
 
-def _check(
-    x: Tensor,
-    state: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    out_bias: Tensor | None,
-    cond: Tensor | None,
-    dilations: list[int],
-    residual_scale: float,
-) -> None:
-    op = "residual_stack_stream"
-    check_stack(op, x, conv_weight, conv_bias, out_weight, out_bias, cond, dilations)
-    check_convolution(op, conv_weight.shape[3], dilations, "causal")
-    check_tensors(op, x=x, state=state)
-    rows = (conv_weight.shape[3] - 1) * sum(dilations)
-    check_shape(op, "state", state, "(B, H, R)", x.shape[0], rows, x.shape[1])
-
-
-def _outputs(
-    x: Tensor,
-    state: Tensor,
-    conv_weight: Tensor,
-    conv_bias: Tensor | None,
-    out_weight: Tensor,
-    *rest: Any,
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch, residual, time = x.shape
-    skip = empty_rows(x, batch, out_weight.shape[1] - residual, time)
-    return empty_rows(x, batch, residual, time), skip, state.new_empty(state.shape)
-
-
-def _when_empty(x: Tensor, state: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
-    residual, skip, new_state = _outputs(x, state, *rest)
-    return residual, skip, new_state.copy_(state)
-
-
-register(
+register_stream(
     "residual_stack_stream(Tensor x, Tensor state, Tensor conv_weight, Tensor? conv_bias, "
     "Tensor out_weight, Tensor? out_bias, Tensor? cond, int[] dilations, float residual_scale, "
-    "str backend) -> (Tensor, Tensor, Tensor)",
-    check=_check,
-    outputs=_outputs,
-    when_empty=_when_empty,
+    "str backend) -> (Tensor, Tensor, Tensor)"
 )

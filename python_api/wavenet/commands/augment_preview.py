@@ -25,7 +25,7 @@ def augment_preview(
 
     Example: wavenet augment-preview --data recordings/ --config configs/demo.yaml --out preview/
     """
-    from wavenet.training.preview import preview_augmentation
+    from wavenet.classifier.report.preview import preview_augmentation
 
     require_folder(out)
     settings = run_config(config, override, data)

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
 from wavenet.commands.common import Config, Override, console, run_config, say
 
@@ -38,10 +35,14 @@ def check_data(
 
     Example: wavenet check-data recordings/ --config configs/demo.yaml --strict
     """
-    from wavenet.data import DataError
-    from wavenet.data.audit import Finding, audit
+    from rich.markup import escape
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from wavenet.classifier.data import prepare_data
+    from wavenet.classifier.data.dataset_audit import Finding, audit
+    from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
-    from wavenet.training import ConfigError, prepare_data
 
     settings = run_config(config, override, data)
     if not settings.data.source:
@@ -50,7 +51,7 @@ def check_data(
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise DataError(f"--out is {out}, a folder; accepted is a file")
-    model = settings.model_config(("a", "b"))
+    model = settings.model
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("reading clips", total=None)
 
@@ -63,32 +64,32 @@ def check_data(
         )
         parts = vars(prepared.splits)
         bar.update(task, description="looking closer", completed=0)
-        found = audit(parts, progress=progress)
+        audited = audit(parts, progress=progress)
     unusable = [
         Finding(s.kind, True, s.reason, (str(s.clip.path),)) for s in prepared.report.skipped
     ]
     notes = [Finding("note", False, note) for note in prepared.report.notes]
-    findings = [*unusable, *found.findings, *notes]
+    findings = [*unusable, *audited.findings, *notes]
 
     table = Table("class", *parts)
-    for label, counts in found.counts.items():
+    for label, counts in audited.counts.items():
         table.add_row(escape(label), *map(str, counts.values()))
     table.add_section()
     table.add_row("all", *(str(len(clips)) for clips in parts.values()))
     console.print(table)
-    for name, seconds in found.seconds.items():
+    for name, seconds in audited.seconds.items():
         say(
             f"{name}: {seconds['sum'] / 60:.1f} min, clips of {seconds['shortest']:.2f} to "
             f"{seconds['longest']:.2f} s, median {seconds['median']:.2f} s"
         )
-    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in found.rates.items())
-    channels = ", ".join(f"{count} with {n} channel(s)" for n, count in found.channels.items())
+    rates = ", ".join(f"{count} at {rate} Hz" for rate, count in audited.rates.items())
+    channels = ", ".join(f"{count} with {n} channel(s)" for n, count in audited.channels.items())
     say(f"files: {rates}; {channels}; the model hears {model.sample_rate} Hz")
     for finding in findings:
         say(f"{'serious' if finding.serious else 'note'}: {finding.message}")
     serious = sum(finding.serious for finding in findings)
     if out is not None:
-        content = found.as_dict() | {"findings": [vars(finding) for finding in findings]}
+        content = audited.as_dict() | {"findings": [vars(finding) for finding in findings]}
         content |= {"source": settings.data.source, "serious": serious}
         replace_file(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")

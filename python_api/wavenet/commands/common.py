@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from wavenet.training import RunConfig
+    from wavenet.classifier.run_config import RunConfig
 
 # Of the processes that torchrun starts, the first one speaks.
 FIRST = os.environ.get("RANK", "0") == "0"
@@ -56,7 +56,7 @@ def warn(line: str) -> None:
 
 def require_folder(out: Path) -> None:
     """Raise DataError where --out can't be a folder: said before the work, not after it."""
-    from wavenet.data import DataError
+    from wavenet.errors import DataError
 
     first = next((path for path in (out, *out.parents) if path.exists()), out)
     if first.exists() and not first.is_dir():
@@ -72,8 +72,8 @@ def run_config(
     start: str | None = None,
 ) -> RunConfig:
     """The configuration that --config, --set, --data and --from stand for."""
-    from wavenet.training import load_config
-    from wavenet.training.pretrained import architecture
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.run_config import load_config
 
     overrides = list(override or [])
     if data is not None:
@@ -82,14 +82,14 @@ def run_config(
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start
         overrides.append(f"training.init_from={json.dumps(source)}")
-        model = architecture(source)
+        model = load_model(source).config.architecture
     return load_config(config, overrides, model)
 
 
 @contextlib.contextmanager
 def interruptible(go_on: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the command with a line on how to go on, and the shell's exit code."""
-    from wavenet.training import TrainingInterrupted
+    from wavenet.errors import TrainingInterrupted
 
     try:
         yield

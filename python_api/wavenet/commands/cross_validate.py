@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from wavenet.commands.common import (
     Config,
@@ -46,9 +44,12 @@ def cross_validate(
     Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
     --config configs/fsdd.yaml --out runs/fsdd-speakers
     """
-    from wavenet.training import ConfigError
-    from wavenet.training.cross_validation import RESULT_NAME
-    from wavenet.training.cross_validation import cross_validate as run_all
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wavenet.classifier.cross_validation import cross_validate as run_all
+    from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME
+    from wavenet.errors import ConfigError
 
     if folds == groups:
         raise ConfigError("accepted is one of --folds and --leave-one-group-out")
@@ -65,5 +66,6 @@ def cross_validate(
     say(
         f"accuracy {result.mean('accuracy'):.2%} +- {result.standard_deviation('accuracy'):.2%}, "
         f"macro-F1 {result.mean('macro_f1'):.4f} +- {result.standard_deviation('macro_f1'):.4f} "
-        f"(mean and standard deviation over {len(result.parts)} {by}s); {RESULT_NAME} is in {out}"
+        f"(mean and standard deviation over {len(result.parts)} {by}s); "
+        f"{CROSS_VALIDATION_NAME} is in {out}"
     )

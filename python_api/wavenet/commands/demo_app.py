@@ -34,9 +34,9 @@ def demo_app(
     # Gradio asks its makers for the newest version otherwise.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-    from wavenet.app import build, launch
-    from wavenet.data import DataError
-    from wavenet.inference import load_model
+    from wavenet.classifier.app import build, launch
+    from wavenet.classifier.inference import load_model
+    from wavenet.errors import DataError
 
     try:
         socket.getaddrinfo(host, port)

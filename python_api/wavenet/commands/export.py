@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from wavenet.commands.common import Data, Run, Split, console, require_folder, say, warn
 
 if TYPE_CHECKING:
-    from wavenet.inference.evaluate import Classify
+    from wavenet.classifier.inference.evaluate import Classify
 
 
 def export(
@@ -38,14 +37,14 @@ def export(
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
     import torch
+    from rich.table import Table
 
-    from wavenet.data import DataError
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, metrics_of
+    from wavenet.classifier.inference.export import FORMATS, export_model
+    from wavenet.classifier.run_folder import CLIPS_NAME
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import load_model
-    from wavenet.inference.evaluate import classify_clips, metrics_of
-    from wavenet.inference.export import FORMATS, export_model
-    from wavenet.training.evaluation import clips_to_evaluate
-    from wavenet.training.loop import CLIPS_NAME
 
     require_folder(out)
     if threads is not None:
@@ -53,20 +52,20 @@ def export(
     model = load_model(run)
     chosen = None
     if data is not None or split is not None:
-        chosen = clips_to_evaluate(run, model.config, data, split)
+        chosen = choose_clips(run, model.config, data, split)
     elif (run / CLIPS_NAME).is_file():
         try:
-            chosen = clips_to_evaluate(run, model.config, None, None)
+            chosen = choose_clips(run, model.config, None, None)
         except DataError as error:  # the model may be here without what it was trained on
             warn(f"accuracy is not measured: {error}")
     labels = model.config.labels
 
     def accuracy(classify: Classify) -> float:
         assert chosen is not None
-        found = classify_clips(
+        classified = classify_clips(
             classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
-        return metrics_of(*found, labels).accuracy
+        return metrics_of(*classified, labels).accuracy
 
     exported = export_model(
         model,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
 from wavenet.commands.common import Data, Run, Split, console, say
 
@@ -31,22 +30,25 @@ def report(
 
     Example: wavenet report runs/mine --out mine.html
     """
-    from wavenet.data import DataError
+    from rich.progress import Progress
+
+    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.inference.evaluate import choose_clips
+    from wavenet.classifier.inference.noise_curve import parse_snrs
+    from wavenet.classifier.report import make_report
+    from wavenet.classifier.run_folder import REPORT_NAME
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import load_model
-    from wavenet.inference.noise_curve import parse_snrs
-    from wavenet.report import report_page
-    from wavenet.training.evaluation import clips_to_evaluate
 
     snrs = parse_snrs(snr) if snr else []
     model = load_model(run)
-    target = out or run / "report.html"
+    target = out or run / REPORT_NAME
     if not target.parent.is_dir() or target.is_dir():
         raise DataError(f"--out is {target}; accepted is a file in a folder that is there")
-    chosen = clips_to_evaluate(run, model.config, data, split)
+    chosen = choose_clips(run, model.config, data, split)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("evaluating", total=None)
-        page = report_page(
+        page = make_report(
             run,
             model,
             chosen,

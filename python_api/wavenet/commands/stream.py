@@ -62,7 +62,7 @@ def stream(
     """
     import torch
 
-    from wavenet.inference import StreamingClassifier, load_model
+    from wavenet.classifier.inference import StreamingClassifier, load_model
 
     torch.set_num_threads(threads)
     model = load_model(run, device)
@@ -97,7 +97,8 @@ def stream(
 def _blocks(
     source: Path, sample_rate: int, chunk: float, raw: dict[str, Any], opened: ExitStack
 ) -> Iterator[Tensor]:
-    from wavenet.data import AudioError, DataError, audio_blocks, pcm_blocks
+    from wavenet.audio import audio_blocks, pcm_blocks
+    from wavenet.errors import AudioError, DataError
 
     if str(source) == "-":
         return pcm_blocks(sys.stdin.buffer, sample_rate, block_seconds=chunk, **raw)

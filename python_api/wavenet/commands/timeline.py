@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import Progress
-from rich.table import Table
 
 from wavenet.commands.common import Device, Run, console, say
 
@@ -46,11 +43,20 @@ def timeline(
     Example: wavenet timeline runs/mine day.flac --window 2 --hop 0.5 --out day.csv --out day.txt
     """
     import torch
+    from rich.markup import escape
+    from rich.progress import Progress
+    from rich.table import Table
 
-    from wavenet.data import DataError, audio_blocks
+    from wavenet.audio import audio_blocks
+    from wavenet.classifier.inference import (
+        classify_stream,
+        classify_windows,
+        load_model,
+        merge_decisions,
+    )
+    from wavenet.classifier.inference.timeline import as_csv, as_json, as_label_track
+    from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.inference import classify_stream, classify_windows, load_model, segments
-    from wavenet.inference.timeline import as_csv, as_json, as_label_track
 
     for path in out or ():
         if path.suffix.lower() not in SUFFIXES:
@@ -70,18 +76,18 @@ def timeline(
                 bar.advance(task, len(block) / model.config.sample_rate)
 
         decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
-    found = segments(decisions, min_probability)
+    segments = merge_decisions(decisions, min_probability)
     for path in out or ():
         content = {
-            ".json": lambda: as_json(str(recording), found, decisions),
-            ".csv": lambda: as_csv(found),
-            ".txt": lambda: as_label_track(found),
+            ".json": lambda: as_json(str(recording), segments, decisions),
+            ".csv": lambda: as_csv(segments),
+            ".txt": lambda: as_label_track(segments),
         }[path.suffix.lower()]()
         replace_file(path, content)
-        say(f"wrote {path}, {len(found)} segments")
+        say(f"wrote {path}, {len(segments)} segments")
     if not out:
         table = Table("start, s", "end, s", "label", "probability")
-        for segment in found:
+        for segment in segments:
             times = (f"{segment.start:.2f}", f"{segment.end:.2f}")
             table.add_row(*times, escape(segment.label), f"{segment.probability:.1%}")
         console.print(table)
@@ -89,9 +95,9 @@ def timeline(
 
 def _seconds(recording: Path) -> float | None:
     """Of the recording, as its header has it; None where that can't be read."""
-    import soundfile
+    from wavenet.audio.reading import soundfile
 
     try:
-        return float(soundfile.info(recording).duration)
+        return float(soundfile().info(recording).duration)
     except (OSError, RuntimeError):
         return None  # reading it will say what is wrong

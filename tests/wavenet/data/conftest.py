@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet.data import AudioCache
+from wavenet.classifier.data import AudioCache
 
 RATE = 8000
 WriteClip = Callable[..., Path]

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from wavenet.data import AudioError, DataError, read_audio
+from wavenet.audio import read_audio
+from wavenet.errors import AudioError, DataError
 
 WriteClip = Callable[..., Path]
 

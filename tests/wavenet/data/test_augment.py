@@ -9,7 +9,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from wavenet.data import AudioCache, Augmentation, Augmenter, DataError, effects
+from wavenet.audio import effects
+from wavenet.classifier.data import AudioCache, Augmentation, Augmenter
+from wavenet.errors import DataError
 
 RATE = 8000
 TIME = torch.arange(4000) / RATE
@@ -31,7 +33,7 @@ EVERYTHING = {
 
 
 def augmenter(folder: str = "", **settings: object) -> Augmenter:
-    cache = AudioCache(None, RATE, use_disk=False)
+    cache = AudioCache(None, RATE)
     return Augmenter(Augmentation(noise_folder=folder, **settings), cache)  # type: ignore[arg-type]
 
 

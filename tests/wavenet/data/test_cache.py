@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from wavenet.data import AudioCache, AudioError, DataError, default_cache_folder, read_audio
-from wavenet.data import cache as cache_module
+from wavenet.audio import read_audio
+from wavenet.classifier.data import AudioCache, default_cache_folder
+from wavenet.classifier.data import cache as cache_module
+from wavenet.errors import AudioError, DataError
 
 RATE = 8000
 WriteClip = Callable[..., Path]
@@ -50,13 +52,13 @@ def test_equals_reading(write_clip: WriteClip, tmp_path: Path) -> None:
             assert np.array_equal(cache.open(str(path)), whole.numpy())
 
 
-def test_memory_layer(write_clip: WriteClip, decodes: list[Path]) -> None:
+def test_memory_layer(write_clip: WriteClip, decodes: list[Path], tmp_path: Path) -> None:
     paths = [write_clip(f"{n}.wav", 0.1) for n in range(3)]
-    cache = AudioCache(None, RATE, memory_bytes=2 * 800 * 4, use_disk=False)
+    cache = AudioCache(tmp_path / "c", RATE, memory_bytes=2 * 800 * 4)
     for _ in range(3):
-        for path in paths:
-            cache.open(path)
-    assert decodes == [*paths, paths[2], paths[2]]  # two fit, the third doesn't
+        mapped = [isinstance(cache.open(path), np.memmap) for path in paths]
+    assert mapped == [False, False, True]  # two fit, the third doesn't
+    assert decodes == paths
 
 
 def test_disk_layer_outlives_the_object(
@@ -207,7 +209,6 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setenv("WAVENET_CACHE", str(tmp_path / "w"))
     assert default_cache_folder() == tmp_path / "w"
     assert AudioCache(None, RATE).folder == tmp_path / "w"
-    assert AudioCache(None, RATE, use_disk=False).folder is None
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
@@ -215,5 +216,3 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         AudioCache(None, 0)
     with pytest.raises(DataError, match="memory_bytes is -1"):
         AudioCache(None, RATE, memory_bytes=-1)
-    with pytest.raises(DataError, match="use_disk is False"):
-        AudioCache(tmp_path, RATE, use_disk=False)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet.data import AudioCache, CheckReport, Clip, DataError, check_clips, find_clips
+from wavenet.classifier.data import AudioCache, CheckReport, Clip, check_clips, find_clips
+from wavenet.errors import DataError
 
 RATE = 8000
 WriteClip = Callable[..., Path]

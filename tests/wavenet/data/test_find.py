@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, DataError, find_clips, labels_of
+from wavenet.classifier.data import Clip, find_clips, labels_of
+from wavenet.errors import DataError
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, DataError, read_manifest
+from wavenet.classifier.data import Clip, read_manifest
+from wavenet.errors import DataError
 
 
 @pytest.fixture

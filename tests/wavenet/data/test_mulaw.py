@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from wavenet.data import DataError, mu_law_compress, mu_law_decode, mu_law_encode
+from wavenet.audio import mu_law_compress, mu_law_decode, mu_law_encode
+from wavenet.errors import DataError
 
 
 def test_the_papers_formula() -> None:

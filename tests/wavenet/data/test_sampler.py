@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from wavenet.data import DataError, Draw, EpochBatchSampler
+from wavenet.classifier.data import Draw, EpochBatchSampler
+from wavenet.errors import DataError
 
 TARGETS = [0] * 30 + [1] * 10 + [2] * 3
 
@@ -38,9 +39,9 @@ def test_every_clip_once() -> None:
         assert all(draw.repeat == 0 for draw in found)
 
 
-def test_drop_last() -> None:
-    sampler = EpochBatchSampler(TARGETS, 8, drop_last=True)
-    assert [len(batch) for batch in sampler] == [8] * 5 and len(sampler) == 5
+def test_the_last_batch_may_be_a_short_one() -> None:
+    sampler = EpochBatchSampler(TARGETS, 8)
+    assert [len(batch) for batch in sampler] == [8] * 5 + [3] and len(sampler) == 6
     assert len(EpochBatchSampler([0] * 16, 8)) == len(list(EpochBatchSampler([0] * 16, 8))) == 2
 
 
@@ -85,5 +86,3 @@ def test_wrong_arguments() -> None:
         EpochBatchSampler(TARGETS, 8, bucket_batches=0)
     with pytest.raises(DataError, match="lengths has 2 entries, targets has 43"):
         EpochBatchSampler(TARGETS, 8, lengths=[1, 2])
-    with pytest.raises(DataError, match="batch_size is 64 and there are only 43 clips"):
-        EpochBatchSampler(TARGETS, 64, drop_last=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from wavenet.data import Clip, DataError, select, split_validation, values_of
+from wavenet.classifier.data import Clip, select, split_validation, values_of
+from wavenet.errors import DataError
 
 
 def many(root: str = "/data", per_class: int = 20, groups: int = 4) -> list[Clip]:

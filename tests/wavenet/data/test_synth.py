@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from wavenet.data import DataError, find_clips
-from wavenet.data.synth import SOUNDS, synthesise, write_data_set
+from wavenet.classifier.data import find_clips
+from wavenet.classifier.data.synth import SOUNDS, synthesise, write_data_set
+from wavenet.errors import DataError
 
 SMALL = {"clips_per_class": 3, "sample_rate": 8000, "seconds": 0.5}
 

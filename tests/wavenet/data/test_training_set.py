@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from wavenet.data import (
+from wavenet.classifier.data import (
     AudioCache,
     Augmentation,
     Augmenter,

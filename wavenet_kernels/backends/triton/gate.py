@@ -18,8 +18,6 @@ import triton.language as tl
 from torch import Tensor
 
 from wavenet_kernels.backends.triton.language import sigmoid, tanh
-from wavenet_kernels.backends.triton.launch import on_device_of
-from wavenet_kernels.rows import empty_rows
 
 
 @triton.jit
@@ -97,29 +95,23 @@ def tile_sizes(channels: int) -> tuple[int, int]:
     return 512 // block_d, block_d
 
 
-def forward(a: Tensor, cond: Tensor | None) -> Tensor:
+def forward(a: Tensor, cond: Tensor | None, z: Tensor) -> None:
     """a (B, 2D, T), cond (B, 2D, T or 1) -> z (B, D, T)."""
     batch, channels, time = a.shape
-    z = empty_rows(a, batch, channels // 2, time)
     grid, sizes = _launch(batch, channels // 2, time)
-    with on_device_of(a):
-        forward_kernel[grid](
-            a, *_strides(a), *_cond(a, cond), z, time, channels // 2, cond is not None, *sizes
-        )
-    return z
+    forward_kernel[grid](
+        a, *_strides(a), *_cond(a, cond), z, time, channels // 2, cond is not None, *sizes
+    )
 
 
-def backward(grad: Tensor, a: Tensor, cond: Tensor | None) -> Tensor:
+def backward(grad: Tensor, a: Tensor, cond: Tensor | None, grad_a: Tensor) -> None:
     """grad (B, D, T), a (B, 2D, T), cond (B, 2D, T or 1) -> grad_a (B, 2D, T)."""
     batch, channels, time = a.shape
-    grad_a = empty_rows(a, batch, channels, time)
     grid, sizes = _launch(batch, channels // 2, time)
-    with on_device_of(a):
-        backward_kernel[grid](
-            grad, *_strides(grad), a, *_strides(a), *_cond(a, cond),
-            grad_a, time, channels // 2, cond is not None, *sizes,
-        )  # fmt: skip
-    return grad_a
+    backward_kernel[grid](
+        grad, *_strides(grad), a, *_strides(a), *_cond(a, cond),
+        grad_a, time, channels // 2, cond is not None, *sizes,
+    )  # fmt: skip
 
 
 def _launch(batch: int, channels: int, time: int) -> tuple[tuple[int, int], tuple[int, int]]:

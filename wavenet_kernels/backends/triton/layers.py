@@ -6,7 +6,7 @@ kernels read runs of channels; those of a gate with the channels of filter and g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import torch
@@ -36,6 +36,10 @@ class Layer:
     dilation: int
     padding: str
     residual_scale: float = 1.0
+
+    def with_cond(self, cond: Tensor) -> Layer:
+        """The same with other conditioning."""
+        return replace(self, cond=cond)
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -1,0 +1,215 @@
+"""What is wrong with a data set that training would not stumble over: leaks, clipping, mixtures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from wavenet.audio.reading import UNDECODABLE, soundfile, undecodable
+from wavenet.classifier.data.clips import Clip, natural_key
+
+# So many samples in a row at full scale are a cut-off peak, not a peak.
+CLIPPED_RUN = 3
+FULL_SCALE = 0.999
+BLOCK = 1 << 20
+NAMED = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data. `serious` findings make a trained model or its figures wrong.
+
+    `message` names the first few of `items`, what all of them are about.
+    """
+
+    kind: str
+    serious: bool
+    message: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One file: rate in Hz, channels, seconds, longest run at full scale, hash of its samples."""
+
+    rate: int
+    channels: int
+    seconds: float
+    clipped_run: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the splits of a data set hold, from the files as they are, before any conversion.
+
+    Attributes:
+        counts: clips of each class in each split.
+        rates, channels: how many files have which.
+        seconds: for each split the shortest, median and longest clip, and the sum.
+        findings: serious ones first.
+    """
+
+    counts: dict[str, dict[str, int]]
+    rates: dict[int, int]
+    channels: dict[int, int]
+    seconds: dict[str, dict[str, float]]
+    findings: list[Finding]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "counts": self.counts,
+            "rates": {str(rate): count for rate, count in self.rates.items()},
+            "channels": {str(channels): count for channels, count in self.channels.items()},
+            "seconds": self.seconds,
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+def audit(
+    splits: Mapping[str, Sequence[Clip]], *, progress: Callable[[int, int], None] | None = None
+) -> Audit:
+    """Look at every file of a data set.
+
+    Args:
+        splits: by name; the clips can be read, see `check_clips`.
+        progress: called with (clips done, clips in all).
+
+    Raises:
+        AudioError: a file that can't be read.
+    """
+    placed = [(name, clip) for name, clips in splits.items() for clip in clips]
+    facts: list[Facts] = []
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            for fact in pool.map(_facts, (clip for _, clip in placed)):
+                facts.append(fact)
+                if progress is not None:
+                    progress(len(facts), len(placed))
+        except BaseException:  # Ctrl-C must not wait for thousands of files
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    findings = [*_copies(placed, facts), *_mixtures(facts), *_clipping(placed, facts)]
+    findings += _absent(splits)
+    labels = sorted({clip.label for _, clip in placed}, key=natural_key)
+    counts = Counter((clip.label, name) for name, clip in placed)
+    return Audit(
+        {label: {name: counts[label, name] for name in splits} for label in labels},
+        dict(Counter(fact.rate for fact in facts).most_common()),
+        dict(Counter(fact.channels for fact in facts).most_common()),
+        _durations(placed, facts),
+        sorted(findings, key=lambda finding: not finding.serious),
+    )
+
+
+def _facts(clip: Clip) -> Facts:
+    digest, run = hashlib.sha256(), 0
+    try:
+        with soundfile().SoundFile(clip.path) as file:
+            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
+                digest.update(np.ascontiguousarray(block).tobytes())
+                run = max(run, *(_longest_run(np.abs(c) >= FULL_SCALE) for c in block.T))
+            rate, channels, frames = file.samplerate, file.channels, file.tell()
+    except UNDECODABLE as error:
+        raise undecodable(clip.path, error) from error
+    return Facts(rate, channels, frames / rate, run, digest.hexdigest())
+
+
+def _longest_run(flags: np.ndarray) -> int:
+    """Of neighbouring true values."""
+    changes = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
+    return int((changes[1::2] - changes[::2]).max(initial=0))
+
+
+def _copies(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]:
+    """Recordings that are there more than once, whatever they are called."""
+    same: dict[str, list[tuple[str, Clip]]] = defaultdict(list)
+    for item, fact in zip(placed, facts, strict=True):
+        same[fact.digest].append(item)
+    across: list[str] = []
+    labelled: list[str] = []
+    within: list[str] = []
+    for items in same.values():
+        if len(items) == 1:
+            continue
+        first, second = items[0], next((i for i in items if i[0] != items[0][0]), items[1])
+        if first[0] != second[0]:
+            across.append(f"{first[1].path} ({first[0]}) and {second[1].path} ({second[0]})")
+        else:
+            within.append(f"{first[1].path} and {second[1].path}")
+        other = next((item for item in items if item[1].label != first[1].label), None)
+        if other is not None:
+            labelled.append(
+                f"{first[1].path} ({first[1].label}) and {other[1].path} ({other[1].label})"
+            )
+    return [
+        *_finding("duplicates across splits", True, across, "the same audio is in two splits"),
+        *_finding("contradictory labels", True, labelled, "the same audio has two labels"),
+        *_finding("duplicates", False, within, "the same audio is in a split twice"),
+    ]
+
+
+def _clipping(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]:
+    clipped = [
+        str(clip.path)
+        for (_, clip), fact in zip(placed, facts, strict=True)
+        if fact.clipped_run >= CLIPPED_RUN
+    ]
+    text = f"{CLIPPED_RUN} or more samples in a row are at full scale"
+    return _finding("clipping", False, clipped, text)
+
+
+def _mixtures(facts: list[Facts]) -> list[Finding]:
+    rates = Counter(fact.rate for fact in facts)
+    if len(rates) == 1:
+        return []
+    text = ", ".join(f"{count} at {rate} Hz" for rate, count in rates.most_common())
+    message = f"clips have several rates ({text}); they are converted to the model's"
+    return [Finding("rates", False, message)]
+
+
+def _absent(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
+    """Classes that a split does not have: its figures say nothing about them."""
+    labels = {clip.label for clips in splits.values() for clip in clips}
+    findings = []
+    for name, clips in splits.items():
+        absent = sorted(labels - {clip.label for clip in clips}, key=natural_key)
+        if clips and absent:
+            message = f"{name} has no clip of {_listed(absent)}"
+            findings.append(Finding("absent classes", False, message, tuple(absent)))
+    return findings
+
+
+def _durations(placed: list[tuple[str, Clip]], facts: list[Facts]) -> dict[str, dict[str, float]]:
+    seconds_of: dict[str, list[float]] = defaultdict(list)
+    for (name, _), fact in zip(placed, facts, strict=True):
+        seconds_of[name].append(fact.seconds)
+    return {
+        name: {
+            "shortest": min(values),
+            "median": median(values),
+            "longest": max(values),
+            "sum": sum(values),
+        }
+        for name, values in seconds_of.items()
+    }
+
+
+def _finding(kind: str, serious: bool, items: list[str], text: str) -> list[Finding]:
+    if not items:
+        return []
+    times = "once" if len(items) == 1 else f"{len(items)} times"
+    return [Finding(kind, serious, f"{text}, {times}: {_listed(items, '; ')}", tuple(items))]
+
+
+def _listed(items: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return between.join(items[:NAMED]) + more

@@ -1,0 +1,139 @@
+"""From the data section of a configuration to checked clips: for training, validation, test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wavenet.classifier.data.cache import AudioCache
+from wavenet.classifier.data.clip_check import CheckReport, check_clips
+from wavenet.classifier.data.clips import Clip, labels_of
+from wavenet.classifier.data.find import find_clips
+from wavenet.classifier.data.splits import select, split_validation
+from wavenet.errors import DataError, require_field
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which recordings are used, and for what.
+
+    Attributes:
+        source: a folder with a sub-folder per class, or a CSV manifest (path, label, and if there
+            are: split, fold, group).
+        validation_fraction: the part of the training clips that the best checkpoint is chosen on,
+            where the data has no validation split of its own.
+        validation_by_group: split that part off by whole groups (speakers, say).
+        leave_out_group: train on all clips but this group's, whatever their split; they are the
+            test set.
+        leave_out_fold: the same with a fold; one of the two can be left out.
+        max_seconds: longer clips are cropped, at random in training; 0: never.
+        cache: folder for decoded clips; empty: the user's cache folder.
+        workers: processes that load clips; 0: the training process itself.
+    """
+
+    source: str = ""
+    validation_fraction: float = 0.1
+    validation_by_group: bool = False
+    leave_out_group: str = ""
+    leave_out_fold: str = ""
+    max_seconds: float = 0.0
+    cache: str = ""
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        require_field(
+            0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1"
+        )
+        one = not (self.leave_out_fold and self.leave_out_group)
+        require_field(one, self, "leave_out_fold", "empty where leave_out_group is not")
+        require_field(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
+        require_field(self.workers >= 0, self, "workers", "0 or more")
+
+    def max_samples(self, sample_rate: int) -> int | None:
+        """The longest clip in samples; None: as long as it is."""
+        return max(1, round(self.max_seconds * sample_rate)) if self.max_seconds else None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The clips of a run; `test` is empty where the data has no test split."""
+
+    train: list[Clip]
+    validation: list[Clip]
+    test: list[Clip]
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What the loop trains on: every clip has been read once and found good."""
+
+    splits: Splits
+    labels: tuple[str, ...]
+    cache: AudioCache
+    report: CheckReport
+
+
+def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
+    """Who is trained on, chosen on and tested on; see `DataConfig`.
+
+    Clips without a split in data that has splits are training clips. The validation part never
+    comes from the test part.
+
+    Raises:
+        DataError: a group or fold that no clip has, or nothing left to train on.
+    """
+    validation: list[Clip] = []
+    if config.leave_out_group:
+        test = select(clips, group=config.leave_out_group)
+        rest = select(clips, exclude_group=config.leave_out_group)
+    elif config.leave_out_fold:
+        test = select(clips, fold=config.leave_out_fold)
+        rest = select(clips, exclude_fold=config.leave_out_fold)
+    else:
+        test = [clip for clip in clips if clip.split == "test"]
+        validation = [clip for clip in clips if clip.split == "validation"]
+        rest = [clip for clip in clips if clip.split not in ("test", "validation")]
+    if not rest:
+        raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
+    if not validation:
+        rest, validation = split_validation(
+            rest, config.validation_fraction, seed, by_group=config.validation_by_group
+        )
+    return Splits(rest, validation, test)
+
+
+def prepare_data(
+    config: DataConfig,
+    sample_rate: int,
+    receptive_field: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> PreparedData:
+    """Find, check, decode and split the clips, before the first training step.
+
+    Args:
+        config: the data section.
+        sample_rate: of the model, in Hz.
+        receptive_field: of the model, in samples; shorter clips are counted in the report.
+        seed: of the validation part.
+        progress: called with (clips read, clips in all).
+
+    Raises:
+        DataError: no usable data; the message names the file or folder and what is wrong.
+    """
+    clips = find_clips(Path(config.source))
+    cache = AudioCache(config.cache or None, sample_rate)
+    report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
+    splits = split_clips(report.kept, config, seed)
+    labels = tuple(labels_of(splits.train))
+    if len(labels) < 2:
+        raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
+    for name, part in (("validation", splits.validation), ("test", splits.test)):
+        strange = sorted({clip.label for clip in part} - set(labels))
+        if strange:
+            raise DataError(
+                f"{config.source}: the {name} clips have labels that no training clip has: "
+                f"{', '.join(strange[:5])}"
+            )
+    return PreparedData(splits, labels, cache, report)

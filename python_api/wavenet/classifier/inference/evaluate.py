@@ -1,0 +1,205 @@
+"""Evaluation of a classifier: on which clips, and what its logits for them say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from wavenet.audio.effects import add_noise
+from wavenet.classifier.data import (
+    AudioCache,
+    Clip,
+    ClipDataset,
+    check_clips,
+    collate,
+    find_clips,
+    select,
+)
+from wavenet.classifier.data.seeding import generator
+from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
+from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_folder import read_clips, read_config
+from wavenet.errors import ConfigError
+from wavenet.pictures import new_figure, png_of
+
+Classify = Callable[[Tensor, Tensor], Tensor]
+SPLITS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True)
+class EvaluationClips:
+    """The clips, where they come from, and why some of that split are not among them."""
+
+    clips: list[Clip]
+    cache: AudioCache
+    source: str
+    split: str
+    max_samples: int | None
+    skipped: list[str]
+
+
+def choose_clips(
+    run: Path, model: WaveNetConfig, data: Path | None, split: str | None
+) -> EvaluationClips:
+    """The clips of a split, of the run's own data or of other recordings.
+
+    Args:
+        run: the run folder. Its clips.csv says which clips were in which split.
+        model: the model's configuration: labels and sample rate.
+        data: recordings to use instead, with splits of their own or without any.
+        split: one of "train", "validation", "test" and "all"; None: test if there is one, else
+            validation for the run's own data and all of other recordings.
+
+    Raises:
+        ConfigError, DataError: no such split, no data.
+    """
+    if split is not None and split not in SPLITS:
+        raise ConfigError(f"--split is {split!r}; accepted are {', '.join(SPLITS)}")
+    config = read_config(run) or RunConfig()
+    of_the_run = read_clips(run)
+    if data is not None:
+        clips = find_clips(data, min_classes=1)
+    elif of_the_run is not None:
+        clips, _ = of_the_run
+    else:
+        raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
+    if split is None:
+        has_test = any(clip.split == "test" for clip in clips)
+        split = "test" if has_test else "validation" if data is None else "all"
+    wanted = clips if split == "all" else select(clips, split=split)
+    cache = AudioCache(config.data.cache or None, model.sample_rate)
+    report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
+    return EvaluationClips(
+        report.kept,
+        cache,
+        str(data or config.data.source),
+        split,
+        config.data.max_samples(model.sample_rate),
+        [skipped.reason for skipped in report.skipped],
+    )
+
+
+def evaluate(
+    model: WaveNetClassifier,
+    clips: Sequence[Clip],
+    cache: AudioCache,
+    *,
+    batch_size: int = 32,
+    max_samples: int | None = None,
+    snr_db: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Metrics:
+    """Classify labelled clips and count.
+
+    Args:
+        model: in any mode, on any device; it is evaluated in eval mode and left as it was.
+        clips: their labels are among the model's.
+        cache: reads the clips, at the model's sample rate.
+        batch_size: clips at a time; they are grouped by length, which no result depends on.
+        max_samples: clips longer than this are cropped at their centre.
+        snr_db: add white noise this many decibels below each clip's mean power; the same noise
+            whenever the clips are the same. None: none.
+        progress: called with (clips done, clips in all).
+    """
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        logits, targets = classify_clips(
+            lambda waveform, lengths: model(waveform.to(device), lengths.to(device)),
+            model.config.labels,
+            clips,
+            cache,
+            batch_size=batch_size,
+            max_samples=max_samples,
+            snr_db=snr_db,
+            progress=progress,
+        )
+    finally:
+        model.train(was_training)
+    return metrics_of(logits, targets, model.config.labels)
+
+
+@torch.inference_mode()
+def classify_clips(
+    classify: Classify,
+    labels: Sequence[str],
+    clips: Sequence[Clip],
+    cache: AudioCache,
+    *,
+    batch_size: int = 32,
+    max_samples: int | None = None,
+    snr_db: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The logits of labelled clips, as anything that maps batches to logits gives them.
+
+    Args:
+        classify: waveform (B, T) and lengths (B,) -> logits (B, classes), on any device.
+        labels: class names; the clips' labels are among them.
+        clips, cache, batch_size, max_samples, snr_db, progress: as of `evaluate`.
+
+    Returns:
+        logits float32 (clips, classes) and class indices (clips,), on the CPU, in the clips' order.
+    """
+    dataset = ClipDataset(clips, labels, cache, max_samples=max_samples)
+    order = np.argsort(np.array(dataset.lengths()), kind="stable").tolist()
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
+    logits = torch.empty(len(clips), len(labels))
+    done = 0
+    for indices, batch in zip(batches, loader, strict=True):
+        waveform = batch.waveform
+        if snr_db is not None:
+            waveform = _with_noise(waveform, batch.lengths, indices, snr_db)
+        logits[indices] = classify(waveform, batch.lengths).float().cpu()
+        done += len(indices)
+        if progress is not None:
+            progress(done, len(clips))
+    return logits, torch.tensor(dataset.targets)
+
+
+def metrics_of(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> Metrics:
+    """What logits (clips, classes) say about clips of the classes `targets` (clips,)."""
+    counts = confusion_matrix(targets.numpy(), logits.argmax(1).numpy(), len(labels))
+    loss = float(F.cross_entropy(logits.double(), targets))
+    return Metrics(tuple(labels), counts, loss)
+
+
+def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: float) -> Tensor:
+    """White noise `snr_db` below the mean power of each clip, the padding left as zeros."""
+    noisy = waveform.clone()
+    for row, length, clip in zip(noisy, lengths.tolist(), clips, strict=True):
+        noise = torch.randn(length, generator=generator("evaluation noise", clip))
+        row[:length] = add_noise(row[:length], noise, snr_db)
+    return noisy
+
+
+def draw_confusion(metrics: Metrics) -> bytes:
+    """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
+    classes = len(metrics.labels)
+    shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
+    size = min(4 + 0.45 * classes, 24)
+    figure = new_figure(size, size)
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(classes), metrics.labels, rotation=90)
+    axis.set_yticks(range(classes), metrics.labels)
+    for name in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        name.set_parse_math(False)  # a dollar sign in a label is one
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.set_title(f"{metrics.accuracy:.1%} of {metrics.clips} clips")
+    if classes <= 40:  # beyond that numbers overlap
+        for row, column in zip(*np.nonzero(metrics.confusion), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            count = int(metrics.confusion[row, column])
+            axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+    return png_of(figure)

@@ -1,0 +1,206 @@
+"""The WaveNet audio classifier: raw waveform in, one logit a class out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wavenet.audio.mulaw import mu_law_encode
+from wavenet.errors import extra
+from wavenet.networks.architecture import Architecture
+from wavenet.networks.clip_norm import normalize_level
+from wavenet.networks.head import FrameHead, Pooling
+from wavenet.networks.presets import preset
+from wavenet.networks.stem import OneHotStem, Stem
+from wavenet_kernels.nn import ResidualStack
+
+with extra("classifier"):
+    from huggingface_hub import PyTorchModelHubMixin
+
+
+@dataclass(frozen=True)
+class WaveNetConfig(Architecture):
+    """The configuration of a `WaveNetClassifier`; it is what config.json holds.
+
+    Attributes:
+        labels: class names; logit i belongs to labels[i].
+    """
+
+    labels: tuple[str, ...] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        # JSON and YAML have lists only.
+        object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels is {self.labels}; accepted are two or more, all different")
+        super().__post_init__()
+
+    @property
+    def architecture(self) -> Architecture:
+        """What is left without labels."""
+        return Architecture(**{f.name: getattr(self, f.name) for f in fields(Architecture)})
+
+
+class NextSample(NamedTuple):
+    """What the second head predicts, and the truth.
+
+    logits (B, 256, N): for each step the mu-law class of the sample after its newest one;
+    targets (B, N) int64: those classes, -100 (ignored by cross_entropy) beyond a clip's end.
+    """
+
+    logits: Tensor
+    targets: Tensor
+
+
+class NextSampleHead(nn.Module):
+    """ReLU, 1x1, ReLU, 1x1 over the skip sum: figure 4 of the WaveNet paper."""
+
+    CLASSES = 256
+
+    def __init__(self, skip_channels: int) -> None:
+        super().__init__()
+        self.hidden = nn.Conv1d(skip_channels, skip_channels, 1)
+        self.logits = nn.Conv1d(skip_channels, self.CLASSES, 1)
+
+    def forward(self, skip: Tensor) -> Tensor:
+        out: Tensor = self.logits(torch.relu(self.hidden(torch.relu(skip))))
+        return out
+
+
+class WaveNetClassifier(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="wavenet-kernels",
+    tags=["audio-classification", "wavenet"],
+    license="mit",
+):
+    """A WaveNet that classifies clips of any length (arXiv 1609.03499, section 3.4).
+
+    A strided causal stem, stacks of gated residual layers with dilations 1, 2, 4, ..., their skip
+    sum averaged to 10 ms frames, non-causal convolutions over the frames, pooling over the clip.
+
+    Args:
+        config: the architecture, the labels and the sample rate; see `WaveNetConfig`.
+
+    Save with ``model.save_pretrained(folder)`` (model.safetensors, config.json) and load with
+    ``WaveNetClassifier.from_pretrained(folder)``; both also speak to the Hugging Face Hub.
+
+    Example::
+
+        model = WaveNetClassifier(WaveNetConfig(labels=("dog", "rain"), sample_rate=16000))
+        logits = model(torch.randn(8, 16000))
+    """
+
+    def __init__(self, config: WaveNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = OneHotStem(config) if config.input == "one-hot" else Stem(config)
+        self.stack = ResidualStack(
+            config.residual_channels,
+            config.dilation_channels,
+            config.skip_channels,
+            dilations=config.dilations,
+            kernel_size=config.kernel_size,
+            last_residual=False,
+            checkpoint_every=config.checkpoint_every,
+        )
+        self.head = FrameHead(config)
+        self.pooling = Pooling(config.pooling, self.head.out_channels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(self.head.out_channels, len(config.labels))
+        self.next_sample = (
+            NextSampleHead(config.skip_channels) if config.next_sample_weight > 0 else None
+        )
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one output of the residual stack sees."""
+        return self.config.receptive_field
+
+    @property
+    def receptive_field_ms(self) -> float:
+        """The same in milliseconds."""
+        return self.config.receptive_field_ms
+
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits for a batch of clips.
+
+        Args:
+            waveform: (B, T) float samples in [-1, 1] at the config's sample rate, zero-padded.
+            lengths: (B,) ints from 1 to T, the samples of each clip before padding; None: all T.
+
+        Returns:
+            (B, classes). A clip's logits don't depend on its padding.
+
+        Raises:
+            ValueError: a waveform that is not (B, T) with T >= 1, or lengths that are not (B,).
+        """
+        logits, _ = self._classify(*self._prepare_input(waveform, lengths))
+        return logits
+
+    def forward_with_next_sample(
+        self, waveform: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, NextSample]:
+        """`forward`, and the second head's prediction of the sample that follows each step."""
+        if self.next_sample is None:
+            raise ValueError("next_sample_weight is 0 in the config: the model has no such head")
+        waveform, lengths = self._prepare_input(waveform, lengths)
+        logits, skip = self._classify(waveform, lengths)
+        # The steps' newest samples are 0, stride, 2 stride, ...
+        targets = mu_law_encode(waveform[:, 1 :: self.config.stem_stride], NextSampleHead.CLASSES)
+        steps = targets.shape[1]
+        following = torch.arange(steps, device=waveform.device) * self.config.stem_stride + 1
+        targets = targets.masked_fill(following >= lengths.unsqueeze(1), -100)
+        # Cut afterwards: where no step has a next sample, the head still takes part, as data
+        # parallel training needs.
+        predicted = self.next_sample(skip)[:, :, :steps]
+        return logits, NextSample(predicted, targets)
+
+    def _prepare_input(self, waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the network hears, with the lengths of the clips."""
+        if waveform.dim() != 2 or waveform.shape[1] < 1:
+            raise ValueError(
+                f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T) with T from 1"
+            )
+        batch, time = waveform.shape
+        if lengths is None:
+            lengths = torch.full((batch,), time, device=waveform.device)
+        elif lengths.shape != (batch,):
+            raise ValueError(f"lengths has shape {tuple(lengths.shape)}; accepted is ({batch},)")
+        if self.config.clip_norm:
+            waveform = normalize_level(waveform, lengths)
+        return waveform, lengths
+
+    def _classify(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        stride = self.config.stem_stride
+        steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        _, skip = self.stack(self.stem(waveform))
+        frames, frame_lengths = self.head(skip, steps)
+        pooled = self.pooling(frames, frame_lengths)
+        return self.classifier(self.dropout(pooled)), skip
+
+
+def create_model(
+    name: str, labels: Sequence[str], sample_rate: int = 16000, **overrides: Any
+) -> WaveNetClassifier:
+    """An untrained classifier of a named architecture.
+
+    Args:
+        name: one of `list_models()`.
+        labels: class names, two or more.
+        sample_rate: of the waveforms it will get, in Hz. Sizes in samples stay what they are: at
+            half the rate the receptive field is twice as long.
+        overrides: fields of `WaveNetConfig` that differ from the preset's.
+
+    Raises:
+        ValueError: no such name, or a field out of range.
+        TypeError: no such field.
+
+    Example::
+
+        model = wavenet.create_model("wavenet-small", labels=("dog", "rain"), dropout=0.3)
+    """
+    fields = {**preset(name), **overrides}
+    return WaveNetClassifier(WaveNetConfig(labels=tuple(labels), sample_rate=sample_rate, **fields))

@@ -1,0 +1,79 @@
+"""The mistakes that a classifier was surest of, as pictures and sounds."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wavenet.audio.reading import wav_of
+from wavenet.classifier.data import Clip, ClipDataset
+from wavenet.pictures import new_figure, png_of
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A clip, what it is, what it was taken for and how surely; picture and sound as data URIs."""
+
+    clip: Clip
+    truth: str
+    taken_for: str
+    probability: float
+    probability_of_truth: float
+    seconds: float
+    picture: str
+    sound: str
+
+
+def worst_mistakes(
+    dataset: ClipDataset, labels: Sequence[str], logits: Tensor, targets: Tensor, count: int
+) -> list[Mistake]:
+    """The mistakes with the highest probability of the wrong class, surest first.
+
+    `logits` (clips, classes) and `targets` (clips,) are of the dataset's clips, in order.
+    """
+    probabilities = logits.double().softmax(1)
+    highest, predicted = probabilities.max(1)
+    wrong = (predicted != targets).nonzero().flatten().tolist()
+    wrong.sort(key=lambda index: -float(highest[index]))
+    rate = dataset.cache.sample_rate
+    mistakes = []
+    for index in wrong[:count]:
+        samples = dataset[index][0].numpy()
+        truth = int(targets[index])
+        mistakes.append(
+            Mistake(
+                dataset.clips[index],
+                labels[truth],
+                labels[int(predicted[index])],
+                float(highest[index]),
+                float(probabilities[index, truth]),
+                len(samples) / rate,
+                data_uri("image/png", _waveform_picture(samples, rate)),
+                data_uri("audio/wav", wav_of(np.clip(samples, -1, 1), rate, "PCM_16")),
+            )
+        )
+    return mistakes
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """The content as a link that needs no file and no network."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _waveform_picture(samples: NDArray[np.float32], rate: int) -> bytes:
+    figure = new_figure(4.2, 1.2)
+    axis = figure.subplots()
+    # As many columns as the picture has room for, each from its lowest to its highest sample.
+    edges = np.linspace(0, len(samples), min(500, len(samples)) + 1).astype(int)[:-1]
+    low, high = np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
+    axis.fill_between(edges / rate, low, high, step="post", linewidth=0.6, edgecolor="C0")
+    peak = max(1e-3, float(np.abs(samples).max()))
+    axis.set(xlim=(0, len(samples) / rate), ylim=(-1.05 * peak, 1.05 * peak))
+    axis.tick_params(labelsize=7)
+    axis.set_xlabel("s", fontsize=7)
+    return png_of(figure)

@@ -1,0 +1,264 @@
+"""What a training run is told: a YAML file, its overrides, and the resolved copy of both.
+
+A YAML file has four sections, `model` (the fields of `Architecture`; labels come from the
+data), `data`, `augmentation` and `training`, each field optional::
+
+    model: {sample_rate: 8000, stem_stride: 4, stem_kernel_size: 16}
+    data: {source: recordings/, validation_fraction: 0.1}
+    augmentation: {gain_db: 6, shift_ms: 50}
+    training: {epochs: 30, batch_size: 32}
+
+`model: {preset: wavenet-small, dropout: 0.3}` starts from a named architecture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wavenet.classifier.data import Augmentation, DataConfig
+from wavenet.classifier.model import WaveNetConfig
+from wavenet.errors import ConfigError, extra, require_field
+from wavenet.files import replace_file
+from wavenet.networks.architecture import Architecture
+from wavenet.networks.presets import preset
+
+with extra("classifier"):
+    import yaml
+
+# Fields about the machine and the checkpoints: a resumed run may have others.
+OF_THE_MACHINE = frozenset(
+    {
+        "data.cache",
+        "data.workers",
+        "training.accumulation",
+        "training.checkpoint_steps",
+        "training.compile",
+        "training.device",
+        "training.keep_best",
+    }
+)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is trained.
+
+    Attributes:
+        epochs: passes over the training clips.
+        batch_size: clips an optimizer step, of all processes together.
+        accumulation: the parts of a batch that are computed one after another, which saves memory.
+        learning_rate: the peak, reached after warm-up; it then falls to 0 along a cosine.
+        warmup_fraction: of all steps.
+        weight_decay: AdamW's, on weights; biases have none.
+        max_grad_norm: gradients are scaled down to this norm; 0: never.
+        label_smoothing: of the classification loss.
+        balanced: draw every class equally often.
+        seed: of initialisation, order, augmentation and dropout.
+        mixed_precision: "no", "bf16", "fp16", or "auto": bf16 on a device that computes in it
+            natively, else none. Weights stay float32; "fp16" scales the loss.
+        compile: torch.compile the whole model with its loss: faster steps, after a minute or so.
+        device: "auto" (a GPU where there is one), or "cpu".
+        ema_decay: of an exponential moving average of the weights, which is then what is evaluated
+            and saved, 0.999 say; 0: none.
+        init_from: folder or Hub name of a trained model to start from, whose labels may be others;
+            empty: random weights. `wavenet train --from` sets it, and the model section with it.
+        patience: stop after so many epochs without a better one; 0: never.
+        checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
+        keep_best: the checkpoints of so many best epochs are kept, beside the newest.
+    """
+
+    epochs: int = 30
+    batch_size: int = 32
+    accumulation: int = 1
+    learning_rate: float = 2e-3
+    warmup_fraction: float = 0.05
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    label_smoothing: float = 0.0
+    balanced: bool = False
+    seed: int = 0
+    mixed_precision: str = "auto"
+    device: str = "auto"
+    compile: bool = False
+    ema_decay: float = 0.0
+    init_from: str = ""
+    patience: int = 0
+    checkpoint_steps: int = 0
+    keep_best: int = 1
+
+    def __post_init__(self) -> None:
+        require_field(self.epochs >= 1, self, "epochs", "1 or more")
+        require_field(self.batch_size >= 1, self, "batch_size", "1 or more")
+        parts = f"from 1 to batch_size = {self.batch_size}"
+        require_field(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
+        require_field(self.learning_rate > 0, self, "learning_rate", "more than 0")
+        require_field(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
+        require_field(self.weight_decay >= 0, self, "weight_decay", "0 or more")
+        require_field(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
+        require_field(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
+        require_field(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
+        require_field(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
+        require_field(self.patience >= 0, self, "patience", "0 (never stop early) or more")
+        require_field(self.keep_best >= 0, self, "keep_best", "0 or more")
+        require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
+        precisions = ("auto", "no", "bf16", "fp16")
+        require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
+        require_field(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All of a run's configuration; the labels are those of the data."""
+
+    model: Architecture = field(default_factory=Architecture)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def model_config(self, labels: Sequence[str]) -> WaveNetConfig:
+        """The model's configuration for these labels."""
+        return WaveNetConfig(labels=tuple(labels), **vars(self.model))
+
+    def save(self, path: Path) -> None:
+        """Write the resolved configuration, every field spelled out, as YAML."""
+        content = _plain(dataclasses.asdict(self))
+        replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+    def differences(self, other: RunConfig) -> list[str]:
+        """The names of the fields in which two configurations of one run must not differ."""
+        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        names = [
+            f"{section}.{name}"
+            for section, fields in mine.items()
+            for name, value in fields.items()
+            if value != others[section].get(name)
+        ]
+        return [name for name in names if name not in OF_THE_MACHINE]
+
+
+def load_config(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    model: Architecture | None = None,
+) -> RunConfig:
+    """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
+
+    Args:
+        path: the file.
+        overrides: "section.field=value" each, the value as YAML.
+        model: what the fields of the model section are where neither says so; None: the defaults.
+
+    Raises:
+        ConfigError: a file that is missing or not YAML, or a field that doesn't exist or fit.
+    """
+    content = {} if path is None else _read_yaml(path)
+    for override in overrides:
+        _apply(content, override)
+    return _build(content, "the overrides" if path is None else str(path), model or Architecture())
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such configuration file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: can't be read as YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}; accepted are sections")
+    return content
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and key):
+        raise ConfigError(f"override {override!r}: accepted is section.field=value")
+    part = content.get(section)
+    part = {} if part is None else part
+    if not isinstance(part, dict):
+        raise ConfigError(f"override {override!r}: {section} is not a section")
+    try:
+        part[key] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"override {override!r}: {value!r} is not a YAML value") from None
+    content[section] = part
+
+
+def _build(content: Mapping[str, Any], where: str, model: Architecture) -> RunConfig:
+    sections: dict[str, type] = {
+        "model": Architecture,
+        "data": DataConfig,
+        "augmentation": Augmentation,
+        "training": TrainingConfig,
+    }
+    for section in content:
+        if section not in sections:
+            raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
+    built: dict[str, Any] = {}
+    for section, cls in sections.items():
+        values = content.get(section)
+        values = {} if values is None else values
+        fields = dict(vars(model)) if section == "model" else {}
+        try:
+            if section == "model" and isinstance(values, dict) and "preset" in values:
+                fields |= preset(values["preset"])
+                values = {key: value for key, value in values.items() if key != "preset"}
+            built[section] = cls(**fields | _checked(cls, values, f"{where}: {section}"))
+        except ConfigError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{where}: {section}.{error}") from None
+    return RunConfig(**built)
+
+
+def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:
+    """The section's values, with ints made floats where a field is a float."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} is {values!r}; accepted are fields and values")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ConfigError(f"{where} has no field {key!r}; it has {', '.join(fields)}")
+        accepted = str(fields[key].type)
+        if accepted == "float":
+            # YAML 1.1 takes 1e-3 for a string.
+            value = _number(value, f"{where}.{key}")
+        elif accepted == "str" and value is False:
+            value = "no"  # which YAML 1.1 takes for false
+        elif accepted == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        elif accepted in ("int", "bool", "str") and type(value).__name__ != accepted:
+            raise ConfigError(f"{where}.{key} is {value!r}; accepted is {_ARTICLE[accepted]}")
+        checked[key] = value
+    return checked
+
+
+_ARTICLE = {"int": "an int", "bool": "true or false", "str": "a text"}
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+        if isinstance(value, bool) or not math.isfinite(number):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConfigError(f"{where} is {value!r}; accepted is a finite number") from None
+    return number
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: YAML's safe form has no tuples."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,106 @@
+"""A run's folder: what its files are called, and their readers.
+
+    train.yaml                       the resolved configuration
+    clips.csv                        every clip: path, label, split, or why it was skipped
+    config.json, model.safetensors   the best model so far
+    metrics.csv                      a row of figures for each epoch; also as training_curve.png
+    tensorboard/                     the same figures for TensorBoard
+    checkpoints/step-00000123/       what a run goes on from; each is a saved model too
+
+`wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
+noise_curve.png, `wavenet report` report.html, a cross-validation left_out.json in the run of each
+part and cross_validation.json beside them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from wavenet.classifier.data import Clip, PreparedData
+from wavenet.classifier.run_config import RunConfig, load_config
+
+CONFIG_NAME = "train.yaml"
+CLIPS_NAME = "clips.csv"
+MODEL_NAMES = ("config.json", "model.safetensors")
+HISTORY_NAME = "metrics.csv"
+CURVE_NAME = "training_curve.png"
+TENSORBOARD_NAME = "tensorboard"
+CHECKPOINTS_NAME = "checkpoints"
+METRICS_NAME = "metrics.json"
+CONFUSION_NAME = "confusion_matrix.png"
+NOISE_NAME = "noise_curve.json"
+NOISE_PICTURE_NAME = "noise_curve.png"
+REPORT_NAME = "report.html"
+# Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
+LEFT_OUT_NAME = "left_out.json"
+CROSS_VALIDATION_NAME = "cross_validation.json"
+
+Row = dict[str, float]
+
+
+def read_config(run: Path) -> RunConfig | None:
+    """The run's configuration; None where there was no training.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    path = run / CONFIG_NAME
+    return load_config(path) if path.is_file() else None
+
+
+def clips_table(data: PreparedData) -> str:
+    """The content of clips.csv: what was trained on is known whatever becomes of the data."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("path", "label", "split", "skipped"))
+    for split, clips in vars(data.splits).items():
+        table.writerows((clip.path.resolve(), clip.label, split, "") for clip in clips)
+    for skipped in data.report.skipped:
+        clip = skipped.clip
+        table.writerow((clip.path.resolve(), clip.label, clip.split or "", skipped.reason))
+    return text.getvalue()
+
+
+def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
+    """The run's clips with their splits, and why others were skipped; None where it doesn't say."""
+    if not (run / CLIPS_NAME).is_file():
+        return None
+    with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    used = [Clip(Path(r["path"]), r["label"], r["split"]) for r in rows if not r["skipped"]]
+    return used, [row["skipped"] for row in rows if row["skipped"]]
+
+
+def history_table(history: Sequence[Row]) -> str:
+    """The content of metrics.csv."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, fieldnames=list(history[0]))
+    table.writeheader()
+    table.writerows(history)
+    return text.getvalue()
+
+
+def read_history(run: Path) -> list[Row]:
+    """The row of each epoch of a run; none where there was no training."""
+    if not (run / HISTORY_NAME).is_file():
+        return []
+    with open(run / HISTORY_NAME, newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def rank_epochs(history: Sequence[Row]) -> list[Row]:
+    """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
+    return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of an optimizer step is, or would be."""
+    return run / CHECKPOINTS_NAME / f"step-{step:08d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted((run / CHECKPOINTS_NAME).glob("step-*"))

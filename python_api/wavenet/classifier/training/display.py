@@ -1,0 +1,184 @@
+"""What a person sees of a run: lines and a bar on the console; figures and curves in its folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from torch.utils.tensorboard import SummaryWriter
+
+from wavenet.classifier.data import PreparedData
+from wavenet.classifier.run_folder import (
+    CURVE_NAME,
+    HISTORY_NAME,
+    TENSORBOARD_NAME,
+    Row,
+    history_table,
+    rank_epochs,
+)
+from wavenet.classifier.training.checkpoint import RunState
+from wavenet.classifier.training.learner import Learner
+from wavenet.files import replace_file
+from wavenet.pictures import new_figure, png_of
+
+# Reading the sums waits for the device, so the bar is brought up to date this often.
+SECONDS_BETWEEN_UPDATES = 0.5
+
+
+class Display:
+    """Shows a run on a console; on all processes but the main one it shows nothing."""
+
+    def __init__(self, console: Console, active: bool) -> None:
+        self.console = console
+        self.active = active
+
+    @contextmanager
+    def checking(self) -> Iterator[Callable[[int, int], None]]:
+        """A bar over the clips that are read before training."""
+        with self._bar("{task.fields[figures]}") as bar:
+            task = bar.add_task("reading clips", total=None, figures="")
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def describe(self, data: PreparedData, learner: Learner) -> None:
+        """The data, the splits, the model and the device, a line each."""
+        if not self.active:
+            return
+        model = learner.model
+        self.console.print(data.report.summary(), highlight=False, markup=False)
+        parts = data.splits
+        self.console.print(
+            f"{len(parts.train)} to train on, {len(parts.validation)} to choose the best "
+            f"epoch on, {len(parts.test)} to test on",
+            highlight=False,
+        )
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        self.console.print(
+            f"{parameters:,} parameters, receptive field {model.receptive_field} samples "
+            f"({model.receptive_field_ms:.0f} ms), on {learner.device}, "
+            f"{learner.accelerator.num_processes} process(es), precision {learner.precision}, "
+            f"{torch.get_num_threads()} CPU threads",
+            highlight=False,
+        )
+
+    @contextmanager
+    def training(self, epochs: int, steps: int, done: int) -> Iterator[TrainingDisplay]:
+        """A bar over the steps of all epochs, of which `done` were there before."""
+        with self._bar("{task.fields[figures]}") as bar:
+            yield TrainingDisplay(self, bar, epochs, epochs * steps, done)
+
+    def _bar(self, figures: str) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(figures),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not (self.active and self.console.is_terminal),
+        )
+
+
+class TrainingDisplay:
+    """The bar of a run under way: loss, accuracy, clips a second, time left."""
+
+    def __init__(self, display: Display, bar: Progress, epochs: int, total: int, done: int) -> None:
+        self.display = display
+        self.bar = bar
+        self.epochs = epochs
+        self.task = bar.add_task("training", total=total, completed=done, figures="")
+        self.updated = time.perf_counter()
+        self.clips = 0.0
+
+    def step(self, state: RunState, sums: torch.Tensor) -> None:
+        """After a step; `sums` are the epoch's loss, correct clips and clips so far."""
+        elapsed = time.perf_counter() - self.updated
+        if self.bar.disable or elapsed < SECONDS_BETWEEN_UPDATES:
+            return
+        loss, correct, clips = sums.tolist()
+        rate = max(0.0, clips - self.clips) / elapsed
+        self.bar.update(
+            self.task,
+            description=f"epoch {state.epoch + 1}/{self.epochs}",
+            completed=state.step,
+            figures=f"loss {loss / clips:.3f}  accuracy {correct / clips:.1%}  {rate:.0f} clips/s",
+        )
+        self.updated, self.clips = time.perf_counter(), clips
+
+    def epoch(self, state: RunState) -> None:
+        """A line for the epoch that was finished last."""
+        self.updated, self.clips = time.perf_counter(), 0.0
+        if not self.display.active:
+            return
+        row = state.history[-1]
+        self.display.console.print(
+            f"epoch {row['epoch']:>3.0f}/{self.epochs}  loss {row['train_loss']:.3f}  "
+            f"accuracy {row['train_accuracy']:.1%}  validation loss {row['validation_loss']:.3f}  "
+            f"accuracy {row['validation_accuracy']:.1%}  {row['clips_per_second']:.0f} clips/s"
+            f"{'  best' if state.epochs_since_best == 0 else ''}",
+            highlight=False,
+        )
+
+    def stopped_early(self, state: RunState) -> None:
+        """A line for training that ends before its last epoch."""
+        if self.display.active:
+            best = rank_epochs(state.history)[0]["epoch"]
+            self.display.console.print(
+                f"stopped after epoch {state.epoch}: no better one since epoch {best:.0f}",
+                highlight=False,
+            )
+
+
+class RunLog:
+    """Writes a row for each epoch; a resumed run goes on from the rows of its checkpoint.
+
+    Args:
+        run: the run folder.
+        history: the rows so far.
+        step: the optimizer step from which TensorBoard's older events are to be dropped.
+    """
+
+    def __init__(self, run: Path, history: Sequence[Row], step: int) -> None:
+        self.run = run
+        self.history = list(history)
+        self.writer = SummaryWriter(run / TENSORBOARD_NAME, purge_step=step + 1 if step else None)
+
+    def add(self, row: Row) -> None:
+        """One epoch's figures: metrics.csv is rewritten as a whole, the curve is drawn anew."""
+        self.history.append(row)
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(name, value, int(row["step"]))
+        self.writer.flush()
+        replace_file(self.run / HISTORY_NAME, history_table(self.history))
+        replace_file(self.run / CURVE_NAME, draw_training_curve(self.history))
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def draw_training_curve(history: Sequence[Row]) -> bytes:
+    """Loss and accuracy of training and validation over epochs, as PNG."""
+    figure = new_figure(9, 3.5)
+    axes = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axis, name, unit in zip(
+        axes, ("loss", "accuracy"), ("nats", "share of clips"), strict=True
+    ):
+        for part in ("train", "validation"):
+            axis.plot(epochs, [row[f"{part}_{name}"] for row in history], label=part)
+        axis.set(xlabel="epoch", ylabel=unit, title=name)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return png_of(figure)

@@ -1,0 +1,277 @@
+"""The training loop.
+
+All randomness of a step is a function of (seed, step), all order of (seed, epoch), so a run that
+was killed and resumed ends with the weights of one that was not, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from wavenet.classifier.data import AudioCache, Clip, PreparedData, prepare_data
+from wavenet.classifier.inference import Metrics, evaluate
+from wavenet.classifier.inference.loading import start_from
+from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_folder import (
+    CLIPS_NAME,
+    CONFIG_NAME,
+    checkpoints,
+    clips_table,
+    rank_epochs,
+)
+from wavenet.classifier.training.batches import TrainingBatches
+from wavenet.classifier.training.checkpoint import (
+    RunState,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    writing,
+)
+from wavenet.classifier.training.display import Display, RunLog
+from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.processes import (
+    once_per_machine,
+    processes,
+    run_on_main,
+    stop_requests,
+    sum_over_processes,
+)
+from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
+from wavenet.files import replace_file
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended: validation accuracy of the saved model, epochs, steps, seconds of training.
+
+    The seconds are those of all epochs, whenever they were run; validation is not in them.
+    """
+
+    run: Path
+    accuracy: float
+    epochs: int
+    steps: int
+    seconds: float
+
+
+def train(
+    config: RunConfig, run: Path, *, resume: bool = False, console: Console | None = None
+) -> Result:
+    """Train a classifier; `run` receives model, checkpoints, logs and the resolved config.
+
+    Started by torchrun or `accelerate launch`, the processes share every batch and the validation
+    part: the result is that of one process, up to rounding and to what dropout draws. They all
+    need to see `run`; the first of them writes it.
+
+    Args:
+        config: see `load_config`.
+        run: the run folder; made if it is not there.
+        resume: go on from the newest checkpoint in `run`, or start if there is none; with any
+            number of processes.
+        console: where progress is shown; None: the standard output.
+
+    Raises:
+        ConfigError: the folder holds another run, or `resume` comes with another configuration.
+        DataError: no usable data.
+        ModelError: the model to start from can't be loaded.
+        CheckpointError: a checkpoint that can't be resumed, or a folder that can't be written.
+        TrainingError: the loss is no longer a number.
+        TrainingInterrupted: SIGINT or SIGTERM came; there is a checkpoint of the last step.
+    """
+    with processes(config.training.device) as accelerator:
+        return train_among(accelerator, config, run, resume=resume, console=console)
+
+
+def train_among(
+    accelerator: Accelerator,
+    config: RunConfig,
+    run: Path,
+    *,
+    resume: bool,
+    console: Console | None,
+) -> Result:
+    """`train` in processes that are there already: torchrun's can be joined only once."""
+    settings = config.training
+    display = Display(console or Console(), accelerator.is_main_process)
+    run_on_main(accelerator, lambda: _claim(run, config, resume))
+    _make_deterministic(accelerator.device)
+    data = once_per_machine(accelerator, lambda: _prepare(config, display))
+    torch.manual_seed(settings.seed)
+    model = WaveNetClassifier(config.model_config(data.labels))
+    resume = resume and bool(checkpoints(run))
+    if settings.init_from and not resume:
+        start_from(model, settings.init_from)
+    batches = TrainingBatches(config, data, accelerator)
+    learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
+    display.describe(data, learner)
+    run_on_main(accelerator, lambda: _record(run, config, data))
+    state = (load_checkpoint(learner, run) if resume else None) or RunState()
+    log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
+
+    def save() -> None:
+        save_checkpoint(learner, run, state, settings.keep_best)
+
+    def leave_epoch() -> None:
+        assert log is not None
+        if state.epochs_since_best == 0:
+            save_model(learner.evaluated, run)
+        with writing(run):
+            log.add(state.history[-1])
+        save()
+
+    def require_finite(loss: float) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is not finite in epoch {state.epoch + 1}; a lower "
+                f"training.learning_rate than {settings.learning_rate:g} may help"
+            )
+
+    with (
+        stop_requests(accelerator) as stop,
+        display.training(settings.epochs, len(batches), state.step) as shown,
+    ):
+        while state.epoch < settings.epochs:
+            if settings.patience and state.epochs_since_best >= settings.patience:
+                shown.stopped_early(state)
+                break
+
+            started = time.perf_counter() - state.seconds
+            # What was summed before a checkpoint is the main process's.
+            sums = state.sums().to(learner.device_of_sums) * accelerator.is_main_process
+            for clips, parts in batches.epoch(state.epoch, state.batch):
+                sums += learner.step(parts, clips, state.step)
+                state.step += 1
+                state.batch += 1
+                shown.step(state, sums)
+                number = stop.signal(state.step)
+                due = settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0
+                if (due or number) and state.batch < len(batches):
+                    state.remember(
+                        sum_over_processes(accelerator, sums), time.perf_counter() - started
+                    )
+                    require_finite(state.loss_sum)  # or a good checkpoint would go for this
+                    run_on_main(accelerator, save)
+                    if number:
+                        raise TrainingInterrupted(number)
+
+            seconds = time.perf_counter() - started
+            state.remember(sum_over_processes(accelerator, sums), seconds)
+            validation = validate(
+                accelerator,
+                learner.evaluated,
+                data.splits.validation,
+                data.cache,
+                batch_size=settings.batch_size,
+                max_samples=config.data.max_samples(data.cache.sample_rate),
+            )
+            require_finite(state.loss_sum + validation.loss)
+            state.finish_epoch(
+                {
+                    "epoch": state.epoch + 1,
+                    "step": state.step,
+                    "learning_rate": learner.learning_rate,
+                    "train_loss": state.loss_sum / state.clips,
+                    "train_accuracy": state.correct / state.clips,
+                    "validation_loss": validation.loss,
+                    "validation_accuracy": validation.accuracy,
+                    "validation_macro_f1": validation.macro_f1,
+                    "clips_per_second": state.clips / seconds,
+                    "seconds": seconds,
+                }
+            )
+            run_on_main(accelerator, leave_epoch)
+            shown.epoch(state)
+            if number := stop.signal(state.step, ask=True):
+                raise TrainingInterrupted(number)
+    if log is not None:
+        log.close()
+    best = rank_epochs(state.history)[0]
+    seconds = sum(row["seconds"] for row in state.history)
+    return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
+
+
+def validate(
+    accelerator: Accelerator,
+    model: WaveNetClassifier,
+    clips: Sequence[Clip],
+    cache: AudioCache,
+    *,
+    batch_size: int,
+    max_samples: int | None,
+) -> Metrics:
+    """`evaluate` over all processes, each taking its share; all of them get the whole result."""
+    classes = len(model.config.labels)
+    mine = clips[accelerator.process_index :: accelerator.num_processes]
+    counts, loss_sum = np.zeros((classes, classes), dtype=np.int64), 0.0
+    if mine:
+        metrics = evaluate(model, mine, cache, batch_size=batch_size, max_samples=max_samples)
+        counts, loss_sum = metrics.confusion, metrics.loss * len(mine)
+    sums = sum_over_processes(
+        accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64)
+    )
+    loss_sum, *flat = sums.tolist()
+    confusion = np.array(flat).astype(np.int64).reshape(classes, classes)
+    return Metrics(model.config.labels, confusion, loss_sum / len(clips))
+
+
+def _prepare(config: RunConfig, display: Display) -> PreparedData:
+    model, seed = config.model, config.training.seed
+    with display.checking() as checked:
+        return prepare_data(config.data, model.sample_rate, model.receptive_field, seed, checked)
+
+
+def _claim(run: Path, config: RunConfig, resume: bool) -> None:
+    """The run folder belongs to this run and can be written; a new one waits for usable data."""
+    if not config.data.source:
+        raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
+    saved = run / CONFIG_NAME
+    if saved.exists() and not resume:
+        raise ConfigError(
+            f"{run}: holds a run already; --resume goes on with it, another --out starts a new one"
+        )
+    if saved.exists() and (different := load_config(saved).differences(config)):
+        raise ConfigError(
+            f"{run}: can't be resumed with another configuration than its own, {saved}; "
+            f"different are {', '.join(different)}"
+        )
+    try:
+        new = not run.exists()
+        run.mkdir(parents=True, exist_ok=True)
+        (run / ".writable").touch()
+        (run / ".writable").unlink()
+        if new:
+            run.rmdir()
+    except OSError as error:
+        raise ConfigError(f"{run}: can't be made a run folder: {error.strerror}") from None
+
+
+def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
+    """Leave the resolved configuration and the clips; on resuming, they are the same."""
+    table = clips_table(data)
+    saved = run / CLIPS_NAME
+    with writing(run):
+        run.mkdir(exist_ok=True)
+        if not saved.exists():
+            replace_file(saved, table)
+        elif saved.read_text(encoding="utf-8") != table:
+            raise ConfigError(
+                f"{run}: can't be resumed: {config.data.source} has changed, see {saved}"
+            )
+        config.save(run / CONFIG_NAME)
+
+
+def _make_deterministic(device: torch.device) -> None:
+    """The same run twice gives the same weights. The CPU's kernels do so anyway."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True

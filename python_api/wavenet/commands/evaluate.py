@@ -1,0 +1,91 @@
+"""`wavenet evaluate`: how good a model is, on labelled recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavenet.commands.common import Data, Device, Run, Split, console, require_folder, say
+
+
+def evaluate(
+    run: Run,
+    data: Data = None,
+    split: Split = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
+    ] = None,
+    snr: Annotated[
+        str | None,
+        typer.Option(
+            help="Also with white noise at these signal-to-noise ratios in dB; writes "
+            "noise_curve.json and noise_curve.png."
+        ),
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Accuracy, macro-F1, per-class table and confusion matrix on labelled recordings.
+
+    Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
+    `wavenet predict` hears recordings whole.
+
+    Example: wavenet evaluate runs/mine --split test --snr 20,10,5,0
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wavenet.classifier.inference import draw_confusion, load_model
+    from wavenet.classifier.inference import evaluate as evaluate_model
+    from wavenet.classifier.inference.evaluate import choose_clips
+    from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+    from wavenet.classifier.run_folder import (
+        CONFUSION_NAME,
+        METRICS_NAME,
+        NOISE_NAME,
+        NOISE_PICTURE_NAME,
+    )
+    from wavenet.errors import ConfigError
+    from wavenet.files import replace_file
+
+    snrs = parse_snrs(snr) if snr is not None else []
+    folder = out or run
+    require_folder(folder)
+    model = load_model(run, device)
+    if out is None and not run.is_dir():
+        raise ConfigError(f"{run} is not a folder to write results into; give --out")
+    chosen = choose_clips(run, model.config, data, split)
+    settings = (model, chosen.clips, chosen.cache)
+    if snrs:
+        curve = measure_noise_curve(*settings, snrs, max_samples=chosen.max_samples)
+        metrics = curve.clean
+    else:
+        metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
+    replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
+    replace_file(folder / CONFUSION_NAME, draw_confusion(metrics))
+
+    if snrs:
+        content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}
+        replace_file(folder / NOISE_NAME, json.dumps(content, indent=1))
+        replace_file(folder / NOISE_PICTURE_NAME, curve.picture())
+
+    table = Table("class", "precision", "recall", "F1", "clips")
+    for row in metrics.per_class:
+        figures = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        table.add_row(escape(row["label"]), *figures, str(row["support"]))
+    console.print(table)
+    for reason in chosen.skipped:
+        say(f"skipped: {reason}")
+    say(
+        f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
+        f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
+        f"{METRICS_NAME} and {CONFUSION_NAME} are in {folder}"
+    )
+    if snrs:
+        for level, noisy in curve.noisy.items():
+            say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
+        say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")

@@ -1,0 +1,56 @@
+"""`wavenet predict`: what recordings are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wavenet.commands.common import Device, Run, console, warn
+
+
+def predict(
+    run: Run,
+    recordings: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Name the likeliest classes of recordings.
+
+    Example: wavenet predict runs/mine new.wav folder/ --top 5 --json
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from wavenet.classifier.inference import find_recordings, load_model
+    from wavenet.classifier.inference import predict as classify
+
+    paths = find_recordings(recordings)
+    model = load_model(run, device)
+    failed = 0
+    table = Table("recording", *(f"{i + 1}." for i in range(min(top, len(model.config.labels)))))
+    for prediction in classify(model, paths, top):
+        failed += bool(prediction.error)
+        if as_json:
+            content: dict[str, object] = {"path": str(prediction.path)}
+            if prediction.error:
+                content["error"] = prediction.error
+            else:
+                content["top"] = [
+                    {"label": label, "probability": probability}
+                    for label, probability in prediction.top
+                ]
+            print(json.dumps(content, ensure_ascii=False), flush=True)
+        elif prediction.error:
+            table.add_row(escape(str(prediction.path)), escape(prediction.error))
+        else:
+            cells = (f"{label} {probability:.1%}" for label, probability in prediction.top)
+            table.add_row(escape(str(prediction.path)), *map(escape, cells))
+    if not as_json:
+        console.print(table)
+    if failed:
+        warn(f"{failed} of {len(paths)} recordings could not be read")
+        raise typer.Exit(1)

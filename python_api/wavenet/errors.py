@@ -1,0 +1,96 @@
+"""The errors that are about what a person gave or has: their message is a sentence for that person.
+
+It names the file or the argument, what came, and what is accepted. The command line prints it;
+every other error is a fault of ours and comes with a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """What all of them are."""
+
+
+class DataError(UserError, ValueError):
+    """Something is wrong with the data or with an argument about it."""
+
+
+class AudioError(DataError):
+    """One recording can't be used. A training run skips such a clip and says so.
+
+    `kind` is one of "missing", "unreadable", "empty", "silent" and "unknown label"; reports count
+    by it. It has a default because DataLoader workers rebuild an exception from its message alone.
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ModelError(UserError, ValueError):
+    """A saved model that can't be loaded or exported."""
+
+
+class ConfigError(UserError, ValueError):
+    """A configuration that can't be used: the message names the field."""
+
+
+class TrainingError(UserError, RuntimeError):
+    """Training that can't go on: the message says why, and what to change."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that can't be written or used: the message says which and why."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training was asked to stop, and has left a checkpoint to go on from.
+
+    `signal` is the number of the signal that asked for it.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.signal = signal
+
+
+class MissingPackageError(UserError, ImportError):
+    """A package that only a part of wavenet needs is not installed."""
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Around imports of the packages of an extra: one that is missing is named, and its extra.
+
+    Raises:
+        MissingPackageError: instead of ModuleNotFoundError.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "torch", "numpy", "wavenet", "wavenet_kernels"):
+            raise
+        raise MissingPackageError(
+            f"this part of wavenet needs {package}: pip install 'wavenet-kernels[{name}]'",
+            name=package,
+        ) from None
+
+
+DAY = 86_400
+
+
+def require_seconds(**times: float) -> None:
+    """Raise DataError for a time, named by its keyword, that is not above 0 and up to a day."""
+    for name, value in times.items():
+        if not 0 < value <= DAY:
+            raise DataError(f"{name} is {value}; accepted is more than 0, up to {DAY} (a day)")
+
+
+def require_field(condition: bool, config: object, name: str, accepted: str) -> None:
+    """Raise ValueError about a field of a configuration, where the condition isn't met."""
+    if not condition:
+        raise ValueError(f"{name} is {getattr(config, name)!r}; accepted is {accepted}")

@@ -1,0 +1,61 @@
+"""The first convolution of the network: from samples to residual channels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
+from wavenet.networks.architecture import Architecture
+from wavenet_kernels.nn import CausalConv1d
+
+
+class Stem(nn.Module):
+    """A strided causal convolution over the waveform: (B, T) -> (B, R, ceil(T / stride)).
+
+    Output j is the one whose newest sample is j * stride.
+    """
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.companded = config.input == "mu-law"
+        self.conv = CausalConv1d(
+            1, config.residual_channels, config.stem_kernel_size, stride=config.stem_stride
+        )
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = mu_law_compress(waveform) if self.companded else waveform
+        return self.conv(x.unsqueeze(1))
+
+
+class OneHotStem(nn.Module):
+    """The same over one-hot mu-law codes, without ever making the one-hot vectors.
+
+    A convolution over one-hot inputs is a sum of rows of its weight, one row a tap.
+    """
+
+    CLASSES = 256
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.kernel_size = config.stem_kernel_size
+        self.stride = config.stem_stride
+        self.weight = nn.Parameter(
+            torch.empty(self.kernel_size * self.CLASSES, config.residual_channels)
+        )
+        self.bias = nn.Parameter(torch.empty(config.residual_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        # One row for each tap is summed, so unit variance needs 1 / taps in each.
+        nn.init.normal_(self.weight, std=self.kernel_size**-0.5)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        codes = mu_law_encode(F.pad(waveform, (self.kernel_size - 1, 0)), self.CLASSES)
+        taps = codes.unfold(1, self.kernel_size, self.stride)
+        rows = taps + torch.arange(self.kernel_size, device=codes.device) * self.CLASSES
+        batch, steps, _ = rows.shape
+        summed = F.embedding_bag(rows.reshape(batch * steps, -1), self.weight, mode="sum")
+        return (summed + self.bias).view(batch, steps, -1).transpose(1, 2)

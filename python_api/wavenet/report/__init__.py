@@ -1,5 +1,0 @@
-"""A run as one HTML file: data, curves, mistakes to look at and listen to, size and speed."""
-
-from wavenet.report.page import report_page
-
-__all__ = ["report_page"]

@@ -1,0 +1,38 @@
+"""The names and readers of a run's folder."""
+
+from __future__ import annotations
+
+from wavenet.classifier.data import find_clips
+from wavenet.classifier.run_folder import (
+    CLIPS_NAME,
+    CONFIG_NAME,
+    CROSS_VALIDATION_NAME,
+    CURVE_NAME,
+    HISTORY_NAME,
+    MODEL_NAMES,
+    TENSORBOARD_NAME,
+    checkpoint_folder,
+    checkpoints,
+    read_clips,
+    read_config,
+    read_history,
+)
+
+
+def test_a_folder_without_a_run_has_nothing_to_read(tmp_path):
+    assert read_config(tmp_path) is None and read_clips(tmp_path) is None
+    assert read_history(tmp_path) == [] and checkpoints(tmp_path) == []
+
+
+def test_what_a_run_leaves_is_read(tones):
+    named = {CLIPS_NAME, CONFIG_NAME, CURVE_NAME, HISTORY_NAME, TENSORBOARD_NAME, *MODEL_NAMES}
+    left = {path.name for path in tones.run.iterdir()}
+    assert named <= left and CROSS_VALIDATION_NAME not in left
+    assert read_config(tones.run) == tones.config
+    clips, skipped = read_clips(tones.run)
+    assert {clip.path for clip in clips} == {clip.path for clip in find_clips(tones.manifest)}
+    assert {clip.split for clip in clips} == {"train", "validation", "test"} and skipped == []
+    history = read_history(tones.run)
+    assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
+    last = int(history[-1]["step"])
+    assert checkpoints(tones.run)[-1] == checkpoint_folder(tones.run, last)

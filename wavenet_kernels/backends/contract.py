@@ -1,0 +1,79 @@
+"""What a backend is: the two protocols that everything above the backends is written to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from wavenet_kernels.call import Call, Gradients, Outputs
+
+
+class Stream(Protocol):
+    """A causal stack's weights, prepared, and the past inputs of its layers."""
+
+    def step(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The next chunk: residual (B, R, n) and skip sum (B, S, n) of x (B, R, n).
+
+        They may be views of buffers that the next step writes to again.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Zeros before the next chunk."""
+        ...
+
+    def state(self) -> Tensor:
+        """A copy of the last (K-1) d inputs of each layer, oldest first: (B, sum of (K-1) d, R)."""
+        ...
+
+    def load_state(self, state: Tensor) -> None:
+        """Go on from there."""
+        ...
+
+
+class Backend(Protocol):
+    """Who computes. A module of `wavenet_kernels.backends` is one.
+
+    The operators of a `Call` that a backend sees are gated_activation, dilated_conv1d,
+    gated_conv1d, residual_stack (a residual block is a stack of one layer) and
+    residual_stack_stream. Calls have been checked, no dilation exceeds T (but of streams), neither
+    B nor T is 0, and no tensor's negation is pending; strides are any.
+    """
+
+    NAME: str
+
+    def unavailable(self) -> str | None:
+        """Why this backend can't work on this machine, or None."""
+        ...
+
+    def describe(self) -> str:
+        """A line about how it works here."""
+        ...
+
+    def supports(self, call: Call) -> str | None:
+        """Why it can't compute the call, forward or backward, and what would; None if it can.
+
+        Reads metadata alone: shapes, dtypes, devices, settings.
+        """
+        ...
+
+    def forward(self, call: Call, outputs: Outputs) -> None:
+        """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says."""
+        ...
+
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+        """Write the gradients that there are, from those of the outputs, in any strides.
+
+        There is one for every output that forward was asked for. Of a stack every layer's input is
+        in `gradients.saved`, and checkpoint_every is 1. Of gated_activation x's is always asked
+        for, and never cond's, which follows from it.
+        """
+        ...
+
+    def stream(self, call: Call) -> Stream:
+        """A stream of the call's weights and settings, from zeros; x is (B, R, 0), cond absent.
+
+        What it keeps of the weights is its own: whoever calls has copied them.
+        """
+        ...

@@ -1,0 +1,268 @@
+"""The argument list of the operators, once: what is computed on (`Tensors`), how (`Settings`).
+
+Every operator is seen as a stack of layers with parts missing: a gated convolution is a layer
+without 1x1s, a residual block a stack of one. So weights have a leading L here, always, and a
+single layer's are views with L = 1. Symbols as everywhere: B batch, T time, R residual channels, D
+dilation channels, S skip channels, K taps, L layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from wavenet_kernels.rows import empty_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """What an operator computes on."""
+
+    x: Tensor  # (B, R, T); of gated_activation the pre-activation (B, 2D, T)
+    conv_weight: Tensor | None = None  # (L, 2D, R, K); of dilated_conv1d (1, C, R, K)
+    conv_bias: Tensor | None = None  # (L, 2D)
+    out_weight: Tensor | None = None  # (L, R+S, D)
+    out_bias: Tensor | None = None  # (L, R+S)
+    cond: Tensor | None = None  # (B, L*2D, T or 1)
+
+    def weights(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """conv_weight, conv_bias, out_weight, out_bias."""
+        return self.conv_weight, self.conv_bias, self.out_weight, self.out_bias
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Tensors:
+        """The same with the function of every tensor that there is."""
+
+        def of(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else function(tensor)
+
+        conv_weight, conv_bias, out_weight, out_bias = map(of, self.weights())
+        x, cond = function(self.x), of(self.cond)
+        return Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
+
+
+@dataclass(slots=True)
+class Gradients:
+    """Gradients of `Tensors`, field by field, in their shapes and dtypes; None: not wanted.
+
+    Activations' (x, cond) are in the memory order of rows, weights' are contiguous.
+    """
+
+    x: Tensor | None = None
+    conv_weight: Tensor | None = None
+    conv_bias: Tensor | None = None
+    out_weight: Tensor | None = None
+    out_bias: Tensor | None = None
+    cond: Tensor | None = None
+
+    def weights(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """conv_weight, conv_bias, out_weight, out_bias."""
+        return self.conv_weight, self.conv_bias, self.out_weight, self.out_bias
+
+    def layers(self, first: int, last: int, channels: int) -> Gradients:
+        """Those of a stack's layers first .. last-1, of as many channels of cond each; same x."""
+        conv_weight, conv_bias, out_weight, out_bias = (
+            None if weight is None else weight[first:last] for weight in self.weights()
+        )
+        cond = self.cond
+        if cond is not None:
+            cond = cond[:, first * channels : last * channels]
+        return Gradients(self.x, conv_weight, conv_bias, out_weight, out_bias, cond)
+
+
+@dataclass(slots=True)
+class Outputs:
+    """What an operator computes, or the gradients of it; None: there is none, or nobody wants it.
+
+    Activations are in the memory order of rows. `saved` is what a backward on any backend goes on
+    from: the inputs of layers n, 2n, ... for n = checkpoint_every, contiguous.
+    """
+
+    y: Tensor | None = None  # of an operator with a single output
+    residual: Tensor | None = None  # (B, R, T)
+    skip: Tensor | None = None  # (B, S, T), the sum over layers
+    saved: Tensor | None = None  # (inputs, B, T, R)
+
+    def present(self) -> Outputs:
+        """None in place of what has no channels."""
+        residual, skip = (
+            None if part is None or part.shape[1] == 0 else part
+            for part in (self.residual, self.skip)
+        )
+        return Outputs(self.y, residual, skip, self.saved)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How an operator computes."""
+
+    dilations: tuple[int, ...] = ()
+    padding: str = "causal"
+    residual_scale: float = 1.0
+    last_residual: bool = True
+    checkpoint_every: int = 1
+
+
+class Sizes(NamedTuple):
+    """B, T, R, D, S and K of a call; 0 where an operator has none, as dilated_conv1d no gates."""
+
+    B: int
+    T: int
+    R: int
+    D: int
+    S: int
+    K: int
+
+
+# An argument of an operator, where its name isn't that of a field.
+_FIELDS = {"a": "x", "weight": "conv_weight", "bias": "conv_bias", "dilation": "dilations"}
+_WEIGHTS = ("conv_weight", "conv_bias", "out_weight", "out_bias")
+STACKS = ("residual_stack", "residual_stack_stream")  # whose arguments have a leading L
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator and what it was called with."""
+
+    operator: str
+    tensors: Tensors
+    settings: Settings
+    state: Tensor | None = None  # of residual_stack_stream: (B, sum of (K-1) d, R)
+
+    @classmethod
+    def of(cls, operator: str, arguments: Mapping[str, Any]) -> Call:
+        """The call with these arguments, by the names that the public function has for them."""
+        tensors: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
+        single = operator not in STACKS
+        for name, value in arguments.items():
+            field = _FIELDS.get(name, name)
+            if single and value is not None and field in _WEIGHTS:
+                value = value.unsqueeze(0)
+            if field in TENSORS:
+                tensors[field] = value
+            elif field != "state":
+                if field == "dilations":
+                    value = (value,) if single else tuple(value)
+                settings[field] = value
+        return cls(operator, Tensors(**tensors), Settings(**settings), arguments.get("state"))
+
+    @property
+    def sizes(self) -> Sizes:
+        """From the shapes, for a call that has been checked."""
+        tensors = self.tensors
+        batch, channels, time = tensors.x.shape
+        if tensors.conv_weight is None:
+            return Sizes(batch, time, 0, channels // 2, 0, 0)
+        _, gated, _, taps = tensors.conv_weight.shape
+        gates = 0 if self.operator == "dilated_conv1d" else gated // 2
+        out = tensors.out_weight
+        skip = 0 if out is None else out.shape[1] - channels
+        return Sizes(batch, time, channels, gates, skip, taps)
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Rows of zeros before row 0, layer by layer."""
+        sizes, settings = self.sizes, self.settings
+        halves = 1 if settings.padding == "causal" else 2
+        return tuple((sizes.K - 1) * dilation // halves for dilation in settings.dilations)
+
+    @property
+    def saves(self) -> int:
+        """How many layers' inputs a backward goes on from, beside x."""
+        settings = self.settings
+        every = settings.checkpoint_every
+        return len(range(every, len(settings.dilations), every))
+
+    def as_stack(self) -> Call:
+        """A residual block as the stack of one layer that it is; any other call as it is."""
+        if self.operator != "residual_block":
+            return self
+        return replace(self, operator="residual_stack")
+
+    def within_time(self) -> Call:
+        """With dilations of at most T.
+
+        A tap T steps away is outside the signal for every output, as one further away is; but no
+        backend has to pad for a halo that is longer than any signal.
+        """
+        time = self.tensors.x.shape[2]
+        dilations = self.settings.dilations
+        if all(dilation <= time for dilation in dilations):
+            return self
+        settings = replace(self.settings, dilations=tuple(min(d, time) for d in dilations))
+        return replace(self, settings=settings)
+
+    def resolved(self) -> Call:
+        """With no tensor whose negation is still pending: its memory is what it is worth."""
+        if not any(t is not None and t.is_neg() for t in astuple(self.tensors)):
+            return self
+        return replace(self, tensors=self.tensors.map(torch.Tensor.resolve_neg))
+
+    def layers(self, first: int, last: int, x: Tensor, *, last_residual: bool) -> Call:
+        """A stack's layers first .. last-1, whose input is x, with nothing to checkpoint."""
+        tensors, channels = self.tensors, 2 * self.sizes.D
+        conv_weight, conv_bias, out_weight, out_bias = (
+            None if weight is None else weight[first:last] for weight in tensors.weights()
+        )
+        cond = tensors.cond
+        if cond is not None:
+            cond = cond[:, first * channels : last * channels]
+        part = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
+        settings = replace(
+            self.settings,
+            dilations=self.settings.dilations[first:last],
+            last_residual=last_residual,
+            checkpoint_every=1,
+        )
+        return Call(self.operator, part, settings)
+
+    def empty_outputs(self, *, saving: bool = False) -> Outputs:
+        """Room for what the operator returns; `saving`: and for what its backward needs."""
+        x, settings = self.tensors.x, self.settings
+        batch, time, residual, gates, skip, _ = self.sizes
+        if self.tensors.out_weight is None:
+            weight = self.tensors.conv_weight
+            channels = gates or (0 if weight is None else weight.shape[1])
+            return Outputs(y=empty_rows(x, batch, channels, time))
+        return Outputs(
+            residual=empty_rows(x, batch, residual if settings.last_residual else 0, time),
+            skip=empty_rows(x, batch, skip, time),
+            saved=x.new_empty(self.saves, batch, time, residual) if saving else None,
+        )
+
+    def empty_gradients(self, wanted: Sequence[bool]) -> Gradients:
+        """Room for the gradients of the fields of `Tensors` that are there and wanted."""
+        made: list[Tensor | None] = []
+        for name, tensor, needed in zip(TENSORS, astuple(self.tensors), wanted, strict=True):
+            if tensor is None or not needed:
+                made.append(None)
+            elif name in _WEIGHTS:
+                made.append(tensor.new_empty(tensor.shape))
+            else:
+                made.append(empty_rows(tensor, *tensor.shape))
+        return Gradients(*made)
+
+    def as_stream_from_nothing(self) -> Call:
+        """A stream's weights and settings, without a chunk or a state."""
+        return replace(self, state=None).with_chunk(self.tensors.x[:, :, :0], None)
+
+    def with_chunk(self, x: Tensor, cond: Tensor | None) -> Call:
+        """The same of another x and its conditioning."""
+        return replace(self, tensors=replace(self.tensors, x=x, cond=cond))
+
+
+def field_of(argument: str) -> str:
+    """The field of `Tensors` or `Settings` that an operator's argument is."""
+    return _FIELDS.get(argument, argument)
+
+
+def astuple(record: Tensors | Gradients) -> tuple[Tensor | None, ...]:
+    """The fields in order; not copied, as those of `dataclasses.astuple` are."""
+    return tuple(getattr(record, name) for name in TENSORS)
+
+
+TENSORS = tuple(field.name for field in fields(Tensors))

@@ -1,0 +1,129 @@
+"""What lies between an operator and a backend, once for all of both.
+
+Outputs and gradients are allocated here, calls without elements answered, dilations and negations
+brought to what backends expect, a stack's checkpoint segments computed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from wavenet_kernels import backends
+from wavenet_kernels.backends.contract import Backend
+from wavenet_kernels.call import Call, Gradients, Outputs, astuple
+from wavenet_kernels.forked import single_threaded_in_child
+
+
+def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
+    """Compute a checked call's outputs; `saving`: what its backward needs too."""
+    outputs = call.empty_outputs(saving=saving)
+    present = outputs.present()
+    if _is_empty(call):
+        _fill_with_zeros(outputs.y, outputs.residual, outputs.skip, outputs.saved)
+    elif present.y is not None or present.residual is not None or present.skip is not None:
+        call = call.as_stack().within_time().resolved()
+        with _computing(call, backend, "forward") as chosen:
+            chosen.forward(call, present)
+    elif outputs.saved is not None:
+        outputs.saved.zero_()  # nothing depends on it
+    return outputs
+
+
+def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: str) -> Gradients:
+    """Compute the gradients of a checked call's tensors, those that are wanted, field by field."""
+    found = call.empty_gradients(wanted)
+    gradients = gradients.present()
+    nothing = gradients.y is None and gradients.residual is None and gradients.skip is None
+    if nothing or _is_empty(call):
+        _fill_with_zeros(*astuple(found))
+        return found
+    call = call.as_stack().within_time().resolved()
+    gradients = replace(
+        gradients,
+        y=_resolved(gradients.y),
+        residual=_resolved(gradients.residual),
+        skip=_resolved(gradients.skip),
+    )
+    with _computing(call, backend, "backward") as chosen:
+        if call.settings.checkpoint_every == 1:
+            chosen.backward(call, gradients, found)
+        else:
+            _backward_by_segments(chosen, call, gradients, found)
+    return found
+
+
+def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute a chunk of a stream: residual, skip sum, new state."""
+    state = call.state
+    assert state is not None
+    if _is_empty(call):
+        outputs = call.empty_outputs()
+        _fill_with_zeros(outputs.residual, outputs.skip)
+        assert outputs.residual is not None and outputs.skip is not None
+        return outputs.residual, outputs.skip, state.clone()
+    call = call.resolved()
+    with _computing(call, backend, "forward") as chosen:
+        going_on = chosen.stream(call.as_stream_from_nothing())
+        going_on.load_state(state.resolve_neg())
+        residual, skip = going_on.step(call.tensors.x, call.tensors.cond)
+        return residual, skip, going_on.state()
+
+
+def _backward_by_segments(
+    backend: Backend, call: Call, gradients: Outputs, found: Gradients
+) -> None:
+    """Segment by segment, last one first; each starts with a layer whose input was saved."""
+    x, every = call.tensors.x, call.settings.checkpoint_every
+    saved, grad = gradients.saved, gradients.residual
+    assert saved is not None
+    layers, sizes = len(call.settings.dilations), call.sizes
+    for first in reversed(range(0, layers, every)):
+        last = min(first + every, layers)
+        start = saved[first // every - 1].transpose(1, 2) if first else x
+        inputs = x.new_empty(last - first - 1, sizes.B, sizes.T, sizes.R)
+        if len(inputs):
+            before = call.layers(first, last - 1, start, last_residual=True)
+            known = Outputs(residual=inputs[-1].transpose(1, 2), saved=inputs[:-1])
+            backend.forward(before, known)
+        segment = call.layers(first, last, start, last_residual=grad is not None)
+        part = found.layers(first, last, 2 * sizes.D)
+        if first:
+            part = replace(part, x=torch.empty_like(start))
+        backend.backward(segment, Outputs(residual=grad, skip=gradients.skip, saved=inputs), part)
+        grad = part.x
+
+
+@contextlib.contextmanager
+def _computing(call: Call, backend: str, direction: str) -> Iterator[Backend]:
+    """The backend for the call, in the state that backends compute in.
+
+    Nobody casts: dtypes have been chosen by now, in a backward by its forward.
+    """
+    with contextlib.ExitStack() as stack:
+        device = call.tensors.x.device.type
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(single_threaded_in_child())
+        for watcher in backends.watchers:
+            stack.enter_context(watcher(call, direction))
+        yield backends.choose(call, backend)
+
+
+def _is_empty(call: Call) -> bool:
+    batch, _, time = call.tensors.x.shape
+    return batch == 0 or time == 0
+
+
+def _fill_with_zeros(*tensors: Tensor | None) -> None:
+    for tensor in tensors:
+        if tensor is not None:
+            tensor.zero_()
+
+
+def _resolved(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.resolve_neg()
