@@ -8,6 +8,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/plan.h"
@@ -47,12 +48,11 @@ class StackForward {
 
  private:
   int64_t scratch_bytes() const { return (shape_.B * shape_.T * shape_.R * shape_.element() + 255) / 256 * 256; }
-  bool is_last(const Group& group) const { return group.first + group.count == shape_.layers(); }
 
   StackShape shape_;
   bool residual_;
   int S_;  // skip channels that are computed
-  std::vector<Group> groups_;
+  std::vector<LaunchPlan> launches_;
   std::vector<PackedGroup> packed_;  // weights of each
   int64_t packed_bytes_ = 0, scratch_count_ = 0;
 };
@@ -83,10 +83,8 @@ class StackBackward {
 
  private:
   struct Layer {
-    TileLaunch fused;  // without shared memory: it is the other two
-    TileLaunch gates, data;
-
-    bool is_fused() const { return fused.shared_bytes > 0; }
+    std::optional<LaunchPlan> fused;  // or else the other two
+    LaunchPlan gates, data;
   };
   WeightGradientArguments weight_gradient(int layer) const;
 

@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/layout.h"
 #include "cuda/types.h"
 
 namespace wavenet::cuda {
@@ -29,16 +30,14 @@ StackStream::StackStream(const StackShape& shape) : shape_(shape) {
     throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
                                 std::to_string(kMostStreamLayers) + " are accepted");
   plan_.dtype = shape.dtype, plan_.R = shape.R, plan_.D = shape.D, plan_.S = shape.S, plan_.K = shape.K;
-  plan_.N = std::min(128, 2 * shape.D), plan_.layers = shape.layers();
+  plan_.N = std::min(kStreamTileSize.N, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
   for (const int64_t dilation : shape.dilations) plan_.state_rows += (shape.K - 1) * dilation;
   const Packing packing = packing_of(shape, Stream::layers, shape.S);
   const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
-  constexpr int kRows = 32;
-  const int e = shape.element();
-  plan_.shared_bytes = kStages * plan_.N * kSlabBytes +
-                       kRows * (shape.K * (shape.R * e + 16) + shape.D * e + 16 + shape.S * sizeof(float));
+  const StreamLayout<int> layout(0, kStreamTileSize, shape.element(), shape.R, shape.D, shape.S, shape.K, plan_.N);
+  plan_.shared_bytes = static_cast<size_t>(layout.end);
   const Device device = current_device();
   if (plan_.shared_bytes > static_cast<size_t>(device.shared_bytes)) refuse("a stream", device);
 }
