@@ -3,6 +3,8 @@
 // kernels and plans must agree on: how many blocks a multiprocessor has registers for.
 #pragma once
 
+#include <vector>
+
 #include "cuda/both.h"
 #include "cuda/tile_launch.h"
 
@@ -20,6 +22,13 @@ struct Panel {
   WAVENET_BOTH int bytes() const { return rows * pitch; }
 };
 
+// The parts of a layout from 0 on, each with where it ends.
+struct Region {
+  const char* name;
+  int end;
+};
+using Regions = std::vector<Region>;
+
 // Forward:  weights | x, 1 or 2 buffers | z of each layer
 template <class At>
 struct LayersLayout {
@@ -32,6 +41,8 @@ struct LayersLayout {
         x_at(shared + on.weight_room(tile.N)),
         z_at(x_at + on.buffers * x.bytes()),
         end(z_at + layers * z.bytes()) {}
+
+  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", end}}; }
 };
 
 // Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
@@ -48,6 +59,8 @@ struct GateGradientLayout {
         grad_bytes(grad.row ? grad.bytes() : 0),
         tiles_at(shared + on.weight_room(tile.N)),
         end(tiles_at + on.buffers * (x.bytes() + grad_bytes)) {}
+
+  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", end}}; }
 };
 
 // Backward, second part:  weights | grad_a, 1 or 2 buffers
@@ -60,6 +73,8 @@ struct DataGradientLayout {
       : a(2 * on.D * e, on.rows(tile.M)),
         a_at(shared + on.weight_room(tile.N)),
         end(a_at + on.buffers * a.bytes()) {}
+
+  Regions regions() const { return {{"weights", a_at}, {"grad_a", end}}; }
 };
 
 // Backward in one launch:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
@@ -77,6 +92,10 @@ struct FusedBackwardLayout {
         a_at(tiles_at + on.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
         end(z_at + z.bytes()) {}
+
+  Regions regions() const {
+    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", end}};
+  }
 };
 
 // Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
@@ -96,6 +115,8 @@ struct StreamLayout {
         z_at(x_at + tap.bytes()),
         skip_at(z_at + z.bytes()),
         end(skip_at + skip_bytes) {}
+
+  Regions regions() const { return {{"weights", taps_at}, {"x", z_at}, {"z", skip_at}, {"skip", end}}; }
 };
 
 // Blocks of a multiprocessor that a kernel's registers leave room for, by its slabs' N: its __launch_bounds__.

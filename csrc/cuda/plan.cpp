@@ -7,7 +7,6 @@
 #include <string>
 
 #include "cuda/errors.h"
-#include "cuda/layout.h"
 
 namespace wavenet::cuda {
 
@@ -44,9 +43,9 @@ Reach reach_of(const StackShape& shape) {
   return {left, shape.K - 1 - left};
 }
 
-LaunchPlan begin(const StackShape& shape, int first, int count, TileSize size) {
+LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int count, TileSize size) {
   LaunchPlan plan;
-  plan.first = first, plan.count = count;
+  plan.kernel = kernel, plan.first = first, plan.count = count;
   TileLaunch& on = plan.on;
   on.dtype = shape.dtype, on.size = size;
   on.R = shape.R, on.D = shape.D, on.S = shape.S, on.K = shape.K;
@@ -55,17 +54,19 @@ LaunchPlan begin(const StackShape& shape, int first, int count, TileSize size) {
 
 // Fills in what follows from the tiling; false: the device has no room for it. Weights that stay in shared memory come
 // first: a ring costs a barrier a slab, and what it waits for includes the next tile, which two buffers would otherwise
-// load behind the work. packed_bytes(ring): of the weights; layout(on): of layout.h; resident: blocks of a
+// load behind the work. packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a
 // multiprocessor, from there too.
 template <class Bytes, class Layout>
-bool fit(TileLaunch& on, const Device& device, int resident, Bytes packed_bytes, Layout layout) {
+bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_bytes, Layout layout_of) {
+  TileLaunch& on = plan.on;
   for (const bool ring : {false, true}) {
     on.ring = ring, on.weight_bytes = static_cast<int>(packed_bytes(ring));
     for (const int buffers : {2, 1}) {
       on.buffers = buffers;
-      const int bytes = layout(on).end;
+      const auto layout = layout_of(on);
+      const int bytes = layout.end;
       if (bytes > device.shared_bytes) continue;
-      on.shared_bytes = static_cast<size_t>(bytes);
+      plan.regions = layout.regions(), on.shared_bytes = static_cast<size_t>(bytes);
       const int room = device.shared_bytes_all / (bytes + 1024);
       on.blocks = static_cast<int>(std::min<int64_t>(
           on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
@@ -109,7 +110,7 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
   const bool last = first + count == shape.layers();
   const Packing packing = packing_of(shape, Stream::layers, shape.S);
   return choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
-    LaunchPlan plan = begin(shape, first, count, size);
+    LaunchPlan plan = begin(shape, "layers", first, count, size);
     TileLaunch& on = plan.on;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
     on.tiling = tile(shape.B, shape.T, base, size.M, static_cast<int>(above), static_cast<int>(below), left0 + right0,
@@ -121,7 +122,7 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
     for (int i = 0; i < count; ++i) on.tap_first[i] = -lefts[i] * P, on.tap_step[i] = steps[i] * P;
     const auto bytes = [&](bool ring) { return packing.bytes({first, count, size.N, ring, !last || residual}); };
     const auto layout = [&](const TileLaunch& on) { return LayersLayout<int>(0, size, e, on, count); };
-    if (!fit(on, device, resident_layers(size.N), bytes, layout)) return {};
+    if (!fit(plan, device, resident_layers(size.N), bytes, layout)) return {};
     return plan;
   });
 }
@@ -191,7 +192,7 @@ LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual,
   const auto [left, right] = reach_of(shape);
   const Packing packing = packing_of(shape, Stream::gate_gradient, S);
   const auto found = choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
-    LaunchPlan plan = begin(shape, layer, 1, size);
+    LaunchPlan plan = begin(shape, "gate_gradient", layer, 1, size);
     TileLaunch& on = plan.on;
     on.S = S;
     on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, shape.R * e);
@@ -202,7 +203,7 @@ LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual,
     const auto layout = [&](const TileLaunch& on) {
       return GateGradientLayout<int>(0, size, e, on, (residual ? shape.R : 0) + S);
     };
-    if (!fit(on, device, resident_gate_gradient(size.N), bytes, layout)) return {};
+    if (!fit(plan, device, resident_gate_gradient(size.N), bytes, layout)) return {};
     return plan;
   });
   if (!found) refuse("a tile of a layer's gradients", device);
@@ -214,7 +215,7 @@ LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& 
   const auto [left, right] = reach_of(shape);
   const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
   const auto found = choose(shape.R, device, [&](TileSize size) -> std::optional<LaunchPlan> {
-    LaunchPlan plan = begin(shape, layer, 1, size);
+    LaunchPlan plan = begin(shape, "data_gradient", layer, 1, size);
     TileLaunch& on = plan.on;
     on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, 2 * shape.D * e);
     const int P = on.tiling.P();
@@ -222,7 +223,7 @@ LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& 
     on.tap_first[0] = left * P, on.tap_step[0] = -P;
     const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring}); };
     const auto layout = [&](const TileLaunch& on) { return DataGradientLayout<int>(0, size, e, on); };
-    if (!fit(on, device, resident_data_gradient(size.N), bytes, layout)) return {};
+    if (!fit(plan, device, resident_data_gradient(size.N), bytes, layout)) return {};
     return plan;
   });
   if (!found) refuse("a tile of a layer's gradients", device);
@@ -246,7 +247,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
   if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
 
-  LaunchPlan plan = begin(shape, layer, 1, kSize);
+  LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
   TileLaunch& on = plan.on;
   on.S = S;
   on.tiling = tile(shape.B, shape.T, shape.dilations[layer], kSize.M, right, left, left + right, shape.R * e);
@@ -260,7 +261,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
            packing_of(shape, Stream::data_gradient, S).bytes(group);
   };
   const auto layout = [&](const TileLaunch& on) { return FusedBackwardLayout<int>(0, kSize, e, on, outputs); };
-  if (!fit(on, device, kResidentFusedBackward, bytes, layout)) return {};
+  if (!fit(plan, device, kResidentFusedBackward, bytes, layout)) return {};
   return plan;
 }
 

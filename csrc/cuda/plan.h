@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 #include "cuda/packing.h"
 #include "layer.h"
 
@@ -31,11 +33,16 @@ struct StackShape {
   int64_t left(int layer) const { return (K - 1) * dilations[layer] / (same ? 2 : 1); }
 };
 
-// One launch: a kernel on consecutive layers.
+// One launch: a kernel on consecutive layers. `on` says what it computes, in what tiles, how they come to the chip and
+// how it starts.
 struct LaunchPlan {
+  const char* kernel = "";
   int first = 0, count = 1;  // layers
   TileLaunch on;
+  Regions regions;  // of shared memory
 };
+// The launch in a line.
+std::string describe(const LaunchPlan& plan);
 
 // The launches of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written
 // to memory. Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.

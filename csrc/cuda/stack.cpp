@@ -44,12 +44,6 @@ StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep
   scratch_count_ = keep ? 0 : std::min<int64_t>(2, static_cast<int64_t>(launches_.size()) - 1);
 }
 
-std::vector<int> StackForward::groups() const {
-  std::vector<int> counts;
-  for (const LaunchPlan& launch : launches_) counts.push_back(launch.count);
-  return counts;
-}
-
 void StackForward::run(const StackTensors& tensors, const ForwardOutputs& outputs, char* workspace,
                        cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;
@@ -131,9 +125,16 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
   partial_bytes_ = partials * weights.partial_size() * int64_t(sizeof(float));
 }
 
-int StackBackward::fused_layers() const {
-  const auto fused = [](const Layer& layer) { return layer.fused.has_value(); };
-  return static_cast<int>(std::count_if(layers_.begin(), layers_.end(), fused));
+std::vector<LaunchPlan> StackBackward::launches() const {
+  std::vector<LaunchPlan> launches;
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
+    if (layer->fused) {
+      launches.push_back(*layer->fused);
+    } else {
+      launches.insert(launches.end(), {layer->gates, layer->data});
+    }
+  }
+  return launches;
 }
 
 WeightGradientArguments StackBackward::weight_gradient(int layer) const {

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "cuda/plan.h"
@@ -43,7 +44,8 @@ class StackForward {
   StackForward(StackShape shape, bool residual, bool skip, bool keep);
 
   int64_t workspace_bytes() const { return packed_bytes_ + scratch_count_ * scratch_bytes(); }
-  std::vector<int> groups() const;  // layers of each launch
+  const std::vector<LaunchPlan>& launches() const { return launches_; }
+  std::string describe() const;
   void run(const StackTensors& tensors, const ForwardOutputs& outputs, char* workspace, cudaStream_t stream) const;
 
  private:
@@ -79,7 +81,8 @@ class StackBackward {
   int64_t workspace_bytes() const { return partial_offset_ + partial_bytes_; }
   void run(const StackTensors& tensors, const Gradients& gradients, char* workspace, cudaStream_t stream) const;
 
-  int fused_layers() const;
+  std::vector<LaunchPlan> launches() const;  // in tiles, in their order: the last layer's first
+  std::string describe() const;
 
  private:
   struct Layer {

@@ -23,6 +23,11 @@ std::vector<PackedGroup> one_by_one(const Packing& packing, int N, int layers) {
   return groups;
 }
 
+StreamLayout<int> layout_of(const StreamArguments& plan) {
+  const int e = plan.dtype == DType::float32 ? 4 : 2;
+  return {0, kStreamTileSize, e, plan.R, plan.D, plan.S, plan.K, plan.N};
+}
+
 }  // namespace
 
 StackStream::StackStream(const StackShape& shape) : shape_(shape) {
@@ -36,10 +41,20 @@ StackStream::StackStream(const StackShape& shape) : shape_(shape) {
   const Packing packing = packing_of(shape, Stream::layers, shape.S);
   const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
-  const StreamLayout<int> layout(0, kStreamTileSize, shape.element(), shape.R, shape.D, shape.S, shape.K, plan_.N);
-  plan_.shared_bytes = static_cast<size_t>(layout.end);
+  plan_.shared_bytes = static_cast<size_t>(layout_of(plan_).end);
   const Device device = current_device();
   if (plan_.shared_bytes > static_cast<size_t>(device.shared_bytes)) refuse("a stream", device);
+}
+
+LaunchPlan StackStream::launch() const {
+  LaunchPlan launch;
+  launch.kernel = "stream", launch.count = plan_.layers, launch.regions = layout_of(plan_).regions();
+  TileLaunch& on = launch.on;
+  on.dtype = plan_.dtype, on.R = plan_.R, on.D = plan_.D, on.S = plan_.S, on.K = plan_.K;
+  on.size = {kStreamTileSize.M, plan_.N}, on.tiling.own_rows = kStreamTileSize.M;
+  on.ring = true, on.weight_bytes = plan_.weight_bytes;
+  on.blocks = static_cast<int>(shape_.B), on.shared_bytes = plan_.shared_bytes;
+  return launch;
 }
 
 void StackStream::pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const {

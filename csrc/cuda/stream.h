@@ -41,6 +41,7 @@ class StackStream {
   explicit StackStream(const StackShape& shape);
 
   int64_t weight_bytes() const { return plan_.weight_bytes; }
+  LaunchPlan launch() const;  // of the shape's B clips
   void pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const;
   // `chunk` brings what changes from call to call, and where the weights are.
   void step(StreamArguments chunk, cudaStream_t stream) const;

@@ -252,13 +252,13 @@ def test_what_is_planned(module, monkeypatch):
         plan = module.StackForward(
             device=0, shape=shape(sizes), residual=True, skip=True, keep=keep
         )
-        return plan.groups
+        return [launch.count for launch in plan.launches]
 
     def fused(sizes):
         plan = module.StackBackward(
             device=0, shape=shape(sizes), residual=True, skip=True, fuse=True
         )
-        return plan.fused_layers
+        return sum(launch.kernel == "fused_backward" for launch in plan.launches)
 
     monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
     assert sum(layers(small, False)) == 9 and max(layers(small, False)) >= 3
@@ -270,6 +270,45 @@ def test_what_is_planned(module, monkeypatch):
         fused(sizes)
     with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
         layers(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
+
+
+def test_plans_print_what_they_launch(module, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
+    sizes = Sizes(B=8, T=16_000, R=64, D=64, S=128, K=2)
+    shape = module.StackShape(
+        dtype="bfloat16", **sizes._asdict(), dilations=[1, 2], same_padding=False
+    )
+    forward = module.StackForward(device=0, shape=shape, residual=True, skip=True, keep=False)
+    fused, apart = (
+        module.StackBackward(device=0, shape=shape, residual=True, skip=True, fuse=fuse)
+        for fuse in (True, False)
+    )
+    stream = module.StackStream(device=0, shape=shape)
+    for plan in (forward, fused, apart):
+        *lines, last = [line for line in repr(plan).splitlines() if "gradients of" not in line]
+        assert lines == [repr(launch) for launch in plan.launches]
+        assert last == f"workspace: {plan.workspace_bytes} bytes"
+    assert repr(stream) == repr(stream.launch)
+    assert "rows in" in repr(apart) and "rows in" not in repr(fused)
+    assert [(launch.kernel, launch.first) for launch in apart.launches] == [
+        ("gate_gradient", 1),
+        ("data_gradient", 1),
+        ("gate_gradient", 0),
+        ("data_gradient", 0),
+    ]
+    launch = fused.launches[1]
+    rows = 128 + 1  # of x and its gradients: a tap looks back by one
+    pitch = 64 * 2 + 16
+    assert launch.regions == {
+        "weights": 2 * 64 * 64 * 2 * 2 * 2 + (64 + 128) * 64 * 2,
+        "x and gradients": rows * pitch + 128 * ((64 + 128) * 2 + 16),
+        "grad_a": rows * (2 * 64 * 2 + 16),
+        "z": 128 * pitch,
+    }
+    for launch in (*forward.launches, *fused.launches, *apart.launches, stream.launch):
+        assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
+        assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
+        assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
 
 
 def test_refusals_name_the_nearest(device):
