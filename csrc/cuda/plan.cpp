@@ -6,22 +6,13 @@
 #include <stdexcept>
 #include <string>
 
-#include "cuda/errors.h"
-
 namespace wavenet::cuda {
 
 namespace {
 
-// Where a launch's time goes, in clocks of one multiprocessor, roughly: these decide only what is grouped. An H100
-// does 2048 16-bit multiply-adds a clock, half as many in TF32, of which kernels like these reach half, and gets 15
-// bytes from memory.
-constexpr double kMultiplies = 1024, kBytes = 15, kLaunch = 4000;
-
-int attribute(cudaDeviceAttr which, int device) {
-  int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
-  return value;
-}
+// Where a launch's time goes, in clocks of one multiprocessor, roughly: this decides only what is grouped. Kernels like
+// these reach half of a device's multiply-adds, and half as many in TF32.
+constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000;
 
 // The tile sizes that may serve so many outputs, the best first. Slabs wider than the outputs are for tiles that would
 // otherwise be too large.
@@ -67,7 +58,7 @@ bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_byte
       const int bytes = layout.end;
       if (bytes > device.shared_bytes) continue;
       plan.regions = layout.regions(), on.shared_bytes = static_cast<size_t>(bytes);
-      const int room = device.shared_bytes_all / (bytes + 1024);
+      const int room = device.shared_bytes_all / (bytes + device.shared_bytes_reserved);
       on.blocks = static_cast<int>(std::min<int64_t>(
           on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
       return true;
@@ -135,9 +126,9 @@ double cost(const StackShape& shape, const LaunchPlan& plan, bool keep, const De
   const double own = on.tiling.own_rows;
   const double bytes = shape.element() * ((on.size.M + on.load_above + on.load_below) * double(shape.R) +
                                           own * (shape.R * (keep ? count : 1) + shape.S * (plan.first == 0 ? 1 : 2)));
-  const double rate = kMultiplies / (shape.dtype == DType::float32 ? 2 : 1);
+  const double multiplies_a_clock = device.multiplies * (shape.dtype == DType::float32 ? kReachedInTF32 : kReached);
   const double waves = double((on.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
-  return waves * std::max(multiplies / rate, bytes / kBytes) + kLaunch;
+  return waves * std::max(multiplies / multiplies_a_clock, bytes / device.bytes) + kLaunchClocks;
 }
 
 }  // namespace
@@ -154,16 +145,6 @@ Packing packing_of(const StackShape& shape, Stream stream, int S) {
   packing.R = shape.R, packing.D = shape.D, packing.S = S, packing.K = shape.K;
   packing.out_channels = shape.R + shape.S;
   return packing;
-}
-
-Device current_device() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  Device found;
-  found.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
-  found.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  found.shared_bytes_all = attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
-  return found;
 }
 
 std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device) {

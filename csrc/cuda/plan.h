@@ -7,19 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "cuda/device.h"
 #include "cuda/layers.h"
 #include "cuda/layout.h"
 #include "cuda/packing.h"
 #include "layer.h"
 
 namespace wavenet::cuda {
-
-struct Device {
-  int multiprocessors = 1;
-  int shared_bytes = 0;      // that a block may have
-  int shared_bytes_all = 0;  // of a multiprocessor
-};
-Device current_device();
 
 struct StackShape {
   DType dtype = DType::float32;

@@ -29,11 +29,11 @@ Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels
 
 }  // namespace
 
-StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep)
+StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep, const Device& device)
     : shape_(std::move(shape)), residual_(residual), S_(skip ? shape_.S : 0) {
   StackShape planned = shape_;
   planned.S = S_;
-  launches_ = plan_layers(planned, residual, keep, current_device());
+  launches_ = plan_layers(planned, residual, keep, device);
   for (const LaunchPlan& launch : launches_) {
     const bool last = launch.first + launch.count == shape_.layers();
     packed_.push_back({launch.first, launch.count, launch.on.size.N, launch.on.ring, !last || residual_,
@@ -82,9 +82,8 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
   }
 }
 
-StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse)
+StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse, const Device& device)
     : shape_(std::move(shape)), residual_(residual), skip_(skip) {
-  const Device device = current_device();
   const int e = shape_.element();
   int64_t bytes = 0, grad_a = 0, partials = 0;
   // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its

@@ -1,6 +1,5 @@
 // Residual stacks on a GPU, forward and backward: one call launches everything, on one stream. Each object is the
-// plan for calls of one set of sizes on the device that was current when it was made, and may be used by several
-// threads.
+// plan for calls of one set of sizes on one device, and may be used by several threads.
 //
 // A residual block is a stack of one layer. A gated convolution is one whose layer ends with z.
 #pragma once
@@ -41,7 +40,7 @@ struct ForwardOutputs {
 class StackForward {
  public:
   // residual, skip: the last layer's residual and the skip sum are computed; keep: every layer's input is kept.
-  StackForward(StackShape shape, bool residual, bool skip, bool keep);
+  StackForward(StackShape shape, bool residual, bool skip, bool keep, const Device& device);
 
   int64_t workspace_bytes() const { return packed_bytes_ + scratch_count_ * scratch_bytes(); }
   const std::vector<LaunchPlan>& launches() const { return launches_; }
@@ -76,7 +75,7 @@ class StackBackward {
  public:
   // residual, skip: there are gradients of these. fuse: one launch a layer where it can do all; it can't add up over
   // time what conditioning for all times gets.
-  StackBackward(StackShape shape, bool residual, bool skip, bool fuse);
+  StackBackward(StackShape shape, bool residual, bool skip, bool fuse, const Device& device);
 
   int64_t workspace_bytes() const { return partial_offset_ + partial_bytes_; }
   void run(const StackTensors& tensors, const Gradients& gradients, char* workspace, cudaStream_t stream) const;

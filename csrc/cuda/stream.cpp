@@ -30,7 +30,7 @@ StreamLayout<int> layout_of(const StreamArguments& plan) {
 
 }  // namespace
 
-StackStream::StackStream(const StackShape& shape) : shape_(shape) {
+StackStream::StackStream(const StackShape& shape, const Device& device) : shape_(shape) {
   if (shape.layers() > kMostStreamLayers)
     throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
                                 std::to_string(kMostStreamLayers) + " are accepted");
@@ -42,7 +42,6 @@ StackStream::StackStream(const StackShape& shape) : shape_(shape) {
   const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
   plan_.shared_bytes = static_cast<size_t>(layout_of(plan_).end);
-  const Device device = current_device();
   if (plan_.shared_bytes > static_cast<size_t>(device.shared_bytes)) refuse("a stream", device);
 }
 

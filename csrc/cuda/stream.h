@@ -38,7 +38,7 @@ void run_stream(const StreamArguments& arguments, const char* name, cudaStream_t
 class StackStream {
  public:
   // Of the shape, B and T don't matter. Throws std::invalid_argument as StackForward does.
-  explicit StackStream(const StackShape& shape);
+  StackStream(const StackShape& shape, const Device& device);
 
   int64_t weight_bytes() const { return plan_.weight_bytes; }
   LaunchPlan launch() const;  // of the shape's B clips

@@ -236,54 +236,72 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
     assert all(all(map(torch.equal, results[0], again)) for again in results[1:])
 
 
-def test_what_is_planned(module, monkeypatch):
+def _stack_shape(module, sizes, layers=9):
+    return module.StackShape(
+        dtype="bfloat16",
+        **sizes._asdict(),
+        dilations=[2**n for n in range(layers)],
+        same_padding=False,
+    )
+
+
+SMALL_SIZES = Sizes(B=8, T=16_000, R=32, D=32, S=64, K=2)
+CLASSIFIER_SIZES = SMALL_SIZES._replace(R=64, D=64, S=128)
+VOCODER_SIZES = SMALL_SIZES._replace(R=128, D=128, S=128, K=3)
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_planned(module, architecture):
     """Narrow layers share launches and are differentiated in one; tiles fit any chip's memory."""
-    small = Sizes(B=8, T=16_000, R=32, D=32, S=64, K=2)
-    classifier = small._replace(R=64, D=64, S=128)
-    vocoder = small._replace(R=128, D=128, S=128, K=3)
-    doubling = [2**n for n in range(9)]
+    chip = module.Device.typical(architecture)
+    outputs = {"residual": True, "skip": True, "device": chip}
 
-    def shape(sizes):
-        return module.StackShape(
-            dtype="bfloat16", **sizes._asdict(), dilations=doubling, same_padding=False
-        )
-
-    def layers(sizes, keep):
-        plan = module.StackForward(
-            device=0, shape=shape(sizes), residual=True, skip=True, keep=keep
-        )
-        return [launch.count for launch in plan.launches]
+    def forward(sizes, keep):
+        shape = _stack_shape(module, sizes)
+        launches = module.StackForward(shape=shape, keep=keep, **outputs).launches
+        assert sum(launch.count for launch in launches) == 9
+        assert all(launch.shared_bytes <= chip.shared_bytes for launch in launches)
+        return max(launch.count for launch in launches)
 
     def fused(sizes):
-        plan = module.StackBackward(
-            device=0, shape=shape(sizes), residual=True, skip=True, fuse=True
-        )
-        return sum(launch.kernel == "fused_backward" for launch in plan.launches)
+        shape = _stack_shape(module, sizes)
+        launches = module.StackBackward(shape=shape, fuse=True, **outputs).launches
+        assert all(launch.shared_bytes <= chip.shared_bytes for launch in launches)
+        return sum(launch.kernel == "fused_backward" for launch in launches)
 
-    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
-    assert sum(layers(small, False)) == 9 and max(layers(small, False)) >= 3
-    assert max(layers(vocoder, False)) < max(layers(small, False))
-    assert fused(small) == fused(classifier) == 9 and fused(vocoder) == 0
-    monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")  # as on sm_86, sm_89 and sm_120
-    for sizes in (small, classifier, vocoder):
-        assert sum(layers(sizes, True)) == 9
-        fused(sizes)
-    with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
-        layers(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
+    for sizes in (SMALL_SIZES, CLASSIFIER_SIZES, VOCODER_SIZES):
+        forward(sizes, True), fused(sizes)
+    assert forward(SMALL_SIZES, False) >= 3
+    assert forward(VOCODER_SIZES, False) < forward(SMALL_SIZES, False)
+    assert fused(SMALL_SIZES) == 9 and fused(VOCODER_SIZES) == 0
+    if chip.shared_bytes > 200 * 1024:
+        assert fused(CLASSIFIER_SIZES) == 9
+    if chip.shared_bytes < 100 * 1024:
+        with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
+            forward(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
 
 
-def test_plans_print_what_they_launch(module, monkeypatch):
-    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
-    sizes = Sizes(B=8, T=16_000, R=64, D=64, S=128, K=2)
-    shape = module.StackShape(
-        dtype="bfloat16", **sizes._asdict(), dilations=[1, 2], same_padding=False
-    )
-    forward = module.StackForward(device=0, shape=shape, residual=True, skip=True, keep=False)
+def test_what_a_device_is(module, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "7")
+    monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")
+    here = module.Device.at(0)
+    assert (here.multiprocessors, here.shared_bytes) == (7, 99 * 1024)
+    assert module.Device.typical("sm_90").shared_bytes == 227 * 1024
+    with pytest.raises(ValueError, match="'sm_75'; known are sm_80 sm_86"):
+        module.Device.typical("sm_75")
+    with pytest.raises(RuntimeError, match="there is only device 0"):
+        module.Device.at(1)
+
+
+def test_plans_print_what_they_launch(module):
+    outputs = {"residual": True, "skip": True, "device": module.Device.typical("sm_90")}
+    shape = _stack_shape(module, CLASSIFIER_SIZES, layers=2)
+    forward = module.StackForward(shape=shape, keep=False, **outputs)
     fused, apart = (
-        module.StackBackward(device=0, shape=shape, residual=True, skip=True, fuse=fuse)
-        for fuse in (True, False)
+        module.StackBackward(shape=shape, fuse=fuse, **outputs) for fuse in (True, False)
     )
-    stream = module.StackStream(device=0, shape=shape)
+    stream = module.StackStream(shape=shape, device=outputs["device"])
     for plan in (forward, fused, apart):
         *lines, last = [line for line in repr(plan).splitlines() if "gradients of" not in line]
         assert lines == [repr(launch) for launch in plan.launches]

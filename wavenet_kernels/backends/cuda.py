@@ -302,7 +302,7 @@ def _plan(
     shape = _cuda.StackShape(
         dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
     )
-    return getattr(_cuda, kind)(device=device, shape=shape, **wanted)
+    return getattr(_cuda, kind)(shape=shape, **wanted, device=_cuda.Device.at(device))
 
 
 def _no_room(call: Call) -> str | None:
