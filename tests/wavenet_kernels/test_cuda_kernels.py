@@ -7,6 +7,7 @@ run under AddressSanitizer and UBSan; tests/simt/test_sanitized.py does so with 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from wavenet_kernels import reference
 from wavenet_kernels.call import Sizes
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
+from wavenet_kernels.rows import rows_of
 
 SMALL = [
     Case(),
@@ -283,15 +285,32 @@ def test_what_is_planned(module, architecture):
 
 
 def test_what_a_device_is(module, monkeypatch):
-    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "7")
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "7,5")
     monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")
     here = module.Device.at(0)
     assert (here.multiprocessors, here.shared_bytes) == (7, 99 * 1024)
+    assert module.Device.at(1).multiprocessors == 5
     assert module.Device.typical("sm_90").shared_bytes == 227 * 1024
     with pytest.raises(ValueError, match="'sm_75'; known are sm_80 sm_86"):
         module.Device.typical("sm_75")
-    with pytest.raises(RuntimeError, match="there is only device 0"):
-        module.Device.at(1)
+    with pytest.raises(RuntimeError, match="there is no such device"):
+        module.Device.at(2)
+
+
+def test_calls_leave_the_current_device_as_it_is(module, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "3,3")
+    current = ctypes.CDLL(module.__file__).wavenet_simt_device
+    a, z = torch.randn(1, 4, 32), torch.empty(1, 4, 16)
+    call = {"stream": 0, "B": 1, "T": 4, "D": 16, "cond": rows_of(None)}
+    call |= {"a": rows_of(a.mT), "z": rows_of(z.mT)}
+    module.gated_activation(device=1, dtype="float32", **call)
+    torch.testing.assert_close(z, a[..., :16].tanh() * a[..., 16:].sigmoid())
+    assert current() == 0
+    with pytest.raises(ValueError, match="no instance for this dtype"):
+        module.gated_activation(device=1, dtype="float64", **call)
+    with pytest.raises(RuntimeError, match="there is no such device"):
+        module.gated_activation(device=2, dtype="float32", **call)
+    assert current() == 0
 
 
 def test_plans_print_what_they_launch(module):
