@@ -98,7 +98,7 @@ void run(const Case& c, int times) {
   const auto repeat = [&](const std::function<void()>& work) {
     for (int i = 0; i < times; ++i) counted(work);
   };
-  if (c.pass == "forward") return repeat([&] { cpu::run(kIsa, Operator::block, cpu::layers_of(stack), 1); });
+  if (c.pass == "forward") return repeat([&] { cpu::run(kIsa, Operator::block, cpu::layers_of(kIsa, stack), 1); });
   if (c.pass == "pack") return repeat([&] { cpu::Stream(kIsa, l, c.dilations); });
   if (c.pass == "stream") {
     cpu::Stream stream(kIsa, l, c.dilations);
@@ -117,8 +117,8 @@ void run(const Case& c, int times) {
   g.grad_x = grad_x.rows(c.T, c.R);
   g.conv_weight = grad_conv_weight.data(), g.conv_bias = grad_conv_bias.data();
   g.out_weight = grad_out_weight.data(), g.out_bias = grad_out_bias.data();
-  const auto forward = [&] { cpu::run(kIsa, Operator::block, cpu::layers_of(stack), 1); };
-  const auto backward = [&] { cpu::run_backward(kIsa, Operator::block, cpu::gradients_of(g), 1); };
+  const auto forward = [&] { cpu::run(kIsa, Operator::block, cpu::layers_of(kIsa, stack), 1); };
+  const auto backward = [&] { cpu::run_backward(kIsa, Operator::block, cpu::gradients_of(kIsa, g), 1); };
   if (c.pass == "step") return repeat([&] { forward(), backward(); });
   if (c.pass != "backward") throw std::invalid_argument("no such pass: " + c.pass);
   forward();

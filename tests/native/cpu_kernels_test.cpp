@@ -309,7 +309,7 @@ void forward(const Case& c, DType dtype, Memory<Real, Stored>& m, const cpu::Isa
                                Values<Stored>(unsaved > 1 && !c.last_residual ? layer : 0)};
   stack.scratch[0] = rows_of(scratch[0], c.T, c.R);
   stack.scratch[1] = c.last_residual ? stack.first.residual : rows_of(scratch[1], c.T, c.R);
-  cpu::run(isa, c.op, cpu::layers_of(stack), threads);
+  cpu::run(isa, c.op, cpu::layers_of(isa, stack), threads);
 }
 
 template <class Real, class Stored>
@@ -323,7 +323,7 @@ void backward(const Case& c, DType dtype, Memory<Real, Stored>& m, const cpu::Is
     g.grad_x = grad_x, g.want_x = c.wants_gradient(kX), g.grad_cond = grad_cond;
     g.conv_weight = pointer(weights[kConvWeight]), g.conv_bias = pointer(weights[kConvBias]);
     g.out_weight = pointer(weights[kOutWeight]), g.out_bias = pointer(weights[kOutBias]);
-    return cpu::run_backward(isa, c.op, cpu::gradients_of(g), threads);
+    return cpu::run_backward(isa, c.op, cpu::gradients_of(isa, g), threads);
   }
   Gradient g;
   g.layer = layer_of(c, dtype, m);
