@@ -139,7 +139,7 @@ def of_triton(arch: str, folder: Path) -> Iterator[tuple[str, list[Loop]]]:
     chip = int(arch.rstrip("af"))
     for launch in triton_kernels.launches(workload, "bfloat16", chip, every_call=False):
         cubin = folder / f"{launch.kernel.__name__}.cubin"
-        cubin.write_bytes(triton_kernels.binary(launch, chip).asm["cubin"])
+        cubin.write_bytes(triton_kernels.compile_launch(launch, chip).asm["cubin"])
         yield from kernels_of(disassembled(cubin)).items()
 
 

@@ -1,9 +1,9 @@
 """`python -m benchmarks.triton_kernels`: what Triton's compiler makes of every kernel, with no GPU.
 
-Each workload's forward and backward pass is run on tensors without data; the launches are
-recorded and compiled for each architecture. The table says, from the binaries, what a kernel takes
-of a multiprocessor (registers, spills, shared memory, and the occupancy that follows) and whether
-it uses the tensor-core instruction meant for that chip.
+Each workload's forward and backward pass is run on tensors without data, with a launcher that
+records the launches instead; they are compiled for each architecture. The table says, from the
+binaries, what a kernel takes of a multiprocessor (registers, spills, shared memory, and the
+occupancy that follows) and whether it uses the tensor-core instruction meant for that chip.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 if __name__ == "__main__":
     os.environ["TRITON_INTERPRET"] = "0"  # before triton is imported anywhere
@@ -35,7 +33,7 @@ from triton.runtime.jit import JITFunction
 from benchmarks.environment import environment, write_results
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends import triton as backend
-from wavenet_kernels.backends.triton import layers, tuning
+from wavenet_kernels.backends.triton.launcher import Launcher, use_launcher
 from wavenet_kernels.call import Call, Settings, Tensors
 
 # Of a multiprocessor, by compute capability: bytes of shared memory that a block may have, that all
@@ -93,23 +91,46 @@ class Binary:
         return blocks * block / threads
 
 
+class Recorder(Launcher):
+    """Keeps the distinct launches, which nothing runs, as for a chip of that architecture."""
+
+    def __init__(self, workload: str, dtype: str, arch: int) -> None:
+        self.workload, self.dtype, self.arch = workload, dtype, arch
+        self.launches: dict[Launch, None] = {}
+
+    def accepts(self, device: torch.device) -> bool:
+        return True
+
+    def architecture(self, device: torch.device) -> str:
+        return f"sm_{self.arch}"
+
+    def processors(self, device: torch.device) -> int:
+        return 132  # of an H100 or H200
+
+    def numerics(self, like: torch.Tensor) -> dict[str, object]:
+        precision = "tf32" if self.dtype == "tf32" else "ieee"
+        return {"PRECISION": precision, "HARDWARE_TANH": like.dtype != torch.float32}
+
+    def bind(self, kernel: Any, grid: tuple[int, ...]) -> Callable[..., object]:
+        def record(*args: Any, **options: Any) -> None:
+            self.launches[specialise(self.workload, self.dtype, kernel, args, options)] = None
+
+        return record
+
+
 def launches(workload: Workload, dtype: str, arch: int, every_call: bool = True) -> list[Launch]:
     """The distinct launches of the workload's forward and backward pass on that architecture.
 
     `every_call`: also with conditioning, as a stream, without the last residual, and of the other
     operators.
     """
-    found: dict[Launch, None] = {}
-
-    def record(kernel: JITFunction[Any], *args: Any, **options: Any) -> None:
-        found[_launch(workload.name, dtype, kernel, args, options)] = None
-
+    recorder = Recorder(workload.name, dtype, arch)
     of = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
     meta = [t.to("meta", of) for t in workload.tensors("cpu", torch.float32)]
-    with _pretending(arch, dtype, record):
+    with use_launcher(recorder):
         for call in _calls(workload, *meta, every_call=every_call):
             _compute(call)
-    return list(found)
+    return list(recorder.launches)
 
 
 def _calls(
@@ -150,7 +171,7 @@ def _compute(call: Call) -> None:
     backend.backward(call, outputs.present(), call.empty_gradients([True] * 6))
 
 
-def binary(launch: Launch, arch: int) -> Any:
+def compile_launch(launch: Launch, arch: int) -> Any:
     """What Triton's compiler makes of it."""
     names = launch.kernel.arg_names
     attrs = {(names.index(name),): [["tt.divisibility", 16]] for name in launch.aligned}
@@ -159,10 +180,10 @@ def binary(launch: Launch, arch: int) -> Any:
     return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
 
 
-def compiled(launch: Launch, arch: int) -> Binary:
+def measure(launch: Launch, arch: int) -> Binary:
     """Compile it, and read what it takes from the binary."""
-    made = binary(launch, arch)
-    used = _resources(made.asm["cubin"])
+    made = compile_launch(launch, arch)
+    used = resources(made.asm["cubin"])
     ptx = made.asm["ptx"]
     return Binary(
         launch,
@@ -217,30 +238,10 @@ def table(binaries: Sequence[Binary]) -> Table:
     return out
 
 
-@contextmanager
-def _pretending(arch: int, dtype: str, record: Any) -> Iterator[None]:
-    """Launches are recorded, and the device is one of that architecture."""
-
-    def how(x: torch.Tensor) -> dict[str, object]:
-        half = x.dtype != torch.float32
-        return {"PRECISION": "tf32" if dtype == "tf32" else "ieee", "HARDWARE_TANH": half}
-
-    def run(kernel: JITFunction[Any], *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
-        record(kernel, *args, **options)
-
-    with (
-        mock.patch.object(tuning, "architecture", lambda device: f"sm_{arch}"),
-        mock.patch.object(layers, "how", how),
-        mock.patch.object(layers, "processors", lambda device: 132),
-        mock.patch.object(backend, "interpreted", lambda: True),  # accepts any device
-        mock.patch.object(JITFunction, "run", run),
-    ):
-        yield
-
-
-def _launch(
+def specialise(
     workload: str, dtype: str, kernel: JITFunction[Any], args: tuple[Any, ...], options: Any
 ) -> Launch:
+    """What Triton would compile for a launch with these arguments."""
     values = {**dict(zip(kernel.arg_names, args, strict=False)), **options}
     signature, constants, aligned = {}, {}, []
     for parameter in kernel.params:
@@ -272,7 +273,8 @@ def _tensor_cores(arch: int) -> str:
     return TENSOR_CORES.get(arch, "mma.sync")
 
 
-def _resources(cubin: bytes) -> dict[str, int]:
+def resources(cubin: bytes) -> dict[str, int]:
+    """What a kernel takes: REG, STACK, SHARED and LOCAL, as cuobjdump says."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
@@ -303,7 +305,7 @@ def main() -> None:
                 for found in launches(for_gpu(workload), dtype, arch, not options.stack_alone):
                     name = found.kernel.__name__
                     if not options.kernels or any(word in name for word in options.kernels):
-                        binaries.append(compiled(found, arch))
+                        binaries.append(measure(found, arch))
     rows = [record(binary) for binary in binaries]
     if options.out:
         write_results(options.out, {**environment(), "rows": rows})

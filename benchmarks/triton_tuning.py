@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -24,11 +24,14 @@ from benchmarks.measurements.stack import pass_of
 from benchmarks.timing import Run, interleave, spread, timed
 from benchmarks.workloads import WORKLOADS, Workload, for_gpu
 from wavenet_kernels.backends.triton import tuning
-from wavenet_kernels.backends.triton.launch import architecture
+from wavenet_kernels.backends.triton.launcher import Launcher, use_launcher
+
+Key = tuple[str, tuple[tuple[str, int], ...]]  # of a kernel and its sizes
+Choices = Mapping[str, Mapping[str, Sequence[int]]]  # by kernel, what is varied
 
 SHIPPED = Path(tuning.__file__).with_name("tuning.json")
 # What is varied; other blocks hold whole rows of channels and are not free.
-CHOICES = {
+CHOICES: Choices = {
     "layer": {"BLOCK_T": (32, 64, 128, 256), "num_warps": (4, 8), "num_stages": (1, 2, 3)},
     "convolution": {"BLOCK_T": (64, 128), "BLOCK_R": (32, 64), "num_warps": (4, 8)},
     "gate_gradient": {"BLOCK_T": (32, 64, 128), "BLOCK_D": (32, 64), "num_warps": (4, 8)},
@@ -38,23 +41,35 @@ CHOICES = {
 MARGIN = 0.02  # of the time, by which a candidate must win
 
 
-def tune(workload: Workload, dtype: torch.dtype, device: str, rounds: int) -> list[dict[str, Any]]:
-    """Rows for the kernels of the workload that a candidate improves."""
-    step = pass_of("step", Ours("triton"), workload, workload.tensors(device, dtype))
-    better: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}
-    choose = tuning.choose
-    used: dict[tuple[str, tuple[tuple[str, int], ...]], tuning.Config] = {}
+class Trial(Launcher):
+    """Launches with the configurations in `better`, else with the table's; `used` has them all."""
 
-    def chosen(kernel: str, like: torch.Tensor, **sizes: int) -> tuning.Config:
+    def __init__(self) -> None:
+        self.better: dict[Key, tuning.Config] = {}
+        self.used: dict[Key, tuning.Config] = {}
+
+    def configure(self, kernel: str, like: torch.Tensor, **sizes: int) -> tuning.Config:
         key = (kernel, tuple(sizes.items()))
-        used[key] = better.get(key) or choose(kernel, like, **sizes)
-        return used[key]
+        self.used[key] = self.better.get(key) or super().configure(kernel, like, **sizes)
+        return self.used[key]
 
-    with mock.patch.object(tuning, "choose", chosen):
+
+def tune(
+    workload: Workload,
+    dtype: torch.dtype,
+    device: str,
+    rounds: int,
+    choices: Choices = CHOICES,
+    margin: float = MARGIN,
+) -> list[dict[str, Any]]:
+    """Rows for the kernels of the workload that a candidate improves by more than the margin."""
+    step = pass_of("step", Ours("triton"), workload, workload.tensors(device, dtype))
+    trial = Trial()
+    with use_launcher(trial):
         timed(step, device)
-        for key, config in list(used.items()):
-            variants = candidates(key[0], config)
-            runs = {index: _with(step, better, key, c) for index, c in enumerate(variants)}
+        for key, config in list(trial.used.items()):
+            variants = candidates(config, choices.get(key[0], {}))
+            runs = {index: _with(step, trial, key, c) for index, c in enumerate(variants)}
             working = {index: run for index, run in runs.items() if _works(run, device)}
             samples = interleave(working, rounds=rounds, device=device)
             medians = {index: spread(samples[index])[0] for index in working}
@@ -63,38 +78,37 @@ def tune(workload: Workload, dtype: torch.dtype, device: str, rounds: int) -> li
             print(
                 f"{workload.name} {key[0]} {dict(key[1])}: {variants[best]}, {gain:.1%} of a step"
             )
-            if gain > MARGIN:
-                better[key] = variants[best]
+            if gain > margin:
+                trial.better[key] = variants[best]
             else:
-                better.pop(key, None)
-    device_name = environment(device)["device"]
+                trial.better.pop(key, None)
+    where = environment(device)
     return [
         {
             "kernel": kernel,
-            "arch": architecture(torch.device(device)),
+            "arch": trial.architecture(torch.device(device)),
             "dtypes": [str(dtype).removeprefix("torch.")],
             "sizes": dict(sizes),
             "config": config,
-            "grounds": f"measured on {device_name}, {environment(device)['commit']}",
+            "grounds": f"measured on {where['device']}, {where['commit']}",
         }
-        for (kernel, sizes), config in better.items()
+        for (kernel, sizes), config in trial.better.items()
     ]
 
 
-def candidates(kernel: str, config: tuning.Config) -> list[tuning.Config]:
+def candidates(config: tuning.Config, choices: Mapping[str, Sequence[int]]) -> list[tuning.Config]:
     """The configuration itself, first, and what differs from it in the choices."""
-    choices = CHOICES[kernel]
-    found = [config]
+    different = []
     for values in itertools.product(*choices.values()):
         candidate = {**config, **dict(zip(choices, values, strict=True))}
-        if candidate not in found:
-            found.append(candidate)
-    return found
+        if candidate != config:
+            different.append(candidate)
+    return [config, *different]
 
 
-def _with(step: Run, better: dict[Any, Any], key: Any, config: tuning.Config) -> Run:
+def _with(step: Run, trial: Trial, key: Key, config: tuning.Config) -> Run:
     def run(prepared: Any) -> None:
-        better[key] = config
+        trial.better[key] = config
         step.run(prepared)
 
     return Run(run, step.prepare, variables=step.variables)

@@ -16,7 +16,7 @@ from operator_cases import call as operator_case
 
 import wavenet_kernels
 from wavenet_kernels import BackendUnavailableError, available_backends, backends, use_backend
-from wavenet_kernels.backends.triton.launch import interpreted
+from wavenet_kernels.backends.triton.launcher import interpreted
 from wavenet_kernels.call import Call, Outputs, Settings, Tensors, astuple
 from wavenet_kernels.ops import _run
 

@@ -1,4 +1,4 @@
-"""A layer's forward and backward pass as launches of the kernels.
+"""A layer's forward and backward pass: the launches of the kernels that make it.
 
 Tensors are (B, C, T) with channel stride 1. Convolutions' weights are packed (K, C, R), so that all
 kernels read runs of channels; those of a gate with the channels of filter and gate alternating.
@@ -16,14 +16,14 @@ from torch import Tensor
 from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.convolution import convolution_kernel
 from wavenet_kernels.backends.triton.gradient import gate_gradient_kernel, weight_gradient_kernel
-from wavenet_kernels.backends.triton.launch import batch_and_time, how, processors
-from wavenet_kernels.backends.triton.layer import layer_kernel
+from wavenet_kernels.backends.triton.launcher import current_launcher
+from wavenet_kernels.backends.triton.layer_forward import layer_kernel
 from wavenet_kernels.backends.triton.layer_gradient import MOST_TAPS, layer_gradient_kernel
 from wavenet_kernels.rows import empty_rows
 
 
 @dataclass(frozen=True)
-class Layer:
+class PackedLayer:
     """One layer's weights (conv packed; out and out_bias absent from a gated convolution), and how
     it is padded and scaled.
     """
@@ -37,7 +37,7 @@ class Layer:
     padding: str
     residual_scale: float = 1.0
 
-    def with_cond(self, cond: Tensor) -> Layer:
+    def with_cond(self, cond: Tensor) -> PackedLayer:
         """The same with other conditioning."""
         return replace(self, cond=cond)
 
@@ -59,17 +59,17 @@ class Layer:
         return self.left_taps * self.dilation
 
 
-def packed(weight: Tensor) -> Tensor:
+def pack(weight: Tensor) -> Tensor:
     """(C, R, K) -> (K, C, R), contiguous."""
     return weight.movedim(-1, -3).contiguous()
 
 
-def unpacked(weight: Tensor) -> Tensor:
-    """The reverse."""
+def unpack(weight: Tensor) -> Tensor:
+    """(K, C, R) -> (C, R, K), contiguous."""
     return weight.movedim(-3, -1).contiguous()
 
 
-def packed_gate(weight: Tensor) -> Tensor:
+def pack_gate(weight: Tensor) -> Tensor:
     """(..., 2D, R, K) -> (..., K, D x 2, R), contiguous."""
     *layers, channels, residual, taps = weight.shape
     halves = weight.reshape(*layers, 2, channels // 2, residual, taps)
@@ -77,8 +77,8 @@ def packed_gate(weight: Tensor) -> Tensor:
     return pairs.reshape(*layers, taps, channels, residual).contiguous()
 
 
-def unpacked_gate(weight: Tensor) -> Tensor:
-    """The reverse."""
+def unpack_gate(weight: Tensor) -> Tensor:
+    """(..., K, D x 2, R) -> (..., 2D, R, K), contiguous."""
     *layers, taps, channels, residual = weight.shape
     pairs = weight.reshape(*layers, taps, channels // 2, 2, residual)
     halves = pairs.transpose(-3, -2).movedim(-4, -1)
@@ -86,7 +86,7 @@ def unpacked_gate(weight: Tensor) -> Tensor:
 
 
 def forward(
-    layer: Layer,
+    layer: PackedLayer,
     x: Tensor,
     *,
     z: Tensor | None = None,
@@ -98,25 +98,27 @@ def forward(
     """Compute what there is a tensor for, in rows order; past (B, left, R) comes before x."""
     batch, _, time = x.shape
     sizes = layer.sizes
-    blocks = tuning.choose("layer", x, **sizes)
-    layer_kernel[(batch * triton.cdiv(time, blocks["BLOCK_T"]),)](
-        x, *batch_and_time(x),
+    launcher = current_launcher()
+    blocks = launcher.configure("layer", x, **sizes)
+    grid = (batch * triton.cdiv(time, blocks["BLOCK_T"]),)
+    launcher.bind(layer_kernel, grid)(
+        x, *_batch_and_time(x),
         x if past is None else past, 0 if past is None else past.stride(0),
-        layer.conv, _or(layer.conv_bias, x),
-        _or(layer.cond, x), *batch_and_time(layer.cond),
-        _or(layer.out, x), _or(layer.out_bias, x),
-        _or(z, x), _or(residual, x), _or(skip, x),
+        layer.conv, _pointer(layer.conv_bias, x),
+        _pointer(layer.cond, x), *_batch_and_time(layer.cond),
+        _pointer(layer.out, x), _pointer(layer.out_bias, x),
+        _pointer(z, x), _pointer(residual, x), _pointer(skip, x),
         time, layer.dilation, layer.left, layer.residual_scale,
         **sizes,
         HAS_PAST=past is not None, HAS_CONV_BIAS=layer.conv_bias is not None,
         HAS_COND=layer.cond is not None, HAS_OUT_BIAS=layer.out_bias is not None,
-        KEEP_Z=z is not None, RESIDUAL=_there(residual), SKIP=_there(skip),
+        KEEP_Z=z is not None, RESIDUAL=_has_channels(residual), SKIP=_has_channels(skip),
         ACCUMULATE_SKIP=accumulate_skip,
-        **blocks, **how(x),
+        **blocks, **launcher.numerics(x),
     )  # fmt: skip
 
 
-def convolution(
+def convolve(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -133,20 +135,22 @@ def convolution(
     """
     batch, channels, time = x.shape
     sizes = {"R": channels, "C": y.shape[1], "K": weight.shape[0]}
-    blocks = tuning.choose("convolution", x, **sizes)
+    launcher = current_launcher()
+    blocks = launcher.configure("convolution", x, **sizes)
     grid = (
         batch * triton.cdiv(time, blocks["BLOCK_T"]),
         triton.cdiv(sizes["C"], blocks["BLOCK_C"]),
     )
-    convolution_kernel[grid](
-        x, *batch_and_time(x), weight, _or(bias, x), _or(add, x), *batch_and_time(add), add_scale,
+    launcher.bind(convolution_kernel, grid)(
+        x, *_batch_and_time(x), weight, _pointer(bias, x),
+        _pointer(add, x), *_batch_and_time(add), add_scale,
         y, time, dilation, left,
         **sizes, TRANSPOSED=transposed, HAS_BIAS=bias is not None, HAS_ADD=add is not None,
-        **blocks, PRECISION=how(x)["PRECISION"],
+        **blocks, PRECISION=launcher.numerics(x)["PRECISION"],
     )  # fmt: skip
 
 
-def input_gradient(
+def compute_input_gradient(
     grad_a: Tensor,
     weight: Tensor,
     dilation: int,
@@ -158,13 +162,13 @@ def input_gradient(
 ) -> None:
     """grad_x of a convolution with packed weight (K, C, R) whose left padding was `left`."""
     ahead = (weight.shape[0] - 1) * dilation - left
-    convolution(
+    convolve(
         grad_a, weight, None, dilation, ahead, grad_x,
         transposed=True, add=add, add_scale=add_scale,
     )  # fmt: skip
 
 
-def weight_gradient(
+def compute_weight_gradient(
     a: Tensor, b: Tensor, taps: int = 1, dilation: int = 1, left: int = 0, scale: float = 1.0
 ) -> Tensor:
     """scale * sum over clips and times of a[t] b[t - left + k dilation]^T: (taps, a's, b's
@@ -172,24 +176,25 @@ def weight_gradient(
     """
     batch, m, time = a.shape
     n = b.shape[1]
-    blocks = tuning.choose("weight_gradient", a, M=m, N=n, K=taps)
+    launcher = current_launcher()
+    blocks = launcher.configure("weight_gradient", a, M=m, N=n, K=taps)
     tiles = batch * triton.cdiv(time, blocks["BLOCK_T"])
     grid = (triton.cdiv(m, blocks["BLOCK_M"]), triton.cdiv(n, blocks["BLOCK_N"]) * taps)
-    shares = max(1, min(tiles, 2 * processors(a.device) // (grid[0] * grid[1])))
+    shares = max(1, min(tiles, 2 * launcher.processors(a.device) // (grid[0] * grid[1])))
     each = triton.cdiv(tiles, shares)
     shares = triton.cdiv(tiles, each)
     sums = a.new_empty(shares, taps, m, n, dtype=torch.float32)
-    weight_gradient_kernel[grid[0], grid[1], shares](
-        a, *batch_and_time(a), b, *batch_and_time(b), sums, taps * m * n, m * n,
+    launcher.bind(weight_gradient_kernel, (*grid, shares))(
+        a, *_batch_and_time(a), b, *_batch_and_time(b), sums, taps * m * n, m * n,
         batch, time, each, dilation, left, scale,
-        M=m, N=n, K=taps, **blocks, PRECISION=how(a)["PRECISION"],
+        M=m, N=n, K=taps, **blocks, PRECISION=launcher.numerics(a)["PRECISION"],
     )  # fmt: skip
     return sums.sum(0)
 
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """What backward finds of a layer's weights, in float32 and packed, and of conditioning."""
+    """The gradients of a layer's weights, in float32 and packed, and of its conditioning."""
 
     conv: Tensor  # (K, D x 2, R)
     conv_bias: Tensor  # (2D,)
@@ -198,8 +203,8 @@ class LayerGradients:
     a_sums: Tensor  # (B, 2D), over time
 
 
-def is_fused(layer: Layer, x: Tensor) -> bool:
-    """Whether the layer's backward is one kernel: 16-bit tensors, sums that fit in registers."""
+def can_fuse_backward(layer: PackedLayer, x: Tensor) -> bool:
+    """Whether one kernel can make all gradients: of 16-bit tensors, sums that fit in registers."""
     sizes = layer.sizes
     if layer.out is None or sizes["K"] > MOST_TAPS or x.dtype == torch.float32:
         return False
@@ -223,7 +228,7 @@ class Walk:
     earlier: int
 
     @classmethod
-    def of(cls, layer: Layer, batch: int, time: int, block_t: int, programs: int) -> Walk:
+    def of(cls, layer: PackedLayer, batch: int, time: int, block_t: int, programs: int) -> Walk:
         """For a layer on `batch` clips of `time` rows, shared by `programs` programs."""
         far = layer.dilation >= block_t
         stride = layer.dilation if far else block_t
@@ -251,22 +256,26 @@ class Walk:
 
 
 def fused_backward(
-    layer: Layer,
+    layer: PackedLayer,
     x: Tensor,
     grad_residual: Tensor | None,
     grad_skip: Tensor | None,
     grad_x: Tensor | None,
     grad_cond: Tensor | None,
 ) -> LayerGradients:
-    """The gradients of a layer that `is_fused`; grad_x, and grad_cond if local, are written."""
+    """The gradients of a layer of which one kernel can make them all (`can_fuse_backward`).
+
+    grad_x is written, and grad_cond if local.
+    """
     batch, _, time = x.shape
     sizes = layer.sizes
     assert layer.out is not None
-    x, grad_residual = side_by_side(x), side_by_side(grad_residual)
-    grad_skip = side_by_side(grad_skip)
-    blocks = tuning.choose("layer_gradient", x, **sizes)
+    x, grad_residual = without_gaps(x), without_gaps(grad_residual)
+    grad_skip = without_gaps(grad_skip)
+    launcher = current_launcher()
+    blocks = launcher.configure("layer_gradient", x, **sizes)
     block_t = blocks["BLOCK_T"]
-    programs = processors(x.device)
+    programs = launcher.processors(x.device)
     walk = Walk.of(layer, batch, time, block_t, programs)
     programs = min(programs, walk.total)
     slots = walk.later + walk.earlier + 2
@@ -282,29 +291,33 @@ def fused_backward(
     out = sums(programs, *layer.out.shape)
     tiles = batch * walk.columns * walk.column_tiles
     a_sums = x.new_empty(tiles, gated, dtype=torch.float32)
-    layer_gradient_kernel[(programs,)](
-        x, layer.conv, _or(layer.conv_bias, x),
-        _or(layer.cond, x), *batch_and_time(layer.cond),
-        layer.out, _or(grad_residual, x), _or(grad_skip, x),
-        _or(grad_cond, x), *batch_and_time(grad_cond),
-        _or(grad_x, x), ring,
+    launcher.bind(layer_gradient_kernel, (programs,))(
+        x, layer.conv, _pointer(layer.conv_bias, x),
+        _pointer(layer.cond, x), *_batch_and_time(layer.cond),
+        layer.out, _pointer(grad_residual, x), _pointer(grad_skip, x),
+        _pointer(grad_cond, x), *_batch_and_time(grad_cond),
+        _pointer(grad_x, x), ring,
         conv, out, a_sums,
         time, layer.dilation, layer.left, layer.left_taps, layer.residual_scale, *walk.scalars(),
         **sizes,
         HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
-        RESIDUAL=_there(grad_residual), SKIP=_there(grad_skip),
+        RESIDUAL=_has_channels(grad_residual), SKIP=_has_channels(grad_skip),
         GRAD_X=grad_x is not None, GRAD_COND=grad_cond is not None,
-        **blocks, **how(x),
+        **blocks, **launcher.numerics(x),
     )  # fmt: skip
     # Filter and gate channels alternate.
     a_sums = a_sums.view(batch, -1, gated // 2, 2).sum(1).transpose(1, 2).reshape(batch, gated)
     return LayerGradients(
-        conv.sum(0), a_sums.sum(0), out.sum(0), _residual_bias(layer, x, grad_residual), a_sums
+        conv.sum(0),
+        a_sums.sum(0),
+        out.sum(0),
+        _compute_residual_bias(layer, x, grad_residual),
+        a_sums,
     )
 
 
 def backward(
-    layer: Layer,
+    layer: PackedLayer,
     x: Tensor,
     grad_residual: Tensor | None,
     grad_skip: Tensor | None,
@@ -317,74 +330,87 @@ def backward(
     gated = layer.out is None
     z = None if gated else empty_rows(x, batch, sizes["D"], time)
     grad_a = empty_rows(x, batch, 2 * sizes["D"], time) if grad_cond is None else grad_cond
-    blocks = tuning.choose("gate_gradient", x, **sizes)
+    launcher = current_launcher()
+    blocks = launcher.configure("gate_gradient", x, **sizes)
     grid = (
         batch * triton.cdiv(time, blocks["BLOCK_T"]),
         triton.cdiv(sizes["D"], blocks["BLOCK_D"]),
     )
-    gate_gradient_kernel[grid](
-        x, *batch_and_time(x),
-        layer.conv, _or(layer.conv_bias, x),
-        _or(layer.cond, x), *batch_and_time(layer.cond),
-        _or(layer.out, x),
-        _or(grad_residual, x), *batch_and_time(grad_residual),
-        _or(grad_skip, x), *batch_and_time(grad_skip),
-        _or(z, x), grad_a, *batch_and_time(grad_a),
+    launcher.bind(gate_gradient_kernel, grid)(
+        x, *_batch_and_time(x),
+        layer.conv, _pointer(layer.conv_bias, x),
+        _pointer(layer.cond, x), *_batch_and_time(layer.cond),
+        _pointer(layer.out, x),
+        _pointer(grad_residual, x), *_batch_and_time(grad_residual),
+        _pointer(grad_skip, x), *_batch_and_time(grad_skip),
+        _pointer(z, x), grad_a, *_batch_and_time(grad_a),
         time, layer.dilation, layer.left, layer.residual_scale,
         **sizes,
         HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
-        GIVEN=gated, RESIDUAL=_there(grad_residual), SKIP=_there(grad_skip), KEEP_Z=not gated,
-        **blocks, **how(x),
+        GIVEN=gated, KEEP_Z=not gated,
+        RESIDUAL=_has_channels(grad_residual), SKIP=_has_channels(grad_skip),
+        **blocks, **launcher.numerics(x),
     )  # fmt: skip
     if grad_x is not None:
         # grad_a has the filter's channels first, as grad_cond does.
-        conv = packed(unpacked_gate(layer.conv))
-        input_gradient(
+        conv = pack(unpack_gate(layer.conv))
+        compute_input_gradient(
             grad_a, conv, layer.dilation, layer.left, grad_x,
             add=grad_residual, add_scale=layer.residual_scale,
         )  # fmt: skip
-    conv = weight_gradient(grad_a, x, sizes["K"], layer.dilation, layer.left)
-    conv = packed_gate(unpacked(conv))
+    conv = compute_weight_gradient(grad_a, x, sizes["K"], layer.dilation, layer.left)
+    conv = pack_gate(unpack(conv))
     a_sums = grad_a.sum(2, dtype=torch.float32)
     out = residual_bias = None
     if layer.out is not None:
         assert z is not None
-        of = [(grad_residual, sizes["R"], layer.residual_scale), (grad_skip, sizes["S"], 1.0)]
-        out = torch.cat([_outer(g, z, channels, scale) for g, channels, scale in of])
-        residual_bias = _residual_bias(layer, x, grad_residual)
+        out = torch.cat(
+            [
+                _compute_out_gradient(grad_residual, z, sizes["R"], layer.residual_scale),
+                _compute_out_gradient(grad_skip, z, sizes["S"], 1.0),
+            ]
+        )
+        residual_bias = _compute_residual_bias(layer, x, grad_residual)
     return LayerGradients(conv, a_sums.sum(0), out, residual_bias, a_sums)
 
 
-def _outer(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
+def _compute_out_gradient(grad: Tensor | None, z: Tensor, channels: int, scale: float) -> Tensor:
     if grad is None:
         return z.new_zeros(channels, z.shape[1], dtype=torch.float32)
-    return weight_gradient(grad, z, scale=scale)[0]
+    return compute_weight_gradient(grad, z, scale=scale)[0]
 
 
-def _residual_bias(layer: Layer, x: Tensor, grad: Tensor | None) -> Tensor:
+def _compute_residual_bias(layer: PackedLayer, x: Tensor, grad: Tensor | None) -> Tensor:
     if grad is None:
         return x.new_zeros(x.shape[1], dtype=torch.float32)
-    return over_rows(grad) * layer.residual_scale
+    return sum_over_rows(grad) * layer.residual_scale
 
 
 @overload
-def side_by_side(x: Tensor) -> Tensor: ...
+def without_gaps(x: Tensor) -> Tensor: ...
 @overload
-def side_by_side(x: Tensor | None) -> Tensor | None: ...
-def side_by_side(x: Tensor | None) -> Tensor | None:
+def without_gaps(x: Tensor | None) -> Tensor | None: ...
+def without_gaps(x: Tensor | None) -> Tensor | None:
     """In the memory order of (B, T, C) rows with no gaps: x itself, or a copy of it."""
     return None if x is None else x.transpose(1, 2).contiguous().transpose(1, 2)
 
 
-def over_rows(grad: Tensor) -> Tensor:
+def sum_over_rows(grad: Tensor) -> Tensor:
     """The sum over clips and times, in float32."""
     return grad.sum((0, 2), dtype=torch.float32)
 
 
-def _there(tensor: Tensor | None) -> bool:
+def _has_channels(tensor: Tensor | None) -> bool:
     return tensor is not None and tensor.shape[1] > 0
 
 
-def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """A pointer that is never read, in place of none."""
-    return other if tensor is None else tensor
+def _pointer(tensor: Tensor | None, placeholder: Tensor) -> Tensor:
+    """The tensor, or in place of none another that is never read."""
+    return placeholder if tensor is None else tensor
+
+
+def _batch_and_time(x: Tensor | None) -> tuple[int, int]:
+    """Strides of a (B, C, T) tensor with channel stride 1; a single time serves all times."""
+    if x is None:
+        return 0, 0
+    return x.stride(0), x.stride(2) if x.shape[2] > 1 else 0
