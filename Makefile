@@ -11,12 +11,13 @@ GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager ag
 GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune clean
+.PHONY: help install demo clean-demo test test-quick lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo     synthesise sounds, train a classifier on them, evaluate it, predict (minutes)"
 	@echo "make test     the tests"
+	@echo "make test-quick  each of them once on each backend, without the slow ones, in minutes"
 	@echo "make lint     formatting, lint, types, import rules"
 	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
 	@echo "make gpu      build, tests, sanitizer and benchmarks on a GPU, with the torch of $(PYTHON); no network"
@@ -57,6 +58,10 @@ clean-demo:
 
 test: install
 	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --durations=25
+
+# Each test once on each backend, and none that takes long: for daily work.
+test-quick: install
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal --quick
 
 lint: install
 	$(BIN)/ruff format --check .

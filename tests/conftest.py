@@ -1,6 +1,7 @@
 """Set-up of all tests: uninitialised memory is NaN, Triton is interpreted where there is no GPU."""
 
 import os
+import signal
 
 import pytest
 
@@ -16,15 +17,38 @@ if not torch.cuda.is_available():
 
 import wavenet_kernels
 
+# A shell that runs tests in the background has them ignore Ctrl-C, and so the programs they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["browser", "small_runs"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="each test once (its first parameters) on each backend, without those marked slow",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--quick"):
+        items[:] = _quick(items)
     if torch.cuda.is_available():
         return
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def _quick(items: list[pytest.Item]) -> list[pytest.Item]:
+    chosen: dict[tuple[str, object], pytest.Item] = {}
+    for item in items:
+        if "slow" not in item.keywords:
+            parameters = item.callspec.params if hasattr(item, "callspec") else {}
+            test = item.nodeid.partition("[")[0]
+            chosen.setdefault((test, parameters.get("backend")), item)
+    return list(chosen.values())
 
 
 @pytest.fixture(autouse=True)

@@ -105,6 +105,17 @@ class Settings:
     last_residual: bool = True
     checkpoint_every: int = 1
 
+    def is_default(self, name: str) -> bool:
+        """Whether the setting is what it is where nobody says otherwise."""
+        return bool(getattr(self, name) == Settings.__dataclass_fields__[name].default)
+
+
+SETTINGS = frozenset(field.name for field in fields(Settings))
+# What every backend has. A new setting isn't here but in the `SETTINGS` of the backends that do.
+COMMON_SETTINGS = frozenset(
+    ("dilations", "padding", "residual_scale", "last_residual", "checkpoint_every")
+)
+
 
 class Sizes(NamedTuple):
     """B, T, R, D, S and K of a call; 0 where an operator has none, as dilated_conv1d no gates."""

@@ -24,7 +24,7 @@ namespace {
 
 // How a call is computed: instruction set, threads, dtype of the activations (weights, biases and their gradients are
 // float32, or float64 with float64 activations), and whether convolutions may be fast ones.
-struct How {
+struct Execution {
   const cpu::Isa& isa;
   int threads;
   DType dtype;
@@ -41,17 +41,18 @@ cpu::Operator operator_of(const std::string& name) {
 
 // An operator's tensors and settings. All of them are parts of a residual stack (layer.h).
 struct Call {
-  How how;
+  Execution execution;
   cpu::Operator op;
   cpu::Stack stack;
 };
 
-Call make_call(const How& how, const std::string& name, int64_t B, int64_t T, int64_t R, int64_t C, int64_t S,
-               int64_t K, std::vector<int64_t> dilations, bool same_padding, double residual_scale, const Rows& x,
-               Address conv_weight, Address conv_bias, Address out_weight, Address out_bias, const Rows& cond) {
-  Call call{how, operator_of(name), {}};
+Call make_call(const Execution& execution, const std::string& name, int64_t B, int64_t T, int64_t R, int64_t C,
+               int64_t S, int64_t K, std::vector<int64_t> dilations, bool same_padding, double residual_scale,
+               const Rows& x, Address conv_weight, Address conv_bias, Address out_weight, Address out_bias,
+               const Rows& cond) {
+  Call call{execution, operator_of(name), {}};
   Layer& l = call.stack.first;
-  l.dtype = how.dtype, l.fast = how.fast;
+  l.dtype = execution.dtype, l.fast = execution.fast;
   l.B = B, l.T = T, l.R = R, l.C = C, l.D = C / 2, l.S = S, l.K = K;
   l.residual_scale = residual_scale;
   (call.op == cpu::Operator::gate ? l.a : l.x) = x;
@@ -71,7 +72,7 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
   stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
   std::vector<Layer> layers = cpu::layers_of(stack);
   if (call.op != cpu::Operator::block) (call.op == cpu::Operator::conv ? layers[0].a : layers[0].z) = y;
-  cpu::run(call.how.isa, call.op, layers, call.how.threads);
+  cpu::run(call.execution.isa, call.op, layers, call.execution.threads);
 }
 
 // The gradients of the outputs, and where those of the tensors are written to. grad_cond is of local conditioning if
@@ -95,7 +96,7 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
     }
     if (call.op == cpu::Operator::gate) g.grad_a = grad_x, g.grad_x = {};
   }
-  cpu::run_backward(call.how.isa, call.op, std::move(gradients), call.how.threads);
+  cpu::run_backward(call.execution.isa, call.op, std::move(gradients), call.execution.threads);
 }
 
 std::vector<std::string> names(const std::vector<const cpu::Isa*>& isas) {
@@ -129,13 +130,13 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("workspace_peak", &cpu::workspace_peak, "Most bytes of workspace held at one time since the last reset.",
         py::arg("reset"));
 
-  py::class_<How>(m, "How", py::module_local())
+  py::class_<Execution>(m, "Execution", py::module_local())
       .def(py::init([](const std::string& isa, int threads, const std::string& dtype, bool fast) {
-             return How{cpu::find_isa(isa), threads, dtype_of(dtype), fast};
+             return Execution{cpu::find_isa(isa), threads, dtype_of(dtype), fast};
            }),
            py::kw_only(), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
   py::class_<Call>(m, "Call", py::module_local())
-      .def(py::init(&make_call), py::kw_only(), py::arg("how"), py::arg("operator"), py::arg("B"), py::arg("T"),
+      .def(py::init(&make_call), py::kw_only(), py::arg("execution"), py::arg("operator"), py::arg("B"), py::arg("T"),
            py::arg("R"), py::arg("C"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"),
            py::arg("residual_scale"), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"));
@@ -150,7 +151,7 @@ PYBIND11_MODULE(_cpu, m) {
 
   py::class_<cpu::Stream>(m, "Stream", py::module_local())
       .def(py::init([](const Call& call) {
-             return std::make_unique<cpu::Stream>(call.how.isa, call.stack.first, call.stack.dilations);
+             return std::make_unique<cpu::Stream>(call.execution.isa, call.stack.first, call.stack.dilations);
            }),
            py::arg("call"))
       .def("step", &cpu::Stream::step, release, py::kw_only(), py::arg("T"), py::arg("x"), py::arg("cond"),

@@ -15,9 +15,15 @@ from operator_cases import Case
 from operator_cases import call as operator_case
 
 import wavenet_kernels
-from wavenet_kernels import BackendUnavailableError, available_backends, backends, use_backend
+from wavenet_kernels import (
+    BackendUnavailableError,
+    available_backends,
+    backends,
+    reference,
+    use_backend,
+)
 from wavenet_kernels.backends.triton.launcher import interpreted
-from wavenet_kernels.call import Call, Outputs, Settings, Tensors, astuple
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Outputs, Settings, Tensors, astuple
 from wavenet_kernels.ops import _run
 
 WEIGHTS = ("conv_weight", "conv_bias", "out_weight", "out_bias")
@@ -96,6 +102,17 @@ def test_auto_looks_further(monkeypatch):
     torch.testing.assert_close(z.detach(), wavenet_kernels.reference.gated_activation(a))
     z.sum().backward()
     assert [call.operator for call in asked] == ["gated_activation"] * 2
+
+
+def test_a_setting_that_a_backend_does_not_have_is_refused_above_it(monkeypatch):
+    x, weight = torch.randn(1, 2, 9), torch.randn(4, 2, 3)
+    monkeypatch.setattr(backends.load("cpu"), "SETTINGS", COMMON_SETTINGS - {"padding"})
+    with use_backend("cpu"):
+        wavenet_kernels.gated_conv1d(x, weight)
+        with pytest.raises(BackendUnavailableError, match="cpu backend does not have padding"):
+            wavenet_kernels.gated_conv1d(x, weight, padding="same")
+    z = wavenet_kernels.gated_conv1d(x, weight, padding="same")
+    torch.testing.assert_close(z, reference.gated_conv1d(x, weight, padding="same"))
 
 
 def test_supports_reads_metadata_alone():
@@ -179,7 +196,9 @@ def test_programs_that_freeze_applications_find_every_backend():
     folder = Path(wavenet_kernels.__file__).parents[1]
     finder = ModuleFinder(path=[str(folder)])  # where torch and the standard library are not
     finder.load_file(str(folder / "wavenet_kernels" / "__init__.py"))
-    assert {f"wavenet_kernels.backends.{name}" for name in backends.NAMES} <= set(finder.modules)
+    assert {
+        f"wavenet_kernels.backends.{name}" for name in ("eager", "cpu", "triton", "cuda")
+    } <= set(finder.modules)
 
 
 def test_triton_missing_is_said():

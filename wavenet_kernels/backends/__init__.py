@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
+from wavenet_kernels.call import SETTINGS
 from wavenet_kernels.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ def load(name: str) -> Backend:
     # Programs that freeze applications follow import statements, and no name that is computed.
     match name:
         case "reference":
-            from wavenet_kernels.backends import reference
+            from wavenet_kernels.backends import eager
 
-            return reference
+            return eager
         case "cpu":
             from wavenet_kernels.backends import cpu
 
@@ -120,17 +121,24 @@ def choose(call: Call, name: str) -> Backend:
         backend = load(name)
         if reason := backend.unavailable():
             raise BackendUnavailableError(f"the {name} backend does not work here: {reason}")
-        if reason := backend.supports(call):
+        if reason := _refusal(backend, call):
             raise BackendUnavailableError(f"the {name} backend {reason}")
         return backend
     refusals = []
     for candidate in _AUTO.get(call.tensors.x.device.type, _AUTO_ELSEWHERE):
         backend = load(candidate)
-        reason = backend.unavailable() or backend.supports(call)
+        reason = backend.unavailable() or _refusal(backend, call)
         if reason is None:
             return backend
         refusals.append(f"{candidate} {reason}")
     raise BackendUnavailableError(f"no backend serves this call of {call.operator}: {refusals}")
+
+
+def _refusal(backend: Backend, call: Call) -> str | None:
+    for name in SETTINGS - backend.SETTINGS:
+        if not call.settings.is_default(name):
+            return f"does not have {name}"
+    return backend.supports(call)
 
 
 def _check_name(name: str, argument: str) -> None:

@@ -41,7 +41,8 @@ class Backend(Protocol):
     B nor T is 0, and no tensor's negation is pending; strides are any.
     """
 
-    NAME: str
+    SETTINGS: frozenset[str]
+    """The fields of `Settings` that it has: no other comes at anything but its default."""
 
     def unavailable(self) -> str | None:
         """Why this backend can't work on this machine, or None."""

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import Call, Gradients, Outputs, Tensors
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
@@ -29,7 +29,7 @@ try:
 except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
-NAME = "cpu"
+SETTINGS = COMMON_SETTINGS
 
 
 def unavailable() -> str | None:
@@ -105,7 +105,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
             output.copy_(computed)
 
 
-class _Stream:
+class _CpuStream:
     """The compiled stream and the outputs of its last step, which the next of that size reuses."""
 
     def __init__(self, call: Call) -> None:
@@ -150,8 +150,8 @@ class _Stream:
         self._kernels.load_state(state.data_ptr())
 
 
-def stream(call: Call) -> _Stream:
-    return _Stream(replace(call, operator="residual_stack"))
+def stream(call: Call) -> _CpuStream:
+    return _CpuStream(replace(call, operator="residual_stack"))
 
 
 class _Prepared:
@@ -171,7 +171,7 @@ class _Prepared:
         self._held = held
         convolution = held.conv_weight
         self.call: Any = _cpu.Call(
-            how=_how(x),
+            execution=_execution(x),
             operator=call.operator,
             B=sizes.B,
             T=sizes.T,
@@ -218,18 +218,18 @@ def _isa(forced: str) -> str:
 
 
 @functools.cache
-def _how_with(isa: str, threads: int, dtype: torch.dtype, fast: str) -> Any:
+def _make_execution(isa: str, threads: int, dtype: torch.dtype, fast: str) -> Any:
     if fast not in ("0", "1"):
         raise ValueError(f"WAVENET_KERNELS_CPU_FAST is {fast!r}; accepted are 0 and 1")
     name = str(dtype).removeprefix("torch.")
-    return _cpu.How(isa=isa, threads=threads, dtype=name, fast=fast == "1")
+    return _cpu.Execution(isa=isa, threads=threads, dtype=name, fast=fast == "1")
 
 
-def _how(x: Tensor) -> Any:
+def _execution(x: Tensor) -> Any:
     """How a call on tensors like x is computed now."""
     isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
     fast = os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
-    return _how_with(isa, torch.get_num_threads(), x.dtype, fast)
+    return _make_execution(isa, torch.get_num_threads(), x.dtype, fast)
 
 
 def _as_real(weight: Tensor | None) -> Tensor | None:

@@ -15,7 +15,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import Call, Gradients, Outputs, Sizes, Tensors
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Sizes, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
@@ -28,7 +28,7 @@ except ImportError as error:
         "`WAVENET_KERNELS_CUDA=1 pip install .` builds it where nvcc is installed"
     )
 
-NAME = "cuda"
+SETTINGS = COMMON_SETTINGS
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
 _MOST_SKIP, _MOST_TAPS = 512, 4

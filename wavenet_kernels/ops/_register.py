@@ -52,11 +52,11 @@ class Operator:
         by_field = dict(zip(map(field_of, self.tensors), output_mask, strict=True))
         return [by_field.get(field, False) for field in TENSORS]
 
-    def gradients(self, found: Gradients, like: Tensor) -> tuple[Tensor, ...]:
+    def gradients(self, computed: Gradients, like: Tensor) -> tuple[Tensor, ...]:
         """In the operator's order and shapes; of size (0,) where none was wanted."""
         results = []
         for name in self.tensors:
-            gradient = getattr(found, field_of(name))
+            gradient = getattr(computed, field_of(name))
             if gradient is None:
                 gradient = like.new_empty(0)
             elif self.name != "residual_stack" and field_of(name) in TENSORS[1:5]:
@@ -157,8 +157,8 @@ def _define_backward(operator: Operator) -> None:
 
     def implementation(*args: Any) -> tuple[Tensor, ...]:
         gradients, call, wanted = split(args)
-        found = _run.backward(call, gradients, wanted, args[-1])
-        return operator.gradients(found, call.tensors.x)
+        computed = _run.backward(call, gradients, wanted, args[-1])
+        return operator.gradients(computed, call.tensors.x)
 
     def fake(*args: Any) -> tuple[Tensor, ...]:
         _, call, wanted = split(args)
@@ -203,12 +203,12 @@ def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -
         needed = mask
         if shares_gradient:
             needed = [True, False]
-        found = getattr(_operators, backward_operator)(
+        computed = getattr(_operators, backward_operator)(
             *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
         )
         if shares_gradient:  # one tensor for both, where cond has all times
-            found = (found[0], _gradient_of_cond(found[0], kept[1]) if mask[1] else None)
-        wanted = [grad if need else None for grad, need in zip(found, mask, strict=True)]
+            computed = (computed[0], _gradient_of_cond(computed[0], kept[1]) if mask[1] else None)
+        wanted = [grad if need else None for grad, need in zip(computed, mask, strict=True)]
         return *wanted, *[None] * (len(ctx.settings) + 1)
 
     torch.library.register_autograd(

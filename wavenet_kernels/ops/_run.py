@@ -36,12 +36,12 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
 
 def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: str) -> Gradients:
     """Compute the gradients of a checked call's tensors, those that are wanted, field by field."""
-    found = call.empty_gradients(wanted)
+    computed = call.empty_gradients(wanted)
     gradients = gradients.present()
     nothing = gradients.y is None and gradients.residual is None and gradients.skip is None
     if nothing or _is_empty(call):
-        _fill_with_zeros(*astuple(found))
-        return found
+        _fill_with_zeros(*astuple(computed))
+        return computed
     call = call.as_stack().within_time().resolved()
     gradients = replace(
         gradients,
@@ -51,10 +51,10 @@ def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: st
     )
     with _computing(call, backend, "backward") as chosen:
         if call.settings.checkpoint_every == 1:
-            chosen.backward(call, gradients, found)
+            chosen.backward(call, gradients, computed)
         else:
-            _backward_by_segments(chosen, call, gradients, found)
-    return found
+            _backward_by_segments(chosen, call, gradients, computed)
+    return computed
 
 
 def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,7 +75,7 @@ def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _backward_by_segments(
-    backend: Backend, call: Call, gradients: Outputs, found: Gradients
+    backend: Backend, call: Call, gradients: Outputs, computed: Gradients
 ) -> None:
     """Segment by segment, last one first; each starts with a layer whose input was saved."""
     x, every = call.tensors.x, call.settings.checkpoint_every
@@ -91,7 +91,7 @@ def _backward_by_segments(
             known = Outputs(residual=inputs[-1].transpose(1, 2), saved=inputs[:-1])
             backend.forward(before, known)
         segment = call.layers(first, last, start, last_residual=grad is not None)
-        part = found.layers(first, last, 2 * sizes.D)
+        part = computed.layers(first, last, 2 * sizes.D)
         if first:
             part = replace(part, x=torch.empty_like(start))
         backend.backward(segment, Outputs(residual=grad, skip=gradients.skip, saved=inputs), part)

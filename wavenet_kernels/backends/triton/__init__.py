@@ -18,10 +18,10 @@ import torch
 from wavenet_kernels.backends.contract import Stream
 from wavenet_kernels.backends.triton.launcher import current_launcher, interpreted, on_device_of
 from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
-from wavenet_kernels.call import Call, Gradients, Outputs
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs
 from wavenet_kernels.rows import channels_last
 
-NAME = "triton"
+SETTINGS = COMMON_SETTINGS
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _OLDEST = (3, 5)  # whose loops can be kept from hoisting every address into registers
 _MOST_ROWS = 2**27  # of a clip: up to 15 taps further on are counted in 32 bits

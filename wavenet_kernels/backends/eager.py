@@ -1,4 +1,4 @@
-"""The backend of plain PyTorch: every operator on every device and dtype that torch has.
+"""The backend "reference": every operator in eager PyTorch, on every device and dtype it has.
 
 Forward is `wavenet_kernels.reference`; backward is the gradient of it worked out by hand, layer by
 layer, with the pre-activations recomputed from the layer's input. Whoever writes a kernel finds
@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wavenet_kernels import reference
-from wavenet_kernels.call import Call, Gradients, Outputs
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs
 
-NAME = "reference"
+SETTINGS = COMMON_SETTINGS
 
 
 def unavailable() -> str | None:
@@ -63,7 +63,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     _write(outputs.x, layer.convolution_backward(grad, x, of_layer, needs_x=outputs.x is not None))
 
 
-class _Layer:
+class _EagerLayer:
     """A layer of a call: the formulas of its forward and backward pass."""
 
     def __init__(self, call: Call, index: int) -> None:
@@ -169,8 +169,8 @@ class _Layer:
         return grad_x[:, :, left : left + x.shape[2]] if needs_x else None
 
 
-def _layers(call: Call) -> Sequence[_Layer]:
-    return [_Layer(call, index) for index in range(len(call.settings.dilations))]
+def _layers(call: Call) -> Sequence[_EagerLayer]:
+    return [_EagerLayer(call, index) for index in range(len(call.settings.dilations))]
 
 
 def _stack(call: Call, outputs: Outputs) -> None:
@@ -207,7 +207,7 @@ def _stack_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     _write(outputs.x, grad)
 
 
-class _Stream:
+class _EagerStream:
     """`reference.residual_stack_stream`, with its weights and state."""
 
     def __init__(self, call: Call) -> None:
@@ -244,8 +244,8 @@ class _Stream:
         self._state = state.clone(memory_format=torch.contiguous_format)
 
 
-def stream(call: Call) -> _Stream:
-    return _Stream(call)
+def stream(call: Call) -> _EagerStream:
+    return _EagerStream(call)
 
 
 def _channels_first(tensor: Tensor) -> Tensor:
