@@ -12,11 +12,11 @@ from torch import Tensor
 from benchmarks.timing import Run, spread
 from benchmarks.workloads import Workload
 
-COPIED = 1 << 28  # bytes
 
-
-def stack_ceilings(workload: Workload, device: str, dtype: torch.dtype) -> dict[Any, Run]:
-    """A layer's matrix products in every form, and a large copy; see `ceilings_of`."""
+def stack_ceilings(
+    workload: Workload, device: str, dtype: torch.dtype, copied: int
+) -> dict[Any, Run]:
+    """A layer's matrix products in every form, and a copy of so many bytes; see `ceilings_of`."""
     rows = workload.batch * workload.time
     runs = {}
     for (inner, outer), product in _products(workload).items():
@@ -24,13 +24,15 @@ def stack_ceilings(workload: Workload, device: str, dtype: torch.dtype) -> dict[
         for form, run in _forms(a, b.to(a)).items():
             # As often in a row as there are layers: what a first call warms up is warm for both.
             runs["ceiling", product, form] = Run(run, calls=len(workload.dilations))
-    source = torch.ones(COPIED, dtype=torch.uint8, device=device)
+    source = torch.ones(copied, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     runs["ceiling", "copy", ""] = Run(lambda _: target.copy_(source))
     return runs
 
 
-def ceilings_of(workload: Workload, samples: Mapping[Any, Sequence[float]]) -> dict[str, Any]:
+def ceilings_of(
+    workload: Workload, samples: Mapping[Any, Sequence[float]], copied: int
+) -> dict[str, Any]:
     """What every row of a workload says of the ceilings, from the samples of `stack_ceilings`.
 
     ceiling_gflops: all of a layer's products, each in its fastest form, flops over time.
@@ -52,7 +54,7 @@ def ceilings_of(workload: Workload, samples: Mapping[Any, Sequence[float]]) -> d
     return {
         "ceiling_gflops": flops / seconds / 1e9,
         "ceiling_by": ", ".join(chosen),
-        "copy_gbs": 2 * COPIED / spread(samples["ceiling", "copy", ""])[0] / 1e9,
+        "copy_gbs": 2 * copied / spread(samples["ceiling", "copy", ""])[0] / 1e9,
     }
 
 

@@ -23,31 +23,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import torch
 from accelerate import Accelerator
 from rich.console import Console
 from rich.markdown import Markdown
+from torch import Tensor, nn
 
 import wavenet_kernels
 from benchmarks.check import sentence
 from benchmarks.contenders import chosen
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.measurements.options import Row
-from benchmarks.sections import SECTIONS, Clock, watched
+from benchmarks.sections import SECTIONS, Clock, ClockedLearner, watched
 from benchmarks.tables import table_of
 from benchmarks.timing import Run, interleave, spread
 from wavenet.classifier.data import Batch, PreparedData, prepare_data
 from wavenet.classifier.data.synth import write_data_set
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.classifier.training.batches import TrainingBatches
-from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import processes
 from wavenet_kernels import reference
-from wavenet_kernels.nn import residual
+from wavenet_kernels.nn import ResidualStack
 
 WARM_UP = 3  # steps before those of `interleave`: compilation for one and for any length
 DATA = "data alone"
@@ -61,19 +59,38 @@ class Contender:
     backend: str | None
     compiled: bool = False
 
-    @contextlib.contextmanager
-    def in_force(self) -> Iterator[None]:
+    def model(self, config: WaveNetConfig) -> WaveNetClassifier:
+        """What it trains."""
+        model = WaveNetClassifier(config)
+        if self.backend is None:
+            model.stack = EagerStack(model.stack)
+        return model
+
+    def in_force(self) -> contextlib.AbstractContextManager[object]:
         """Steps meanwhile are this contender's."""
-        stack = residual.residual_stack if self.backend else _eager_stack
-        with (
-            wavenet_kernels.use_backend(self.backend or "reference"),
-            mock.patch.object(residual, "residual_stack", stack),
-        ):
-            yield
+        return wavenet_kernels.use_backend(self.backend or "reference")
 
 
-def _eager_stack(*tensors: Any, checkpoint_every: int, **settings: Any) -> Any:
-    return reference.residual_stack(*tensors, **settings)
+class EagerStack(nn.Module):
+    """A stack of the classifier in plain PyTorch, under autograd."""
+
+    def __init__(self, stack: ResidualStack) -> None:
+        super().__init__()
+        self.stack = stack
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        of = self.stack
+        return reference.residual_stack(
+            x,
+            of.conv_weight,
+            of.conv_bias,
+            of.out_weight,
+            of.out_bias,
+            dilations=of.dilations,
+            padding=of.padding,
+            residual_scale=of.residual_scale,
+            last_residual=of.last_residual,
+        )
 
 
 def contenders(device: str, wanted: list[str] | None = None) -> dict[str, Contender]:
@@ -130,7 +147,7 @@ def drawing(feed: Feed) -> Run:
     return Run(run)
 
 
-def training(contender: Contender, learner: Learner, feed: Feed, clock: Clock | None) -> Run:
+def training(contender: Contender, learner: ClockedLearner, feed: Feed, clock: Clock | None) -> Run:
     """Steps of the learner, under the clock if there is one."""
     numbers = itertools.count()
 
@@ -165,8 +182,8 @@ def measure(config: RunConfig, wanted: dict[str, Contender], steps: int, device:
         for name, contender in wanted.items():
             settings = replace(config.training, compile=contender.compiled)
             torch.manual_seed(settings.seed)
-            learner = Learner(
-                WaveNetClassifier(config.model_config(data.labels)),
+            learner = ClockedLearner(
+                contender.model(config.model_config(data.labels)),
                 settings,
                 accelerator,
                 STEPS_OF_A_RUN,

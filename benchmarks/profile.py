@@ -57,21 +57,25 @@ def profile_cpu(what: str, dtype: str, by: str, folder: Path) -> dict[str, Any]:
         return {**how, "sizes": case.workload.sizes, "rows": with_shares(rows, "instructions")}
     case, times = Case("", what, WORKLOAD, dtype), 30 if what == "forward" else 10
     rows = profile_native.rows(profile_native.by_perf(program, case, times, folder), "ms")
-    rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms("cpu", what, dtype)})
+    rows.append(
+        {"category": profile_torch.HOST, "ms": _empty_call_ms("cpu", what, dtype, WORKLOAD)}
+    )
     return {**how, "sizes": WORKLOAD.sizes, "rows": with_shares(rows, "ms")}
 
 
-def _empty_call_ms(backend: str, what: str, dtype: str) -> float:
+def _empty_call_ms(backend: str, what: str, dtype: str, workload: Workload) -> float:
     """Of the operator with no signal in the batch: what it does before and after the kernels."""
-    run = _run(backend, what, replace(WORKLOAD, batch=0), "cpu", dtype)
+    run = _run(backend, what, replace(workload, batch=0), "cpu", dtype)
     return 1e3 * min(timed(run) for _ in range(300))
 
 
-def profile_eager(what: str, dtype: str, rounds: int) -> dict[str, Any]:
+def profile_eager(
+    what: str, dtype: str, rounds: int, workload: Workload = WORKLOAD
+) -> dict[str, Any]:
     """The backend `reference` on a CPU, by the operators that it calls."""
     reference = backends.load("reference")
-    x, *weights = WORKLOAD.tensors("cpu", getattr(torch, dtype))
-    settings = Settings(WORKLOAD.dilations, WORKLOAD.padding)
+    x, *weights = workload.tensors("cpu", getattr(torch, dtype))
+    settings = Settings(workload.dilations, workload.padding)
     call = Call("residual_stack", Tensors(x, *weights), settings)
 
     def run() -> None:
@@ -81,9 +85,11 @@ def profile_eager(what: str, dtype: str, rounds: int) -> dict[str, Any]:
             reference.backward(call, outputs, call.empty_gradients([True] * 5 + [False]))
 
     rows = profile_torch.by_operator(run, rounds)
-    rows.append({"category": profile_torch.HOST, "ms": _empty_call_ms("reference", what, dtype)})
+    rows.append(
+        {"category": profile_torch.HOST, "ms": _empty_call_ms("reference", what, dtype, workload)}
+    )
     by = "the processor's time in each operator"
-    return {"by": by, "sizes": WORKLOAD.sizes, "rows": with_shares(merged(rows), "ms")}
+    return {"by": by, "sizes": workload.sizes, "rows": with_shares(merged(rows), "ms")}
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ python -m benchmarks run scaling --workloads R=48,S=96,K=3 --contenders eager "o
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -66,18 +67,25 @@ def main(given: argparse.Namespace) -> None:
     _check(options)
     if device == "cpu":
         limit_memory()
+    wanted = given.measurements or MEASUREMENTS
+    measure({name: MEASUREMENTS[name](options) for name in wanted}, options, given.out)
+
+
+def measure(groups: Mapping[str, Iterable[list[Row]]], options: Options, folder: Path) -> None:
+    """Print the groups of rows of each measurement as they come, write a file for each."""
+    device, dtype = options.device, str(options.dtype).removeprefix("torch.")
     where = environment(device)  # the commit that runs, whatever is edited meanwhile
-    for name in given.measurements or MEASUREMENTS:
+    for name, its_groups in groups.items():
         rows: list[Row] = []
-        for group in MEASUREMENTS[name](options):
+        for group in its_groups:
             rows += group
             Console(width=150).print(Markdown(table_of(name, group)))
         if not rows:
             print(f"{name}: nothing to measure among {', '.join(options.workloads)}")
             continue
         where["clocks afterwards"] = clocks(device)
-        content = {"benchmark": name, **where, "dtype": given.dtype, "rounds": options.rounds}
-        out = given.out / f"{name}-{machine(device)}-{given.dtype}.json"
+        content = {"benchmark": name, **where, "dtype": dtype, "rounds": options.rounds}
+        out = folder / f"{name}-{machine(device)}-{dtype}.json"
         write_results(out, {**content, "rows": rows})
 
 

@@ -24,8 +24,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
-from unittest import mock
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -78,8 +77,24 @@ class Clock:
             yield item
 
 
+class ClockedLearner(Learner):
+    """Switches a clock where no hook of the model does, when it has one."""
+
+    clock: Clock | None = None
+
+    def backward(self, loss: Tensor) -> None:
+        if self.clock is not None and not self.settings.compile:
+            self.clock.enter("head")
+        super().backward(loss)
+
+    def update(self) -> None:
+        if self.clock is not None:
+            self.clock.enter("optimizer")
+        super().update()
+
+
 @contextlib.contextmanager
-def watched(learner: Learner, clock: Clock, stack: str = "rest") -> Iterator[None]:
+def watched(learner: ClockedLearner, clock: Clock, stack: str = "rest") -> Iterator[None]:
     """Steps of the learner meanwhile switch the clock, which is started.
 
     Args:
@@ -87,7 +102,7 @@ def watched(learner: Learner, clock: Clock, stack: str = "rest") -> Iterator[Non
         clock: is switched.
         stack: the section of what the stack does besides the operators; "operators" if it has none.
     """
-    model, scaler = learner.model, learner.scaler
+    model = learner.model
     undo = contextlib.ExitStack()
 
     def entering(section: str) -> Callable[..., None]:
@@ -114,13 +129,6 @@ def watched(learner: Learner, clock: Clock, stack: str = "rest") -> Iterator[Non
         if len(awaited) % len(weights) == 0:
             clock.enter("rest")
 
-    def switching(function: Callable[..., Any], section: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            clock.enter(section)
-            return function(*args, **kwargs)
-
-        return call
-
     @contextlib.contextmanager
     def counted(call: Call, direction: str) -> Iterator[None]:
         stack_is_called = call.operator == "residual_stack"
@@ -133,11 +141,9 @@ def watched(learner: Learner, clock: Clock, stack: str = "rest") -> Iterator[Non
     with undo:
         backends.watchers.append(counted)
         undo.callback(backends.watchers.remove, counted)
-        undo.enter_context(
-            mock.patch.object(scaler, "unscale_", switching(scaler.unscale_, "optimizer"))
-        )
+        learner.clock = clock
+        undo.callback(setattr, learner, "clock", None)
         if not learner.settings.compile:
-            undo.enter_context(mock.patch.object(scaler, "scale", switching(scaler.scale, "head")))
             hooks = [
                 model.stem.register_forward_pre_hook(entering("stem")),
                 model.stack.register_forward_pre_hook(before_stack),

@@ -22,7 +22,6 @@ from benchmarks.measurements.options import Options, Row
 from benchmarks.measurements.stack import pass_of
 from benchmarks.timing import timed
 
-PROCESSES = 3
 CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 FIGURES = ("forward_s", "step_s", "second_step_s")
 
@@ -30,10 +29,10 @@ FIGURES = ("forward_s", "step_s", "second_step_s")
 def measure(options: Options) -> Iterator[list[Row]]:
     """A row for each contender: medians over a few processes, one after another."""
     workload = options.one()
-    contenders = list(stacks(options.device, options.contenders))
+    contenders = list(options.contending_stacks())
     found: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
     errors: dict[str, str] = {}
-    for _ in range(PROCESSES):
+    for _ in range(options.processes):
         for name in contenders:
             if name in errors:
                 continue
@@ -48,9 +47,9 @@ def measure(options: Options) -> Iterator[list[Row]]:
         if name in errors:
             row["error"] = errors[name]
         else:
-            row["processes"] = PROCESSES
+            row["processes"] = options.processes
             for figure in FIGURES:
-                row[figure] = sorted(one[figure] for one in found[name])[PROCESSES // 2]
+                row[figure] = sorted(one[figure] for one in found[name])[options.processes // 2]
         rows.append(row)
     yield rows
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from benchmarks.contenders import Stack, chosen, stacks
 from benchmarks.workloads import (
     GPU_WORKLOADS,
     STREAMS,
@@ -35,6 +36,9 @@ class Options:
         contenders: names; empty: all.
         passes: of a stack: "forward", "backward" alone, "step" (both).
         longest: signal in samples to which scaling goes.
+        processes: of each contender whose first calls are measured.
+        copied: bytes of the copy whose rate is a ceiling.
+        every_stack: who may be named; None: all that there are.
     """
 
     device: str
@@ -44,6 +48,14 @@ class Options:
     contenders: Sequence[str] = ()
     passes: Sequence[str] = PASSES
     longest: int = 1_000_000
+    processes: int = 3
+    copied: int = 1 << 28
+    every_stack: Mapping[str, Stack] | None = None
+
+    def contending_stacks(self) -> dict[str, Stack]:
+        """The contenders that are chosen, by name."""
+        every = stacks(self.device) if self.every_stack is None else self.every_stack
+        return chosen(every, self.contenders)
 
     def stacks(self) -> list[Workload]:
         """The workloads that are chosen, at the size for the device."""

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from benchmarks.check import sentence
-from benchmarks.contenders import stacks
 from benchmarks.measurements.options import Options, Row
 from benchmarks.measurements.stack import pass_of
 from benchmarks.timing import Run, interleave, spread, timed
@@ -30,7 +29,7 @@ def measure(options: Options) -> Iterator[list[Row]]:
     torch._dynamo.reset()
     runs: dict[Any, Run] = {}
     rows = []
-    for name, stack in stacks(device, options.contenders).items():
+    for name, stack in options.contending_stacks().items():
         for what in options.passes:
             row: Row = {"workload": workload.name, "sizes": workload.sizes}
             row.update({"contender": name, "pass": what, "layers": len(workload.dilations)})

@@ -7,12 +7,11 @@ multiple of theirs, and the longest signals fit in memory.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import torch
 
-from benchmarks.contenders import stacks
 from benchmarks.measurements.options import Options, Row
 from benchmarks.measurements.stack import measure_stacks
 from benchmarks.workloads import Workload
@@ -44,12 +43,19 @@ def points(workload: Workload, longest: int, device: str) -> Iterator[tuple[str,
 
 def measure(options: Options) -> Iterator[list[Row]]:
     """The rows of each point, with `axis` and `value`."""
+    return measure_points(points(options.one(), options.longest, options.device), options)
+
+
+def measure_points(
+    those: Iterable[tuple[str, int, Workload]], options: Options
+) -> Iterator[list[Row]]:
+    """The same of given points; the number of threads is in the end what it was."""
     before = torch.get_num_threads()
     try:
-        for axis, value, workload in points(options.one(), options.longest, options.device):
+        for axis, value, workload in those:
             torch._dynamo.reset()
             torch.set_num_threads(value if axis == "threads" else before)
-            rows = measure_stacks(workload, stacks(options.device, options.contenders), options)
+            rows = measure_stacks(workload, options)
             yield [{"axis": axis, "value": value, **row} for row in rows]
     finally:
         torch.set_num_threads(before)

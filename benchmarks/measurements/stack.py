@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.ceilings import ceilings_of, stack_ceilings
 from benchmarks.check import Truth, sentence
-from benchmarks.contenders import Stack, stacks
+from benchmarks.contenders import Stack
 from benchmarks.measurements.options import Options, Row
 from benchmarks.memory import peak_mib
 from benchmarks.timing import Run, interleave, spread, timed
@@ -26,12 +26,10 @@ def measure(options: Options) -> Iterator[list[Row]]:
     """The rows of each workload."""
     for workload in options.stacks():
         torch._dynamo.reset()
-        yield measure_stacks(workload, stacks(options.device, options.contenders), options)
+        yield measure_stacks(workload, options)
 
 
-def measure_stacks(
-    workload: Workload, contenders: Mapping[str, Stack], options: Options
-) -> list[Row]:
+def measure_stacks(workload: Workload, options: Options) -> list[Row]:
     """The passes of every contender, `options.rounds` times in turn; a row for each.
 
     A training step is forward and backward; "backward" is timed alone, and its memory is what it
@@ -47,7 +45,7 @@ def measure_stacks(
         truth = Truth(tensors, settings)
     except Exception as error:  # nothing unchecked gets a number
         untold = f"float64 reference: {sentence(error)}"
-    for name, stack in contenders.items():
+    for name, stack in options.contending_stacks().items():
         for what in options.passes:
             run = pass_of(what, stack, workload, tensors)
             row: Row = {"workload": workload.name, "sizes": workload.sizes}
@@ -65,10 +63,9 @@ def measure_stacks(
             except Exception as error:
                 row["error"] = sentence(error)
     del truth
-    samples = interleave(
-        {**runs, **stack_ceilings(workload, device, dtype)}, rounds=options.rounds, device=device
-    )
-    ceilings = ceilings_of(workload, samples)
+    bounds = stack_ceilings(workload, device, dtype, options.copied)
+    samples = interleave({**runs, **bounds}, rounds=options.rounds, device=device)
+    ceilings = ceilings_of(workload, samples, options.copied)
     for row in rows:
         row.update(ceilings)
         if "error" not in row:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import contenders, report
+from benchmarks import contenders, report, run
 from benchmarks.__main__ import main
 from benchmarks.compare import differences
 from benchmarks.environment import RESULTS
-from benchmarks.measurements import first_call, scaling
+from benchmarks.measurements import MEASUREMENTS, scaling
+from benchmarks.measurements.options import Options
 from benchmarks.workloads import WORKLOADS, parse
 from wavenet_kernels import reference
 
@@ -24,12 +26,10 @@ TINY = "R=16,S=16,L=2,T=120"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """One thread, and a small array to copy: figures don't matter here."""
+    """One thread: figures don't matter here."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr("benchmarks.run.limit_memory", lambda: None)
-    monkeypatch.setattr("benchmarks.ceilings.COPIED", 1 << 20)
     yield
     torch.set_num_threads(threads)
 
@@ -58,28 +58,28 @@ except RuntimeError as error:
     assert done.stdout == "refused tensor(3.)\n", done.stderr
 
 
-@pytest.fixture
-def four(monkeypatch):
-    """Contenders of which one is wrong and one fails."""
-    every = {
+QUICK = Options("cpu", torch.float32, rounds=2, workloads=[TINY], copied=1 << 20, processes=1)
+# One of them is wrong and one fails.
+ODD = replace(
+    QUICK,
+    every_stack={
         "eager": reference.residual_stack,
         "ours reference": contenders.Ours("reference"),
         "wrong": broken,
         "large": out_of_memory,
         "eager again": reference.residual_stack,
-    }
-    for module in ("stack", "scaling", "overhead"):
-        target = f"benchmarks.measurements.{module}.stacks"
-        monkeypatch.setattr(target, lambda device, wanted=None: dict(every))
+    },
+)
 
 
-def run(out, *arguments):
-    main(["run", *arguments, "--rounds", "2", "--device", "cpu", "--out", str(out)])
-    return {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+def results_in(folder):
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
 
-def test_a_run_is_written_and_drawn(four, tmp_path, capsys):
-    results = run(tmp_path, "stack", "overhead", "--workloads", TINY)
+def test_a_run_is_written_and_drawn(tmp_path, capsys):
+    groups = {name: MEASUREMENTS[name](ODD) for name in ("stack", "overhead")}
+    run.measure(groups, ODD, tmp_path)
+    results = results_in(tmp_path)
     stack, overhead = (
         next(r for r in results.values() if r["benchmark"] == kind)
         for kind in ("stack", "overhead")
@@ -99,17 +99,17 @@ def test_a_run_is_written_and_drawn(four, tmp_path, capsys):
             assert list((tmp_path / "plots").glob(f"stack-*-{name}.{suffix}"))
 
 
-def test_scaling_covers_its_axes(four, tmp_path, monkeypatch):
+def test_scaling_covers_its_axes(tmp_path):
     every = list(scaling.points(WORKLOADS[0], 1_000_000, "cpu"))
     sizes = {axis: [value for a, value, _ in every if a == axis] for axis, _, _ in every}
     assert sizes["T"] == [1_000, 10_000, 100_000, 1_000_000]
     assert sizes["R"] == [16, 32, 64, 128, 256] and sizes["B"][0] == 1 and sizes["threads"][0] == 1
     points = [("T", 50, parse("R=16,S=16,L=2,T=50")), ("threads", 1, parse(TINY))]
-    monkeypatch.setattr(scaling, "points", lambda *_: iter(points))
+    options = replace(ODD, passes=("forward",))
     threads = torch.get_num_threads()
-    results = run(tmp_path, "scaling", "--passes", "forward")
+    run.measure({"scaling": scaling.measure_points(points, options)}, options, tmp_path)
     assert torch.get_num_threads() == threads
-    (record,) = results.values()
+    (record,) = results_in(tmp_path).values()
     assert [(row["axis"], row["value"]) for row in record["rows"][::5]] == [
         ("T", 50),
         ("threads", 1),
@@ -118,12 +118,13 @@ def test_scaling_covers_its_axes(four, tmp_path, monkeypatch):
     assert list((tmp_path / "plots").glob("scaling-*-curves.svg"))
 
 
-def test_streams_and_first_calls(tmp_path, monkeypatch):
-    monkeypatch.setattr(first_call, "PROCESSES", 1)
+def test_streams_and_first_calls(tmp_path):
     names = ["ours reference", "ours operator", "eager"]
-    workload = ["--workloads", "R=16,S=16,L=2,T=8"]
-    results = run(tmp_path, "streaming", "first-call", *workload, "--contenders", *names)
-    streaming, first = sorted(results.values(), key=lambda r: r["benchmark"], reverse=True)
+    options = replace(QUICK, workloads=["R=16,S=16,L=2,T=8"], contenders=names)
+    groups = {name: MEASUREMENTS[name](options) for name in ("streaming", "first-call")}
+    run.measure(groups, options, tmp_path)
+    results = results_in(tmp_path).values()
+    streaming, first = sorted(results, key=lambda r: r["benchmark"], reverse=True)
     assert all(row["real_time"] > 0 for row in streaming["rows"])
     assert {row["contender"] for row in first["rows"]} == {"eager", "ours reference"}
     assert all(row["forward_s"] > 0 and row["step_s"] > 0 for row in first["rows"])

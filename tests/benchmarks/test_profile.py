@@ -88,10 +88,9 @@ def test_a_kernel(name, category):
     assert Entry(name).kernel.startswith(category)
 
 
-def test_a_step_of_eager_pytorch_is_all_there(monkeypatch):
+def test_a_step_of_eager_pytorch_is_all_there():
     workload = replace(profile.WORKLOAD, time=100, dilations=(1, 2))
-    monkeypatch.setattr(profile, "WORKLOAD", workload)
-    rows = profile.profile_eager("step", "float32", rounds=1)["rows"]
+    rows = profile.profile_eager("step", "float32", rounds=1, workload=workload)["rows"]
     found = {row["category"]: row["calls"] for row in rows}
     assert set(found) == {
         *("taps", "gate", "1x1s", "residual and skip rows", "sums of gradients"),
