@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import native
+from benchmarks.compiled import native
 
 ROOT = Path(__file__).resolve().parents[2]
 

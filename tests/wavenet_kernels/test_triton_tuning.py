@@ -9,8 +9,8 @@ import torch
 
 pytest.importorskip("triton")
 
-from benchmarks import triton_tuning
-from benchmarks.workloads import Workload
+from benchmarks.operators import triton_tuning
+from benchmarks.operators.workloads import Workload
 from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.launcher import Launcher
 

@@ -2,7 +2,7 @@
 
 tuning.json holds what was chosen for sizes that people use, and on what grounds; any other size
 goes by the rules below, which keep accumulators in registers and operands in shared memory. No
-kernel is tuned while it is used: `python -m benchmarks.triton_tuning` measures candidates on a
+kernel is tuned while it is used: `python -m benchmarks triton-tuning` measures candidates on a
 device and writes such a table; WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
 """
 
