@@ -1,6 +1,7 @@
 """The CPU kernels in a program of their own, built and run under callgrind.
 
-It is csrc/cpu/count_main.cpp, compiled as the shipped module is, for one instruction set.
+It is tests/native/cpu_kernels_count.cpp, compiled as the shipped module is, for one instruction
+set.
 """
 
 from __future__ import annotations

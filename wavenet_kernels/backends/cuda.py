@@ -364,7 +364,8 @@ def _plan(
     shape = machine.module.StackShape(
         dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
     )
-    return getattr(machine.module, kind)(device=device, shape=shape, **wanted)
+    where = machine.module.Device.at(device)
+    return getattr(machine.module, kind)(shape=shape, **wanted, device=where)
 
 
 def _no_room(call: Call) -> str | None:

@@ -130,13 +130,13 @@ def layer_gradient_kernel(
             z = tanh * sigmoid
             gz = tl.zeros((BLOCK_T, BLOCK_D), dtype=tl.float32)
             if RESIDUAL:
-                go = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
-                v = load_matrix(out_ptr, D, 0, 0, R, D, BLOCK_R, BLOCK_D)
-                gz = dot(go, v, gz, PRECISION) * residual_scale
+                gr = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
+                out_r = load_matrix(out_ptr, D, 0, 0, R, D, BLOCK_R, BLOCK_D)
+                gz = dot(gr, out_r, gz, PRECISION) * residual_scale
             if SKIP:
-                go = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
-                v = load_matrix(out_ptr + R * D, D, 0, 0, S, D, BLOCK_S, BLOCK_D)
-                gz = dot(go, v, gz, PRECISION)
+                gs = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
+                out_s = load_matrix(out_ptr + R * D, D, 0, 0, S, D, BLOCK_S, BLOCK_D)
+                gz = dot(gs, out_s, gz, PRECISION)
             # Infinite weights or inputs make NaN of rows and channels that aren't there.
             there = exists[:, None] & (tl.arange(0, BLOCK_D) < D)[None, :]
             ga_f = tl.where(there, gz * (sigmoid * (1.0 - tanh * tanh)), 0.0).to(dtype)
@@ -168,11 +168,11 @@ def layer_gradient_kernel(
                     w2 = _add_tap(w2, ga, clip_x, source, exists, T, R, BLOCK_R, PRECISION)
                 # Read again, from L1: kept from above they would take registers all the while.
                 if RESIDUAL:
-                    go = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
-                    v_r = dot(tl.trans(go), z, v_r, PRECISION)
+                    gr = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
+                    v_r = dot(tl.trans(gr), z, v_r, PRECISION)
                 if SKIP:
-                    go = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
-                    v_s = dot(tl.trans(go), z, v_s, PRECISION)
+                    gs = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)
+                    v_s = dot(tl.trans(gs), z, v_s, PRECISION)
 
             if GRAD_X:
                 tl.debug_barrier()
@@ -186,8 +186,8 @@ def layer_gradient_kernel(
                     held = (n + slots - ahead // BLOCK_T) % slots * BLOCK_T + ahead % BLOCK_T
                     w_ptr = conv_ptr + k * (2 * D * R)
                     kept = load_rows(ring_ptr, 2 * D, held, exists, 0, 2 * D, 2 * BLOCK_D)
-                    v = load_matrix(w_ptr, R, 0, 0, 2 * D, R, 2 * BLOCK_D, BLOCK_R)
-                    gx = dot(kept, v, gx, PRECISION)
+                    w = load_matrix(w_ptr, R, 0, 0, 2 * D, R, 2 * BLOCK_D, BLOCK_R)
+                    gx = dot(kept, w, gx, PRECISION)
                 if RESIDUAL:
                     gr = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
                     gx += gr.to(tl.float32) * residual_scale

@@ -1,5 +1,5 @@
 // The CPU kernels without Python: every operator, forward and backward, on every instruction set of this machine,
-// over awkward shapes, conditioning and padding of each kind, against plain loops (test_plain.h) of higher
+// over awkward shapes, conditioning and padding of each kind, against plain loops (plain_loops.h) of higher
 // precision. Meant for the sanitizer builds: each tensor is its own allocation of its exact size, so that a step
 // outside shows, and there are several threads, so that a race does. With an instruction set's name as its argument,
 // on that one alone.
@@ -19,7 +19,7 @@
 #include "cpu/run.h"
 #include "cpu/run_backward.h"
 #include "cpu/stream.h"
-#include "cpu/test_plain.h"
+#include "plain_loops.h"
 
 using namespace wavenet;
 using cpu::Operator;
