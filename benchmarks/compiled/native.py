@@ -6,16 +6,15 @@ set.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.operators.workloads import Workload
+from benchmarks.programs import cmake, run
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "cpu_kernels_count"
@@ -46,14 +45,6 @@ class Case:
         sizes = (of.residual, of.dilation_channels, of.skip, of.taps, of.time)
         how = (self.what, self.dtype, "fast" if self.fast else "plain", of.padding)
         return ":".join(map(str, (*how, *sizes, ",".join(map(str, of.dilations)))))
-
-
-def cmake() -> str:
-    """Beside this Python, where `make install` puts it, or else on PATH."""
-    beside = Path(sys.executable).with_name("cmake")
-    found = str(beside) if beside.exists() else shutil.which("cmake")
-    assert found is not None, "cmake is missing: pip install cmake"
-    return found
 
 
 def configure(folder: Path, isa: str, flags: str = "") -> None:
@@ -110,12 +101,3 @@ def instructions(profile: Path) -> int:
     found = re.search(r"^totals: (\d+)$", profile.read_text(), re.MULTILINE)
     assert found is not None, profile
     return int(found[1])
-
-
-def run(*command: str, **variables: str) -> str:
-    """What the command prints; it must succeed."""
-    environment = {**os.environ, **variables}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
-    return done.stdout

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import programs
 from benchmarks.compiled import native
 from benchmarks.compiled.native import Case
 from benchmarks.profiles.torch_profiler import ROWS
@@ -104,11 +105,11 @@ def by_perf(program: Path, case: Case, times: int, folder: Path) -> list[Cost]:
     data = folder / "perf.data"
     record = ("perf", "record", "-q", "-e", "cpu-clock", "-F", str(FREQUENCY))
     unwound = ("--call-graph", "dwarf,16384")  # bytes of stack: a tile's and its callers'
-    native.run(*record, *unwound, "-o", str(data), str(program), str(times), case.argument)
+    programs.run(*record, *unwound, "-o", str(data), str(program), str(times), case.argument)
     script = ("perf", "script", "-i", str(data), "--no-inline", "-F", "ip,sym,dso")
     stacks = [
         re.findall(r"^\s+([0-9a-f]+) (.*) \((.*)\)$", stack, re.MULTILINE)
-        for stack in native.run(*script).split("\n\n")
+        for stack in programs.run(*script).split("\n\n")
     ]
     mine = str(program)
     addresses = {
@@ -232,5 +233,5 @@ def _base_name(name: str) -> str:
 
 
 def _address_of(program: Path, symbol: str) -> int:
-    lines = native.run("nm", str(program)).splitlines()
+    lines = programs.run("nm", str(program)).splitlines()
     return next(int(line.split()[0], 16) for line in lines if line.endswith(f" {symbol}"))

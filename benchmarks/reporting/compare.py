@@ -7,7 +7,8 @@ Times are compared as multiples of eager PyTorch's in the same process, so that 
 faster today counts for nothing. The noise of a place is how far two measurements of eager PyTorch
 are apart there, in either result; a difference exceeds it if it is larger than the noise and the
 spreads (10th to 90th percentile) don't overlap. Two commits are checked out and built beside each
-other, and measured in turn, three times each; what follows `--` goes to `run`.
+other, and measured in turn, each by the `run` of its own tree, which is given what follows `--`: so
+its command line and its file must go on meaning what they meant, however benchmarks are arranged.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.environment import read_results
+from benchmarks.programs import cmake, run
 from benchmarks.reporting.rows import AGAIN, EAGER, Row
 from benchmarks.reporting.tables import line, noise_of, places, time_of
 
 ROOT = Path(__file__).resolve().parents[2]
-TURNS = 3
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,25 @@ class Difference:
         return "faster" if self.change < 0 else "slower"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     """Parse the command line; compare, print; exit status 1 if something is slower."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks compare",
+        usage="%(prog)s [--turns N] BEFORE AFTER [-- ARGUMENT OF run ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("before", help="a JSON file of `run`, or a revision")
-    parser.add_argument("after")
-    parser.add_argument("arguments", nargs="*", help="of `run`, for revisions; after --")
-    given = parser.parse_args(arguments)
+    parser.add_argument("before", metavar="BEFORE", help="a JSON file of `run`, or a revision")
+    parser.add_argument("after", metavar="AFTER")
+    parser.add_argument("--turns", type=int, default=3, help="of each revision (default 3)")
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = parser.parse_args(arguments[:end])
     names = (given.before, given.after)
     files = [Path(name) for name in names]
     if all(file.is_file() for file in files):
         records = [[read_results(file)] for file in files]
     else:
-        records = _measure(names, given.arguments)
+        records = _measure(names, arguments[end + 1 :], given.turns)
     found = differences(*records)
     if not found:
         raise SystemExit(f"{names[0]} and {names[1]} have no contender in common")
@@ -152,13 +155,15 @@ def _spread(row: Row) -> tuple[float, float]:
     return time, time
 
 
-def _measure(revisions: Sequence[str], arguments: Sequence[str]) -> list[list[dict[str, Any]]]:
+def _measure(
+    revisions: Sequence[str], arguments: Sequence[str], turns: int
+) -> list[list[dict[str, Any]]]:
     """The results of revisions, each measured in turn with the others."""
     chosen = list(arguments) or ["stack", "--workloads", "reference"]
     records: list[list[dict[str, Any]]] = [[] for _ in revisions]
     with contextlib.ExitStack() as stack:
         trees = [stack.enter_context(_built(revision)) for revision in revisions]
-        for turn in range(TURNS):
+        for turn in range(turns):
             for tree, found in zip(trees, records, strict=True):
                 out = tree / "build" / f"turn-{turn}"
                 command = [sys.executable, "-m", "benchmarks", "run", *chosen, "--out", str(out)]
@@ -184,12 +189,12 @@ def _built(revision: str) -> Iterator[Path]:
             raise SystemExit(f"{revision}: neither a file nor a revision ({added.stderr.strip()})")
         try:
             cuda = "1" if torch.cuda.is_available() else "0"
-            configure = ["cmake", "-S", str(tree), "-B", str(tree / "build")]
+            configure = [cmake(), "-S", str(tree), "-B", str(tree / "build")]
             configure += [f"-DPython_EXECUTABLE={sys.executable}"]
             configure += [f"-DWAVENET_KERNELS_CUDA={cuda}", "-DWAVENET_KERNELS_CUDA_ARCHS=native"]
-            subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
-            build = ["cmake", "--build", str(tree / "build"), "--parallel"]
-            subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+            run(*configure)
+            cpus = len(os.sched_getaffinity(0))
+            run(cmake(), "--build", str(tree / "build"), "--parallel", str(cpus))
             yield tree
         finally:
             subprocess.run([*git, "worktree", "remove", "--force", str(tree)], check=False)
