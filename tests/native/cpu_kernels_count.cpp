@@ -1,5 +1,5 @@
 // The CPU kernels without Python, one pass of one stack after another on one thread, for programs that look from
-// outside: callgrind counts the instructions of `counted`, perf samples it (benchmarks/native.py).
+// outside: callgrind counts the instructions of `counted`, perf samples it (benchmarks/compiled/native.py).
 //
 //   cpu_kernels_count TIMES CASE...      CASE = pass:dtype:fast or plain:padding:R:D:S:K:T:dilation,dilation,...
 //

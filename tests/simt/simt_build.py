@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks import native
+from benchmarks import programs
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -86,7 +86,7 @@ def write_instances(folder: Path) -> list[Path]:
     """The sources that make an instance of a kernel each, as the build writes them."""
     folder.mkdir(parents=True, exist_ok=True)
     script = str(CSRC / "cuda" / "instances.cmake")
-    command = [native.cmake(), f"-DWAVENET_INSTANCES_DIR={folder}", "-P", script]
+    command = [programs.cmake(), f"-DWAVENET_INSTANCES_DIR={folder}", "-P", script]
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(command, capture_output=True, text=True, check=True)

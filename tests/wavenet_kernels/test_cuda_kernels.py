@@ -19,11 +19,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerics import assert_rule, check_operator, tf32_conv1d
-from on_cpu import simulated
+from on_cpu import SimulatedGpu
 from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 
 import wavenet_kernels
 from wavenet_kernels import reference
+from wavenet_kernels.backends import cuda
 from wavenet_kernels.call import Sizes
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
@@ -84,7 +85,7 @@ def device(request):
     torch.set_float32_matmul_precision("high")
     with ExitStack() as stack:
         if request.param == "cpu":
-            stack.enter_context(simulated(request.getfixturevalue("module")))
+            stack.enter_context(cuda.use_machine(SimulatedGpu(request.getfixturevalue("module"))))
             conv1d = mock.patch.object(torch.nn.functional, "conv1d", tf32_conv1d)
             stack.enter_context(conv1d)
         yield request.param
@@ -230,7 +231,8 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
     for seed in range(3):
         monkeypatch.setenv("WAVENET_SIMT_SEED", str(seed))
         leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
-        with simulated(module), wavenet_kernels.use_backend("cuda"):
+        # A new machine makes its plans anew.
+        with cuda.use_machine(SimulatedGpu(module)), wavenet_kernels.use_backend("cuda"):
             outputs = wavenet_kernels.residual_stack(*leaves, **options)
             loss = sum((o * o.detach().sign()).sum() for o in outputs)
             grads = torch.autograd.grad(loss, [leaf for leaf in leaves if leaf is not None])
