@@ -23,7 +23,7 @@ struct StackShape {
   bool same = false;
 
   int layers() const { return static_cast<int>(dilations.size()); }
-  int element() const { return dtype == DType::float32 ? 4 : 2; }
+  int element() const { return element_bytes(dtype); }
   int64_t left(int layer) const { return (K - 1) * dilations[layer] / (same ? 2 : 1); }
 };
 

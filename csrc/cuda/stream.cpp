@@ -24,8 +24,7 @@ std::vector<PackedGroup> one_by_one(const Packing& packing, int N, int layers) {
 }
 
 StreamLayout<int> layout_of(const StreamArguments& plan) {
-  const int e = plan.dtype == DType::float32 ? 4 : 2;
-  return {0, kStreamTileSize, e, plan.R, plan.D, plan.S, plan.K, plan.N};
+  return {0, kStreamTileSize, element_bytes(plan.dtype), plan.R, plan.D, plan.S, plan.K, plan.N};
 }
 
 }  // namespace

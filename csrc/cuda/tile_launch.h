@@ -48,7 +48,6 @@ struct TileLaunch {
   int blocks = 1;  // of the grid
   size_t shared_bytes = 0;
 
-  int element() const { return dtype == DType::float32 ? 4 : 2; }
   // Rows of the input tile, of M; what the weights take of shared memory, in slabs of N. Kernels know both numbers
   // when they are compiled.
   WAVENET_BOTH int rows(int M) const { return pad_above + M + pad_below; }
