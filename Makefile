@@ -113,12 +113,12 @@ gpu-bench:
 
 gpu-profile:
 	for backend in reference triton cuda; do \
-	    $(GPU) benchmarks.profile --backend $$backend || exit 1; \
+	    $(GPU) benchmarks profile --backend $$backend || exit 1; \
 	done
-	-$(GPU) benchmarks.end_to_end configs/fsdd.yaml --name synthesised-cuda
+	-$(GPU) benchmarks end-to-end configs/fsdd.yaml --name synthesised-cuda
 
 gpu-tune:
-	$(GPU) benchmarks.triton_tuning --out build/triton-tuning.json
+	$(GPU) benchmarks triton-tuning --out build/triton-tuning.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info wavenet_kernels/_c*.so

@@ -1,33 +1,72 @@
-"""The operators against reference implementations.
-
-python -m benchmarks run       measures, writes JSON
-python -m benchmarks report    draws tables and plots of what was measured
-python -m benchmarks compare   says how two results, or two commits, differ
-"""
+"""Everything that makes a figure, or a table or plot of figures: `python -m benchmarks COMMAND`."""
 
 from __future__ import annotations
 
-import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from benchmarks import compare, report, run
+
+class Command(NamedTuple):
+    """A module with `main(arguments)`, imported when the command is given."""
+
+    module: str
+    summary: str
+    compiles: bool = False  # Triton's kernels, which its interpreter can't; asked once, at import
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Parse the command line, do it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in (("run", run), ("report", report), ("compare", compare)):
-        command = commands.add_parser(name, help=(module.__doc__ or "").partition("\n")[0])
-        command.description = module.__doc__
-        command.formatter_class = argparse.RawDescriptionHelpFormatter
-        module.add_arguments(command)
-        command.set_defaults(command=module.main)
-    options = parser.parse_args(arguments)
-    options.command(options)
+COMMANDS = {
+    "run": Command("operators.run", "measure the operators against PyTorch's, write JSON"),
+    "report": Command("reporting.report", "draw tables and plots of what was measured"),
+    "compare": Command("reporting.compare", "say how two results, or two commits, differ"),
+    "profile": Command("profiles.profile", "where a backend's time goes"),
+    "instruction-counts": Command(
+        "compiled.instruction_counts", "what the CPU kernels execute, against the committed counts"
+    ),
+    "instruction-mix": Command(
+        "compiled.instruction_mix", "what GPU kernels are made of, with no GPU", compiles=True
+    ),
+    "triton-kernels": Command(
+        "compiled.triton_kernels",
+        "registers, spills and shared memory of the Triton kernels, with no GPU",
+        compiles=True,
+    ),
+    "triton-tuning": Command(
+        "operators.triton_tuning", "measure configurations of the Triton kernels on this GPU"
+    ),
+    "classifier": Command("classifier.accuracy", "train and evaluate the classifier on a data set"),
+    "end-to-end": Command("classifier.end_to_end", "clips a second in training, time by part"),
+    "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),
+    "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
+    "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
+    "synth-baseline": Command(
+        "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Import the command's module, let it do the rest."""
+    given = sys.argv[1:] if arguments is None else arguments
+    name, *rest = given or ["--help"]
+    if name in ("-h", "--help"):
+        print(usage())
+        return
+    if name not in COMMANDS:
+        raise SystemExit(f"python -m benchmarks: there is no {name!r}\n\n{usage()}")
+    command = COMMANDS[name]
+    if command.compiles:
+        os.environ["TRITON_INTERPRET"] = "0"
+    importlib.import_module(f"benchmarks.{command.module}").main(rest)
+
+
+def usage() -> str:
+    """A line for each command."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join([__doc__ or "", "", *lines, "", "COMMAND --help says more."])
 
 
 if __name__ == "__main__":

@@ -2,21 +2,22 @@
 
 set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
 
-set(drivers csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
-add_library(wavenet_cpu STATIC ${drivers} csrc/cpu/dispatch.cpp)
+set(WAVENET_CPU_DRIVERS
+    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
+add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
-set(isas portable)
+set(WAVENET_CPU_ISAS portable)
 set(flags_portable "")
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  list(APPEND isas avx2 avx512)
+  list(APPEND WAVENET_CPU_ISAS avx2 avx512)
   set(flags_avx2 -mavx2 -mfma)
   set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
 endif()
 
 set(kernels "")
-foreach(isa IN LISTS isas)
+foreach(isa IN LISTS WAVENET_CPU_ISAS)
   foreach(real float double)
     set(target wavenet_cpu_${isa}_${real})
     list(APPEND kernels ${target})
@@ -53,18 +54,5 @@ if(WAVENET_KERNELS_SANITIZE)
     find_package(Threads REQUIRED)
     target_compile_definitions(wavenet_cpu PUBLIC WAVENET_STD_THREADS=1)
     target_link_libraries(wavenet_cpu PUBLIC Threads::Threads)
-  endif()
-endif()
-
-# The kernels of one instruction set under a program that others look into; it compiles what it needs and no more.
-set(WAVENET_KERNELS_COUNT_ISA "avx2" CACHE STRING "Instruction set of cpu_kernels_count")
-if(WAVENET_KERNELS_COUNT_ISA IN_LIST isas)
-  add_executable(cpu_kernels_count EXCLUDE_FROM_ALL csrc/cpu/count_main.cpp ${drivers}
-      $<TARGET_OBJECTS:wavenet_cpu_${WAVENET_KERNELS_COUNT_ISA}_float>)
-  target_include_directories(cpu_kernels_count PRIVATE csrc)
-  target_compile_options(cpu_kernels_count PRIVATE -Wall -Wextra)
-  target_compile_definitions(cpu_kernels_count PRIVATE WAVENET_ISA=${WAVENET_KERNELS_COUNT_ISA})
-  if(OpenMP_CXX_FOUND)
-    target_link_libraries(cpu_kernels_count PRIVATE OpenMP::OpenMP_CXX)
   endif()
 endif()

@@ -70,7 +70,7 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
   stack.first.residual = residual, stack.first.skip = skip;
   stack.saved = saved, stack.saved_stride = saved_stride, stack.checkpoint_every = checkpoint_every;
   stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
-  std::vector<Layer> layers = cpu::layers_of(stack);
+  std::vector<Layer> layers = cpu::layers_of(call.execution.isa, stack);
   if (call.op != cpu::Operator::block) (call.op == cpu::Operator::conv ? layers[0].a : layers[0].z) = y;
   cpu::run(call.execution.isa, call.op, layers, call.execution.threads);
 }
@@ -86,7 +86,7 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
   all.grad_residual = grad_residual, all.grad_skip = grad_skip, all.grad_x = grad_x, all.want_x = want_x;
   all.conv_weight = pointer(grad_conv_weight), all.conv_bias = pointer(grad_conv_bias);
   all.out_weight = pointer(grad_out_weight), all.out_bias = pointer(grad_out_bias), all.grad_cond = grad_cond;
-  std::vector<Gradient> gradients = cpu::gradients_of(all);
+  std::vector<Gradient> gradients = cpu::gradients_of(call.execution.isa, all);
   if (call.op != cpu::Operator::block) {
     Gradient& g = gradients[0];
     if (call.op == cpu::Operator::conv) {

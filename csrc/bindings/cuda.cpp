@@ -107,6 +107,21 @@ void stream_step(const cuda::StackStream& plan, int device, Address stream, int6
   plan.step(chunk, stream_of(stream));
 }
 
+cuda::Device device_at(int index) {
+  const cuda::DeviceScope scope(index);
+  return cuda::current_device();
+}
+
+py::dict regions(const cuda::LaunchPlan& plan) {
+  py::dict bytes;
+  int at = 0;
+  for (const cuda::Region& region : plan.regions) {
+    bytes[region.name] = region.end - at;
+    at = region.end;
+  }
+  return bytes;
+}
+
 py::dict build_info() {
   py::dict info;
   info["version"] = WAVENET_KERNELS_VERSION;
@@ -152,25 +167,37 @@ PYBIND11_MODULE(_cuda, m) {
       .def(py::init(&make_tensors), py::kw_only(), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"), py::arg("residual_scale"));
 
+  py::class_<cuda::Device>(m, "Device", py::module_local(), "What plans know of a device.")
+      .def_static("at", &device_at, "The device of that index.", py::arg("index"))
+      .def_static("typical", &cuda::typical_device, "A chip of an architecture, e.g. sm_90: here or not.",
+                  py::arg("architecture"))
+      .def_readonly("multiprocessors", &cuda::Device::multiprocessors)
+      .def_readonly("shared_bytes", &cuda::Device::shared_bytes, "That a block may have.");
+
+  py::class_<cuda::LaunchPlan>(m, "Launch", py::module_local(), "One launch of a plan.")
+      .def_property_readonly("kernel", [](const cuda::LaunchPlan& plan) { return plan.kernel; })
+      .def_readonly("first", &cuda::LaunchPlan::first, "Its first layer.")
+      .def_readonly("count", &cuda::LaunchPlan::count, "How many layers.")
+      .def_property_readonly("blocks", [](const cuda::LaunchPlan& plan) { return plan.on.blocks; })
+      .def_property_readonly("shared_bytes", [](const cuda::LaunchPlan& plan) { return plan.on.shared_bytes; })
+      .def_property_readonly("regions", &regions, "Bytes of shared memory by what they hold, in their order.")
+      .def("__repr__", &cuda::describe);
+
   // Plans; ValueError where the device has no room for such sizes.
   py::class_<cuda::StackForward>(m, "StackForward", py::module_local())
-      .def(py::init([](int device, const cuda::StackShape& shape, bool residual, bool skip, bool keep) {
-             const cuda::DeviceScope scope(device);
-             return cuda::StackForward(shape, residual, skip, keep);
-           }),
-           py::kw_only(), py::arg("device"), py::arg("shape"), py::arg("residual"), py::arg("skip"), py::arg("keep"))
+      .def(py::init<cuda::StackShape, bool, bool, bool, const cuda::Device&>(), py::kw_only(), py::arg("shape"),
+           py::arg("residual"), py::arg("skip"), py::arg("keep"), py::arg("device"))
       .def_property_readonly("workspace_bytes", &cuda::StackForward::workspace_bytes)
-      .def_property_readonly("groups", &cuda::StackForward::groups, "Layers of each launch.")
+      .def_property_readonly("launches", &cuda::StackForward::launches)
+      .def("__repr__", &cuda::StackForward::describe)
       .def("run", &stack_forward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
            py::arg("y"), py::arg("residual"), py::arg("skip"), py::arg("saved"), py::arg("saved_stride"),
            py::arg("checkpoint_every"), py::arg("workspace"));
   py::class_<cuda::StackBackward>(m, "StackBackward", py::module_local())
-      .def(py::init([](int device, const cuda::StackShape& shape, bool residual, bool skip, bool fuse) {
-             const cuda::DeviceScope scope(device);
-             return cuda::StackBackward(shape, residual, skip, fuse);
-           }),
-           py::kw_only(), py::arg("device"), py::arg("shape"), py::arg("residual"), py::arg("skip"), py::arg("fuse"))
-      .def_property_readonly("fused_layers", &cuda::StackBackward::fused_layers, "Of one launch each.")
+      .def(py::init<cuda::StackShape, bool, bool, bool, const cuda::Device&>(), py::kw_only(), py::arg("shape"),
+           py::arg("residual"), py::arg("skip"), py::arg("fuse"), py::arg("device"))
+      .def_property_readonly("launches", &cuda::StackBackward::launches, "Those in tiles, in their order.")
+      .def("__repr__", &cuda::StackBackward::describe)
       .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
       .def("run", &stack_backward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
            py::arg("grad_y"), py::arg("grad_residual"), py::arg("grad_skip"), py::arg("saved"),
@@ -178,12 +205,11 @@ PYBIND11_MODULE(_cuda, m) {
            py::arg("grad_conv_bias"), py::arg("grad_out_weight"), py::arg("grad_out_bias"), py::arg("grad_cond"),
            py::arg("workspace"));
   py::class_<cuda::StackStream>(m, "StackStream", py::module_local())
-      .def(py::init([](int device, const cuda::StackShape& shape) {
-             const cuda::DeviceScope scope(device);
-             return cuda::StackStream(shape);
-           }),
-           py::kw_only(), py::arg("device"), py::arg("shape"))
+      .def(py::init<const cuda::StackShape&, const cuda::Device&>(), py::kw_only(), py::arg("shape"),
+           py::arg("device"))
       .def_property_readonly("weight_bytes", &cuda::StackStream::weight_bytes)
+      .def_property_readonly("launch", &cuda::StackStream::launch)
+      .def("__repr__", [](const cuda::StackStream& plan) { return cuda::describe(plan.launch()); })
       .def("pack", &stream_pack, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("conv_weight"),
            py::arg("out_weight"), py::arg("packed"))
       .def("step", &stream_step, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("B"),

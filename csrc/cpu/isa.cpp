@@ -42,6 +42,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::packed_reals,
                                                                       here::pack_units,
                                                                       here::pack,
+                                                                      here::has_zero_weight,
                                                                       here::scratch_bytes,
                                                                       here::tile,
                                                                       here::backward_packed_reals,

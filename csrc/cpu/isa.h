@@ -22,6 +22,7 @@ struct Kernels {
   int64_t (*pack_units)(const Layer&, Operator);
   void (*pack)(const Layer&, Operator, int64_t unit, void* packed);
 
+  bool (*has_zero_weight)(const Layer&);  // a convolution that might be a fast one
   int64_t (*scratch_bytes)(const Layer&, Operator, int64_t units);
   void (*tile)(const Layer&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end, void* scratch);
 

@@ -101,6 +101,23 @@ inline void pack_at(const Panels& p, int64_t panel, const Taps& w, const Real* b
   packed[p.marks() + panel] = pack_panel(p, panel, w, bias, fast, packed + p.offset(panel)) ? 0 : 1;
 }
 
+// Of a convolution that may be a fast one.
+bool has_zero_weight(const Layer& l) {
+  if (!paired(l)) return false;
+  const auto weights = static_cast<const Real*>(l.conv_weight);
+  const int64_t count = l.C * l.R * l.K, whole = count / (4 * kLanes) * (4 * kLanes);
+  decltype(Vector{} == Vector{}) zero[4] = {};
+  for (int64_t i = 0; i < whole; i += 4 * kLanes) {
+    WAVENET_UNROLL
+    for (int j = 0; j < 4; ++j) zero[j] |= load(weights + i + j * kLanes) == Real(0);
+  }
+  zero[0] |= zero[1] | zero[2] | zero[3];
+  bool any = false;
+  for (int i = 0; i < kLanes; ++i) any |= zero[0][i] != 0;
+  for (int64_t i = whole; i < count; ++i) any |= weights[i] == 0;
+  return any;
+}
+
 int64_t packed_reals(const Layer& l, Operator op) {
   return conv_panels(l, op, paired(l)).reals() + residual_panels(l, op).reals() + skip_panels(l, op).reals();
 }

@@ -40,20 +40,8 @@ void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int thre
   run_on_threads(static_cast<int>(std::min<int64_t>(threads, most_tiles)), scratch_bytes, work);
 }
 
-namespace {
-
-// A weight that is exactly zero is a term that is to be exactly zero, whatever its input: a masked tap, a pruned
-// network. The sums of fast.h mix taps before they multiply, and leave a rounding error in its place.
-bool has_zero_weight(const Layer& l) {
-  const auto* weights = static_cast<const float*>(l.conv_weight);
-  bool zero = false;
-  for (int64_t i = 0; i < l.C * l.R * l.K; ++i) zero |= weights[i] == 0;  // no early end: this is vectorised
-  return zero;
-}
-
-}  // namespace
-
-std::vector<Layer> layers_of(const Stack& stack) {
+std::vector<Layer> layers_of(const Isa& isa, const Stack& stack) {
+  const Kernels& kernels = isa.of(stack.first.dtype);
   const int64_t count = static_cast<int64_t>(stack.dilations.size());
   const int64_t weight_bytes = real_bytes(stack.first.dtype);
   const int64_t activation_bytes = storage_bytes(stack.first.dtype);
@@ -76,7 +64,9 @@ std::vector<Layer> layers_of(const Stack& stack) {
     l.conv_bias = at(l.conv_bias, n * l.C * weight_bytes);
     l.out_weight = at(l.out_weight, n * (l.R + l.S) * l.D * weight_bytes);
     l.out_bias = at(l.out_bias, n * (l.R + l.S) * weight_bytes);
-    l.fast = l.fast && l.conv_weight && l.dtype != DType::float64 && !has_zero_weight(l);
+    // A weight that is exactly zero is a term that is to be exactly zero, whatever its input: a masked tap, a pruned
+    // network. The sums of fast.h mix taps before they multiply, and leave a rounding error in its place.
+    l.fast = l.fast && l.conv_weight && !kernels.has_zero_weight(l);
     l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * activation_bytes));
     l.accumulate_skip = n > 0;
     if (n > 0) l.x = layers[n - 1].residual;

@@ -22,7 +22,7 @@ struct Stack {
   int64_t saved_stride = 0;  // elements from one saved input to the next
   int64_t checkpoint_every = 1;
 };
-std::vector<Layer> layers_of(const Stack& stack);
+std::vector<Layer> layers_of(const Isa& isa, const Stack& stack);
 
 // Rows of zeros that count as before row 0.
 inline int64_t left_padding(int64_t K, int64_t dilation, bool same) {

@@ -215,10 +215,10 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
   });
 }
 
-std::vector<Gradient> gradients_of(const StackGradient& all) {
+std::vector<Gradient> gradients_of(const Isa& isa, const StackGradient& all) {
   std::vector<Gradient> gradients;
   const auto at = [](void* data, int64_t bytes) -> void* { return data ? static_cast<char*>(data) + bytes : nullptr; };
-  for (const Layer& layer : layers_of(all.stack)) {
+  for (const Layer& layer : layers_of(isa, all.stack)) {
     const int64_t n = static_cast<int64_t>(gradients.size()), real = real_bytes(layer.dtype);
     Gradient& g = gradients.emplace_back();
     g.layer = layer;

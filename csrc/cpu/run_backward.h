@@ -24,6 +24,6 @@ struct StackGradient {
   void* out_weight = nullptr;
   void* out_bias = nullptr;
 };
-std::vector<Gradient> gradients_of(const StackGradient& stack);
+std::vector<Gradient> gradients_of(const Isa& isa, const StackGradient& stack);
 
 }  // namespace wavenet::cpu

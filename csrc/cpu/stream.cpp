@@ -31,7 +31,7 @@ Stream::Stream(const Isa& isa, const Layer& first, const std::vector<int64_t>& d
   }
   Stack stack;
   stack.first = first, stack.dilations = dilations;
-  const std::vector<Layer> layers = layers_of(stack);
+  const std::vector<Layer> layers = layers_of(isa, stack);
   const int64_t real = real_bytes(first.dtype);
   int64_t reals = 0;
   for (std::size_t n = 0; n < layers.size(); ++n) {

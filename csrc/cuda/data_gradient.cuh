@@ -1,32 +1,29 @@
 // Backward, second part: the gradient of a layer's input from that of a. A convolution the other way round in time,
 // on tiles (tile.cuh) of grad_a.
-//
-//   shared memory:  weights | grad_a, 1 or 2 buffers
 #pragma once
 
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 #include "cuda/tile.cuh"
 
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2)
+__global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
     data_gradient_kernel(const DataGradientArguments args) {
   using T = typename S::T;
   const TileLaunch& on = args.on;
-  const int a_row = 2 * on.D * int(sizeof(T)), a_pitch = a_row + 16, a_log = log2_of(a_row);
-  const int a_bytes = (on.pad_above + S::M + on.pad_below) * a_pitch;
   char* const shared = shared_memory();
-  char* const tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), on);
+  const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
-    load_rows<T>(buffer, a_pitch, on.tiling, tile, -on.pad_above, on.pad_above + S::M + on.pad_below, args.grad_a,
-                 2 * on.D);
+    load_rows<T>(buffer, a_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), args.grad_a, 2 * on.D);
   };
-  for_each_tile(on.tiling, on.buffers, tiles, a_bytes, fetch, [&](const Tile& tile, char* buffer) {
+  for_each_tile(on.tiling, on.buffers, layout.a_at, layout.a.bytes(), fetch, [&](const Tile& tile, char* buffer) {
     const char* const a = buffer + on.pad_above * a_pitch;
     for (int r0 = 0; r0 < on.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;

@@ -1,8 +1,6 @@
 // Backward of a narrow layer in one launch, in 16 bits: x and the gradients of the outputs are read once, the
 // gradient of x is written once, and nothing in between leaves the chip.
 //
-//   shared memory:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
-//
 //   x -> convolution -> a ; gradients -> V^T -> grad_z ; gate's slopes -> grad_a, z     all rows of the tile
 //   gradients^T z        -> sums of the 1x1s' weights, in registers                     own rows: z is zero elsewhere
 //   grad_a -> W^T        -> gradient of x, over the first columns of the gradients      own rows
@@ -16,6 +14,7 @@
 #include "cuda/gate.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 #include "cuda/outer.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/weight_gradient.h"
@@ -87,24 +86,25 @@ __device__ inline void add_column(float (&sums)[2], const char* tile, int pitch,
 }
 
 template <class T, int TILES>
-__global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const FusedBackwardArguments args) {
-  using S = Shape<T, 128, 64>;
+__global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
+    fused_backward_kernel(const FusedBackwardArguments args) {
+  using S = Shape<T, kFusedTileSize.M, kFusedTileSize.N>;
   constexpr int e = sizeof(T);
   static_assert(e == 2);
   const TileLaunch& on = args.on;
   const WeightGradientArguments& weight = args.weight;
   const int residual = weight.residual_channels(), outputs = weight.outputs();
-  const int x_row = on.R * e, a_row = 2 * on.D * e, g_row = outputs * e;
-  const int x_pitch = x_row + 16, a_pitch = a_row + 16, z_pitch = on.D * e + 16, g_pitch = max(g_row, x_row) + 16;
-  const int x_log = log2_of(x_row), a_log = log2_of(a_row);
-  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, g_bytes = S::M * g_pitch;
   char* const shared = shared_memory();
-  char* const tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  const FusedBackwardLayout<char*> layout(shared, S::tile(), e, on, outputs);
+  const int x_row = layout.x.row, a_row = layout.a.row, g_row = outputs * e;
+  const int x_pitch = layout.x.pitch, a_pitch = layout.a.pitch, z_pitch = layout.z.pitch, g_pitch = layout.grad.pitch;
+  const int x_log = log2_of(x_row), a_log = log2_of(a_row);
+  const int x_bytes = layout.x.bytes(), g_bytes = layout.grad.bytes();
   // Its padding is as wide as that of x, the other way round.
-  char* const a_tile = tiles + on.buffers * (x_bytes + g_bytes) + on.pad_below * a_pitch;
-  char* const z_tile = a_tile + (S::M + on.pad_above) * a_pitch;
+  char* const a_tile = layout.a_at + on.pad_below * a_pitch;
+  char* const z_tile = layout.z_at;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
 
   TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
   float of_bias[2] = {};               // and of two channels' biases, by threads of the warps that have fewer blocks
@@ -112,12 +112,12 @@ __global__ void __launch_bounds__(kThreads, 1) fused_backward_kernel(const Fused
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.pad_above + S::M + on.pad_below, weight.x, on.R);
+    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), weight.x, on.R);
     if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, weight.grad_residual, residual);
     if (outputs > residual)
       load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
   };
-  for_each_tile(on.tiling, on.buffers, tiles, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
+  for_each_tile(on.tiling, on.buffers, layout.tiles_at, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
     const char* const x = buffer + on.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 

@@ -1,8 +1,6 @@
 // Backward, first part: a block computes a layer's a again on a tile (tile.cuh), z V^T of the outputs' gradients, and
 // from both the gradient of a.
 //
-//   shared memory:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
-//
 //   x tile -> convolution -> a  \
 //                                gate's slopes -> grad_a, z (in memory: the next two kernels read them)
 //   gradients -> V^T -> grad_z  /
@@ -13,31 +11,31 @@
 #include "cuda/gate.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, S::N == 32 ? 2 : 1)
+__global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
     gate_gradient_kernel(const GateGradientArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& on = args.on;
   const int residual = args.grad_residual.data ? on.R : 0, skip = args.grad_skip.data ? on.S : 0;
-  const int x_row = on.R * e, g_row = (residual + skip) * e, x_pitch = x_row + 16, g_pitch = g_row + 16;
-  const int x_log = log2_of(x_row);
-  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, g_bytes = g_row ? S::M * g_pitch : 0;
   char* const shared = shared_memory();
-  char* const tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
+  const GateGradientLayout<char*> layout(shared, S::tile(), e, on, residual + skip);
+  const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
+  const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.pad_above + S::M + on.pad_below, args.x, on.R);
+    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), args.x, on.R);
     if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, args.grad_residual, residual);
     if (skip) load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, args.grad_skip, skip);
   };
-  for_each_tile(on.tiling, on.buffers, tiles, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
+  for_each_tile(on.tiling, on.buffers, layout.tiles_at, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
     const char* const x = buffer + on.pad_above * x_pitch;
     const char* const grad = buffer + x_bytes;
     for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {

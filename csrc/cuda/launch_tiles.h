@@ -1,25 +1,27 @@
 // Which instance of a kernel serves a launch on tiles.
 #pragma once
 
+#include <iterator>
 #include <stdexcept>
 #include <string>
 
 #include "cuda/launch.h"
-#include "cuda/layers.h"
 #include "cuda/product.cuh"
+#include "cuda/tile_launch.h"
 
 namespace wavenet::cuda {
 
-// Calls f with the Shape of type T that has the launch's M and N: those of plan.cpp.
-template <class T, class F>
+// Calls f with the Shape of type T that has the launch's M and N.
+template <class T, size_t I = 0, class F>
 void with_shape(const TileLaunch& on, const char* name, F&& f) {
-  if (on.M == 128 && on.N == 32) return f(Shape<T, 128, 32>{});
-  if (on.M == 128 && on.N == 64) return f(Shape<T, 128, 64>{});
-  if (on.M == 128 && on.N == 128) return f(Shape<T, 128, 128>{});
-  if (on.M == 64 && on.N == 128) return f(Shape<T, 64, 128>{});
-  if (on.M == 32 && on.N == 128) return f(Shape<T, 32, 128>{});
-  throw std::invalid_argument(std::string(name) + ": no instance for tiles of " + std::to_string(on.M) + " x " +
-                              std::to_string(on.N));
+  if constexpr (I == std::size(kTileSizes)) {
+    throw std::invalid_argument(std::string(name) + ": no instance for tiles of " + std::to_string(on.size.M) +
+                                " x " + std::to_string(on.size.N));
+  } else {
+    using S = Shape<T, kTileSizes[I].M, kTileSizes[I].N>;
+    if (on.size.M == S::M && on.size.N == S::N) return f(S{});
+    with_shape<T, I + 1>(on, name, f);
+  }
 }
 
 template <class Arguments>

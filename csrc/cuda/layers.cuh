@@ -1,7 +1,5 @@
 // Forward: a block computes several consecutive layers on a tile (tile.cuh) without leaving the chip.
 //
-//   shared memory:  weights | x, 1 or 2 buffers | z of each layer
-//
 //   x tile -> convolution -> gate -> z -> residual 1x1 -> x tile, in place -> ... next layer
 //                                    z of all layers -> skip 1x1s as one product -> skip
 //
@@ -13,28 +11,28 @@
 #include "cuda/gate.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, S::N == 128 ? 1 : 2) layers_kernel(const LayersArguments args) {
+__global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel(const LayersArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& on = args.on;
-  const int x_row = on.R * e, z_row = on.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16;
-  const int x_log = log2_of(x_row), z_log = log2_of(z_row);
-  const int x_bytes = (on.pad_above + S::M + on.pad_below) * x_pitch, z_bytes = S::M * z_pitch;
   char* const shared = shared_memory();
-  char* const x_tiles = shared + Weights::shared_bytes(on.weight_bytes, S::N * kSlabBytes, on.ring);
-  char* const z_tiles = x_tiles + on.buffers * x_bytes;
+  const LayersLayout<char*> layout(shared, S::tile(), e, on, args.layers);
+  const int x_row = layout.x.row, z_row = layout.z.row, x_pitch = layout.x.pitch, z_pitch = layout.z.pitch;
+  const int x_log = log2_of(x_row), z_log = log2_of(z_row), z_bytes = layout.z.bytes();
+  char* const z_tiles = layout.z_at;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N * kSlabBytes, on.ring, shared);
+  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer + (on.pad_above - on.load_above) * x_pitch, x_pitch, on.tiling, tile, -on.load_above,
                  on.load_above + S::M + on.load_below, args.x, on.R);
   };
-  for_each_tile(on.tiling, on.buffers, x_tiles, x_bytes, fetch, [&](const Tile& tile, char* buffer) {
+  for_each_tile(on.tiling, on.buffers, layout.x_at, layout.x.bytes(), fetch, [&](const Tile& tile, char* buffer) {
     char* const x = buffer + on.pad_above * x_pitch;
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;

@@ -4,32 +4,11 @@
 
 #include <cuda_runtime_api.h>
 
-#include "cuda/tiling.h"
+#include "cuda/tile_launch.h"
 #include "cuda/weight_gradient.h"
 #include "layer.h"
 
 namespace wavenet::cuda {
-
-constexpr int kThreads = 256;   // of a block
-constexpr int kMostLayers = 8;  // that one launch computes
-
-// What all such launches are told.
-struct TileLaunch {
-  DType dtype = DType::float32;
-  int M = 128, N = 128;  // rows of a tile; outputs of a slab
-  bool ring = false;     // weights go round a ring
-  int buffers = 1;       // of a tile's inputs: 2, so that the next tile's are loaded during this one
-  int blocks = 1;        // of the grid
-  size_t shared_bytes = 0;
-  Tiling tiling;
-  int R = 0, D = 0, S = 0, K = 0;
-  const char* weights = nullptr;  // packed
-  int weight_bytes = 0;
-  // Rows of the input tile: above row 0, below row M-1; and how many of those the first layer needs loaded.
-  int pad_above = 0, pad_below = 0, load_above = 0, load_below = 0;
-  // Tap k of layer l reads tap_first[l] + k tap_step[l] rows further on.
-  int tap_first[kMostLayers] = {}, tap_step[kMostLayers] = {};
-};
 
 // Consecutive layers of a stack.
 struct LayersArguments {

@@ -26,6 +26,8 @@ namespace wavenet::cuda {
 
 enum class Stream : int32_t { layers, gate_gradient, data_gradient };
 
+inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; }
+
 constexpr int kSlabBytes = 128;  // of a slab's row
 constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
 
@@ -47,7 +49,7 @@ struct Packing {
   const void* out_weight = nullptr;   // (L, out_channels, D), the residual's R first
   int out_channels = 0;
 
-  int element() const { return dtype == DType::float32 ? 4 : 2; }
+  int element() const { return element_bytes(dtype); }
   // Of the stream of a group.
   int64_t bytes(const PackedGroup& group) const;
 };

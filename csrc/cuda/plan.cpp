@@ -6,70 +6,23 @@
 #include <stdexcept>
 #include <string>
 
-#include "cuda/errors.h"
-
 namespace wavenet::cuda {
 
 namespace {
 
-// Where a launch's time goes, in clocks of one multiprocessor, roughly: these decide only what is grouped. An H100
-// does 2048 16-bit multiply-adds a clock, half as many in TF32, of which kernels like these reach half, and gets 15
-// bytes from memory.
-constexpr double kMultiplies = 1024, kBytes = 15, kLaunch = 4000;
+// Where a launch's time goes, in clocks of one multiprocessor, roughly: this decides only what is grouped. Kernels like
+// these reach half of a device's multiply-adds, and half as many in TF32.
+constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000;
 
-int attribute(cudaDeviceAttr which, int device) {
-  int value = 0;
-  check(cudaDeviceGetAttribute(&value, which, device), "cudaDeviceGetAttribute");
-  return value;
-}
-
-// The instances that may serve so many outputs, the best first: those of launch_tiles.h. Slabs wider than the outputs
-// are for tiles that would otherwise be too large.
-struct Instance {
-  int M, N;
-};
-std::vector<Instance> instances(int outputs) {
-  std::vector<Instance> found{{128, 128}, {64, 128}, {32, 128}};
-  if (outputs <= 64) found[0].N = outputs <= 32 ? 32 : 64;
-  return found;
-}
-
-// Whether to look no further for smaller tiles: there are some for every multiprocessor, or this is the last choice.
-// Narrow layers fill a device with clips that are too short for that anyway.
-bool is_enough(const TileLaunch& on, const Device& device) {
-  return on.tiling.tiles >= device.multiprocessors || on.N < 128 || on.M == 32;
-}
-
-// Shared memory: weights first, then the tile's inputs, once or twice, then the rest.
-struct Room {
-  int64_t weights = 0, inputs = 0, rest = 0;
-};
-
-// Fills in what follows from the tiling. Weights that stay in shared memory come first: a ring costs a barrier a
-// slab, and what it waits for includes the next tile, which two buffers would otherwise load behind the work.
-// resident: blocks of a multiprocessor that there are registers for, the kernel's __launch_bounds__.
-bool fit(TileLaunch& on, const Room& compact, int64_t ring_bytes, int resident, const Device& device) {
-  for (const bool ring : {false, true}) {
-    for (const int buffers : {2, 1}) {
-      const int64_t weights = ring ? int64_t(kStages) * on.N * kSlabBytes : compact.weights;
-      const int64_t bytes = weights + buffers * compact.inputs + compact.rest;
-      if (bytes > device.shared_bytes) continue;
-      on.ring = ring, on.buffers = buffers, on.shared_bytes = static_cast<size_t>(bytes);
-      on.weight_bytes = static_cast<int>(ring ? ring_bytes : compact.weights);
-      const int room = static_cast<int>(device.shared_bytes_all / (bytes + 1024));
-      on.blocks = static_cast<int>(std::min<int64_t>(
-          on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
-      return true;
-    }
+// The tile sizes that may serve so many outputs, the best first. Slabs wider than the outputs are for tiles that would
+// otherwise be too large.
+std::vector<TileSize> tile_sizes(int outputs) {
+  std::vector<TileSize> found;
+  for (const TileSize size : kTileSizes) {
+    const bool narrowest = outputs <= size.N || size.N == kWidestSlab;
+    if (found.empty() ? narrowest : size.M < found.back().M) found.push_back(size);
   }
-  return false;
-}
-
-TileLaunch begin(const StackShape& shape, int M, int N) {
-  TileLaunch on;
-  on.dtype = shape.dtype, on.M = M, on.N = N;
-  on.R = shape.R, on.D = shape.D, on.S = shape.S, on.K = shape.K;
-  return on;
+  return found;
 }
 
 // Steps of its dilation by which a layer looks back and ahead.
@@ -81,8 +34,56 @@ Reach reach_of(const StackShape& shape) {
   return {left, shape.K - 1 - left};
 }
 
-// Layers first .. first + count as one launch; shared_bytes is 0 if that can't be.
-TileLaunch plan_group(const StackShape& shape, int first, int count, bool residual, const Device& device) {
+LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int count, TileSize size) {
+  LaunchPlan plan;
+  plan.kernel = kernel, plan.first = first, plan.count = count;
+  TileLaunch& on = plan.on;
+  on.dtype = shape.dtype, on.size = size;
+  on.R = shape.R, on.D = shape.D, on.S = shape.S, on.K = shape.K;
+  return plan;
+}
+
+// Fills in what follows from the tiling; false: the device has no room for it. Weights that stay in shared memory come
+// first: a ring costs a barrier a slab, and what it waits for includes the next tile, which two buffers would otherwise
+// load behind the work. packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a
+// multiprocessor, from there too.
+template <class Bytes, class Layout>
+bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_bytes, Layout layout_of) {
+  TileLaunch& on = plan.on;
+  for (const bool ring : {false, true}) {
+    on.ring = ring, on.weight_bytes = static_cast<int>(packed_bytes(ring));
+    for (const int buffers : {2, 1}) {
+      on.buffers = buffers;
+      const auto layout = layout_of(on);
+      const int bytes = layout.end;
+      if (bytes > device.shared_bytes) continue;
+      plan.regions = layout.regions(), on.shared_bytes = static_cast<size_t>(bytes);
+      const int room = device.shared_bytes_all / (bytes + device.shared_bytes_reserved);
+      on.blocks = static_cast<int>(std::min<int64_t>(
+          on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
+      return true;
+    }
+  }
+  return false;
+}
+
+// The first of the plans with tiles enough, one for every multiprocessor, or else the last. Narrow layers fill a
+// device with clips that are too short for that anyway. plan(size) is a launch in tiles of that size, if there is one.
+template <class Plan>
+std::optional<LaunchPlan> choose(int outputs, const Device& device, Plan plan) {
+  std::optional<LaunchPlan> found;
+  for (const TileSize size : tile_sizes(outputs)) {
+    std::optional<LaunchPlan> one = plan(size);
+    if (!one) continue;
+    found = one;
+    if (one->on.tiling.tiles >= device.multiprocessors || size.N < kWidestSlab) break;
+  }
+  return found;
+}
+
+// Layers first .. first + count as one launch, if that can be.
+std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int count, bool residual,
+                                     const Device& device) {
   int64_t base = 0;
   for (int i = 0; i < count; ++i) base = std::gcd(base, shape.dilations[first + i]);
   const int e = shape.element();
@@ -94,44 +95,40 @@ TileLaunch plan_group(const StackShape& shape, int first, int count, bool residu
     const int64_t left = reach_of(shape).left * step, right = reach_of(shape).right * step;
     most_left = std::max(most_left, left), most_right = std::max(most_right, right);
     if (i > 0) above += left, below += right;
-    if (most_left + most_right + above + below > 128) return {};
+    if (most_left + most_right + above + below > kMostRows) return {};
     lefts[i] = static_cast<int>(left), steps[i] = static_cast<int>(step);
   }
   const bool last = first + count == shape.layers();
-  TileLaunch found;
-  for (const auto [M, N] : instances(2 * shape.D)) {
-    TileLaunch on = begin(shape, M, N);
+  const Packing packing = packing_of(shape, Stream::layers, shape.S);
+  return choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    LaunchPlan plan = begin(shape, "layers", first, count, size);
+    TileLaunch& on = plan.on;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
-    on.tiling = tile(shape.B, shape.T, base, M, static_cast<int>(above), static_cast<int>(below), left0 + right0,
+    on.tiling = tile(shape.B, shape.T, base, size.M, static_cast<int>(above), static_cast<int>(below), left0 + right0,
                      shape.R * e);
-    if (on.tiling.tiles == 0) continue;
+    if (on.tiling.tiles == 0) return {};
     const int P = on.tiling.P();
     on.pad_above = static_cast<int>(most_left) * P, on.pad_below = static_cast<int>(most_right) * P;
     on.load_above = left0 * P, on.load_below = right0 * P;
     for (int i = 0; i < count; ++i) on.tap_first[i] = -lefts[i] * P, on.tap_step[i] = steps[i] * P;
-    const Packing packing = packing_of(shape, Stream::layers, shape.S);
-    PackedGroup group{first, count, N, false, !last || residual};
-    Room room;
-    room.weights = packing.bytes(group);
-    room.inputs = int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16);
-    room.rest = int64_t(count) * M * (shape.D * e + 16);
-    group.ring = true;
-    if (!fit(on, room, packing.bytes(group), N == 128 ? 1 : 2, device)) continue;
-    found = on;
-    if (is_enough(on, device)) break;
-  }
-  return found;
+    const auto bytes = [&](bool ring) { return packing.bytes({first, count, size.N, ring, !last || residual}); };
+    const auto layout = [&](const TileLaunch& on) { return LayersLayout<int>(0, size, e, on, count); };
+    if (!fit(plan, device, resident_layers(size.N), bytes, layout)) return {};
+    return plan;
+  });
 }
 
-double cost(const StackShape& shape, const TileLaunch& on, int count, bool keep, bool first, const Device& device) {
+double cost(const StackShape& shape, const LaunchPlan& plan, bool keep, const Device& device) {
+  const TileLaunch& on = plan.on;
+  const int count = plan.count;
   const double multiplies =
-      double(on.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
+      double(on.size.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
   const double own = on.tiling.own_rows;
-  const double bytes = shape.element() * ((on.M + on.load_above + on.load_below) * double(shape.R) +
-                                          own * (shape.R * (keep ? count : 1) + shape.S * (first ? 1 : 2)));
-  const double rate = kMultiplies / (shape.dtype == DType::float32 ? 2 : 1);
+  const double bytes = shape.element() * ((on.size.M + on.load_above + on.load_below) * double(shape.R) +
+                                          own * (shape.R * (keep ? count : 1) + shape.S * (plan.first == 0 ? 1 : 2)));
+  const double multiplies_a_clock = device.multiplies * (shape.dtype == DType::float32 ? kReachedInTF32 : kReached);
   const double waves = double((on.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
-  return waves * std::max(multiplies / rate, bytes / kBytes) + kLaunch;
+  return waves * std::max(multiplies / multiplies_a_clock, bytes / device.bytes) + kLaunchClocks;
 }
 
 }  // namespace
@@ -150,86 +147,68 @@ Packing packing_of(const StackShape& shape, Stream stream, int S) {
   return packing;
 }
 
-Device current_device() {
-  int device = 0;
-  check(cudaGetDevice(&device), "cudaGetDevice");
-  Device found;
-  found.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
-  found.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-  found.shared_bytes_all = attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, device);
-  return found;
-}
-
-std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device) {
+std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device) {
   const int layers = shape.layers();
-  // The cheapest way to compute the first n layers, and the group that it ends with.
+  // The cheapest way to compute the first n layers, and the launch that it ends with.
   std::vector<double> costs(layers + 1, std::numeric_limits<double>::infinity());
-  std::vector<Group> ends(layers + 1);
+  std::vector<LaunchPlan> ends(layers + 1);
   costs[0] = 0;
   for (int first = 0; first < layers; ++first) {
     for (int count = 1; count <= std::min(kMostLayers, layers - first); ++count) {
-      const TileLaunch on = plan_group(shape, first, count, residual, device);
-      if (on.shared_bytes == 0) break;
-      const double total = costs[first] + cost(shape, on, count, keep, first == 0, device);
-      if (total < costs[first + count]) costs[first + count] = total, ends[first + count] = {first, count, on};
+      const std::optional<LaunchPlan> plan = plan_group(shape, first, count, residual, device);
+      if (!plan) break;
+      const double total = costs[first] + cost(shape, *plan, keep, device);
+      if (total < costs[first + count]) costs[first + count] = total, ends[first + count] = *plan;
     }
     if (costs[first + 1] == std::numeric_limits<double>::infinity()) refuse("a tile of a layer", device);
   }
-  std::vector<Group> groups;
-  for (int end = layers; end > 0; end = groups.back().first) groups.push_back(ends[end]);
-  std::reverse(groups.begin(), groups.end());
-  return groups;
+  std::vector<LaunchPlan> launches;
+  for (int end = layers; end > 0; end = launches.back().first) launches.push_back(ends[end]);
+  std::reverse(launches.begin(), launches.end());
+  return launches;
 }
 
-TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
+LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
   const int e = shape.element(), S = skip ? shape.S : 0;
   const auto [left, right] = reach_of(shape);
-  const int64_t gradients = int64_t((residual ? shape.R : 0) + S) * e;
-  TileLaunch found;
-  for (const auto [M, N] : instances(2 * shape.D)) {
-    TileLaunch on = begin(shape, M, N);
+  const Packing packing = packing_of(shape, Stream::gate_gradient, S);
+  const auto found = choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    LaunchPlan plan = begin(shape, "gate_gradient", layer, 1, size);
+    TileLaunch& on = plan.on;
     on.S = S;
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, left + right, shape.R * e);
+    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, shape.R * e);
     const int P = on.tiling.P();
     on.pad_above = left * P, on.pad_below = right * P;
     on.tap_first[0] = -left * P, on.tap_step[0] = P;
-    const Packing packing = packing_of(shape, Stream::gate_gradient, S);
-    PackedGroup group{layer, 1, N, false, residual};
-    Room room;
-    room.weights = packing.bytes(group);
-    room.inputs =
-        int64_t(on.pad_above + M + on.pad_below) * (shape.R * e + 16) + (gradients ? M * (gradients + 16) : 0);
-    group.ring = true;
-    if (!fit(on, room, packing.bytes(group), N == 32 ? 2 : 1, device)) continue;
-    found = on;
-    if (is_enough(on, device)) break;
-  }
-  if (found.shared_bytes == 0) refuse("a tile of a layer's gradients", device);
-  return found;
+    const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring, residual}); };
+    const auto layout = [&](const TileLaunch& on) {
+      return GateGradientLayout<int>(0, size, e, on, (residual ? shape.R : 0) + S);
+    };
+    if (!fit(plan, device, resident_gate_gradient(size.N), bytes, layout)) return {};
+    return plan;
+  });
+  if (!found) refuse("a tile of a layer's gradients", device);
+  return *found;
 }
 
-TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& device) {
+LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& device) {
   const int e = shape.element();
   const auto [left, right] = reach_of(shape);
-  TileLaunch found;
-  for (const auto [M, N] : instances(shape.R)) {
-    TileLaunch on = begin(shape, M, N);
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, 0, 0, left + right, 2 * shape.D * e);
+  const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
+  const auto found = choose(shape.R, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    LaunchPlan plan = begin(shape, "data_gradient", layer, 1, size);
+    TileLaunch& on = plan.on;
+    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, 2 * shape.D * e);
     const int P = on.tiling.P();
     on.pad_above = right * P, on.pad_below = left * P;
     on.tap_first[0] = left * P, on.tap_step[0] = -P;
-    const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
-    PackedGroup group{layer, 1, N};
-    Room room;
-    room.weights = packing.bytes(group);
-    room.inputs = int64_t(on.pad_above + M + on.pad_below) * (2 * shape.D * e + 16);
-    group.ring = true;
-    if (!fit(on, room, packing.bytes(group), N == 128 ? 1 : 2, device)) continue;
-    found = on;
-    if (is_enough(on, device)) break;
-  }
-  if (found.shared_bytes == 0) refuse("a tile of a layer's gradients", device);
-  return found;
+    const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring}); };
+    const auto layout = [&](const TileLaunch& on) { return DataGradientLayout<int>(0, size, e, on); };
+    if (!fit(plan, device, resident_data_gradient(size.N), bytes, layout)) return {};
+    return plan;
+  });
+  if (!found) refuse("a tile of a layer's gradients", device);
+  return *found;
 }
 
 int fused_tiles(const StackShape& shape, int outputs) {
@@ -238,8 +217,9 @@ int fused_tiles(const StackShape& shape, int outputs) {
   return (std::max(of_conv, of_out) + kWarps - 1) / kWarps;
 }
 
-TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
-  constexpr int M = 128, N = 64;
+std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
+                                              const Device& device) {
+  constexpr TileSize kSize = kFusedTileSize;
   const int e = shape.element();
   const auto [left, right] = reach_of(shape);
   const int S = skip ? shape.S : 0, outputs = (residual ? shape.R : 0) + S;
@@ -248,25 +228,22 @@ TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
   if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
 
-  TileLaunch on = begin(shape, M, N);
+  LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
+  TileLaunch& on = plan.on;
   on.S = S;
-  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], M, right, left, left + right, shape.R * e);
+  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], kSize.M, right, left, left + right, shape.R * e);
   if (on.tiling.tiles == 0) return {};
   const int P = on.tiling.P();
   on.pad_above = left * P, on.pad_below = right * P;
   on.tap_first[0] = -left * P, on.tap_step[0] = P;
-  Room room;
-  const int64_t rows = on.pad_above + M + on.pad_below, x_pitch = shape.R * e + 16;
-  room.inputs = rows * x_pitch + M * (std::max(outputs, shape.R) * e + 16);
-  room.rest = rows * (2 * shape.D * e + 16) + M * (shape.D * e + 16);
-  int64_t bytes[2];
-  for (const bool ring : {false, true}) {
-    const PackedGroup group{layer, 1, N, ring, residual};
-    bytes[ring] = packing_of(shape, Stream::gate_gradient, S).bytes(group) +
-                  packing_of(shape, Stream::data_gradient, S).bytes(group);
-  }
-  room.weights = bytes[false];
-  return fit(on, room, bytes[true], 1, device) ? on : TileLaunch{};
+  const auto bytes = [&](bool ring) {
+    const PackedGroup group{layer, 1, kSize.N, ring, residual};
+    return packing_of(shape, Stream::gate_gradient, S).bytes(group) +
+           packing_of(shape, Stream::data_gradient, S).bytes(group);
+  };
+  const auto layout = [&](const TileLaunch& on) { return FusedBackwardLayout<int>(0, kSize, e, on, outputs); };
+  if (!fit(plan, device, kResidentFusedBackward, bytes, layout)) return {};
+  return plan;
 }
 
 }  // namespace wavenet::cuda

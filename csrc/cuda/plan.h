@@ -2,23 +2,18 @@
 // plan holds for all calls of the same sizes.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "cuda/device.h"
 #include "cuda/layers.h"
+#include "cuda/layout.h"
 #include "cuda/packing.h"
 #include "layer.h"
 
 namespace wavenet::cuda {
-
-struct Device {
-  int multiprocessors = 1;
-  int shared_bytes = 0;      // that a block may have
-  int shared_bytes_all = 0;  // of a multiprocessor
-};
-Device current_device();
 
 struct StackShape {
   DType dtype = DType::float32;
@@ -28,25 +23,31 @@ struct StackShape {
   bool same = false;
 
   int layers() const { return static_cast<int>(dilations.size()); }
-  int element() const { return dtype == DType::float32 ? 4 : 2; }
+  int element() const { return element_bytes(dtype); }
   int64_t left(int layer) const { return (K - 1) * dilations[layer] / (same ? 2 : 1); }
 };
 
-// Consecutive layers of one launch.
-struct Group {
-  int first = 0, count = 1;
+// One launch: a kernel on consecutive layers. `on` says what it computes, in what tiles, how they come to the chip and
+// how it starts.
+struct LaunchPlan {
+  const char* kernel = "";
+  int first = 0, count = 1;  // layers
   TileLaunch on;
+  Regions regions;  // of shared memory
 };
+// The launch in a line.
+std::string describe(const LaunchPlan& plan);
 
-// The groups of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written to
-// memory. Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.
-std::vector<Group> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device);
+// The launches of a forward pass. residual: the last layer's is computed; keep: the output of every layer is written
+// to memory. Throws std::invalid_argument where a tile does not fit into the device's shared memory, as the others do.
+std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool keep, const Device& device);
 
-TileLaunch plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
-TileLaunch plan_data_gradient(const StackShape& shape, int layer, const Device& device);
+LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
+LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& device);
 
-// Both, and the weights' gradients, in one launch; its shared_bytes is 0 where that can't be, or would not pay.
-TileLaunch plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
+// Both, and the weights' gradients, in one launch; none where that can't be, or would not pay.
+std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
+                                              const Device& device);
 // Of its sums of weights, blocks of 32 x 32 a warp: 1 or 2 where there is such a plan.
 int fused_tiles(const StackShape& shape, int outputs);
 

@@ -12,8 +12,8 @@
 #pragma once
 
 #include "cuda/intrinsics.cuh"
-#include "cuda/layers.h"
 #include "cuda/packing.h"
+#include "cuda/tile_launch.h"
 
 namespace wavenet::cuda {
 
@@ -30,6 +30,7 @@ template <class T_, int M_, int N_>
 struct Shape {
   using T = T_;
   static constexpr int M = M_, N = N_;
+  WAVENET_BOTH static constexpr TileSize tile() { return {M, N}; }
   static constexpr int kColumnWarps = N == 32 ? 1 : M == 128 ? 2 : 4;
   static constexpr int kRowWarps = kThreads / 32 / kColumnWarps;
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
@@ -60,19 +61,15 @@ struct Place {
 // The weights that a block uses, again and again in the same order.
 class Weights {
  public:
-  // ring: every slab takes `slot` bytes; else the slabs lie one after another.
-  __device__ Weights(const char* packed, int bytes, int slot, bool ring, char* shared)
-      : packed_(packed), shared_(shared), bytes_(bytes), slot_(slot), ring_(ring) {
+  // In a ring every slab takes the room of N outputs; else the slabs lie one after another.
+  __device__ Weights(const char* packed, int bytes, int N, bool ring, char* shared)
+      : packed_(packed), shared_(shared), bytes_(bytes), slot_(N * kSlabBytes), ring_(ring) {
     if (ring_) {
       for (int i = 0; i < kStages - 1; ++i) load();
     } else {
       copy(shared_, packed_, bytes_);
       copy_async_commit();
     }
-  }
-
-  __host__ __device__ static int shared_bytes(int bytes, int slot, bool ring) {
-    return ring ? kStages * slot : bytes;
   }
 
   // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go

@@ -29,25 +29,19 @@ Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels
 
 }  // namespace
 
-StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep)
+StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep, const Device& device)
     : shape_(std::move(shape)), residual_(residual), S_(skip ? shape_.S : 0) {
   StackShape planned = shape_;
   planned.S = S_;
-  groups_ = plan_layers(planned, residual, keep, current_device());
-  for (const Group& group : groups_) {
-    PackedGroup packed{group.first,   group.count,          group.on.N, group.on.ring, !is_last(group) || residual_,
-                       packed_bytes_, group.on.weight_bytes};
-    packed_.push_back(packed);
-    packed_bytes_ += aligned(packed.bytes);
+  launches_ = plan_layers(planned, residual, keep, device);
+  for (const LaunchPlan& launch : launches_) {
+    const bool last = launch.first + launch.count == shape_.layers();
+    packed_.push_back({launch.first, launch.count, launch.on.size.N, launch.on.ring, !last || residual_,
+                       packed_bytes_, launch.on.weight_bytes});
+    packed_bytes_ += aligned(launch.on.weight_bytes);
   }
   // Inputs of groups that nobody keeps alternate between two buffers.
-  scratch_count_ = keep ? 0 : std::min<int64_t>(2, static_cast<int64_t>(groups_.size()) - 1);
-}
-
-std::vector<int> StackForward::groups() const {
-  std::vector<int> counts;
-  for (const Group& group : groups_) counts.push_back(group.count);
-  return counts;
+  scratch_count_ = keep ? 0 : std::min<int64_t>(2, static_cast<int64_t>(launches_.size()) - 1);
 }
 
 void StackForward::run(const StackTensors& tensors, const ForwardOutputs& outputs, char* workspace,
@@ -62,42 +56,41 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
   args.x = tensors.x, args.residual_scale = tensors.residual_scale, args.out_channels = packing.out_channels;
   args.skip = outputs.skip, args.z = outputs.z;
   int64_t scratch = 0;
-  for (size_t n = 0; n < groups_.size(); ++n) {
-    const Group& group = groups_[n];
-    args.on = group.on, args.layers = group.count;
+  for (size_t n = 0; n < launches_.size(); ++n) {
+    const LaunchPlan& launch = launches_[n];
+    args.on = launch.on, args.layers = launch.count;
     args.on.weights = workspace + packed_[n].offset;
-    args.conv_bias = at(tensors.conv_bias, int64_t(group.first) * 2 * shape_.D, e);
-    args.out_bias = at(tensors.out_bias, int64_t(group.first) * args.out_channels, e);
-    args.cond = further(tensors.cond, int64_t(group.first) * 2 * shape_.D, e);
+    args.conv_bias = at(tensors.conv_bias, int64_t(launch.first) * 2 * shape_.D, e);
+    args.out_bias = at(tensors.out_bias, int64_t(launch.first) * args.out_channels, e);
+    args.cond = further(tensors.cond, int64_t(launch.first) * 2 * shape_.D, e);
     args.residual = packed_[n].residual;
     args.accumulate_skip = n > 0;
-    for (int i = 0; i < group.count; ++i) {
-      const int next = group.first + i + 1;
+    for (int i = 0; i < launch.count; ++i) {
+      const int next = launch.first + i + 1;
       Rows& output = args.output[i];
       output = {};
       if (next == shape_.layers()) {
         output = outputs.residual;
       } else if (outputs.saved.data && next % outputs.checkpoint_every == 0) {
         output = further(outputs.saved, (next / outputs.checkpoint_every - 1) * outputs.saved_stride, e);
-      } else if (i + 1 == group.count) {
+      } else if (i + 1 == launch.count) {
         output = dense(workspace + packed_bytes_ + scratch++ % 2 * scratch_bytes(), shape_.T, shape_.R);
       }
     }
     with_type(shape_.dtype, "layers", [&](auto type) { run_layers<decltype(type)>(args, "layers", stream); });
-    args.x = args.output[group.count - 1];
+    args.x = args.output[launch.count - 1];
   }
 }
 
-StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse)
+StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse, const Device& device)
     : shape_(std::move(shape)), residual_(residual), skip_(skip) {
-  const Device device = current_device();
   const int e = shape_.element();
   int64_t bytes = 0, grad_a = 0, partials = 0;
   // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its
   // sums.
   WeightGradientArguments weights = weight_gradient(0);
   weights.grad_residual.data = weights.grad_skip.data = this;  // the most there can be
-  const OuterSize outer = outer_size(shape_.R, shape_.D);
+  const OuterSize outer = kOuterSizes[outer_index(shape_.R, shape_.D)];
   const int64_t wanted = 2 * device.multiprocessors / weights.tiles(outer.A, outer.B);
   splits_ = static_cast<int>(std::max<int64_t>(1, std::min(wanted, shape_.B * shape_.T / 512)));
 
@@ -105,12 +98,8 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
     Layer layer;
     const bool has_residual = n + 1 < shape_.layers() || residual_;
     if (fuse) layer.fused = plan_fused_backward(shape_, n, has_residual, skip_, device);
-    if (layer.is_fused()) {
-      layer.gates = layer.data = layer.fused;
-      const PackedGroup group{n, 1, layer.fused.N, layer.fused.ring, has_residual};
-      const int64_t of_data = packing_of(shape_, Stream::data_gradient, 0).bytes(group);
-      layer.data.weight_bytes = static_cast<int>(of_data), layer.gates.weight_bytes -= layer.data.weight_bytes;
-      partials = std::max<int64_t>(partials, layer.fused.blocks);
+    if (layer.fused) {
+      partials = std::max<int64_t>(partials, layer.fused->on.blocks);
     } else {
       layer.gates = plan_gate_gradient(shape_, n, has_residual, skip_, device);
       layer.data = plan_data_gradient(shape_, n, device);
@@ -118,10 +107,14 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
       grad_a = shape_.B * shape_.T;
     }
     // One after the other, as the fused kernel reads them.
-    for (auto [on, groups] : {std::pair{&layer.gates, &packed_gates_}, std::pair{&layer.data, &packed_data_}}) {
-      groups->push_back({n, 1, on->N, on->ring, has_residual, bytes, on->weight_bytes});
-      bytes += on->weight_bytes;
-    }
+    const auto packed = [&](Stream stream, const LaunchPlan& launch) {
+      PackedGroup group{n, 1, launch.on.size.N, launch.on.ring, has_residual, bytes};
+      group.bytes = packing_of(shape_, stream, skip_ ? shape_.S : 0).bytes(group);
+      bytes += group.bytes;
+      return group;
+    };
+    packed_gates_.push_back(packed(Stream::gate_gradient, layer.fused.value_or(layer.gates)));
+    packed_data_.push_back(packed(Stream::data_gradient, layer.fused.value_or(layer.data)));
     layers_.push_back(layer);
   }
   grad_a_offset_ = aligned(bytes);
@@ -131,8 +124,16 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
   partial_bytes_ = partials * weights.partial_size() * int64_t(sizeof(float));
 }
 
-int StackBackward::fused_layers() const {
-  return static_cast<int>(std::count_if(layers_.begin(), layers_.end(), [](const Layer& l) { return l.is_fused(); }));
+std::vector<LaunchPlan> StackBackward::launches() const {
+  std::vector<LaunchPlan> launches;
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
+    if (layer->fused) {
+      launches.push_back(*layer->fused);
+    } else {
+      launches.insert(launches.end(), {layer->gates, layer->data});
+    }
+  }
+  return launches;
 }
 
 WeightGradientArguments StackBackward::weight_gradient(int layer) const {
@@ -175,10 +176,10 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
     weights.out_weight = at(gradients.out_weight, int64_t(n) * out_channels * shape_.D, e);
     weights.out_bias = at(gradients.out_bias, int64_t(n) * out_channels, e);
 
-    if (layer.is_fused()) {
-      weights.splits = layer.fused.blocks;
+    if (layer.fused) {
+      weights.splits = layer.fused->on.blocks;
       FusedBackwardArguments fused;
-      fused.on = layer.fused, fused.on.weights = workspace + packed_gates_[n].offset;
+      fused.on = layer.fused->on, fused.on.weights = workspace + packed_gates_[n].offset;
       fused.tiles = fused_tiles(shape_, weights.outputs());
       fused.conv_bias = conv_bias, fused.cond = cond, fused.weight = weights;
       if (want_x) fused.grad_x = grad_x;
@@ -189,7 +190,7 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
       });
     } else {
       GateGradientArguments gates;
-      gates.on = layer.gates, gates.on.weights = workspace + packed_gates_[n].offset;
+      gates.on = layer.gates.on, gates.on.weights = workspace + packed_gates_[n].offset;
       gates.x = x, gates.conv_bias = conv_bias, gates.cond = cond;
       gates.grad_residual = grad_residual, gates.grad_skip = gradients.skip, gates.grad_z = gradients.z;
       gates.grad_a = local ? grad_cond : dense(workspace + grad_a_offset_, shape_.T, 2 * shape_.D);
@@ -205,7 +206,7 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
                   [&](auto type) { run_weight_gradient<decltype(type)>(weights, "weight_gradient", stream); });
       if (want_x) {
         DataGradientArguments data;
-        data.on = layer.data, data.on.weights = workspace + packed_data_[n].offset;
+        data.on = layer.data.on, data.on.weights = workspace + packed_data_[n].offset;
         data.grad_a = gates.grad_a, data.grad_residual = grad_residual, data.grad_x = grad_x;
         data.residual_scale = tensors.residual_scale;
         with_type(shape_.dtype, "data_gradient",

@@ -1,6 +1,5 @@
 // Residual stacks on a GPU, forward and backward: one call launches everything, on one stream. Each object is the
-// plan for calls of one set of sizes on the device that was current when it was made, and may be used by several
-// threads.
+// plan for calls of one set of sizes on one device, and may be used by several threads.
 //
 // A residual block is a stack of one layer. A gated convolution is one whose layer ends with z.
 #pragma once
@@ -8,6 +7,8 @@
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "cuda/plan.h"
@@ -39,20 +40,20 @@ struct ForwardOutputs {
 class StackForward {
  public:
   // residual, skip: the last layer's residual and the skip sum are computed; keep: every layer's input is kept.
-  StackForward(StackShape shape, bool residual, bool skip, bool keep);
+  StackForward(StackShape shape, bool residual, bool skip, bool keep, const Device& device);
 
   int64_t workspace_bytes() const { return packed_bytes_ + scratch_count_ * scratch_bytes(); }
-  std::vector<int> groups() const;  // layers of each launch
+  const std::vector<LaunchPlan>& launches() const { return launches_; }
+  std::string describe() const;
   void run(const StackTensors& tensors, const ForwardOutputs& outputs, char* workspace, cudaStream_t stream) const;
 
  private:
   int64_t scratch_bytes() const { return (shape_.B * shape_.T * shape_.R * shape_.element() + 255) / 256 * 256; }
-  bool is_last(const Group& group) const { return group.first + group.count == shape_.layers(); }
 
   StackShape shape_;
   bool residual_;
   int S_;  // skip channels that are computed
-  std::vector<Group> groups_;
+  std::vector<LaunchPlan> launches_;
   std::vector<PackedGroup> packed_;  // weights of each
   int64_t packed_bytes_ = 0, scratch_count_ = 0;
 };
@@ -74,19 +75,18 @@ class StackBackward {
  public:
   // residual, skip: there are gradients of these. fuse: one launch a layer where it can do all; it can't add up over
   // time what conditioning for all times gets.
-  StackBackward(StackShape shape, bool residual, bool skip, bool fuse);
+  StackBackward(StackShape shape, bool residual, bool skip, bool fuse, const Device& device);
 
   int64_t workspace_bytes() const { return partial_offset_ + partial_bytes_; }
   void run(const StackTensors& tensors, const Gradients& gradients, char* workspace, cudaStream_t stream) const;
 
-  int fused_layers() const;
+  std::vector<LaunchPlan> launches() const;  // in tiles, in their order: the last layer's first
+  std::string describe() const;
 
  private:
   struct Layer {
-    TileLaunch fused;  // without shared memory: it is the other two
-    TileLaunch gates, data;
-
-    bool is_fused() const { return fused.shared_bytes > 0; }
+    std::optional<LaunchPlan> fused;  // or else the other two
+    LaunchPlan gates, data;
   };
   WeightGradientArguments weight_gradient(int layer) const;
 

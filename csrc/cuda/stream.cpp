@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "cuda/layout.h"
 #include "cuda/types.h"
 
 namespace wavenet::cuda {
@@ -22,25 +23,36 @@ std::vector<PackedGroup> one_by_one(const Packing& packing, int N, int layers) {
   return groups;
 }
 
+StreamLayout<int> layout_of(const StreamArguments& plan) {
+  return {0, kStreamTileSize, element_bytes(plan.dtype), plan.R, plan.D, plan.S, plan.K, plan.N};
+}
+
 }  // namespace
 
-StackStream::StackStream(const StackShape& shape) : shape_(shape) {
+StackStream::StackStream(const StackShape& shape, const Device& device) : shape_(shape) {
   if (shape.layers() > kMostStreamLayers)
     throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
                                 std::to_string(kMostStreamLayers) + " are accepted");
   plan_.dtype = shape.dtype, plan_.R = shape.R, plan_.D = shape.D, plan_.S = shape.S, plan_.K = shape.K;
-  plan_.N = std::min(128, 2 * shape.D), plan_.layers = shape.layers();
+  plan_.N = std::min(kStreamTileSize.N, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
   for (const int64_t dilation : shape.dilations) plan_.state_rows += (shape.K - 1) * dilation;
   const Packing packing = packing_of(shape, Stream::layers, shape.S);
   const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
-  constexpr int kRows = 32;
-  const int e = shape.element();
-  plan_.shared_bytes = kStages * plan_.N * kSlabBytes +
-                       kRows * (shape.K * (shape.R * e + 16) + shape.D * e + 16 + shape.S * sizeof(float));
-  const Device device = current_device();
+  plan_.shared_bytes = static_cast<size_t>(layout_of(plan_).end);
   if (plan_.shared_bytes > static_cast<size_t>(device.shared_bytes)) refuse("a stream", device);
+}
+
+LaunchPlan StackStream::launch() const {
+  LaunchPlan launch;
+  launch.kernel = "stream", launch.count = plan_.layers, launch.regions = layout_of(plan_).regions();
+  TileLaunch& on = launch.on;
+  on.dtype = plan_.dtype, on.R = plan_.R, on.D = plan_.D, on.S = plan_.S, on.K = plan_.K;
+  on.size = {kStreamTileSize.M, plan_.N}, on.tiling.own_rows = kStreamTileSize.M;
+  on.ring = true, on.weight_bytes = plan_.weight_bytes;
+  on.blocks = static_cast<int>(shape_.B), on.shared_bytes = plan_.shared_bytes;
+  return launch;
 }
 
 void StackStream::pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const {

@@ -1,13 +1,12 @@
 // Streaming: a block takes a clip's chunk through the whole stack, 32 times at a time.
 //
-//   shared memory:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
-//
 //   for each layer:  the older taps' inputs come from the layer's ring in memory, or from x where they are of this
 //                    chunk; then x goes into the ring; convolution, gate, 1x1s; x is updated in place
 #pragma once
 
 #include "cuda/gate.cuh"
 #include "cuda/launch.h"
+#include "cuda/layout.h"
 #include "cuda/product.cuh"
 #include "cuda/stream.h"
 #include "cuda/tile.cuh"
@@ -20,16 +19,15 @@ template <class S>
 __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T), kUnit = 16 / e;
-  const int x_row = args.R * e, z_row = args.D * e, x_pitch = x_row + 16, z_pitch = z_row + 16,
-            x_log = log2_of(x_row);
-  const int units = args.R / kUnit, tap_bytes = S::M * x_pitch;
   char* const shared = shared_memory();
-  char* const taps = shared + kStages * args.N * kSlabBytes;
-  char* const x = taps + (args.K - 1) * tap_bytes;
-  char* const z = x + tap_bytes;
-  float* const skip = reinterpret_cast<float*>(z + S::M * z_pitch);
+  const StreamLayout<char*> layout(shared, S::tile(), e, args.R, args.D, args.S, args.K, args.N);
+  const int x_row = layout.tap.row, z_row = layout.z.row, x_pitch = layout.tap.pitch, z_pitch = layout.z.pitch,
+            x_log = log2_of(x_row);
+  const int units = args.R / kUnit, tap_bytes = layout.tap.bytes();
+  char *const taps = layout.taps_at, *const x = layout.x_at, *const z = layout.z_at;
+  float* const skip = reinterpret_cast<float*>(layout.skip_at);
   const Place<S> place;
-  Weights weights(args.weights, args.weight_bytes, args.N * kSlabBytes, true, shared);
+  Weights weights(args.weights, args.weight_bytes, args.N, true, shared);
   const int64_t b = blockIdx.x, position = args.positions[b];
 
   for (int64_t t0 = 0; t0 < args.T; t0 += S::M) {
@@ -149,8 +147,9 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
 
 template <class T>
 void run_stream(const StreamArguments& args, const char* name, cudaStream_t stream) {
-  launch_with_shared(name, stream_kernel<Shape<T, 32, 128>>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads),
-                     args.shared_bytes, stream, args);
+  using S = Shape<T, kStreamTileSize.M, kStreamTileSize.N>;
+  launch_with_shared(name, stream_kernel<S>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes,
+                     stream, args);
 }
 
 }  // namespace wavenet::cuda

@@ -38,9 +38,10 @@ void run_stream(const StreamArguments& arguments, const char* name, cudaStream_t
 class StackStream {
  public:
   // Of the shape, B and T don't matter. Throws std::invalid_argument as StackForward does.
-  explicit StackStream(const StackShape& shape);
+  StackStream(const StackShape& shape, const Device& device);
 
   int64_t weight_bytes() const { return plan_.weight_bytes; }
+  LaunchPlan launch() const;  // of the shape's B clips
   void pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const;
   // `chunk` brings what changes from call to call, and where the weights are.
   void step(StreamArguments chunk, cudaStream_t stream) const;

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "cuda/intrinsics.cuh"
-#include "cuda/layers.h"
+#include "cuda/tile_launch.h"
 #include "cuda/tiling.h"
 #include "cuda/vector.cuh"
 #include "layer.h"

@@ -174,12 +174,15 @@ void launch_outer(const WeightGradientArguments& args, const char* name, cudaStr
                      kBytes, stream, args);
 }
 
+template <class T, int I>
+using OuterOf = Outer<T, kOuterSizes[I].A, kOuterSizes[I].B>;
+
 template <class T>
 void run_weight_gradient(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {
-  const OuterSize size = outer_size(args.R, args.D);
-  if (size.B == 32) return launch_outer<Outer<T, 64, 32>>(args, name, stream);
-  if (size.B == 64) return launch_outer<Outer<T, 128, 64>>(args, name, stream);
-  launch_outer<Outer<T, 128, 128>>(args, name, stream);
+  const int index = outer_index(args.R, args.D);
+  if (index == 0) return launch_outer<OuterOf<T, 0>>(args, name, stream);
+  if (index == 1) return launch_outer<OuterOf<T, 1>>(args, name, stream);
+  launch_outer<OuterOf<T, 2>>(args, name, stream);
 }
 
 }  // namespace wavenet::cuda

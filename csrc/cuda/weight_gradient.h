@@ -14,9 +14,13 @@ namespace wavenet::cuda {
 struct OuterSize {
   int A, B;
 };
-inline OuterSize outer_size(int R, int D) {
+// Those that there are, the narrowest first.
+constexpr OuterSize kOuterSizes[] = {{64, 32}, {128, 64}, {128, 128}};
+
+// Which of them serves such channels.
+inline int outer_index(int R, int D) {
   const int most = R > D ? R : D;
-  return most <= 32 ? OuterSize{64, 32} : most <= 64 ? OuterSize{128, 64} : OuterSize{128, 128};
+  return most <= kOuterSizes[0].B ? 0 : most <= kOuterSizes[1].B ? 1 : 2;
 }
 
 struct WeightGradientArguments {

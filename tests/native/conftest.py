@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import native
+from benchmarks import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,7 +21,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def cmake() -> str:
-    return native.cmake()
+    return programs.cmake()
 
 
 @pytest.fixture(scope="session")

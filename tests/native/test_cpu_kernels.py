@@ -285,8 +285,8 @@ def test_saved_inputs_are_those_of_the_layers():
             inputs.append(residual)
     for every in (1, 2, 3, 5, 6):
         for last_residual in (True, False):
-            residual, _, saved = torch.ops.wavenet_kernels.residual_stack(
-                *tensors, *arguments, last_residual, every, True, "cpu"
+            residual, _, saved = torch.ops.wavenet_kernels.residual_stack_saving(
+                *tensors, *arguments, last_residual, every, "cpu"
             )
             expected = [inputs[n].transpose(1, 2) for n in range(every, 6, every)]
             assert len(saved) == len(expected)

@@ -80,7 +80,7 @@ def test_no_kernel_spills(usage):
 
 
 def test_shared_memory_is_asked_for_at_launch(usage):
-    """No kernel has any of its own, so that the plans' sums (csrc/cuda/plan.cpp) are all of it."""
+    """No kernel has any of its own, so that the layouts (csrc/cuda/layout.h) are all of it."""
     for arch, kernels in usage.items():
         for name, used in kernels:
             # Since sm_90 the system takes 1 KiB of a block's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import instruction_counts, native
+from benchmarks.compiled import instruction_counts, native
 
 
 def test_counts_are_those_committed(tmp_path):
@@ -30,7 +30,7 @@ def test_complaints_name_the_case_and_the_figures():
     )
     assert faster == (
         "faster takes 949 instructions, 0.949 times the committed 1,000: "
-        "`python -m benchmarks.instruction_counts --write` commits to that"
+        "`python -m benchmarks instruction-counts --write` commits to that"
     )
     assert gone == "gone is committed and wasn't counted"
     assert new == "new has no committed count"

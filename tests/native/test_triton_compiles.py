@@ -40,7 +40,7 @@ def test_kernels_compile_without_spills(choice):
 def _compiled(*options: str) -> list[dict[str, Any]]:
     # In a process of its own: this one may have Triton's interpreter switched on.
     environment = {**os.environ, "TRITON_INTERPRET": "0"}
-    command = [sys.executable, "-m", "benchmarks.triton_kernels", "--json", *options]
+    command = [sys.executable, "-m", "benchmarks", "triton-kernels", "--json", *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

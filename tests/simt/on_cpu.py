@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType
-from unittest import mock
+import torch
+from torch import Tensor
 
 from wavenet_kernels.backends import cuda
 
 
-@contextmanager
-def simulated(module: ModuleType) -> Iterator[None]:
-    """Calls of the cuda backend take CPU tensors and run in `module`, built by simt_build."""
-    with (
-        mock.patch.object(cuda, "_cuda", module, create=True),
-        mock.patch.object(cuda, "_DEVICE", "cpu"),
-        mock.patch.object(cuda, "_where", lambda x: {"device": 0, "stream": 0}),
-        mock.patch.object(cuda, "unavailable", lambda: None),
-        mock.patch.object(cuda, "_refusal", lambda index: ""),
-    ):
-        _forget_plans()
-        yield
-    _forget_plans()
+class SimulatedGpu(cuda.Machine):
+    """Takes CPU tensors; kernels run in the module that simt_build makes."""
 
+    device_type = "cpu"
 
-def _forget_plans() -> None:
-    cuda._plan.cache_clear()
-    cuda._plan_refusal.cache_clear()
+    def unavailable(self) -> None:
+        return None
+
+    def refusal(self, device: torch.device) -> str:
+        return ""
+
+    def place(self, x: Tensor) -> dict[str, int]:
+        return {"device": 0, "stream": 0}

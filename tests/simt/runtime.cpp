@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "engine.h"
 
@@ -20,10 +22,20 @@ std::mutex lock;
 std::map<const void*, size_t> opted_in;  // bytes of shared memory, by kernel
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_message;
+thread_local int current_device = 0;
 
 int from_environment(const char* name, int otherwise) {
   const char* value = std::getenv(name);
   return value ? std::atoi(value) : otherwise;
+}
+
+// Of each device, so that there are as many of those.
+std::vector<int> multiprocessors() {
+  const char* value = std::getenv("WAVENET_SIMT_MULTIPROCESSORS");
+  std::istringstream list(value ? value : "3");
+  std::vector<int> found;
+  for (std::string number; std::getline(list, number, ',');) found.push_back(std::stoi(number));
+  return found;
 }
 
 cudaError_t failed(cudaError_t status, const char* why) {
@@ -83,18 +95,22 @@ const char* cudaGetErrorName(cudaError_t error) {
   }
 }
 
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+[[gnu::visibility("default")]] int wavenet_simt_device() { return current_device; }
+
+cudaError_t cudaGetDevice(int* device) { return *device = current_device, cudaSuccess; }
 
 cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? cudaSuccess : failed(cudaErrorInvalidDevice, "there is only device 0");
+  if (device < 0 || device >= int(multiprocessors().size()))
+    return failed(cudaErrorInvalidDevice, "there is no such device");
+  return current_device = device, cudaSuccess;
 }
 
-cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* count) { return *count = int(multiprocessors().size()), cudaSuccess; }
 
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
-      return *value = from_environment("WAVENET_SIMT_MULTIPROCESSORS", 3), cudaSuccess;
+      return *value = multiprocessors().at(device), cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlock:
       return *value = kSharedWithoutAsking, cudaSuccess;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:

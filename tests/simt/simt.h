@@ -18,7 +18,8 @@
 //
 //   WAVENET_SIMT_SEED              of the order (0)
 //   WAVENET_SIMT_SHARED_KB         of shared memory that a block can have (227, as on sm_90; sm_86 and sm_89: 99)
-//   WAVENET_SIMT_MULTIPROCESSORS   what the device claims to have (3, so that persistent programs walk several tiles)
+//   WAVENET_SIMT_MULTIPROCESSORS   what the device claims to have (3, so that persistent programs walk several tiles);
+//                                  numbers of as many devices, separated by commas
 #pragma once
 
 #include <cuda_bf16.h>

@@ -23,6 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
+from benchmarks import programs
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CSRC = ROOT / "csrc"
@@ -73,10 +75,22 @@ def build(folder: Path = FOLDER, *, sanitize: bool = False) -> Path:
     found = subprocess.run([sys.executable, finder], capture_output=True, text=True, check=True)
     python = ["-isystem", found.stdout.strip(), "-isystem", sysconfig.get_paths()["include"]]
     cuda = CSRC / "cuda"
-    sources = {source: defines for source in sorted([*cuda.rglob("*.cu"), *cuda.rglob("*.cpp")])}
+    kernels = [*cuda.rglob("*.cu"), *cuda.rglob("*.cpp"), *write_instances(folder / "instances")]
+    sources = {source: defines for source in sorted(kernels)}
     sources[CSRC / "bindings" / "cuda.cpp"] = [*defines, *python]
     name = "_cuda" + sysconfig.get_config_var("EXT_SUFFIX")
     return link(folder, name, sources, ["-shared"], sanitize=sanitize)
+
+
+def write_instances(folder: Path) -> list[Path]:
+    """The sources that make an instance of a kernel each, as the build writes them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script = str(CSRC / "cuda" / "instances.cmake")
+    command = [programs.cmake(), f"-DWAVENET_INSTANCES_DIR={folder}", "-P", script]
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [Path(line) for line in done.stderr.splitlines()]
 
 
 def link(

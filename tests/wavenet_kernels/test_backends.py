@@ -22,7 +22,7 @@ from wavenet_kernels import (
     reference,
     use_backend,
 )
-from wavenet_kernels.backends.triton.launch import interpreted
+from wavenet_kernels.backends.triton.launcher import interpreted
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Outputs, Settings, Tensors, astuple
 from wavenet_kernels.ops import _run
 

@@ -7,6 +7,7 @@ run under AddressSanitizer and UBSan; tests/simt/test_sanitized.py does so with 
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 from contextlib import ExitStack
@@ -18,14 +19,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerics import assert_rule, check_operator, tf32_conv1d
-from on_cpu import simulated
+from on_cpu import SimulatedGpu
 from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 
 import wavenet_kernels
 from wavenet_kernels import reference
+from wavenet_kernels.backends import cuda
 from wavenet_kernels.call import Sizes
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
+from wavenet_kernels.rows import rows_of
 
 SMALL = [
     Case(),
@@ -82,7 +85,7 @@ def device(request):
     torch.set_float32_matmul_precision("high")
     with ExitStack() as stack:
         if request.param == "cpu":
-            stack.enter_context(simulated(request.getfixturevalue("module")))
+            stack.enter_context(cuda.use_machine(SimulatedGpu(request.getfixturevalue("module"))))
             conv1d = mock.patch.object(torch.nn.functional, "conv1d", tf32_conv1d)
             stack.enter_context(conv1d)
         yield request.param
@@ -228,7 +231,8 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
     for seed in range(3):
         monkeypatch.setenv("WAVENET_SIMT_SEED", str(seed))
         leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
-        with simulated(module), wavenet_kernels.use_backend("cuda"):
+        # A new machine makes its plans anew.
+        with cuda.use_machine(SimulatedGpu(module)), wavenet_kernels.use_backend("cuda"):
             outputs = wavenet_kernels.residual_stack(*leaves, **options)
             loss = sum((o * o.detach().sign()).sum() for o in outputs)
             grads = torch.autograd.grad(loss, [leaf for leaf in leaves if leaf is not None])
@@ -236,40 +240,114 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
     assert all(all(map(torch.equal, results[0], again)) for again in results[1:])
 
 
-def test_what_is_planned(module, monkeypatch):
+def _stack_shape(module, sizes, layers=9):
+    return module.StackShape(
+        dtype="bfloat16",
+        **sizes._asdict(),
+        dilations=[2**n for n in range(layers)],
+        same_padding=False,
+    )
+
+
+SMALL_SIZES = Sizes(B=8, T=16_000, R=32, D=32, S=64, K=2)
+CLASSIFIER_SIZES = SMALL_SIZES._replace(R=64, D=64, S=128)
+VOCODER_SIZES = SMALL_SIZES._replace(R=128, D=128, S=128, K=3)
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_is_planned(module, architecture):
     """Narrow layers share launches and are differentiated in one; tiles fit any chip's memory."""
-    small = Sizes(B=8, T=16_000, R=32, D=32, S=64, K=2)
-    classifier = small._replace(R=64, D=64, S=128)
-    vocoder = small._replace(R=128, D=128, S=128, K=3)
-    doubling = [2**n for n in range(9)]
+    chip = module.Device.typical(architecture)
+    outputs = {"residual": True, "skip": True, "device": chip}
 
-    def shape(sizes):
-        return module.StackShape(
-            dtype="bfloat16", **sizes._asdict(), dilations=doubling, same_padding=False
-        )
-
-    def layers(sizes, keep):
-        plan = module.StackForward(
-            device=0, shape=shape(sizes), residual=True, skip=True, keep=keep
-        )
-        return plan.groups
+    def forward(sizes, keep):
+        shape = _stack_shape(module, sizes)
+        launches = module.StackForward(shape=shape, keep=keep, **outputs).launches
+        assert sum(launch.count for launch in launches) == 9
+        assert all(launch.shared_bytes <= chip.shared_bytes for launch in launches)
+        return max(launch.count for launch in launches)
 
     def fused(sizes):
-        plan = module.StackBackward(
-            device=0, shape=shape(sizes), residual=True, skip=True, fuse=True
-        )
-        return plan.fused_layers
+        shape = _stack_shape(module, sizes)
+        launches = module.StackBackward(shape=shape, fuse=True, **outputs).launches
+        assert all(launch.shared_bytes <= chip.shared_bytes for launch in launches)
+        return sum(launch.kernel == "fused_backward" for launch in launches)
 
-    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "132")
-    assert sum(layers(small, False)) == 9 and max(layers(small, False)) >= 3
-    assert max(layers(vocoder, False)) < max(layers(small, False))
-    assert fused(small) == fused(classifier) == 9 and fused(vocoder) == 0
-    monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")  # as on sm_86, sm_89 and sm_120
-    for sizes in (small, classifier, vocoder):
-        assert sum(layers(sizes, True)) == 9
-        fused(sizes)
-    with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
-        layers(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
+    for sizes in (SMALL_SIZES, CLASSIFIER_SIZES, VOCODER_SIZES):
+        forward(sizes, True), fused(sizes)
+    assert forward(SMALL_SIZES, False) >= 3
+    assert forward(VOCODER_SIZES, False) < forward(SMALL_SIZES, False)
+    assert fused(SMALL_SIZES) == 9 and fused(VOCODER_SIZES) == 0
+    if chip.shared_bytes > 200 * 1024:
+        assert fused(CLASSIFIER_SIZES) == 9
+    if chip.shared_bytes < 100 * 1024:
+        with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
+            forward(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
+
+
+def test_what_a_device_is(module, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "7,5")
+    monkeypatch.setenv("WAVENET_SIMT_SHARED_KB", "99")
+    here = module.Device.at(0)
+    assert (here.multiprocessors, here.shared_bytes) == (7, 99 * 1024)
+    assert module.Device.at(1).multiprocessors == 5
+    assert module.Device.typical("sm_90").shared_bytes == 227 * 1024
+    with pytest.raises(ValueError, match="'sm_75'; known are sm_80 sm_86"):
+        module.Device.typical("sm_75")
+    with pytest.raises(RuntimeError, match="there is no such device"):
+        module.Device.at(2)
+
+
+def test_calls_leave_the_current_device_as_it_is(module, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "3,3")
+    current = ctypes.CDLL(module.__file__).wavenet_simt_device
+    a, z = torch.randn(1, 4, 32), torch.empty(1, 4, 16)
+    call = {"stream": 0, "B": 1, "T": 4, "D": 16, "cond": rows_of(None)}
+    call |= {"a": rows_of(a.mT), "z": rows_of(z.mT)}
+    module.gated_activation(device=1, dtype="float32", **call)
+    torch.testing.assert_close(z, a[..., :16].tanh() * a[..., 16:].sigmoid())
+    assert current() == 0
+    with pytest.raises(ValueError, match="no instance for this dtype"):
+        module.gated_activation(device=1, dtype="float64", **call)
+    with pytest.raises(RuntimeError, match="there is no such device"):
+        module.gated_activation(device=2, dtype="float32", **call)
+    assert current() == 0
+
+
+def test_plans_print_what_they_launch(module):
+    outputs = {"residual": True, "skip": True, "device": module.Device.typical("sm_90")}
+    shape = _stack_shape(module, CLASSIFIER_SIZES, layers=2)
+    forward = module.StackForward(shape=shape, keep=False, **outputs)
+    fused, apart = (
+        module.StackBackward(shape=shape, fuse=fuse, **outputs) for fuse in (True, False)
+    )
+    stream = module.StackStream(shape=shape, device=outputs["device"])
+    for plan in (forward, fused, apart):
+        *lines, last = [line for line in repr(plan).splitlines() if "gradients of" not in line]
+        assert lines == [repr(launch) for launch in plan.launches]
+        assert last == f"workspace: {plan.workspace_bytes} bytes"
+    assert repr(stream) == repr(stream.launch)
+    assert "rows in" in repr(apart) and "rows in" not in repr(fused)
+    assert [(launch.kernel, launch.first) for launch in apart.launches] == [
+        ("gate_gradient", 1),
+        ("data_gradient", 1),
+        ("gate_gradient", 0),
+        ("data_gradient", 0),
+    ]
+    launch = fused.launches[1]
+    rows = 128 + 1  # of x and its gradients: a tap looks back by one
+    pitch = 64 * 2 + 16
+    assert launch.regions == {
+        "weights": 2 * 64 * 64 * 2 * 2 * 2 + (64 + 128) * 64 * 2,
+        "x and gradients": rows * pitch + 128 * ((64 + 128) * 2 + 16),
+        "grad_a": rows * (2 * 64 * 2 + 16),
+        "z": 128 * pitch,
+    }
+    for launch in (*forward.launches, *fused.launches, *apart.launches, stream.launch):
+        assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
+        assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
+        assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
 
 
 def test_refusals_name_the_nearest(device):

@@ -370,14 +370,19 @@ def test_weights_in_any_memory(backend, device):
 @pytest.mark.parametrize("dilation", [20, 70])
 @pytest.mark.parametrize(("taps", "padding"), [(2, "causal"), (3, "same")])
 @pytest.mark.parametrize(("backend", "device"), [TRITON])
-def test_long_walks_of_the_fused_backward(backend, device, taps, padding, dilation, monkeypatch):
-    from wavenet_kernels.backends.triton import layers
+def test_long_walks_of_the_fused_backward(backend, device, taps, padding, dilation):
+    from wavenet_kernels.backends.triton.launcher import Launcher, use_launcher
 
-    # One program for everything: its ring of tiles is gone round several times.
-    monkeypatch.setattr(layers, "processors", lambda device: 1)
+    class OneProgram(Launcher):
+        """For everything: its ring of tiles is gone round several times."""
+
+        def processors(self, device: torch.device) -> int:
+            return 1
+
     case = Case(time=400, taps=taps, padding=padding, dilations=(dilation,), cond="global")
     tensors, settings = call("residual_stack", case, torch.bfloat16, device)
-    check_operator("residual_stack", tensors, settings, backend)
+    with use_launcher(OneProgram()):
+        check_operator("residual_stack", tensors, settings, backend)
 
 
 @pytest.mark.gpu

@@ -377,17 +377,27 @@ def test_outputs_may_be_written_to_in_place(operator, backend):
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_flop_counter_counts_what_eager_pytorch_has(operator, without_x):
     tensors, settings = call(operator, SMALL, torch.float32)
-
-    def count(function):
-        leaves = _leaves(tensors)
-        leaves[0].requires_grad_(not without_x)
-        with FlopCounterMode(display=False) as counter:
-            sum(o.sum() for o in _tuple(function(*leaves, **settings))).backward()
-        return counter.get_total_flops()
-
-    counted = count(getattr(wavenet_kernels, operator))
-    assert counted == count(getattr(reference, operator))
+    functions = getattr(wavenet_kernels, operator), getattr(reference, operator)
+    counted, expected = (_flops(f, tensors, settings, without_x) for f in functions)
+    assert counted == expected
     assert counted > 0 or operator == "gated_activation"
+
+
+def test_flop_counter_knows_that_a_last_residual_is_not_computed():
+    tensors, settings = call("residual_stack", SMALL, torch.float32)
+    settings["last_residual"] = False
+    functions = wavenet_kernels.residual_stack, reference.residual_stack
+    counted, with_it = (_flops(f, tensors, settings, False) for f in functions)
+    products = SMALL.batch * SMALL.time * SMALL.residual * SMALL.dilation_channels
+    assert counted == with_it - 3 * 2 * products  # forward, two in backward; a product is 2 flops
+
+
+def _flops(function, tensors, settings, without_x):
+    leaves = _leaves(tensors)
+    leaves[0].requires_grad_(not without_x)
+    with FlopCounterMode(display=False) as counter:
+        sum(o.sum() for o in _tuple(function(*leaves, **settings))).backward()
+    return counter.get_total_flops()
 
 
 class _Skip(torch.nn.Module):

@@ -22,13 +22,21 @@ if torch.cuda.is_available():
 from operator_cases import tensor
 from triton.runtime.interpreter import InterpreterBuilder
 
-from wavenet_kernels.backends.triton import layers, stack, tuning
+from wavenet_kernels.backends.triton import passes, stack
+from wavenet_kernels.backends.triton.launcher import Launcher, current_launcher, use_launcher
 from wavenet_kernels.call import Call, Settings, Tensors
 from wavenet_kernels.rows import channels_last, empty_rows
 
 R = D = 64
 S, K, BYTES = 128, 2, 2
 BATCH, TIME, PROCESSORS = 32, 16_000, 132  # the reference workload on an H100 or H200
+
+
+class FourProcessors(Launcher):
+    """Few, for there are few tiles here."""
+
+    def processors(self, device: torch.device) -> int:
+        return 4
 
 
 class _Counter:
@@ -63,7 +71,7 @@ def _counted(counter: _Counter):
     )
 
 
-def _layer(dilation: int) -> layers.Layer:
+def _layer(dilation: int) -> passes.PackedLayer:
     weights = [
         tensor(1, 2 * D, R, K, seed=1, dtype=torch.bfloat16),
         tensor(1, 2 * D, seed=2, dtype=torch.bfloat16),
@@ -72,7 +80,7 @@ def _layer(dilation: int) -> layers.Layer:
     ]
     x = torch.empty(1, R, 1, dtype=torch.bfloat16)
     call = Call("residual_stack", Tensors(x, *weights), Settings(dilations=(dilation,)))
-    return stack.layers_of(call)[0]
+    return stack.pack_layers(call)[0]
 
 
 def _rows(channels: int, time: int, seed: int) -> torch.Tensor:
@@ -86,7 +94,7 @@ def test_forward_moves_little_more_than_it_must(dilation):
     residual = empty_rows(x, 1, R, time)
     counter = _Counter(x, skip, residual)
     with _counted(counter):
-        layers.forward(_layer(dilation), x, residual=residual, skip=skip, accumulate_skip=True)
+        passes.forward(_layer(dilation), x, residual=residual, skip=skip, accumulate_skip=True)
     ratio = counter.count() / ((2 * R + 2 * S) * time)
     print(f"forward, dilation {dilation}: {ratio:.3f} of the least")
     assert 1 <= ratio <= 1.3
@@ -98,16 +106,16 @@ def test_backward_moves_little_more_than_it_must(dilation):
     x, gr, gs = _rows(R, time, 5), _rows(R, time, 6), _rows(S, time, 7)
     grad_x = empty_rows(x, 1, R, time)
     layer = _layer(dilation)
-    assert layers.is_fused(layer, x)
+    assert passes.can_fuse_backward(layer, x)
     counter = _Counter(x, gr, gs, grad_x)
-    with _counted(counter), mock.patch.object(layers, "processors", lambda device: 4):
-        layers.fused_backward(layer, x, gr, gs, grad_x, None)
+    with _counted(counter), use_launcher(FourProcessors()):
+        passes.fused_backward(layer, x, gr, gs, grad_x, None)
     least = (3 * R + S) * BYTES
     activations = counter.count() * BYTES / time
     # The sum of gr, for the bias, is taken by torch: it reads gr once more.
     activations += R * BYTES
     # Written in float32 and read again by the sums: each program's, and a tile's sums of ga.
-    block_t = tuning.choose("layer_gradient", x, **layer.sizes)["BLOCK_T"]
+    block_t = current_launcher().configure("layer_gradient", x, **layer.sizes)["BLOCK_T"]
     sums = 2 * 4 * PROCESSORS * (2 * D * K * R + (R + S) * D) / (BATCH * TIME)
     sums += 2 * 4 * 2 * D / block_t
     ratio = (activations + sums) / least

@@ -9,18 +9,23 @@ import torch
 
 pytest.importorskip("triton")
 
-from benchmarks import triton_tuning
-from benchmarks.workloads import Workload
+from benchmarks.operators import triton_tuning
+from benchmarks.operators.workloads import Workload
 from wavenet_kernels.backends.triton import tuning
+from wavenet_kernels.backends.triton.launcher import Launcher
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures on the CPU, in the interpreter")
 def test_the_program_writes_rows_that_are_then_used(tmp_path, monkeypatch):
     workload = Workload("tiny", 16, 16, 16, 2, (1, 2), 1, 200)
-    monkeypatch.setattr(triton_tuning, "MARGIN", -1.0)  # whatever the noise says
-    monkeypatch.setattr(triton_tuning, "CHOICES", {name: {} for name in triton_tuning.CHOICES})
-    monkeypatch.setitem(triton_tuning.CHOICES, "layer", {"BLOCK_T": (64,)})
-    rows = triton_tuning.tune(workload, torch.bfloat16, "cpu", rounds=1)
+    rows = triton_tuning.tune(
+        workload,
+        torch.bfloat16,
+        "cpu",
+        rounds=1,
+        choices={"layer": {"BLOCK_T": (64,)}},
+        margin=-1.0,  # whatever the noise says
+    )
     assert {row["kernel"] for row in rows} == {"layer", "layer_gradient"}
     rows = [{**row, "config": {**row["config"], "BLOCK_T": 16}} for row in rows]
     path = tmp_path / "table.json"
@@ -29,12 +34,13 @@ def test_the_program_writes_rows_that_are_then_used(tmp_path, monkeypatch):
     assert json.loads(path.read_text())["rows"] == rows
 
     x = torch.zeros(1, 16, 9, dtype=torch.bfloat16)
-    assert tuning.choose("layer", x, R=16, D=16, S=16, K=2)["BLOCK_T"] != 16
+    sizes = {"R": 16, "D": 16, "S": 16, "K": 2}
+    assert Launcher().configure("layer", x, **sizes)["BLOCK_T"] != 16
     monkeypatch.setenv("WAVENET_KERNELS_TRITON_TABLE", str(path))
     tuning.table.cache_clear()
-    tuning._choose.cache_clear()
+    tuning.choose.cache_clear()
     try:
-        assert tuning.choose("layer", x, R=16, D=16, S=16, K=2)["BLOCK_T"] == 16
+        assert Launcher().configure("layer", x, **sizes)["BLOCK_T"] == 16
     finally:
         tuning.table.cache_clear()
-        tuning._choose.cache_clear()
+        tuning.choose.cache_clear()

@@ -2,12 +2,14 @@
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
 place, whatever its other strides, and any other one is copied once. They run on torch's current
-stream of the tensors' device.
+stream of the tensors' device. A simulator may take the GPUs' place: `use_machine`.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, overload
 
 import torch
@@ -18,8 +20,9 @@ from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of,
 
 _missing: str | None = None
 try:
-    import wavenet_kernels._cuda as _cuda
+    import wavenet_kernels._cuda as _module
 except ImportError as error:
+    _module = None
     _missing = (
         f"its compiled module can't be loaded ({error}); "
         "`WAVENET_KERNELS_CUDA=1 pip install .` builds it where nvcc is installed"
@@ -27,28 +30,84 @@ except ImportError as error:
 
 SETTINGS = COMMON_SETTINGS
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-_DEVICE = "cuda"
 _CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
 _MOST_SKIP, _MOST_TAPS = 512, 4
 
 
+class Machine:
+    """What kernels run on: NVIDIA's GPUs, and the compiled module with code for them.
+
+    Something else that runs them derives from this and is put in force by `use_machine`.
+    """
+
+    device_type = "cuda"
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def unavailable(self) -> str | None:
+        """Why nothing can be run on this machine, or None."""
+        if _missing is not None:
+            return _missing
+        if torch.version.cuda is None:
+            return f"torch {torch.__version__} is built without CUDA"
+        if not torch.cuda.is_available():
+            return f"no CUDA device ({self.built_for()})"
+        if self.module.device_count() == 0:
+            return f"the driver is too old for this module ({self.built_for()})"
+        return None
+
+    def refusal(self, device: torch.device) -> str:
+        """Why the module has no code for a device; empty if it has."""
+        reason: str = self.module.refusal(device.index)
+        return reason
+
+    def place(self, x: Tensor) -> dict[str, int]:
+        """Device and stream, as torch numbers them."""
+        return {
+            "device": x.device.index,
+            "stream": torch.cuda.current_stream(x.device).cuda_stream,
+        }
+
+    def built_for(self) -> str:
+        """What the module has code for."""
+        info = self.module.build_info()
+        chips = " ".join(f"sm_{arch.removesuffix('-real')}" for arch in info["archs"].split())
+        return f"built for {chips}, cudart {info['cudart']}"
+
+
+_machine = Machine(_module)
+
+
+@contextmanager
+def use_machine(machine: Machine) -> Iterator[None]:
+    """Compute on this one until the end of the block, in the whole process."""
+    global _machine
+    before, _machine = _machine, machine
+    try:
+        yield
+    finally:
+        _machine = before
+
+
 @functools.cache
+def _unavailable(machine: Machine) -> str | None:
+    return machine.unavailable()
+
+
+@functools.cache
+def _refusal(machine: Machine, device: torch.device) -> str:
+    return machine.refusal(device)
+
+
 def unavailable() -> str | None:
     """Why this backend can't work on this machine, or None."""
-    if _missing is not None:
-        return _missing
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
-    if not torch.cuda.is_available():
-        return f"no CUDA device ({_built_for()})"
-    if _cuda.device_count() == 0:
-        return f"the driver is too old for this module ({_built_for()})"
-    return None
+    return _unavailable(_machine)
 
 
 def describe() -> str:
     """What the compiled module was built for."""
-    return _built_for()
+    return _machine.built_for()
 
 
 def supports(call: Call) -> str | None:
@@ -56,7 +115,7 @@ def supports(call: Call) -> str | None:
     x = call.tensors.x
     if call.operator == "dilated_conv1d":
         return 'has no dilated_conv1d; use_backend("auto") finds a backend that has'
-    if x.device.type != _DEVICE:
+    if x.device.type != _machine.device_type:
         return (
             f'computes on CUDA tensors, not on {x.device}; use_backend("auto") picks a backend by '
             "device"
@@ -66,10 +125,10 @@ def supports(call: Call) -> str | None:
             f"computes in float32, bfloat16 and float16, not {x.dtype}; convert the tensors, or "
             "use the reference backend"
         )
-    if reason := _refusal(x.device.index):
+    if reason := _refusal(_machine, x.device):
         return (
-            f"has no code for {torch.cuda.get_device_name(x.device)} ({_built_for()}): {reason}; "
-            "WAVENET_KERNELS_CUDA_ARCHS=native when it is built adds it"
+            f"has no code for {torch.cuda.get_device_name(x.device)} ({_machine.built_for()}): "
+            f"{reason}; WAVENET_KERNELS_CUDA_ARCHS=native when it is built adds it"
         )
     if call.operator == "gated_activation":
         return None
@@ -89,6 +148,7 @@ def forward(call: Call, outputs: Outputs) -> None:
     prepared = _Prepared(call)
     saved, saved_stride = rows_of_saved(outputs.saved)
     plan = _plan(
+        _machine,
         "StackForward",
         **prepared.shape(call),
         residual=outputs.residual is not None,
@@ -97,7 +157,7 @@ def forward(call: Call, outputs: Outputs) -> None:
     )
     workspace = prepared.workspace(plan.workspace_bytes)
     plan.run(
-        **_where(call.tensors.x),
+        **_machine.place(call.tensors.x),
         tensors=prepared.tensors,
         y=rows_of(outputs.y),
         residual=rows_of(outputs.residual),
@@ -121,6 +181,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     grad_x = empty_rows(x, *x.shape) if outputs.x is None else outputs.x  # a scratch at least
     cond = outputs.cond
     plan = _plan(
+        _machine,
         "StackBackward",
         **prepared.shape(call),
         residual=residual is not None,
@@ -129,7 +190,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     )
     workspace = prepared.workspace(plan.workspace_bytes)
     plan.run(
-        **_where(x),
+        **_machine.place(x),
         tensors=prepared.tensors,
         grad_y=rows_of(y),
         grad_residual=rows_of(residual),
@@ -150,8 +211,8 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
 def _gate(call: Call, z: Tensor | None) -> None:
     a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
     sizes = call.sizes
-    _cuda.gated_activation(
-        **_where(a),
+    _machine.module.gated_activation(
+        **_machine.place(a),
         dtype=_DTYPES[a.dtype],
         B=sizes.B,
         T=sizes.T,
@@ -165,8 +226,8 @@ def _gate(call: Call, z: Tensor | None) -> None:
 def _gate_backward(call: Call, grad_z: Tensor | None, grad_a: Tensor | None) -> None:
     a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
     sizes, grad_z = call.sizes, channels_last(grad_z)
-    _cuda.gated_activation_backward(
-        **_where(a),
+    _machine.module.gated_activation_backward(
+        **_machine.place(a),
         dtype=_DTYPES[a.dtype],
         B=sizes.B,
         T=sizes.T,
@@ -192,10 +253,10 @@ class _Stream:
         )
         shape = _Prepared(call.with_chunk(like.new_empty(sizes.B, sizes.R, 1), None)).shape(call)
         shape["sizes"] = sizes._replace(T=1)
-        self._plan = _plan("StackStream", **shape)
+        self._plan = _plan(_machine, "StackStream", **shape)
         self._packed = torch.empty(self._plan.weight_bytes, dtype=torch.uint8, device=like.device)
         self._plan.pack(
-            **_where(like),
+            **_machine.place(like),
             conv_weight=address_of(conv_weight),
             out_weight=address_of(out_weight),
             packed=self._packed.data_ptr(),
@@ -212,7 +273,7 @@ class _Stream:
         assert outputs.residual is not None and outputs.skip is not None
         x, cond = _aligned(x), _aligned(cond)
         self._plan.step(
-            **_where(x),
+            **_machine.place(x),
             B=x.shape[0],
             T=x.shape[2],
             x=rows_of(x),
@@ -261,7 +322,7 @@ class _Prepared:
         x, cond = _aligned(tensors.x), _aligned(tensors.cond)
         held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
         self._held = held
-        self.tensors: Any = _cuda.StackTensors(
+        self.tensors: Any = _machine.module.StackTensors(
             x=rows_of(held.x),
             conv_weight=address_of(held.conv_weight),
             conv_bias=address_of(held.conv_bias),
@@ -289,6 +350,7 @@ class _Prepared:
 
 @functools.lru_cache(maxsize=256)
 def _plan(
+    machine: Machine,
     kind: str,
     *,
     device: int,
@@ -299,16 +361,18 @@ def _plan(
     **wanted: bool,
 ) -> Any:
     """How calls of such sizes are computed: made once, as it takes longer than a launch."""
-    shape = _cuda.StackShape(
+    shape = machine.module.StackShape(
         dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
     )
-    return getattr(_cuda, kind)(device=device, shape=shape, **wanted)
+    where = machine.module.Device.at(device)
+    return getattr(machine.module, kind)(shape=shape, **wanted, device=where)
 
 
 def _no_room(call: Call) -> str | None:
     """Whether a chip lacks the shared memory for such channels, which the plans know."""
     stream = call.operator == "residual_stack_stream"
     return _plan_refusal(
+        _machine,
         call.tensors.x.device.index or 0,
         call.tensors.x.dtype,
         call.sizes._replace(B=1, T=1),
@@ -320,6 +384,7 @@ def _no_room(call: Call) -> str | None:
 
 @functools.lru_cache(maxsize=256)
 def _plan_refusal(
+    machine: Machine,
     device: int,
     dtype: torch.dtype,
     sizes: Sizes,
@@ -328,7 +393,13 @@ def _plan_refusal(
     outputs: bool,
 ) -> str | None:
     make = functools.partial(
-        _plan, device=device, dtype=dtype, sizes=sizes, dilations=dilations, same_padding=False
+        _plan,
+        machine,
+        device=device,
+        dtype=dtype,
+        sizes=sizes,
+        dilations=dilations,
+        same_padding=False,
     )
     skip = outputs and sizes.S > 0
     try:
@@ -377,24 +448,3 @@ def _unfitting(sizes: Sizes) -> str | None:
         "has no kernels for R={}, D={}, S={}, K={}; the nearest that it has are for R={}, D={}, "
         "S={}, K={}, and the triton backend takes any".format(*got, *fitting)
     )
-
-
-def _built_for() -> str:
-    info = _cuda.build_info()
-    chips = " ".join(f"sm_{arch.removesuffix('-real')}" for arch in info["archs"].split())
-    return f"built for {chips}, cudart {info['cudart']}"
-
-
-@functools.cache
-def _refusal(device_index: int) -> str:
-    """Why this build has no code for a device; empty if it has."""
-    reason: str = _cuda.refusal(device_index)
-    return reason
-
-
-def _where(x: Tensor) -> dict[str, int]:
-    """Device and stream, as torch numbers them."""
-    return {
-        "device": x.device.index,
-        "stream": torch.cuda.current_stream(x.device).cuda_stream,
-    }

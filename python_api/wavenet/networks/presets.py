@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any
 
-# Their sizes, receptive fields and speeds: python -m benchmarks.presets
+# Their sizes, receptive fields and speeds: python -m benchmarks presets
 PRESETS: dict[str, dict[str, Any]] = {
     # For small devices: steps of 1 ms at 16 kHz.
     "wavenet-tiny": {

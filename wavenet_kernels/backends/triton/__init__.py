@@ -16,7 +16,7 @@ import importlib.util
 import torch
 
 from wavenet_kernels.backends.contract import Stream
-from wavenet_kernels.backends.triton.launch import interpreted, on_device_of
+from wavenet_kernels.backends.triton.launcher import current_launcher, interpreted, on_device_of
 from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs
 from wavenet_kernels.rows import channels_last
@@ -58,7 +58,7 @@ def supports(call: Call) -> str | None:
         return (
             f"computes in float32, bfloat16 and float16, not {x.dtype}; the reference backend does"
         )
-    if x.device.type not in ("cuda", "xpu") and not interpreted():
+    if not current_launcher().accepts(x.device):
         return (
             f"needs tensors on a GPU; these are on {x.device}, where the cpu and reference "
             "backends work"
@@ -83,7 +83,7 @@ def supports(call: Call) -> str | None:
 
 
 def forward(call: Call, outputs: Outputs) -> None:
-    from wavenet_kernels.backends.triton import gate, layers, stack
+    from wavenet_kernels.backends.triton import gate, passes, stack
 
     tensors = call.tensors
     with on_device_of(tensors.x):
@@ -96,12 +96,12 @@ def forward(call: Call, outputs: Outputs) -> None:
             return
         x = channels_last(tensors.x)
         if call.operator == "gated_conv1d":
-            layers.forward(stack.layers_of(call)[0], x, z=outputs.y)
+            passes.forward(stack.pack_layers(call)[0], x, z=outputs.y)
             return
         assert tensors.conv_weight is not None
         bias = None if tensors.conv_bias is None else tensors.conv_bias[0].contiguous()
-        weight = layers.packed(tensors.conv_weight[0])
-        layers.convolution(x, weight, bias, call.settings.dilations[0], call.left[0], outputs.y)
+        weight = passes.pack(tensors.conv_weight[0])
+        passes.convolve(x, weight, bias, call.settings.dilations[0], call.left[0], outputs.y)
 
 
 def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:

@@ -18,6 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from wavenet_kernels.backends.triton.language import sigmoid, tanh
+from wavenet_kernels.backends.triton.launcher import current_launcher
 
 
 @triton.jit
@@ -98,8 +99,8 @@ def tile_sizes(channels: int) -> tuple[int, int]:
 def forward(a: Tensor, cond: Tensor | None, z: Tensor) -> None:
     """a (B, 2D, T), cond (B, 2D, T or 1) -> z (B, D, T)."""
     batch, channels, time = a.shape
-    grid, sizes = _launch(batch, channels // 2, time)
-    forward_kernel[grid](
+    grid, sizes = _grid_and_sizes(batch, channels // 2, time)
+    current_launcher().bind(forward_kernel, grid)(
         a, *_strides(a), *_cond(a, cond), z, time, channels // 2, cond is not None, *sizes
     )
 
@@ -107,14 +108,16 @@ def forward(a: Tensor, cond: Tensor | None, z: Tensor) -> None:
 def backward(grad: Tensor, a: Tensor, cond: Tensor | None, grad_a: Tensor) -> None:
     """grad (B, D, T), a (B, 2D, T), cond (B, 2D, T or 1) -> grad_a (B, 2D, T)."""
     batch, channels, time = a.shape
-    grid, sizes = _launch(batch, channels // 2, time)
-    backward_kernel[grid](
+    grid, sizes = _grid_and_sizes(batch, channels // 2, time)
+    current_launcher().bind(backward_kernel, grid)(
         grad, *_strides(grad), a, *_strides(a), *_cond(a, cond),
         grad_a, time, channels // 2, cond is not None, *sizes,
     )  # fmt: skip
 
 
-def _launch(batch: int, channels: int, time: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _grid_and_sizes(
+    batch: int, channels: int, time: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
     block_t, block_d = tile_sizes(channels)
     return (batch * triton.cdiv(time, block_t), triton.cdiv(channels, block_d)), (block_t, block_d)
 

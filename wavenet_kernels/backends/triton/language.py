@@ -9,7 +9,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from wavenet_kernels.backends.triton.launch import interpreted
+from wavenet_kernels.backends.triton.launcher import interpreted
 
 _INTERPRETED = tl.constexpr(interpreted())
 

@@ -10,25 +10,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wavenet_kernels.backends.triton import layers
-from wavenet_kernels.backends.triton.launch import on_device_of
-from wavenet_kernels.backends.triton.layers import Layer, LayerGradients
+from wavenet_kernels.backends.triton import passes
+from wavenet_kernels.backends.triton.launcher import on_device_of
+from wavenet_kernels.backends.triton.passes import LayerGradients, PackedLayer
 from wavenet_kernels.call import Call, Gradients, Outputs
 from wavenet_kernels.rows import channels_last, empty_rows
 
 
-def layers_of(call: Call) -> list[Layer]:
+def pack_layers(call: Call) -> list[PackedLayer]:
     """The layers of a stack, or the gated convolution that a call is; cond is sliced in place."""
     tensors, settings, gated = call.tensors, call.settings, 2 * call.sizes.D
     assert tensors.conv_weight is not None
-    conv = layers.packed_gate(tensors.conv_weight)
+    conv = passes.pack_gate(tensors.conv_weight)
     conv_bias, out, out_bias = (
         None if weight is None else weight.contiguous()
         for weight in (tensors.conv_bias, tensors.out_weight, tensors.out_bias)
     )
     cond = channels_last(tensors.cond)
     return [
-        Layer(
+        PackedLayer(
             conv[n],
             None if conv_bias is None else conv_bias[n],
             None if out is None else out[n],
@@ -44,7 +44,7 @@ def layers_of(call: Call) -> list[Layer]:
 
 def forward(call: Call, outputs: Outputs) -> None:
     """Residual, skip sum, and the inputs of every `checkpoint_every`-th layer but the first."""
-    stack, every, last = layers_of(call), call.settings.checkpoint_every, outputs.residual
+    stack, every, last = pack_layers(call), call.settings.checkpoint_every, outputs.residual
     x = channels_last(call.tensors.x)
     # Inputs that are not saved alternate between two buffers, counted from the end: the last layer
     # may write to the second of them, its residual, and its own input must not be there.
@@ -62,19 +62,19 @@ def forward(call: Call, outputs: Outputs) -> None:
         unsaved += 1
     for n, (layer, output) in enumerate(zip(stack, reversed(inputs), strict=True)):
         if output is not None or outputs.skip is not None:
-            layers.forward(layer, x, residual=output, skip=outputs.skip, accumulate_skip=n > 0)
+            passes.forward(layer, x, residual=output, skip=outputs.skip, accumulate_skip=n > 0)
         if output is not None:
             x = output
 
 
 def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     """The gradients of a stack whose every layer's input is in `gradients.saved`."""
-    stack, gated = layers_of(call), 2 * call.sizes.D
+    stack, gated = pack_layers(call), 2 * call.sizes.D
     x = channels_last(call.tensors.x)
     grad_cond = outputs.cond
     local = grad_cond is not None and grad_cond.shape[2] == x.shape[2]
-    grad, grad_skip = channels_last(gradients.residual), layers.side_by_side(gradients.skip)
-    found: list[LayerGradients] = []
+    grad, grad_skip = channels_last(gradients.residual), passes.without_gaps(gradients.skip)
+    layer_gradients: list[LayerGradients] = []
     # Two: a layer reads its output's gradient at rows where other programs write its input's.
     buffers = [outputs.x if outputs.x is not None else empty_rows(x, *x.shape)]
     if len(stack) > 1:
@@ -87,47 +87,49 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
         else:
             input_ = x
         grad_x = buffers[n % len(buffers)] if n > 0 or outputs.x is not None else None
-        of_layer = None if grad_cond is None else grad_cond.narrow(1, n * gated, gated)
-        run = layers.fused_backward if layers.is_fused(layer, x) else layers.backward
-        of_weights = run(layer, input_, grad, grad_skip, grad_x, of_layer if local else None)
-        if of_layer is not None and not local:
-            of_layer.copy_(of_weights.a_sums.unsqueeze(2))
-        found.append(of_weights)
+        layer_cond = None if grad_cond is None else grad_cond.narrow(1, n * gated, gated)
+        run = passes.fused_backward if passes.can_fuse_backward(layer, x) else passes.backward
+        found = run(layer, input_, grad, grad_skip, grad_x, layer_cond if local else None)
+        if layer_cond is not None and not local:
+            layer_cond.copy_(found.a_sums.unsqueeze(2))
+        layer_gradients.append(found)
         grad = grad_x
-    _write_weights(found[::-1], grad_skip, outputs)
+    _write_weights(layer_gradients[::-1], grad_skip, outputs)
 
 
 def _write_weights(
-    found: Sequence[LayerGradients], grad_skip: Tensor | None, outputs: Gradients
+    layers: Sequence[LayerGradients], grad_skip: Tensor | None, outputs: Gradients
 ) -> None:
     if outputs.conv_weight is not None:
-        packed = torch.stack([of.conv for of in found])
-        outputs.conv_weight.copy_(layers.unpacked_gate(packed))
+        packed = torch.stack([layer.conv for layer in layers])
+        outputs.conv_weight.copy_(passes.unpack_gate(packed))
     if outputs.conv_bias is not None:
-        outputs.conv_bias.copy_(torch.stack([of.conv_bias for of in found]))
+        outputs.conv_bias.copy_(torch.stack([layer.conv_bias for layer in layers]))
     if outputs.out_weight is not None:
-        outputs.out_weight.copy_(torch.stack([of.out for of in found if of.out is not None]))
+        outputs.out_weight.copy_(
+            torch.stack([layer.out for layer in layers if layer.out is not None])
+        )
     if outputs.out_bias is not None:
-        residual = [of.residual_bias for of in found if of.residual_bias is not None]
+        residual = [layer.residual_bias for layer in layers if layer.residual_bias is not None]
         channels = residual[0].shape[0]
         outputs.out_bias[:, :channels].copy_(torch.stack(residual))
         if grad_skip is not None:
-            outputs.out_bias[:, channels:].copy_(layers.over_rows(grad_skip))
+            outputs.out_bias[:, channels:].copy_(passes.sum_over_rows(grad_skip))
 
 
 def gated_convolution_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     """Of z = gate of the convolution of x."""
-    x, cond, layer = channels_last(call.tensors.x), outputs.cond, layers_of(call)[0]
+    x, cond, layer = channels_last(call.tensors.x), outputs.cond, pack_layers(call)[0]
     local = cond is not None and cond.shape[2] == x.shape[2]
-    found = layers.backward(
+    layer_gradients = passes.backward(
         layer, x, None, channels_last(gradients.y), outputs.x, cond if local else None
     )
     if cond is not None and not local:
-        cond.copy_(found.a_sums.unsqueeze(2))
+        cond.copy_(layer_gradients.a_sums.unsqueeze(2))
     if outputs.conv_weight is not None:
-        outputs.conv_weight[0].copy_(layers.unpacked_gate(found.conv))
+        outputs.conv_weight[0].copy_(passes.unpack_gate(layer_gradients.conv))
     if outputs.conv_bias is not None:
-        outputs.conv_bias[0].copy_(found.conv_bias)
+        outputs.conv_bias[0].copy_(layer_gradients.conv_bias)
 
 
 def convolution_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
@@ -137,12 +139,12 @@ def convolution_backward(call: Call, gradients: Outputs, outputs: Gradients) -> 
     grad = channels_last(grad)
     dilation, left = call.settings.dilations[0], call.left[0]
     if outputs.x is not None:
-        layers.input_gradient(grad, layers.packed(weight[0]), dilation, left, outputs.x)
+        passes.compute_input_gradient(grad, passes.pack(weight[0]), dilation, left, outputs.x)
     if outputs.conv_weight is not None:
-        found = layers.weight_gradient(grad, x, weight.shape[3], dilation, left)
-        outputs.conv_weight[0].copy_(layers.unpacked(found))
+        packed = passes.compute_weight_gradient(grad, x, weight.shape[3], dilation, left)
+        outputs.conv_weight[0].copy_(passes.unpack(packed))
     if outputs.conv_bias is not None:
-        outputs.conv_bias[0].copy_(layers.over_rows(grad))
+        outputs.conv_bias[0].copy_(passes.sum_over_rows(grad))
 
 
 class StackStream:
@@ -150,7 +152,7 @@ class StackStream:
 
     def __init__(self, call: Call) -> None:
         self._call, sizes = call, call.sizes
-        self._layers = layers_of(call)
+        self._layers = pack_layers(call)
         rows = (sizes.K - 1) * sum(call.settings.dilations)
         self._state = call.tensors.x.new_zeros(sizes.B, rows, sizes.R)
 
@@ -171,7 +173,7 @@ class StackStream:
                 new_past[:, kept:] = x.transpose(1, 2)[:, time - (layer.left - kept) :]
                 last = n == len(self._layers) - 1
                 residual = outputs.residual if last else empty_rows(x, batch, channels, time)
-                layers.forward(
+                passes.forward(
                     layer if cond is None else layer.with_cond(cond.narrow(1, n * gated, gated)),
                     x, residual=residual, skip=outputs.skip, accumulate_skip=n > 0,
                     past=past if layer.left else None,

@@ -2,7 +2,7 @@
 
 tuning.json holds what was chosen for sizes that people use, and on what grounds; any other size
 goes by the rules below, which keep accumulators in registers and operands in shared memory. No
-kernel is tuned while it is used: `python -m benchmarks.triton_tuning` measures candidates on a
+kernel is tuned while it is used: `python -m benchmarks triton-tuning` measures candidates on a
 device and writes such a table; WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
 """
 
@@ -17,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from wavenet_kernels.backends.triton.launch import architecture
 
 Config = dict[str, int]
 
@@ -27,11 +24,6 @@ Config = dict[str, int]
 MOST_GRADIENT_SUMS = 32 * 1024
 
 MOST_CHANNELS = 512  # of a block: of D always, as a program has all gates of its rows
-
-
-def choose(kernel: str, like: Tensor, **sizes: int) -> Config:
-    """The configuration for a launch on tensors like this one."""
-    return _choose(kernel, architecture(like.device), like.dtype, tuple(sizes.items()))
 
 
 def gradient_sums(R: int, D: int, S: int, K: int) -> int:
@@ -54,15 +46,14 @@ def table() -> list[dict[str, Any]]:
 
 
 @functools.cache
-def _choose(
-    kernel: str, arch: str, dtype: torch.dtype, sizes: tuple[tuple[str, int], ...]
-) -> Config:
+def choose(kernel: str, architecture: str, dtype: torch.dtype, **sizes: int) -> Config:
+    """The configuration of a kernel, by its table or its rule."""
     name = str(dtype).removeprefix("torch.")
     for row in table():
-        if (row["kernel"], row["arch"]) == (kernel, arch) and name in row["dtypes"]:
-            if row["sizes"] == dict(sizes):
-                return dict(row["config"])
-    return RULES[kernel](dtype.itemsize == 2, **dict(sizes))
+        same = (row["kernel"], row["arch"], row["sizes"]) == (kernel, architecture, sizes)
+        if same and name in row["dtypes"]:
+            return dict(row["config"])
+    return RULES[kernel](dtype.itemsize == 2, **sizes)
 
 
 def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:

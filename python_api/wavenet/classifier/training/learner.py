@@ -113,19 +113,27 @@ class Learner:
                     losses, logits = self.loss_of(batch)
                 # Data parallel training averages over processes what is to be summed.
                 share = losses.sum() * (self.accelerator.num_processes / clips)
-                self.scaler.scale(share).backward()
+                self.backward(share)
             correct = (logits.argmax(1) == batch.labels).sum()
             batch_sums = (losses.detach().sum(), correct, torch.full_like(correct, len(losses)))
             sums += torch.stack([value.to(sums) for value in batch_sums])
+        self.update()
+        return sums
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss's gradients to those that `update` goes by."""
+        self.scaler.scale(loss).backward()
+
+    def update(self) -> None:
+        """Move the weights by the gradients, and their average with them."""
         self.scaler.unscale_(self.optimizer)
-        if settings.max_grad_norm:
-            nn.utils.clip_grad_norm_(self.loss_of.parameters(), settings.max_grad_norm)
+        if self.settings.max_grad_norm:
+            nn.utils.clip_grad_norm_(self.loss_of.parameters(), self.settings.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return sums
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights in training and moments by name; `load` takes them back."""

@@ -1,0 +1,1 @@
+"""The classifier: accuracy, training end to end, presets, streaming, exported files, a baseline."""

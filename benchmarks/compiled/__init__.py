@@ -1,0 +1,1 @@
+"""Machine code, read or counted, not timed: instructions, registers, spills, shared memory."""

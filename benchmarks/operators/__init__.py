@@ -1,0 +1,1 @@
+"""The operators against PyTorch: workloads, contenders, what is measured of them."""

@@ -1,0 +1,1 @@
+"""Where a backend's time goes."""

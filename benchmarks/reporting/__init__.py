@@ -1,0 +1,1 @@
+"""Rows of measurements and what is made of them: tables, plots, comparisons."""

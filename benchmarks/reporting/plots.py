@@ -1,0 +1,178 @@
+"""Pictures of results: speed-ups, roofline, scaling, memory; each a matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.reporting.rows import AGAIN, BEHIND, EAGER, Row
+from benchmarks.reporting.tables import eager_time, places, time_of
+
+COLOURS = {
+    EAGER: "#8d99ae",
+    AGAIN: "#bfc7d5",
+    "eager rows": "#5c677d",
+    "compile": "#e9a03b",
+    "compile max-autotune": "#c9702b",
+    "ours cpu, plain": "#7fb8ad",
+    "ours cpu": "#1b7f79",
+    "ours operator": "#7fb8ad",
+    "ours StackStream": "#1b7f79",
+    "ours triton": "#7a4fb5",
+    "ours cuda": "#3c8f2f",
+}
+PASS_NAMES = {"forward": "forward", "backward": "backward", "step": "training step"}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG and SVG; the same figure makes the same files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": "wavenet-kernels", "svg.fonttype": "none"}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
+    plt.close(figure)
+
+
+def speedups(record: dict[str, Any]) -> Figure:
+    """Bars of how many times faster than eager PyTorch each contender is; a panel for a pass."""
+    by_pass: dict[str, list[dict[str, Row]]] = {}
+    for where, by_name in places(record["rows"]).items():
+        by_pass.setdefault(where[3] or "call", []).append(by_name)
+    names = _shown(record, without=(EAGER,))
+    figure, axes = plt.subplots(
+        len(by_pass), 1, figsize=(9, 2.4 * len(by_pass) + 0.6), sharex=True, squeeze=False
+    )
+    for panel, (what, found) in zip(axes[:, 0], by_pass.items(), strict=True):
+        bars(panel, names, found, lambda row, eager: _over(eager, time_of(row)))
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.set_ylabel(f"{PASS_NAMES.get(what, what)}\nx eager")
+    _finish(figure, axes[0, 0], record, f"Times faster than eager PyTorch ({record['dtype']})")
+    return figure
+
+
+def memory(record: dict[str, Any]) -> Figure:
+    """Bars of the peak memory of a training step."""
+    found = [by_name for where, by_name in places(record["rows"]).items() if where[3] == "step"]
+    figure, panel = plt.subplots(figsize=(9, 3.2))
+    bars(panel, _shown(record, without=(AGAIN,)), found, lambda row, _: row.get("peak_mib"))
+    panel.set_ylabel("MiB")
+    _finish(figure, panel, record, f"Peak memory of a training step ({record['dtype']})")
+    return figure
+
+
+def roofline(record: dict[str, Any]) -> Figure:
+    """Rates over arithmetic intensity, below what copies and matrix products reach here."""
+    figure, panel = plt.subplots(figsize=(9, 5))
+    rows = [row for row in record["rows"] if "gflops" in row and row["gbs"]]
+    intensities = [row["gflops"] / row["gbs"] for row in rows]
+    reach = np.geomspace(1, max(intensities) * 2, 100)
+    stand: dict[float, list[str]] = {}  # where the forward passes of which workloads do
+    for workload in dict.fromkeys(row["workload"] for row in rows):
+        row = next(row for row in rows if row["workload"] == workload)
+        roof = np.minimum(reach * row["copy_gbs"], row["ceiling_gflops"])
+        panel.plot(reach, roof, color="black", linewidth=0.6, alpha=0.5)
+        stand.setdefault(round(row["gflops"] / row["gbs"], 3), []).append(workload)
+    for x, workloads in stand.items():
+        at = {"rotation": 90, "fontsize": 6, "ha": "right", "va": "bottom", "alpha": 0.7}
+        panel.text(x, 0.02, ", ".join(workloads), transform=panel.get_xaxis_transform(), **at)
+    markers = {"forward": "o", "backward": "s", "step": "^"}
+    for name in _shown(record, without=(AGAIN,)):
+        for what, marker in markers.items():
+            mine = [row for row in rows if row["contender"] == name and row["pass"] == what]
+            label = name if what == "forward" else None
+            x = [row["gflops"] / row["gbs"] for row in mine]
+            y = [row["gflops"] for row in mine]
+            panel.scatter(x, y, marker=marker, color=COLOURS.get(name), label=label, s=28)
+    panel.set(xscale="log", yscale="log", ylabel="GFLOP/s")
+    panel.set_ylim(min(row["gflops"] for row in rows) / 2)
+    panel.set_xlabel("operations a byte that must move (circles: forward, squares: backward,")
+    panel.set_xlabel(f"{panel.get_xlabel()} triangles: training step)")
+    _finish(figure, panel, record, f"Roofline; a roof for each workload ({record['dtype']})")
+    return figure
+
+
+def scaling(record: dict[str, Any]) -> Figure:
+    """Rates over the signal's length, the batch, the channels and the threads."""
+    axes_there = list(dict.fromkeys(row["axis"] for row in record["rows"]))
+    figure, panels = plt.subplots(1, len(axes_there), figsize=(3.6 * len(axes_there), 3.8))
+    titles = {"T": "T, samples", "B": "B, clips of 1,000", "R": "R = D channels"}
+    for panel, axis in zip(np.atleast_1d(panels), axes_there, strict=True):
+        for name in _shown(record, without=(AGAIN,)):
+            for what, style in (("forward", "-"), ("step", "--")):
+                mine = [
+                    row
+                    for row in record["rows"]
+                    if row["axis"] == axis and row["contender"] == name and row["pass"] == what
+                ]
+                mine = [row for row in mine if "gflops" in row]
+                x, y = [row["value"] for row in mine], [row["gflops"] for row in mine]
+                label = name if what == "forward" else None
+                panel.plot(x, y, style, marker="o", ms=3, color=COLOURS.get(name), label=label)
+        panel.set(xscale="log", xlabel=titles.get(axis, axis), ylim=(0, None))
+        values = sorted({row["value"] for row in record["rows"] if row["axis"] == axis})
+        panel.set_xticks(values, [f"{value:,}" for value in values], rotation=30)
+        panel.minorticks_off()
+    first = np.atleast_1d(panels)[0]
+    first.set_ylabel("GFLOP/s (dashed: training step)")
+    _finish(figure, first, record, f"Two layers as their sizes grow ({record['dtype']})")
+    return figure
+
+
+PLOTS: dict[str, dict[str, Callable[[dict[str, Any]], Figure]]] = {
+    "stack": {"speedups": speedups, "roofline": roofline, "memory": memory},
+    "streaming": {"speedups": speedups},
+    "scaling": {"curves": scaling},
+    "overhead": {"speedups": speedups},
+}
+
+
+def bars(
+    panel: Any,
+    names: list[str],
+    found: list[dict[str, Row]],
+    height: Callable[[Row, float | None], float | None],
+) -> None:
+    """Groups of bars: one for each place, in it one for each contender that has a figure."""
+    width = 0.8 / max(1, len(names))
+    for number, name in enumerate(names):
+        heights = [
+            (height(by_name[name], eager_time(by_name)) if name in by_name else None) or 0.0
+            for by_name in found
+        ]
+        x = np.arange(len(found)) + (number - (len(names) - 1) / 2) * width
+        panel.bar(x, heights, width, label=name, color=COLOURS.get(name))
+        for at, value in zip(x, heights, strict=True):
+            if value:
+                text = f"{value:.0f}" if value >= 20 else f"{value:.2g}"
+                panel.text(at, value, text, ha="center", va="bottom", fontsize=6)
+    places_named = [next(iter(by_name.values()))["workload"] for by_name in found]
+    panel.set_xticks(range(len(found)), places_named)
+    panel.margins(y=0.12)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _shown(record: dict[str, Any], without: Iterable[str]) -> list[str]:
+    names = dict.fromkeys(row["contender"] for row in record["rows"])
+    return [name for name in names if name not in (*without, BEHIND)]
+
+
+def _over(eager: float | None, mine: float | None) -> float | None:
+    return eager / mine if eager and mine else None
+
+
+def _finish(figure: Figure, panel: Any, record: dict[str, Any], title: str) -> None:
+    """The legend, and where the figures come from."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.suptitle(title, fontsize=11)
+    source = f"{record['device']}, {record['threads']} threads, commit {record['commit'][:12]}"
+    figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=6, color="#555555")
+    figure.legend(handles, labels, loc="upper right", fontsize=7, frameon=False, ncols=1)
+    figure.tight_layout(rect=(0, 0.01, 0.86, 1))

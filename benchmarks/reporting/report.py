@@ -1,0 +1,89 @@
+"""Draws what was measured: FOLDER/README.md with every table, FOLDER/plots/ with PNG and SVG.
+
+The first page of the project shows one plot and one table of them, between two comments.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import RESULTS, read_results
+from benchmarks.reporting.plots import PLOTS, save
+from benchmarks.reporting.tables import CELLS, ceilings, heading, summary, table_of
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+SHOWN = "stack-cpu-avx2-float32"  # on the first page
+PREAMBLE = """# Results
+
+Drawn by `python -m benchmarks report` from the JSON files beside this page. Operations are counted
+as the plain sums have them. "of floor" is the least time that arithmetic (at the rate of PyTorch's
+fastest matrix products at the layers' shapes) or traffic (at the rate of a large copy) would take,
+over the time taken; for streams, the time to read the weights once. The CPU kernels' fast
+convolutions do fewer operations than are counted, so that a share may exceed 100 %. "ours
+reference" is eager PyTorch behind our operators. "error / eager's" is the root mean square error
+against float64, over eager PyTorch's.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse the command line; draw, write."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS)
+    parser.add_argument("--readme", type=Path, help="the first page; by default this project's")
+    given = parser.parse_args(arguments)
+    records = dict(read(given.folder))
+    if not records:
+        raise SystemExit(f"{given.folder}: no result of {', '.join(CELLS)} is there")
+    for name, record in records.items():
+        for plot, draw in PLOTS.get(record["benchmark"], {}).items():
+            save(draw(record), given.folder / "plots" / f"{name}-{plot}")
+    page = given.folder / "README.md"
+    page.write_text(results_page(records), encoding="utf-8")
+    print(f"wrote {page} and {given.folder / 'plots'}")
+    readme = given.readme or (RESULTS.parents[1] / "README.md" if given.folder == RESULTS else None)
+    if readme and SHOWN in records:
+        text = readme.read_text(encoding="utf-8")
+        readme.write_text(with_measured(text, records[SHOWN]), encoding="utf-8")
+        print(f"wrote {readme}")
+
+
+def read(folder: Path) -> Iterable[tuple[str, dict[str, Any]]]:
+    """The results that have tables, by name, in the order of measurements."""
+    for kind in CELLS:
+        for path in sorted(folder.glob(f"{kind}-*.json")):
+            yield path.stem, read_results(path)
+
+
+def results_page(records: dict[str, dict[str, Any]]) -> str:
+    """The page of all tables and plots."""
+    parts = [PREAMBLE]
+    for name, record in records.items():
+        parts.append(f"## {name}\n\n{heading(record)}\n")
+        plots = PLOTS.get(record["benchmark"], {})
+        parts += [f"![{plot}](plots/{name}-{plot}.png)\n" for plot in plots]
+        parts.append(table_of(record["benchmark"], record["rows"]) + "\n")
+        if floors := list(ceilings(record["rows"])):
+            parts.append("\n".join(floors) + "\n")
+    return "\n".join(parts)
+
+
+def with_measured(text: str, record: dict[str, Any]) -> str:
+    """The first page with the plot and the table of a result between its two comments.
+
+    Raises:
+        ValueError: it has no such comments.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"the page has no {BEGIN} followed by {END}")
+    plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.png)"
+    shown = [BEGIN, plot, heading(record), summary(record["rows"]), END]
+    return before + "\n\n".join(shown) + after

@@ -1,7 +1,0 @@
-#include "cuda/data_gradient.cuh"
-
-namespace wavenet::cuda {
-
-template void run_data_gradient<float>(const DataGradientArguments&, const char*, cudaStream_t);
-
-}  // namespace wavenet::cuda

@@ -1,0 +1,128 @@
+// Where things lie in the shared memory of a block, kernel by kernel: computed here alone. A kernel lays it out from
+// its shared memory on (At is char*), a plan, which asks for that much, from 0 on (At is int). Beside them, what else
+// kernels and plans must agree on: how many blocks a multiprocessor has registers for.
+#pragma once
+
+#include <vector>
+
+#include "cuda/both.h"
+#include "cuda/tile_launch.h"
+
+namespace wavenet::cuda {
+
+WAVENET_BOTH inline int larger(int a, int b) { return a > b ? a : b; }
+
+// Rows in shared memory, padded so that eight neighbours lie in different banks.
+struct Panel {
+  static constexpr int kPad = 16;
+
+  int row, pitch, rows;  // bytes of a row, and from one to the next
+
+  WAVENET_BOTH Panel(int row, int rows) : row(row), pitch(row + kPad), rows(rows) {}
+  WAVENET_BOTH int bytes() const { return rows * pitch; }
+};
+
+// The parts of a layout from 0 on, each with where it ends.
+struct Region {
+  const char* name;
+  int end;
+};
+using Regions = std::vector<Region>;
+
+// Forward:  weights | x, 1 or 2 buffers | z of each layer
+template <class At>
+struct LayersLayout {
+  Panel x, z;
+  At x_at, z_at, end;
+
+  WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& on, int layers)
+      : x(on.R * e, on.rows(tile.M)),
+        z(on.D * e, tile.M),
+        x_at(shared + on.weight_room(tile.N)),
+        z_at(x_at + on.buffers * x.bytes()),
+        end(z_at + layers * z.bytes()) {}
+
+  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", end}}; }
+};
+
+// Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
+template <class At>
+struct GateGradientLayout {
+  Panel x, grad;
+  int grad_bytes;
+  At tiles_at, end;
+
+  // gradients: channels of those that there are.
+  WAVENET_BOTH GateGradientLayout(At shared, TileSize tile, int e, const TileLaunch& on, int gradients)
+      : x(on.R * e, on.rows(tile.M)),
+        grad(gradients * e, tile.M),
+        grad_bytes(grad.row ? grad.bytes() : 0),
+        tiles_at(shared + on.weight_room(tile.N)),
+        end(tiles_at + on.buffers * (x.bytes() + grad_bytes)) {}
+
+  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", end}}; }
+};
+
+// Backward, second part:  weights | grad_a, 1 or 2 buffers
+template <class At>
+struct DataGradientLayout {
+  Panel a;
+  At a_at, end;
+
+  WAVENET_BOTH DataGradientLayout(At shared, TileSize tile, int e, const TileLaunch& on)
+      : a(2 * on.D * e, on.rows(tile.M)),
+        a_at(shared + on.weight_room(tile.N)),
+        end(a_at + on.buffers * a.bytes()) {}
+
+  Regions regions() const { return {{"weights", a_at}, {"grad_a", end}}; }
+};
+
+// Backward in one launch:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
+template <class At>
+struct FusedBackwardLayout {
+  Panel x, a, z, grad;  // the gradient of x goes over the first columns of the outputs' gradients
+  At tiles_at, a_at, z_at, end;
+
+  WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& on, int outputs)
+      : x(on.R * e, on.rows(tile.M)),
+        a(2 * on.D * e, on.rows(tile.M)),
+        z(on.D * e, tile.M),
+        grad(larger(outputs * e, x.row), tile.M),
+        tiles_at(shared + on.weight_room(tile.N)),
+        a_at(tiles_at + on.buffers * (x.bytes() + grad.bytes())),
+        z_at(a_at + a.bytes()),
+        end(z_at + z.bytes()) {}
+
+  Regions regions() const {
+    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", end}};
+  }
+};
+
+// Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
+template <class At>
+struct StreamLayout {
+  Panel tap, z;
+  int skip_bytes;
+  At taps_at, x_at, z_at, skip_at, end;
+
+  // N: outputs of a slab.
+  WAVENET_BOTH StreamLayout(At shared, TileSize tile, int e, int R, int D, int S, int K, int N)
+      : tap(R * e, tile.M),
+        z(D * e, tile.M),
+        skip_bytes(tile.M * S * static_cast<int>(sizeof(float))),
+        taps_at(shared + ring_bytes(N)),
+        x_at(taps_at + (K - 1) * tap.bytes()),
+        z_at(x_at + tap.bytes()),
+        skip_at(z_at + z.bytes()),
+        end(skip_at + skip_bytes) {}
+
+  Regions regions() const { return {{"weights", taps_at}, {"x", z_at}, {"z", skip_at}, {"skip", end}}; }
+};
+
+// Blocks of a multiprocessor that a kernel's registers leave room for, by its slabs' N: its __launch_bounds__.
+constexpr int resident_layers(int N) { return N == 128 ? 1 : 2; }
+constexpr int resident_gate_gradient(int N) { return N == 32 ? 2 : 1; }
+constexpr int resident_data_gradient(int N) { return N == 128 ? 1 : 2; }
+constexpr int kResidentFusedBackward = 1;
+
+}  // namespace wavenet::cuda

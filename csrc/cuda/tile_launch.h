@@ -1,0 +1,57 @@
+// A launch on tiles of rows (tile.cuh) as a value: the plan (plan.h) makes it, the kernels read it. Where everything
+// lies in shared memory follows from it (layout.h).
+#pragma once
+
+#include <cstddef>
+
+#include "cuda/both.h"
+#include "cuda/packing.h"
+#include "cuda/tiling.h"
+
+namespace wavenet::cuda {
+
+constexpr int kThreads = 256;   // of a block
+constexpr int kMostLayers = 8;  // that one launch computes
+
+// Rows of a tile and outputs of a slab: what kernels are compiled for, each for every dtype.
+struct TileSize {
+  int M = 128, N = 128;
+};
+constexpr TileSize kTileSizes[] = {{128, 32}, {128, 64}, {128, 128}, {64, 128}, {32, 128}};
+constexpr int kMostRows = 128, kWidestSlab = 128;
+constexpr TileSize kFusedTileSize{128, 64};  // of the backward in one launch
+constexpr TileSize kStreamTileSize{32, 128};
+
+// Of a ring of slabs of N outputs.
+WAVENET_BOTH constexpr int ring_bytes(int N) { return kStages * N * kSlabBytes; }
+
+struct TileLaunch {
+  // What is computed.
+  DType dtype = DType::float32;
+  int R = 0, D = 0, S = 0, K = 0;
+
+  // In what tiles.
+  TileSize size;
+  Tiling tiling;
+  // Rows of the input tile: above row 0, below row M-1; and how many of those the first layer needs loaded.
+  int pad_above = 0, pad_below = 0, load_above = 0, load_below = 0;
+  // Tap k of layer l reads tap_first[l] + k tap_step[l] rows further on.
+  int tap_first[kMostLayers] = {}, tap_step[kMostLayers] = {};
+
+  // How they come to the chip.
+  bool ring = false;  // weights go round a ring of kStages slabs; else they stay
+  int buffers = 1;    // of a tile's inputs: 2, so that the next tile's are loaded during this one
+  int weight_bytes = 0;
+  const char* weights = nullptr;  // packed
+
+  // How the kernel starts.
+  int blocks = 1;  // of the grid
+  size_t shared_bytes = 0;
+
+  // Rows of the input tile, of M; what the weights take of shared memory, in slabs of N. Kernels know both numbers
+  // when they are compiled.
+  WAVENET_BOTH int rows(int M) const { return pad_above + M + pad_below; }
+  WAVENET_BOTH int weight_room(int N) const { return ring ? ring_bytes(N) : weight_bytes; }
+};
+
+}  // namespace wavenet::cuda

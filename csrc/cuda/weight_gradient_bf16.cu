@@ -1,7 +1,0 @@
-#include "cuda/weight_gradient.cuh"
-
-namespace wavenet::cuda {
-
-template void run_weight_gradient<__nv_bfloat16>(const WeightGradientArguments&, const char*, cudaStream_t);
-
-}  // namespace wavenet::cuda
