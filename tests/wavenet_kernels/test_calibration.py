@@ -531,6 +531,47 @@ def test_cpu_against_reference_for_real():
     assert decision.key.device["type"] == "cpu"
 
 
+def test_the_cpus_ways_are_candidates(monkeypatch):
+    torch.use_deterministic_algorithms(False)
+    cpu = backends.load("cpu")
+    call = convolution(time=300, channels=8)
+    assert cpu.configurations(call)[0] == {"fast": "0"}
+    assert 'cpu {"fast": "0"}' in decide(call, step=True).figures
+    with cpu.configured({"fast": "0", "isa": "portable"}):
+        named = cpu._execution(call.tensors.x)
+    assert named is cpu._make_execution("portable", torch.get_num_threads(), torch.float32, "0")
+    assert cpu._execution(call.tensors.x) is not named
+    monkeypatch.setattr(cpu, "_isa", lambda forced: "avx512")
+    assert cpu.configurations(call) == [{"fast": "0"}, {"isa": "avx2"}]
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "1")
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", "avx2")
+    assert cpu.configurations(call) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="measures in Triton's interpreter")
+def test_triton_in_its_interpreter_for_real(monkeypatch):
+    """Tiny shapes: every configuration is verified and timed; the interpreter does not win."""
+    pytest.importorskip("triton")
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.setattr(backends, "_CANDIDATES", {"cpu": ("reference", "cpu", "triton")})
+    monkeypatch.setattr(verify, "ODD", 9)  # shorter clips
+    stack = ResidualStack(4, 4, 4, dilations=[2]).bfloat16()
+    with choice.recording() as calls:
+        stack(torch.randn(1, 4, 20, dtype=torch.bfloat16))
+    ((call, step),) = calls
+    decision = decide(call, step=step, rounds=1)
+    ways = [label for label in decision.figures if label.startswith("triton")]
+    assert decision.refused == {} and decision.candidate.backend != "triton"
+    assert 'triton {"layer": {"BLOCK_T": 64}}' in ways
+    assert 'triton {"layer_gradient": {"BLOCK_T": 32}}' in ways
+    assert backends.load("triton").configurations(convolution())[0] == {"layer": {"BLOCK_T": 128}}
+    wide = Call.of("dilated_conv1d", {"x": torch.zeros(1, 4, 9), "weight": torch.zeros(6, 4, 3)})
+    assert list(backends.load("triton").configurations(wide)[0]) == ["convolution"]
+    gate = Call.of("gated_activation", {"a": torch.zeros(1, 4, 9)})
+    assert backends.load("triton").configurations(gate) == []
+
+
 def test_on_a_cpu_when_asked_for(monkeypatch):
     torch.use_deterministic_algorithms(False)
     monkeypatch.setenv("WAVENET_KERNELS_CALIBRATE", "on")
