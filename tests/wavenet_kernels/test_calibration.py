@@ -16,7 +16,7 @@ from operator_cases import call as operator_case
 
 import wavenet_kernels
 from wavenet_kernels import backends, calibration, use_backend
-from wavenet_kernels.calibration import choice, keys, store, timing, trial, verify
+from wavenet_kernels.calibration import choice, keys, program, store, timing, trial, verify
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
 from wavenet_kernels.call import TENSORS, Call
@@ -517,6 +517,28 @@ def test_a_budget_that_is_used_up_leaves_the_rest_to_the_rule(gpu):
     gpu.has(reference=2.0, right=1.0)
     (made,) = calibration.calibrate([(convolution(), True)], budget_s=0.0)
     assert made.source == "shipped"
+
+
+def test_the_command_measures_shows_and_writes(gpu, monkeypatch, capsys, tmp_path):
+    from wavenet_kernels.__main__ import main
+
+    gpu.has(reference=2.0, right=1.0, raising=1.0)
+    monkeypatch.setitem(program.WORKLOADS, "small", (4, 4, 4, 2, 2, 1, "causal"))
+    arguments = ["calibrate", "--workload", "small", "--time", "50", "--forget"]
+    with pytest.warns(UserWarning, match="raising backend fails"):
+        main([*arguments, "--out", str(tmp_path / "decisions.json")])
+    said = capsys.readouterr().out
+    assert "right (2.00 times as fast as reference)" in said
+    assert "1.000 ms  (1.000 to 1.000)  right" in said
+    assert "refused  raising: raised RuntimeError" in said
+    (entry,) = json.loads((tmp_path / "decisions.json").read_text())
+    assert calibration.from_entries([entry])[0].candidate == Candidate("right")
+    main([])
+    said = capsys.readouterr().out
+    assert f"calibration     on, 1 decisions in {store.folder()}" in said
+    assert "residual_stack step, R=4 D=4 K=2 L=2 S=4" in said
+    with pytest.raises(SystemExit, match="accepted is calibrate"):
+        main(["tune"])
 
 
 # The real ones.

@@ -31,6 +31,9 @@ __all__ = [
     "frozen",
     "from_entries",
     "mode",
+    "nothing_is_known",
+    "settle",
+    "where",
 ]
 
 
@@ -74,7 +77,7 @@ def calibrate(
     if isinstance(module_or_calls, nn.Module) and not inputs:
         raise TypeError("calibrate: inputs is empty; accepted are the module's arguments")
 
-    def find() -> list[Decision]:
+    def find_out() -> list[Decision]:
         found: dict[str, Decision] = {}
         deadline = time.monotonic() + budget_s
         for call, step in _calls_of(module_or_calls, inputs):
@@ -93,11 +96,36 @@ def calibrate(
             found[key.hash] = decision
         return list(found.values())
 
-    made = find() if group is None else agreement.agree(find, group)
-    if group is not None:
+    if group is None:
+        made = find_out()
+    else:
+        made = agreement.agree(find_out, group)
         freeze(made)
     choice.put_in_force(made)
     return made
+
+
+def settle(find: Callable[[], list[Decision]], group: Any = None) -> list[Decision]:
+    """What `find` returns; in a group, in its first process, which all others are told.
+
+    Raises:
+        RuntimeError: the processes of the group have different builds or devices.
+    """
+    from wavenet_kernels.calibration.agreement import agree
+
+    return find() if group is None else agree(find, group)
+
+
+def nothing_is_known() -> bool:
+    """Whether no decision is in force or remembered, so that the shipped rule decides on all."""
+    return choice.nothing_is_known()
+
+
+def where(device: torch.device) -> dict[str, Any]:
+    """The facts of a device and of the build, for which decisions hold."""
+    from wavenet_kernels.calibration.keys import build, facts_of
+
+    return {"device": facts_of(device), "build": build(device)}
 
 
 def decisions() -> list[Decision]:

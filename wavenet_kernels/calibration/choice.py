@@ -235,7 +235,7 @@ def _look_up(call: Call, key: tuple[Any, ...], *, step: bool) -> Backend:
                     return _chosen[key]
                 finally:
                     _measuring.release()
-        elif how == "off" or _nothing_is_known():
+        elif how == "off" or nothing_is_known():
             _chosen[key] = backends.choose(call, "auto")
             return _chosen[key]
     decision = _known(call, step=step)
@@ -245,7 +245,8 @@ def _look_up(call: Call, key: tuple[Any, ...], *, step: bool) -> Backend:
     return backend
 
 
-def _nothing_is_known() -> bool:
+def nothing_is_known() -> bool:
+    """Whether no decision is in force or remembered."""
     from wavenet_kernels.calibration import store
 
     return not _in_force and store.is_empty()
