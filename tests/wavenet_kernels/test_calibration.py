@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -338,16 +338,13 @@ def test_on_a_cpu_nothing_is_measured_unasked(monkeypatch):
     assert choice.mode(CPU) == "read" and choice.mode(torch.device("cuda")) == "on"
 
 
-@pytest.fixture
-def cuda_capture(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-
-
 OBSTACLES = {
     "deterministic": lambda patch: patch.setattr(
         torch, "are_deterministic_algorithms_enabled", lambda: True
     ),
     "traced": lambda patch: patch.setattr(torch.compiler, "is_compiling", lambda: True),
+    "a CUDA graph": lambda patch: patch.setattr(choice, "capturing", lambda device: True),
+    "a backward pass": lambda patch: patch.setattr(torch._C, "_current_graph_task_id", lambda: 3),
     "several processes": lambda patch: patch.setattr(choice, "processes_in_step", lambda: 2),
     "MiB are free": lambda patch: patch.setattr(choice, "free_bytes", lambda device: 1 << 20),
     "of this process": lambda patch: patch.setitem(choice._spent, "gpu", 100.0),
@@ -367,25 +364,32 @@ def test_what_forbids_measuring_leaves_it_to_the_rule_until_it_is_over(gpu, reas
     assert computed_by(call) == "right"
 
 
-def test_under_capture_nothing_is_measured_and_the_remembered_is_used(gpu, monkeypatch):
-    class OnGpu:
-        """A tensor that says that it is on a GPU."""
-
-        type = "cuda"
-
+def test_under_capture_what_is_remembered_is_used(gpu, monkeypatch):
     gpu.has(reference=2.0, right=1.0)
     call = convolution()
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    original = choice.obstacle
-    monkeypatch.setattr(
-        choice, "obstacle", lambda call, step: original(call, step=step) or "a graph is captured"
-    )
-    assert computed_by(call) == "eager"
-    monkeypatch.setattr(choice, "obstacle", original)
     assert computed_by(call) == "right"
     choice.forget()
-    monkeypatch.setattr(choice, "obstacle", lambda call, step: "a graph is captured")
+    store.forget_memory()
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    assert choice.capturing(torch.device("cuda")) and not choice.capturing(CPU)
+    monkeypatch.setattr(choice, "capturing", lambda device: True)
+    gpu.timed.clear()
     assert computed_by(call) == "right"
+    assert gpu.timed == []
+
+
+def test_shapes_without_end_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(choice, "MOST_SHAPES", 10)
+    for time_ in range(1, 50):
+        computed_by(convolution(time=time_))
+    assert len(choice._chosen) <= 11
+
+
+def test_large_tensors_are_made_where_they_are_used(monkeypatch):
+    monkeypatch.setattr(keys, "_LARGE", 100)
+    kind = Kind.of(convolution(), step=True)
+    first, second = (kind.call(2, 500, CPU).tensors.x for _ in range(2))
+    assert torch.equal(first, second) and first.shape == (2, 4, 500)
 
 
 def test_other_tensors_and_modes_are_not_measured(gpu):
@@ -669,10 +673,18 @@ def test_every_combination_of_modes_is_left_as_it_was():
             assert torch.is_inference_mode_enabled() == inference
 
 
-def test_the_child_is_a_program():
-    code = "from wavenet_kernels.calibration import trial; trial.main()"
-    given = json.dumps({"device": "cpu", "precision": "highest", "threads": 1, "jobs": []})
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=given, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == 'wavenet_kernels.calibration.trial: "ready"\n'
+def test_the_childs_part(monkeypatch, capsys, gpu):
+    """In this process: what it reads and what it answers."""
+    gpu.has(reference=2.0, right=1.0, two_ways=1.0)
+    kind = Kind.of(convolution(), step=True)
+    jobs = [
+        trial.Job("fakes.right", None, kind, (2, 100)),
+        trial.Job("fakes.two_ways", {"tile": 7}, kind, (2, 100)),
+    ]
+    given = json.dumps(trial._as_json(jobs, CPU))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+    trial.main()
+    ready, right, wrong = capsys.readouterr().out.splitlines()
+    mark = "wavenet_kernels.calibration.trial: "
+    assert (ready, right) == (f'{mark}"ready"', f'{mark}""')
+    assert wrong.startswith(f'{mark}"output: error')

@@ -31,6 +31,7 @@ MODES = ("off", "read", "on")
 # Seconds that measuring may take unasked: for one kind of call, and in all of a process.
 KIND_SECONDS = {"cpu": 0.1, "gpu": 20.0}
 PROCESS_SECONDS = {"cpu": 1.0, "gpu": 60.0}
+MOST_SHAPES = 10_000  # that are remembered by their exact sizes, some hundred bytes each
 SPARE_BYTES = 1 << 30  # that stay free on a device beside what measuring takes, for a child
 
 _tensors = attrgetter(*TENSORS)
@@ -41,6 +42,7 @@ _chosen: dict[tuple[Any, ...], Backend] = {}  # for good
 _waiting: dict[tuple[Any, ...], Backend] = {}  # until it may be measured
 _in_force: dict[str, Decision] = {}  # by hash: what was looked up or decided in this process
 _frozen: dict[str, list[Decision]] | None = None  # by family
+_nothing_known: bool | None = None  # None: to be found out
 _recorded: list[tuple[Call, bool]] | None = None
 _measuring = threading.Lock()
 _spent = {"cpu": 0.0, "gpu": 0.0}
@@ -113,8 +115,10 @@ def obstacle(call: Call, *, step: bool) -> str | None:
         return "somebody watches or replaces every operation"
     if torch.compiler.is_compiling():
         return "the call is traced"
-    if x.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+    if capturing(x.device):
         return "a CUDA graph is captured"
+    if torch._C._current_graph_task_id() != -1:
+        return "a backward pass is under way"
     if forked.in_child():
         return "this is a child of fork"
     if processes_in_step() > 1:
@@ -128,6 +132,11 @@ def obstacle(call: Call, *, step: bool) -> str | None:
     if free < 2 * bytes_needed(call, step=step) + SPARE_BYTES:
         return f"only {free / 2**20:,.0f} MiB are free"
     return None
+
+
+def capturing(device: torch.device) -> bool:
+    """Whether what is launched there goes into a CUDA graph."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 def processes_in_step() -> int:
@@ -204,6 +213,8 @@ def shadow(call: Call) -> Call:
 
 
 def _start_over() -> None:
+    global _nothing_known
+    _nothing_known = None
     _chosen.clear()
     _waiting.clear()
 
@@ -216,6 +227,8 @@ def _class_of(device: torch.device) -> str:
 
 def _look_up(call: Call, key: tuple[Any, ...], *, step: bool) -> Backend:
     device = call.tensors.x.device
+    if len(_chosen) + len(_waiting) > MOST_SHAPES:
+        _start_over()
     if call.operator == "residual_stack_stream":  # a chunk is little to measure by
         _chosen[key] = backends.choose(call, "auto")
         return _chosen[key]
@@ -249,7 +262,10 @@ def nothing_is_known() -> bool:
     """Whether no decision is in force or remembered."""
     from wavenet_kernels.calibration import store
 
-    return not _in_force and store.is_empty()
+    global _nothing_known
+    if _nothing_known is None:  # a file system is asked once, not for every new length
+        _nothing_known = not _in_force and store.is_empty()
+    return _nothing_known
 
 
 def _known(call: Call, *, step: bool) -> Decision | None:

@@ -31,6 +31,7 @@ SCHEMA = 1  # raise it when an entry means something else than it did
 Json = dict[str, Any]
 Shape = tuple[int | str, ...]
 
+_LARGE = 1 << 23  # elements, that would take long to make on a CPU and to copy
 _ACTIVATIONS = ("x", "cond")  # whose first size is B and whose last is T, or 1
 _OURS = ("WAVENET_KERNELS_CALIBRATE", "WAVENET_KERNELS_CACHE", "WAVENET_KERNELS_BACKEND")
 
@@ -81,14 +82,18 @@ class Kind:
         return {**self.__dict__, "shapes": shapes, "settings": dict(self.settings)}
 
     def call(self, batch: int, time: int, device: torch.device) -> Call:
-        """A call of this kind: seeded tensors, the same values on every device."""
+        """A call of this kind: seeded tensors, while they are small the same on every device."""
         dtype = getattr(torch, self.dtype)
         generator = torch.Generator().manual_seed(1)
         made: dict[str, Tensor] = {}
         for name, shape in self.shapes.items():
             sizes = [int({"B": batch, "T": time}.get(str(size), size)) for size in shape]
-            values = torch.randn(sizes, generator=generator, device="cpu", dtype=torch.float32)
-            made[name] = (_scale(name, sizes) * values).to(device, dtype)
+            if math.prod(sizes) > _LARGE:
+                its = torch.Generator(device).manual_seed(1)
+                values = torch.randn(sizes, generator=its, device=device, dtype=dtype)
+            else:
+                values = torch.randn(sizes, generator=generator, device="cpu", dtype=torch.float32)
+            made[name] = values.mul_(_scale(name, sizes)).to(device, dtype)
         settings = Settings(**{**self.settings, "dilations": tuple(self.settings["dilations"])})
         return Call(self.operator, Tensors(**made), settings).within_time()
 
