@@ -7,6 +7,8 @@ value. No tolerance is picked by hand.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -34,12 +36,43 @@ def violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
         return "other infinities than the reference's"
     if not finite.any():
         return None
-    error = (got - truth)[finite].abs().max().item()
-    eagers = eager_error[finite & eager_error.isfinite()].abs().max().item()
-    bound = 2 * eagers + ULPS * ulp * truth[finite].abs().max().item()
+    errors, eagers = (got - truth)[finite], eager_error[finite & eager_error.isfinite()]
+    return _beyond("error", errors, eagers, truth[finite], ulp, _largest)
+
+
+def root_mean_square_violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
+    """How `got`, finite and of the right shape, breaks the rule of root mean squares, or None.
+
+    With them in place of the largest values: one large element hides no error of small ones.
+    """
+    if truth.numel() == 0:
+        return None
+    ulp = torch.finfo(got.dtype).eps
+    errors = got.double() - truth
+    return _beyond("root mean square error", errors, eager_error, truth, ulp, _root_mean_square)
+
+
+def _beyond(
+    what: str,
+    errors: Tensor,
+    eagers: Tensor,
+    truth: Tensor,
+    ulp: float,
+    size: Callable[[Tensor], float],
+) -> str | None:
+    error, eager = size(errors), size(eagers)
+    bound = 2 * eager + ULPS * ulp * size(truth)
     if error <= bound:
         return None
-    return f"error {error:.3g}, eager's {eagers:.3g}, bound {bound:.3g}"
+    return f"{what} {error:.3g}, eager's {eager:.3g}, bound {bound:.3g}"
+
+
+def _largest(values: Tensor) -> float:
+    return values.abs().max().item()
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return values.double().square().mean().sqrt().item()
 
 
 def cotangent(output: Tensor, index: int) -> Tensor:

@@ -15,7 +15,7 @@ from operator_cases import CASES, DIFFERENTIABLE
 from operator_cases import call as operator_case
 
 import wavenet_kernels
-from wavenet_kernels import backends, calibration, use_backend
+from wavenet_kernels import backends, calibration, numerics, use_backend
 from wavenet_kernels.calibration import choice, keys, program, store, timing, trial, verify
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
@@ -688,3 +688,18 @@ def test_the_childs_part(monkeypatch, capsys, gpu):
     mark = "wavenet_kernels.calibration.trial: "
     assert (ready, right) == (f'{mark}"ready"', f'{mark}""')
     assert wrong.startswith(f'{mark}"output: error')
+
+
+def test_a_large_element_hides_no_error_of_small_ones():
+    truth = torch.ones(1000, dtype=torch.float64)
+    truth[0] = 1e5
+    nothing = torch.zeros(1000, dtype=torch.float64)
+    got = truth.float()
+    assert numerics.root_mean_square_violation(got, truth, nothing) is None
+    got[1:] += 0.02
+    assert numerics.violation(got, truth, nothing) is None
+    truth[0] = got[0] = 1e2
+    said = numerics.root_mean_square_violation(got, truth, nothing)
+    assert said.startswith("root mean square error 0.02, eager's 0, bound")
+    empty = torch.zeros(0, dtype=torch.float64)
+    assert numerics.root_mean_square_violation(empty.float(), empty, empty) is None
