@@ -22,8 +22,8 @@ def _note() -> None:
 os.register_at_fork(after_in_child=_note)
 
 
-def in_child() -> bool:
-    """Whether this process came of fork, without exec."""
+def in_forked_child() -> bool:
+    """Whether this process is a child of fork, and nothing more."""
     return _in_child
 
 

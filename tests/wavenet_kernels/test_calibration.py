@@ -225,8 +225,8 @@ def test_one_decision_for_forward_and_backward(gpu):
     finally:
         backends.watchers.remove(watch)
     (_, before), (direction, after) = seen
-    assert direction == "backward" and before == 0
-    assert after == len(gpu.timed)  # nothing was measured on the way back
+    assert direction == "backward"
+    assert 0 < before == after == len(gpu.timed)  # nothing was measured on the way back
 
 
 def test_a_stack_for_inference_is_another_kind_than_its_training_step(gpu):
@@ -641,6 +641,21 @@ def test_a_decided_call_costs_next_to_nothing():
 def test_free_memory_and_processes_are_known():
     assert choice.free_bytes(CPU) > 0
     assert choice.processes_in_step() == 1
+
+
+def test_nobody_casts_what_is_measured(gpu, monkeypatch):
+    gpu.has(reference=2.0, right=1.0)
+    seen = set()
+    compute = verify.compute
+
+    def noting(backend, call, *, step):
+        seen.add((torch.is_autocast_enabled("cpu"), call.tensors.x.dtype))
+        return compute(backend, call, step=step)
+
+    monkeypatch.setattr(verify, "compute", noting)
+    with torch.autocast("cpu", torch.bfloat16):
+        public(convolution())
+    assert seen == {(False, torch.bfloat16)}
 
 
 def test_use_backend_is_above_all(gpu):

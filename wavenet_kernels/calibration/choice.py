@@ -119,7 +119,7 @@ def obstacle(call: Call, *, step: bool) -> str | None:
         return "a CUDA graph is captured"
     if torch._C._current_graph_task_id() != -1:
         return "a backward pass is under way"
-    if forked.in_child():
+    if forked.in_forked_child():
         return "this is a child of fork"
     if processes_in_step() > 1:
         return "several processes take a step together"

@@ -147,7 +147,7 @@ def decide(
         return by_rule(key, call, "no other backend serves it")
     deadline = time.monotonic() + seconds
     stopwatch = stopwatch or timing.stopwatch(device)
-    with torch.no_grad():
+    with verify.undisturbed(), torch.no_grad():
         batch, _, time_ = call.tensors.x.shape
         same = key.kind.call(batch, time_, device)
         first = every[0].loaded()

@@ -33,7 +33,7 @@ def wrong(backend: Backend, kind: Kind, device: torch.device, sizes: tuple[int, 
 
     The rule is checked on short clips. At `sizes`, B and T, everything must be written.
     """
-    with _undisturbed(kind):
+    with _judging(kind):
         call = kind.call(2, length(kind), device)
         try:
             got = compute(backend, call, step=kind.step)
@@ -206,20 +206,20 @@ def _how(operator: Callable[..., Any], settings: Settings, dilation: int) -> dic
 
 
 @contextlib.contextmanager
-def _undisturbed(kind: Kind) -> Iterator[None]:
-    """Whatever the caller's modes are; float32 convolutions round as its products may."""
-    cudnn = torch.backends.cudnn
+def undisturbed() -> Iterator[None]:
+    """Whatever the caller's modes are, nobody casts, and nothing is an inference tensor."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
         for device in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(
-            cudnn.flags(
-                enabled=cudnn.enabled,
-                benchmark=False,
-                deterministic=cudnn.deterministic,
-                allow_tf32=kind.precision not in ("", "highest"),
-            )
-        )
+        yield
+
+
+@contextlib.contextmanager
+def _judging(kind: Kind) -> Iterator[None]:
+    """With gradients, and float32 convolutions that round as the kind's products may."""
+    cudnn = torch.backends.cudnn
+    tf32 = kind.precision not in ("", "highest")
+    flags = cudnn.flags(cudnn.enabled, False, deterministic=cudnn.deterministic, allow_tf32=tf32)
+    with undisturbed(), torch.enable_grad(), flags:
         yield
