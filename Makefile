@@ -11,7 +11,7 @@ GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager ag
 GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test test-quick lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune clean
+.PHONY: help install demo clean-demo test test-quick lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-calibrate gpu-tune clean
 .DEFAULT_GOAL := help
 
 help:
@@ -82,7 +82,7 @@ bench: install
 # Each part by itself, too, for a machine that is lent for minutes. The build is plain CMake, in
 # place (pybind11 is all it needs of Python), and the tree is used as it is.
 GPU := PYTHONPATH=.:python_api $(PYTHON) -m
-gpu: gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-tune
+gpu: gpu-build gpu-test gpu-sanitize gpu-calibrate gpu-bench gpu-profile gpu-tune
 
 gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
@@ -116,6 +116,10 @@ gpu-profile:
 	    $(GPU) benchmarks profile --backend $$backend || exit 1; \
 	done
 	-$(GPU) benchmarks end-to-end configs/fsdd.yaml --name synthesised-cuda
+
+# What "auto" decides on for the four workloads, here.
+gpu-calibrate:
+	$(GPU) benchmarks calibration --dtype bfloat16
 
 gpu-tune:
 	$(GPU) benchmarks triton-tuning --out build/triton-tuning.json

@@ -36,6 +36,9 @@ COMMANDS = {
     "triton-tuning": Command(
         "operators.triton_tuning", "measure configurations of the Triton kernels on this GPU"
     ),
+    "calibration": Command(
+        "operators.calibration", 'what "auto" finds out here, what that and every call costs'
+    ),
     "classifier": Command("classifier.accuracy", "train and evaluate the classifier on a data set"),
     "end-to-end": Command("classifier.end_to_end", "clips a second in training, time by part"),
     "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),

@@ -16,11 +16,12 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import wavenet_kernels
+from wavenet_kernels.calibration import choice, store
 
 # A shell that runs tests in the background has them ignore Ctrl-C, and so the programs they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ["browser", "small_runs"]
+pytest_plugins = ["browser", "fake_gpu", "small_runs"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +50,15 @@ def _quick(items: list[pytest.Item]) -> list[pytest.Item]:
             test = item.nodeid.partition("[")[0]
             chosen.setdefault((test, parameters.get("backend")), item)
     return list(chosen.values())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered(tmp_path_factory, monkeypatch):
+    """No decision of another test or of the user is in force, nor in programs that tests start."""
+    monkeypatch.setenv("WAVENET_KERNELS_CACHE", str(tmp_path_factory.getbasetemp() / "decisions"))
+    monkeypatch.delenv("WAVENET_KERNELS_CALIBRATE", raising=False)
+    choice.forget()
+    store.forget_memory()
 
 
 @pytest.fixture(autouse=True)

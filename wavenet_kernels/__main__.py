@@ -1,14 +1,19 @@
-"""`python -m wavenet_kernels`: versions, devices, and which backends work here, or why not."""
+"""`python -m wavenet_kernels`: versions, devices, which backends work here, or why not, and what
+"auto" knows of this device. `python -m wavenet_kernels calibrate` makes it know more.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
+import sys
+from collections.abc import Sequence
 
 import torch
 
 import wavenet_kernels
-from wavenet_kernels import backends
+from wavenet_kernels import backends, calibration
+from wavenet_kernels.calibration import program, store
 
 
 def _version(distribution: str) -> str:
@@ -18,8 +23,14 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
-def main() -> None:
-    """Print it."""
+def main(arguments: Sequence[str]) -> None:
+    """Print it, or do what the command says."""
+    if arguments:
+        command, *rest = arguments
+        if command != "calibrate":
+            raise SystemExit(f"python -m wavenet_kernels: {command!r}; accepted is calibrate")
+        program.main(rest)
+        return
     print(f"wavenet-kernels {wavenet_kernels.__version__}")
     print(f"python          {platform.python_version()} on {platform.platform()}")
     print(f"torch           {torch.__version__}, {torch.get_num_threads()} threads")
@@ -33,7 +44,12 @@ def main() -> None:
         reason = module.unavailable()
         state = f"works: {module.describe()}" if reason is None else f"no: {reason}"
         print(f"  {name:<13} {state}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    made = calibration.decisions()
+    print(f"calibration     {calibration.mode(device)}, {len(made)} decisions in {store.folder()}")
+    for decision in made:
+        print(f"  {decision.describe()}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

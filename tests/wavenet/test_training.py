@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -24,6 +25,8 @@ from wavenet.classifier.run_folder import checkpoints
 from wavenet.classifier.training import train
 from wavenet.classifier.training.learner import Learner, learning_rate
 from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
+from wavenet_kernels import calibration
+from wavenet_kernels.calibration import keys
 
 
 def test_a_run_learns_and_leaves_what_it_should(tones):
@@ -31,6 +34,7 @@ def test_a_run_learns_and_leaves_what_it_should(tones):
     assert tones.result.accuracy == 1.0
     left = {path.name for path in run.iterdir()}
     assert left == {
+        "backends.json",
         "model.safetensors",
         "config.json",
         "train.yaml",
@@ -332,3 +336,54 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
 def test_shipped_configs_load():
     for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"):
         load_config(path)
+
+
+def test_a_run_keeps_to_the_backends_that_it_began_with(recordings, tmp_path, monkeypatch, gpu):
+    """Whatever is measured later; they are in the run folder."""
+    import fakes.right
+
+    served = []
+    forward = fakes.right.forward
+
+    def counted(call, outputs):
+        served.append(call.operator)
+        forward(call, outputs)
+
+    monkeypatch.setattr(fakes.right, "forward", counted)
+    monkeypatch.setenv("WAVENET_KERNELS_CACHE", str(tmp_path / "decisions"))
+    gpu.has(reference=2.0, right=1.0)
+    config = small_config(recordings, tmp_path, "training.epochs=1")
+    train(config, tmp_path / "run", console=quiet())
+    recorded = (tmp_path / "run" / "backends.json").read_text()
+    content = json.loads(recorded)
+    assert content["where"]["device"]["name"] == "Fake GPU"
+    kinds = [entry["key"]["kind"] for entry in content["decisions"]]
+    assert {kind["step"] for kind in kinds if kind["operator"] == "residual_stack"} == {True, False}
+    assert {entry["content"]["candidate"]["backend"] for entry in content["decisions"]} == {"right"}
+    measured, before = len(gpu.timed), len(served)
+    assert measured > 0
+
+    calibration.forget()
+    gpu.take(right=9.0)
+    for newest in checkpoints(tmp_path / "run"):
+        shutil.rmtree(newest)
+    train(config, tmp_path / "run", resume=True, console=quiet())
+    assert len(gpu.timed) == measured and len(served) > before
+    assert (tmp_path / "run" / "backends.json").read_text() == recorded
+
+    gpu.take(right=1.0, reference=2.0)
+    monkeypatch.setattr(keys, "facts_of", lambda device: {"type": "cpu", "name": "Another"})
+    for newest in checkpoints(tmp_path / "run"):
+        shutil.rmtree(newest)
+    train(config, tmp_path / "run", resume=True, console=quiet())
+    assert len(gpu.timed) > measured  # of another device the record says nothing
+    (tmp_path / "run" / "backends.json").write_text("{")
+    train(config, tmp_path / "run", resume=True, console=quiet())
+    assert "Another" in (tmp_path / "run" / "backends.json").read_text()
+
+
+def test_where_calibration_is_off_a_run_records_nothing(recordings, tmp_path, monkeypatch):
+    monkeypatch.setenv("WAVENET_KERNELS_CALIBRATE", "off")
+    config = small_config(recordings, tmp_path, "training.epochs=1")
+    train(config, tmp_path / "run", console=quiet())
+    assert not (tmp_path / "run" / "backends.json").exists()

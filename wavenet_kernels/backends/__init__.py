@@ -10,21 +10,22 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from wavenet_kernels.call import SETTINGS
 from wavenet_kernels.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from wavenet_kernels.backends.contract import Backend
-    from wavenet_kernels.call import Call
+    from wavenet_kernels.backends.contract import Backend, Configuration, Stream
+    from wavenet_kernels.call import Call, Gradients, Outputs
 
 NAMES = ("reference", "cpu", "triton", "cuda")
 
-# What "auto" tries, best first, by device type. A GPU backend enters this table when a measurement
-# on a device has put it ahead of eager PyTorch, which is "reference".
+# What "auto" takes where nothing was measured on the device, best first, by device type; and what
+# it may take after a measurement, in the order that decides ties: elsewhere, every backend.
 _AUTO = {"cpu": ("cpu", "reference")}
 _AUTO_ELSEWHERE = ("reference",)
+_CANDIDATES = {"cpu": ("cpu", "reference")}
 
 _current = os.environ.get("WAVENET_KERNELS_BACKEND") or "auto"
 
@@ -112,26 +113,88 @@ def load(name: str) -> Backend:
 
 
 def choose(call: Call, name: str) -> Backend:
-    """The named backend, or the first of "auto" that supports the call.
+    """The named backend, or the one that serves a call where nothing was measured.
 
     Raises:
         BackendUnavailableError: it doesn't, or none does: why not, and what would.
     """
-    if name != "auto":
-        backend = load(name)
-        if reason := backend.unavailable():
-            raise BackendUnavailableError(f"the {name} backend does not work here: {reason}")
-        if reason := _refusal(backend, call):
-            raise BackendUnavailableError(f"the {name} backend {reason}")
-        return backend
+    if name == "auto":
+        return load(first(call))
+    backend = load(name)
+    if reason := backend.unavailable():
+        raise BackendUnavailableError(f"the {name} backend does not work here: {reason}")
+    if reason := _refusal(backend, call):
+        raise BackendUnavailableError(f"the {name} backend {reason}")
+    return backend
+
+
+def first(call: Call) -> str:
+    """The name of the backend that "auto" takes where nothing was measured.
+
+    Raises:
+        BackendUnavailableError: none serves the call.
+    """
     refusals = []
-    for candidate in _AUTO.get(call.tensors.x.device.type, _AUTO_ELSEWHERE):
-        backend = load(candidate)
-        reason = backend.unavailable() or _refusal(backend, call)
+    for name in _AUTO.get(call.tensors.x.device.type, _AUTO_ELSEWHERE):
+        reason = refusal(name, call)
         if reason is None:
-            return backend
-        refusals.append(f"{candidate} {reason}")
+            return name
+        refusals.append(f"{name} {reason}")
     raise BackendUnavailableError(f"no backend serves this call of {call.operator}: {refusals}")
+
+
+def candidates(call: Call) -> list[str]:
+    """The names of all that "auto" may take, if they prove right and fast: `first`, then others."""
+    names = [first(call)]
+    for name in _CANDIDATES.get(call.tensors.x.device.type, reversed(NAMES)):
+        if name not in names and refusal(name, call) is None:
+            names.append(name)
+    return names
+
+
+class Configured:
+    """A backend that computes in a certain way (`contract.Configurable`)."""
+
+    def __init__(self, name: str, configuration: Configuration) -> None:
+        self._backend: Any = load(name)
+        self._configuration = configuration
+        self.SETTINGS: frozenset[str] = self._backend.SETTINGS
+
+    def unavailable(self) -> str | None:
+        """As the backend's."""
+        reason: str | None = self._backend.unavailable()
+        return reason
+
+    def describe(self) -> str:
+        """As the backend's, and the configuration."""
+        return f"{self._backend.describe()}, {dict(self._configuration)}"
+
+    def supports(self, call: Call) -> str | None:
+        """As the backend's."""
+        reason: str | None = self._backend.supports(call)
+        return reason
+
+    def forward(self, call: Call, outputs: Outputs) -> None:
+        """As the backend's."""
+        with self._backend.configured(self._configuration):
+            self._backend.forward(call, outputs)
+
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+        """As the backend's."""
+        with self._backend.configured(self._configuration):
+            self._backend.backward(call, gradients, outputs)
+
+    def stream(self, call: Call) -> Stream:
+        """As the backend's."""
+        with self._backend.configured(self._configuration):
+            stream: Stream = self._backend.stream(call)
+        return stream
+
+
+def refusal(name: str, call: Call) -> str | None:
+    """Why the backend can't serve the call here, or None."""
+    backend = load(name)
+    return backend.unavailable() or _refusal(backend, call)
 
 
 def _refusal(backend: Backend, call: Call) -> str | None:

@@ -1,12 +1,17 @@
-"""What a backend is: the two protocols that everything above the backends is written to."""
+"""What a backend is: the protocols that everything above the backends is written to."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor
 
 from wavenet_kernels.call import Call, Gradients, Outputs
+
+# How a backend may go about a call, as JSON has it; what is in it is the backend's own affair.
+Configuration: TypeAlias = "Mapping[str, Any]"
 
 
 class Stream(Protocol):
@@ -55,7 +60,8 @@ class Backend(Protocol):
     def supports(self, call: Call) -> str | None:
         """Why it can't compute the call, forward or backward, and what would; None if it can.
 
-        Reads metadata alone: shapes, dtypes, devices, settings.
+        Reads metadata alone: shapes, dtypes, devices, settings; no strides, for the answer is
+        remembered.
         """
         ...
 
@@ -77,4 +83,19 @@ class Backend(Protocol):
 
         What it keeps of the weights is its own: whoever calls has copied them.
         """
+        ...
+
+
+class Configurable(Protocol):
+    """What a backend is besides, if it has more than one way to compute a call.
+
+    `wavenet_kernels.calibration` finds out which way is the fastest that is right on a device.
+    """
+
+    def configurations(self, call: Call) -> Sequence[Configuration]:
+        """A few ways beside the one that it takes by itself, the likeliest first; from metadata."""
+        ...
+
+    def configured(self, configuration: Configuration) -> AbstractContextManager[None]:
+        """Inside, in this thread, calls are computed that way."""
         ...

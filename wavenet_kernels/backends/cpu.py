@@ -11,15 +11,20 @@ for layers with weights that are exactly zero, whose terms are to be exactly zer
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 # torch before the compiled module: it loads the OpenMP runtime that both then share.
 import torch
 from torch import Tensor
 
+from wavenet_kernels.backends.contract import Configuration
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
@@ -228,10 +233,37 @@ def _make_execution(isa: str, threads: int, dtype: torch.dtype, fast: str) -> An
     return _cpu.Execution(isa=isa, threads=threads, dtype=name, fast=fast == "1")
 
 
+# What calibration found to be better than the defaults: "isa", "fast", as the variables are set.
+_configuration: ContextVar[Configuration] = ContextVar(
+    "configuration", default=MappingProxyType({})
+)
+
+
+def configurations(call: Call) -> list[Configuration]:
+    """Plain sums, and AVX2 where AVX-512 would be taken; none where the variables say."""
+    ways: list[Configuration] = []
+    plain = call.operator == "gated_activation" or call.sizes.K not in (2, 3)
+    if not plain and "WAVENET_KERNELS_CPU_FAST" not in os.environ:
+        ways.append({"fast": "0"})
+    if "WAVENET_KERNELS_CPU_ISA" not in os.environ and _isa("") == "avx512":
+        ways.append({"isa": "avx2"})
+    return ways
+
+
+@contextlib.contextmanager
+def configured(configuration: Configuration) -> Iterator[None]:
+    token = _configuration.set(configuration)
+    try:
+        yield
+    finally:
+        _configuration.reset(token)
+
+
 def _execution(x: Tensor) -> Any:
     """How a call on tensors like x is computed now."""
-    isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
-    fast = os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
+    configuration = _configuration.get()
+    isa = _isa(configuration.get("isa") or os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
+    fast = configuration.get("fast") or os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
     return _make_execution(isa, torch.get_num_threads(), x.dtype, fast)
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from wavenet_kernels import backends
+from wavenet_kernels import backends, calibration
 from wavenet_kernels.backends.contract import Backend
 from wavenet_kernels.call import Call, Gradients, Outputs, astuple
 from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
@@ -26,8 +26,10 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
     if _is_empty(call):
         _fill_with_zeros(outputs.y, outputs.residual, outputs.skip, outputs.saved)
     elif present.y is not None or present.residual is not None or present.skip is not None:
+        # Below autograd only a stack is told whether a backward pass follows.
+        step = saving or call.operator != "residual_stack"
         call = call.as_stack().within_time().resolved()
-        with _computing(call, backend, "forward") as chosen:
+        with _computing(call, backend, "forward", step=step) as chosen:
             chosen.forward(call, present)
     elif outputs.saved is not None:
         outputs.saved.zero_()  # nothing depends on it
@@ -49,7 +51,7 @@ def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: st
         residual=_resolved(gradients.residual),
         skip=_resolved(gradients.skip),
     )
-    with _computing(call, backend, "backward") as chosen:
+    with _computing(call, backend, "backward", step=True) as chosen:
         if call.settings.checkpoint_every == 1:
             chosen.backward(call, gradients, computed)
         else:
@@ -67,7 +69,7 @@ def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
         assert outputs.residual is not None and outputs.skip is not None
         return outputs.residual, outputs.skip, state.clone()
     call = call.resolved()
-    with _computing(call, backend, "forward") as chosen:
+    with _computing(call, backend, "forward", step=False) as chosen:
         going_on = chosen.stream(call.as_stream_from_nothing())
         going_on.load_state(state.resolve_neg())
         residual, skip = going_on.step(call.tensors.x, call.tensors.cond)
@@ -98,12 +100,15 @@ def _backward_by_segments(
         grad = part.x
 
 
-def _computing(call: Call, backend: str, direction: str) -> AbstractContextManager[Backend]:
+def _computing(
+    call: Call, backend: str, direction: str, *, step: bool
+) -> AbstractContextManager[Backend]:
     """The backend for the call, in the state that backends compute in.
 
     Nobody casts: dtypes have been chosen by now, in a backward by its forward.
     """
-    chosen, device = backends.choose(call, backend), call.tensors.x.device.type
+    chosen = calibration.choose(call, backend, step=step)
+    device = call.tensors.x.device.type
     casts = torch.is_autocast_enabled(device)
     if not (casts or backends.watchers or in_forked_child()):
         return nullcontext(chosen)  # as nearly always: a stack of none takes its time

@@ -1,6 +1,7 @@
 """A run's folder: what its files are called, and their readers.
 
     train.yaml                       the resolved configuration
+    backends.json                    which backends computed it, why, and on what device
     clips.csv                        every clip: path, label, split, or why it was skipped
     config.json, model.safetensors   the best model so far
     metrics.csv                      a row of figures for each epoch; also as training_curve.png
@@ -24,6 +25,7 @@ from wavenet.classifier.run_config import RunConfig, load_config
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
+BACKENDS_NAME = "backends.json"
 MODEL_NAMES = ("config.json", "model.safetensors")
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"

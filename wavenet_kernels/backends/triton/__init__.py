@@ -12,10 +12,12 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+from contextlib import AbstractContextManager
 
 import torch
 
-from wavenet_kernels.backends.contract import Stream
+from wavenet_kernels.backends.contract import Configuration, Stream
+from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.launcher import current_launcher, interpreted, on_device_of
 from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs
@@ -123,3 +125,27 @@ def stream(call: Call) -> Stream:
     from wavenet_kernels.backends.triton import stack
 
     return stack.StackStream(call)
+
+
+def configurations(call: Call) -> list[Configuration]:
+    """Neighbours of what the table or the rule says of the kernels that take most of the time."""
+    x, (_, _, R, D, S, K) = call.tensors.x, call.sizes
+    if call.operator == "gated_activation":
+        return []
+    kernels = {"layer": {"R": R, "D": D, "S": S, "K": K}}
+    if call.operator == "dilated_conv1d":
+        assert call.tensors.conv_weight is not None
+        kernels = {"convolution": {"R": R, "C": call.tensors.conv_weight.shape[1], "K": K}}
+    elif call.operator == "residual_stack" and x.dtype.itemsize == 2:
+        if tuning.gradient_sums(R, D, S, K) <= tuning.MOST_GRADIENT_SUMS:
+            kernels["layer_gradient"] = kernels["layer"]
+    launcher = current_launcher()
+    return [
+        {kernel: way}
+        for kernel, sizes in kernels.items()
+        for way in tuning.neighbours(kernel, launcher.configure(kernel, x, **sizes))
+    ]
+
+
+def configured(configuration: Configuration) -> AbstractContextManager[None]:
+    return tuning.adjusted(configuration)

@@ -36,7 +36,9 @@ class Launcher:
 
     def configure(self, kernel: str, like: Tensor, **sizes: int) -> tuning.Config:
         """Block sizes, warps and stages for a launch on tensors like this one."""
-        return tuning.choose(kernel, self.architecture(like.device), like.dtype, **sizes)
+        config = tuning.choose(kernel, self.architecture(like.device), like.dtype, **sizes)
+        changes = tuning.changes(kernel)
+        return {**config, **changes} if changes else config
 
     def numerics(self, like: Tensor) -> dict[str, object]:
         """PRECISION and HARDWARE_TANH for a launch on tensors like this one.

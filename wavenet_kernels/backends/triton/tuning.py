@@ -4,6 +4,9 @@ tuning.json holds what was chosen for sizes that people use, and on what grounds
 goes by the rules below, which keep accumulators in registers and operands in shared memory. No
 kernel is tuned while it is used: `python -m benchmarks triton-tuning` measures candidates on a
 device and writes such a table; WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
+
+Calibration starts from what these say and tries a few `neighbours` on the user's device: what it
+decides on is `adjusted` around the calls that it was decided for.
 """
 
 from __future__ import annotations
@@ -11,9 +14,12 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -54,6 +60,33 @@ def choose(kernel: str, architecture: str, dtype: torch.dtype, **sizes: int) -> 
         if same and name in row["dtypes"]:
             return dict(row["config"])
     return RULES[kernel](dtype.itemsize == 2, **sizes)
+
+
+# What to change of the chosen configuration, by kernel.
+_changes: ContextVar[Mapping[str, Config]] = ContextVar("changes", default=MappingProxyType({}))
+
+
+@contextmanager
+def adjusted(changes: Mapping[str, Config]) -> Iterator[None]:
+    """Inside, in this thread, the kernels named are launched with these changes."""
+    token = _changes.set(changes)
+    try:
+        yield
+    finally:
+        _changes.reset(token)
+
+
+def changes(kernel: str) -> Config:
+    """What of the kernel's configuration is adjusted now."""
+    return _changes.get().get(kernel, {})
+
+
+def neighbours(kernel: str, config: Config) -> list[Config]:
+    """Changes that are worth trying: half and twice the rows of a block, other warps."""
+    rows, warps = config["BLOCK_T"], config["num_warps"]
+    # Registers are shared out among a block's warps: fewer rows of it need fewer.
+    tried = [{"BLOCK_T": rows * 2}, {"BLOCK_T": rows // 2}, {"num_warps": 12 - warps}]
+    return [way for way in tried if 16 <= way.get("BLOCK_T", 16) <= 256]
 
 
 def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:

@@ -7,6 +7,7 @@ whatever the number of processes and parts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 
@@ -103,6 +104,17 @@ class TrainingBatches:
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self.sampler)
+
+    @property
+    def clips(self) -> int:
+        """At most as many of a step's part are this process's."""
+        dealt = self.parts * self.shares.processes
+        return math.ceil(self.sampler.batch_size / dealt)
+
+    @property
+    def samples(self) -> int:
+        """Of the longest clip."""
+        return max(self.sampler.lengths or [1])
 
     def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
         """The batches of an epoch after the first `done`, which are skipped without being loaded.

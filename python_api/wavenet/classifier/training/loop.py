@@ -29,6 +29,7 @@ from wavenet.classifier.run_folder import (
     clips_table,
     rank_epochs,
 )
+from wavenet.classifier.training.backends import decided
 from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import (
     RunState,
@@ -137,6 +138,7 @@ def train_among(
             )
 
     with (
+        decided(learner, run, batches.clips, batches.samples),
         stop_requests(accelerator) as stop,
         display.training(settings.epochs, len(batches), state.step) as shown,
     ):

@@ -1,0 +1,83 @@
+"""The rule by which a backend is right, for tests and for checks of kernels on a user's device.
+
+Against float64 on the same (already rounded) inputs, every output and every gradient may be off by
+twice what eager PyTorch is off by in the same dtype, plus a floor of 4 ulp of the tensor's largest
+value. No tolerance is picked by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+ULPS = 4
+
+
+def violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
+    """How `got` breaks the rule, or None.
+
+    Args:
+        got: what is judged.
+        truth: the float64 reference.
+        eager_error: what eager PyTorch is off by, element by element.
+    """
+    if got.shape != truth.shape:
+        return f"shape {tuple(got.shape)}, not {tuple(truth.shape)}"
+    if truth.numel() == 0:
+        return None
+    ulp = torch.finfo(got.dtype).eps
+    got, truth, eager_error = got.detach().double(), truth.detach(), eager_error.detach()
+    if not torch.equal(got.isnan(), truth.isnan()):
+        return "NaN where the reference has none"
+    finite = truth.isfinite()
+    if not torch.equal(got[~finite].nan_to_num(), truth[~finite].nan_to_num()):
+        return "other infinities than the reference's"
+    if not finite.any():
+        return None
+    errors, eagers = (got - truth)[finite], eager_error[finite & eager_error.isfinite()]
+    return _beyond("error", errors, eagers, truth[finite], ulp, _largest)
+
+
+def root_mean_square_violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
+    """How `got`, finite and of the right shape, breaks the rule of root mean squares, or None.
+
+    With them in place of the largest values: one large element hides no error of small ones.
+    """
+    if truth.numel() == 0:
+        return None
+    ulp = torch.finfo(got.dtype).eps
+    errors = got.double() - truth
+    return _beyond("root mean square error", errors, eager_error, truth, ulp, _root_mean_square)
+
+
+def _beyond(
+    what: str,
+    errors: Tensor,
+    eagers: Tensor,
+    truth: Tensor,
+    ulp: float,
+    size: Callable[[Tensor], float],
+) -> str | None:
+    error, eager = size(errors), size(eagers)
+    bound = 2 * eager + ULPS * ulp * size(truth)
+    if error <= bound:
+        return None
+    return f"{what} {error:.3g}, eager's {eager:.3g}, bound {bound:.3g}"
+
+
+def _largest(values: Tensor) -> float:
+    return values.abs().max().item()
+
+
+def _root_mean_square(values: Tensor) -> float:
+    return values.double().square().mean().sqrt().item()
+
+
+def cotangent(output: Tensor, index: int) -> Tensor:
+    """A gradient of an output; the same values in every dtype: powers of two are exact."""
+    generator = torch.Generator().manual_seed(100 + index)
+    exponent = torch.randint(-2, 2, output.shape, generator=generator).double()
+    sign = torch.randint(0, 2, output.shape, generator=generator) * 2 - 1
+    return (sign * 2.0**exponent).to(output.device, output.dtype)
