@@ -88,10 +88,11 @@ class Outputs:
 
     def present(self) -> Outputs:
         """None in place of what has no channels."""
-        residual, skip = (
-            None if part is None or part.shape[1] == 0 else part
-            for part in (self.residual, self.skip)
-        )
+        residual, skip = self.residual, self.skip
+        if residual is not None and residual.shape[1] == 0:
+            residual = None
+        if skip is not None and skip.shape[1] == 0:
+            skip = None
         return Outputs(self.y, residual, skip, self.saved)
 
 
@@ -202,16 +203,17 @@ class Call:
         """
         time = self.tensors.x.shape[2]
         dilations = self.settings.dilations
-        if all(dilation <= time for dilation in dilations):
+        if max(dilations, default=0) <= time:
             return self
         settings = replace(self.settings, dilations=tuple(min(d, time) for d in dilations))
         return replace(self, settings=settings)
 
     def resolved(self) -> Call:
         """With no tensor whose negation is still pending: its memory is what it is worth."""
-        if not any(t is not None and t.is_neg() for t in astuple(self.tensors)):
-            return self
-        return replace(self, tensors=self.tensors.map(torch.Tensor.resolve_neg))
+        for tensor in astuple(self.tensors):
+            if tensor is not None and tensor.is_neg():
+                return replace(self, tensors=self.tensors.map(torch.Tensor.resolve_neg))
+        return self
 
     def layers(self, first: int, last: int, x: Tensor, *, last_residual: bool) -> Call:
         """A stack's layers first .. last-1, whose input is x, with nothing to checkpoint."""
@@ -273,7 +275,7 @@ def field_of(argument: str) -> str:
 
 def astuple(record: Tensors | Gradients) -> tuple[Tensor | None, ...]:
     """The fields in order; not copied, as those of `dataclasses.astuple` are."""
-    return tuple(getattr(record, name) for name in TENSORS)
+    return (record.x, *record.weights(), record.cond)
 
 
 TENSORS = tuple(field.name for field in fields(Tensors))

@@ -22,6 +22,11 @@ def _note() -> None:
 os.register_at_fork(after_in_child=_note)
 
 
+def in_forked_child() -> bool:
+    """Whether this process is a child of fork, and nothing more."""
+    return _in_child
+
+
 def single_threaded_in_child() -> contextlib.AbstractContextManager[None]:
     """Torch works on one thread inside, if this is a child of fork; else nothing is changed."""
     return _single_threaded() if _in_child else contextlib.nullcontext()

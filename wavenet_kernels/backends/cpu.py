@@ -165,7 +165,10 @@ class _Prepared:
         x = tensors.x
         if call.operator == "gated_activation":
             x = channels_last(x)
-        conv_weight, conv_bias, out_weight, out_bias = map(_as_real, tensors.weights())
+        real = _real(x.dtype)
+        conv_weight, conv_bias, out_weight, out_bias = (
+            None if weight is None else weight.to(real).contiguous() for weight in tensors.weights()
+        )
         cond = channels_last(tensors.cond)
         held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
         self._held = held
@@ -232,13 +235,6 @@ def _execution(x: Tensor) -> Any:
     return _make_execution(isa, torch.get_num_threads(), x.dtype, fast)
 
 
-def _as_real(weight: Tensor | None) -> Tensor | None:
-    """Contiguous, in the type that activations of its dtype are computed on in."""
-    if weight is None:
-        return None
-    return weight.to(_real(weight.dtype)).contiguous()
-
-
 def _empty_as_real(gradient: Tensor | None) -> Tensor | None:
     """The gradient itself where the kernels can write to it."""
     if gradient is None or gradient.dtype == _real(gradient.dtype):
@@ -247,4 +243,5 @@ def _empty_as_real(gradient: Tensor | None) -> Tensor | None:
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:
+    """The type that weights are in, and sums, where activations are of that dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32

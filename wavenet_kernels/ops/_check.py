@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from wavenet_kernels.call import STACKS, Call
+from wavenet_kernels.call import STACKS, TENSORS, Call
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -57,21 +57,22 @@ def check_tensors(call: Call) -> None:
             f"{call.operator}: {first_name} is {first.dtype}; accepted are float32, float64, "
             "bfloat16 and float16"
         )
-    for field in ("conv_weight", "conv_bias", "out_weight", "out_bias", "cond", "state"):
-        tensor = call.state if field == "state" else getattr(call.tensors, field)
-        if tensor is None:
+    dtype, device = first.dtype, first.device
+    others = (*call.tensors.weights(), call.tensors.cond, call.state)
+    for index, tensor in enumerate(others):
+        if tensor is None or (tensor.dtype == dtype and tensor.device == device):
             continue
+        field = (*TENSORS[1:], "state")[index]
         name = names.get(field, field)
-        if tensor.dtype != first.dtype:
+        if tensor.dtype != dtype:
             raise TypeError(
-                f"{call.operator}: {name} is {tensor.dtype} but {first_name} is {first.dtype}; "
+                f"{call.operator}: {name} is {tensor.dtype} but {first_name} is {dtype}; "
                 "all tensors must have one dtype (or run under torch.autocast)"
             )
-        if tensor.device != first.device:
-            raise ValueError(
-                f"{call.operator}: {name} is on {tensor.device} but {first_name} is on "
-                f"{first.device}; all tensors must be on one device"
-            )
+        raise ValueError(
+            f"{call.operator}: {name} is on {tensor.device} but {first_name} is on {device}; "
+            "all tensors must be on one device"
+        )
 
 
 def check_convolution(
@@ -176,14 +177,16 @@ def _check_shape(
     if tensor is None:
         return
     shape = tensor.shape
-    fits = len(shape) == len(sizes) and all(
-        size is None or got == size for got, size in zip(shape, sizes, strict=True)
+    if len(shape) == len(sizes):
+        for got, size in zip(shape, sizes, strict=True):
+            if size is not None and got != size:
+                break
+        else:
+            return
+    spelled = ", ".join("any" if size is None else str(size) for size in sizes)
+    raise ValueError(
+        f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled})"
     )
-    if not fits:
-        spelled = ", ".join("any" if size is None else str(size) for size in sizes)
-        raise ValueError(
-            f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled})"
-        )
 
 
 def _check_channels(operator: str, **channels: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import TENSORS, Call, Gradients, Outputs, field_of
+from wavenet_kernels.call import STACKS, TENSORS, Call, Gradients, Outputs, field_of
 from wavenet_kernels.ops import _run
 from wavenet_kernels.ops._check import check
 
@@ -40,6 +40,11 @@ class Operator:
         self.tensors = [words[-1] for words in declared if words[0].startswith("Tensor")]
         self.required = [words[-1] for words in declared if words[0] == "Tensor"]
         self.returns = returns.count("Tensor")
+        self._fields = [field_of(name) for name in self.tensors]
+        # A single layer's weights have a leading L = 1 in a call.
+        self._lifted = {"conv_weight", "conv_bias", "out_weight", "out_bias"}
+        if self.name in STACKS:
+            self._lifted = set()
 
     def call(self, arguments: Sequence[Any]) -> Call:
         """The arguments but the backend, as one value that has been checked."""
@@ -49,17 +54,17 @@ class Operator:
 
     def wanted(self, output_mask: Sequence[bool]) -> list[bool]:
         """From the order of the operator's tensors to that of the fields of `Tensors`."""
-        by_field = dict(zip(map(field_of, self.tensors), output_mask, strict=True))
+        by_field = dict(zip(self._fields, output_mask, strict=True))
         return [by_field.get(field, False) for field in TENSORS]
 
     def gradients(self, computed: Gradients, like: Tensor) -> tuple[Tensor, ...]:
         """In the operator's order and shapes; of size (0,) where none was wanted."""
         results = []
-        for name in self.tensors:
-            gradient = getattr(computed, field_of(name))
+        for field in self._fields:
+            gradient = getattr(computed, field)
             if gradient is None:
                 gradient = like.new_empty(0)
-            elif self.name != "residual_stack" and field_of(name) in TENSORS[1:5]:
+            elif field in self._lifted:
                 gradient = gradient.squeeze(0)
             results.append(gradient)
         return tuple(results)

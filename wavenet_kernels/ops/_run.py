@@ -6,8 +6,8 @@ brought to what backends expect, a stack's checkpoint segments computed again.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from wavenet_kernels import backends
 from wavenet_kernels.backends.contract import Backend
 from wavenet_kernels.call import Call, Gradients, Outputs, astuple
-from wavenet_kernels.forked import single_threaded_in_child
+from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
 
 
 def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
@@ -98,20 +98,28 @@ def _backward_by_segments(
         grad = part.x
 
 
-@contextlib.contextmanager
-def _computing(call: Call, backend: str, direction: str) -> Iterator[Backend]:
+def _computing(call: Call, backend: str, direction: str) -> AbstractContextManager[Backend]:
     """The backend for the call, in the state that backends compute in.
 
     Nobody casts: dtypes have been chosen by now, in a backward by its forward.
     """
-    with contextlib.ExitStack() as stack:
-        device = call.tensors.x.device.type
-        if torch.is_autocast_enabled(device):
-            stack.enter_context(torch.autocast(device, enabled=False))
-        stack.enter_context(single_threaded_in_child())
-        for watcher in backends.watchers:
-            stack.enter_context(watcher(call, direction))
-        yield backends.choose(call, backend)
+    chosen, device = backends.choose(call, backend), call.tensors.x.device.type
+    casts = torch.is_autocast_enabled(device)
+    if not (casts or backends.watchers or in_forked_child()):
+        return nullcontext(chosen)  # as nearly always: a stack of none takes its time
+    around: list[AbstractContextManager[object]] = [single_threaded_in_child()]
+    if casts:
+        around.append(torch.autocast(device, enabled=False))
+    around += [watcher(call, direction) for watcher in backends.watchers]
+    return _inside(around, chosen)
+
+
+@contextmanager
+def _inside(around: list[AbstractContextManager[object]], chosen: Backend) -> Iterator[Backend]:
+    with ExitStack() as stack:
+        for manager in around:
+            stack.enter_context(manager)
+        yield chosen
 
 
 def _is_empty(call: Call) -> bool:
