@@ -6,6 +6,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -24,6 +25,19 @@ _STACK_POINTER = 0x28  # in constant bank 0: where the stack ends
 
 class ExecutionError(Exception):
     """What ended a launch, or the data races in it."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A kernel that has run, and how often warps executed each of its instructions."""
+
+    kernel: Kernel
+    executed: list[int]
+
+    def places(self, pattern: str) -> list[int]:
+        """Of instructions with such a text that were executed."""
+        texts = enumerate(self.kernel.text)
+        return [i for i, text in texts if self.executed[i] and re.search(pattern, text)]
 
 
 @dataclass(frozen=True)
@@ -71,8 +85,8 @@ def run(
     threads: tuple[int, int, int],
     shared_bytes: int,
     parameters: bytes,
-) -> int:
-    """Executes a launch on the memory of this process; returns how many instructions warps did.
+) -> list[int]:
+    """Executes a launch on this process's memory; returns how often warps did each instruction.
 
     Raises ExecutionError if something goes wrong, or has a data race.
     """
@@ -87,7 +101,7 @@ def run(
     start = kernel.parameters_at
     banks[0][start : start + len(parameters)] = parameters
     data = [bytes(banks[number]) for number in range(8)]
-    executed, lines = ctypes.c_uint64(), ctypes.c_char_p()
+    executed, lines = (ctypes.c_uint64 * len(kernel.text))(), ctypes.c_char_p()
     error = _engine().sass_run(
         kernel.code,
         len(kernel.text),
@@ -97,7 +111,7 @@ def run(
         kernel.shared_base,
         (ctypes.c_char_p * 8)(*data),
         (ctypes.c_uint32 * 8)(*map(len, data)),
-        ctypes.byref(executed),
+        executed,
         ctypes.byref(lines),
     )
     assert lines.value is not None
@@ -109,7 +123,7 @@ def run(
         found.insert(0, error.decode())
     if found:
         raise ExecutionError("\n".join([kernel.name, *found]))
-    return executed.value
+    return list(executed)
 
 
 @functools.cache

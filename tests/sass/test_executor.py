@@ -134,7 +134,7 @@ def numbers():
 @pytest.mark.parametrize("name", RIGHT)
 def test_threads_exchange_numbers(name, kernels, numbers):
     out = torch.zeros_like(numbers)
-    assert execute(kernels[name], numbers, out) > 20
+    assert execute(kernels[name], numbers, out)[0] == 2  # warps
     apart = 1 if name == "in_a_warp" else 32
     assert torch.equal(out, numbers[torch.arange(64) ^ apart])
 

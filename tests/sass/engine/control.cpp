@@ -50,7 +50,7 @@ void Warp::step() {
   place = least;
   if (place >= block.launch.instructions) fail("warp %u runs beyond the end of the kernel", number);
   const Instruction& in = block.launch.code[place];
-  ++block.launch.executed;
+  ++block.launch.executed[place];
   const uint32_t mask = active = guarded(in, at);
   if (control(in, at, mask)) return;
   advance(at);
@@ -138,7 +138,9 @@ bool Warp::control(const Instruction& in, uint32_t at, uint32_t mask) {
       if (mask == live) ++epoch;
       return true;
     case OP_BAR:
-      if (mask && mask != live) fail("lanes %08x of a warp, which has %08x, come to a barrier", mask, live);
+      if (mask && mask != live) {
+        fail("lanes %08x of a warp, which has %08x, come to a barrier", mask, live);
+      }
       if (in.A.kind != IMMEDIATE || !in.has(M_SYNC)) fail("a barrier that isn't of the whole block");
       advance(at);
       if (!mask) return true;
@@ -152,7 +154,8 @@ bool Warp::control(const Instruction& in, uint32_t at, uint32_t mask) {
 Block::Block(Launch& launch, uint32_t number)
     : launch(launch),
       number(number),
-      index{number % launch.grid[0], number / launch.grid[0] % launch.grid[1], number / launch.grid[0] / launch.grid[1]},
+      index{number % launch.grid[0], number / launch.grid[0] % launch.grid[1],
+            number / launch.grid[0] / launch.grid[1]},
       shared(launch.shared_bytes, 0xff),
       cells(launch.shared_bytes / 2 + 1) {
   const uint32_t threads = launch.threads[0] * launch.threads[1] * launch.threads[2];
@@ -195,14 +198,15 @@ void Launch::run() {
 
 }  // namespace sass
 
-// Executes a launch. Returns null, or what went wrong; `races` gets lines of "what", tabs and numbers.
+// Executes a launch. Returns null, or what went wrong; `executed` gets how often warps executed each instruction,
+// `races` lines of "what", tabs and numbers.
 extern "C" const char* sass_run(const sass::Instruction* code, uint32_t instructions, const uint32_t* grid,
                                 const uint32_t* threads, uint32_t shared_bytes, uint32_t shared_base,
                                 const uint8_t* const* banks, const uint32_t* bank_bytes, uint64_t* executed,
                                 const char** races) {
   static std::string error, lines;
   sass::Launch launch;
-  launch.code = code, launch.instructions = instructions;
+  launch.code = code, launch.instructions = instructions, launch.executed = executed;
   std::copy(grid, grid + 3, launch.grid), std::copy(threads, threads + 3, launch.threads);
   launch.shared_bytes = shared_bytes, launch.shared_base = shared_base;
   for (int i = 0; i < 8; ++i) {
@@ -215,7 +219,6 @@ extern "C" const char* sass_run(const sass::Instruction* code, uint32_t instruct
   } catch (const sass::Error& found) {
     error = found.what();
   }
-  *executed = launch.executed;
   for (const sass::Race& race : launch.races) {
     lines += race.what;
     for (uint32_t n : {race.place, race.other, race.block, race.warp, race.lane, race.other_block, race.other_warp,

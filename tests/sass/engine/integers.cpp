@@ -151,7 +151,8 @@ bool Warp::move_and_compute(const Instruction& in, uint32_t mask) {
         return out;
       };
       const Lanes64 a = wide(in.A), b = wide(in.B), c = wide(in.C);
-      const uint32_t carry = in.has(M_X) ? predicate(in.Q, false) : 0, second = in.has(M_X) ? predicate(in.R, false) : 0;
+      const uint32_t carry = in.has(M_X) ? predicate(in.Q, false) : 0;
+      const uint32_t second = in.has(M_X) ? predicate(in.R, false) : 0;
       Lanes64 sum;
       for (int l = 0; l < 32; ++l) sum[l] = a[l] + b[l] + c[l] + (carry >> l & 1) + (second >> l & 1);
       put(in.D, for_lanes([&](int l) { return uint32_t(sum[l]); }), mask);
@@ -160,15 +161,18 @@ bool Warp::move_and_compute(const Instruction& in, uint32_t mask) {
       return true;
     }
     case OP_LEA: {
-      // (a << e) + b; with HI the upper word of (c, a) << e, or of a's sign and a.
-      const Lanes a = integers(in.A), b = integers(in.B), c = integers(in.C), e = bits(in.E);
+      // (a << e) + b; with HI the upper word of (c, a) << e, or of a's sign and a. Of b - (a << e) the carry says that
+      // nothing was borrowed, as IADD3's does.
+      const bool minus = in.A.negate;
+      if ((minus && in.has(M_HI)) || (in.B.negate && in.T.kind != NONE)) fail("LEA of such a difference");
+      const Lanes a = minus ? bits(in.A) : integers(in.A), b = integers(in.B), c = integers(in.C), e = bits(in.E);
       const uint32_t carry = in.has(M_X) ? predicate(in.Q, false) : 0;
       Lanes64 sum;
       for (int l = 0; l < 32; ++l) {
         const uint32_t by = e[l] & 31;
         const uint64_t wide = in.has(M_SX32) ? uint64_t(int64_t(int32_t(a[l]))) : uint64_t(c[l]) << 32 | a[l];
         const uint32_t shifted = in.has(M_HI) ? uint32_t(wide << by >> 32) : a[l] << by;
-        sum[l] = uint64_t(shifted) + b[l] + (carry >> l & 1);
+        sum[l] = (minus ? (1ull << 32) - shifted : shifted) + b[l] + (carry >> l & 1);
       }
       put(in.D, for_lanes([&](int l) { return uint32_t(sum[l]); }), mask);
       put_predicate(in.T, where([&](int l) { return sum[l] >> 32; }), mask);

@@ -1,4 +1,4 @@
-// Executes a kernel's machine code (SASS) on the memory of this process, a warp at a time, as decoder.py has decoded it.
+// Executes a kernel's machine code (SASS), which decoder.py has decoded, on the memory of this process, a warp at a time.
 //
 // What kernels get wrong shows as follows.
 //   a missing barrier, __syncwarp or wait   a data race (watch.h), whatever the order in which threads ran here
@@ -143,7 +143,7 @@ struct Launch {
   uint32_t grid[3], threads[3];
   std::vector<uint8_t> constants[8];
   uint32_t shared_bytes, shared_base;  // the window's first bytes are the system's on sm_90
-  uint64_t executed = 0;               // instructions of warps
+  uint64_t* executed;  // how often warps executed each instruction
   std::vector<Race> races;
   Watch shared_watch{"shared", races}, global_watch{"global", races};
   GlobalCells global;
