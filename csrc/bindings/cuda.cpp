@@ -178,8 +178,8 @@ PYBIND11_MODULE(_cuda, m) {
       .def_property_readonly("kernel", [](const cuda::LaunchPlan& plan) { return plan.kernel; })
       .def_readonly("first", &cuda::LaunchPlan::first, "Its first layer.")
       .def_readonly("count", &cuda::LaunchPlan::count, "How many layers.")
-      .def_property_readonly("blocks", [](const cuda::LaunchPlan& plan) { return plan.on.blocks; })
-      .def_property_readonly("shared_bytes", [](const cuda::LaunchPlan& plan) { return plan.on.shared_bytes; })
+      .def_property_readonly("blocks", [](const cuda::LaunchPlan& plan) { return plan.tiled.blocks; })
+      .def_property_readonly("shared_bytes", [](const cuda::LaunchPlan& plan) { return plan.tiled.shared_bytes; })
       .def_property_readonly("regions", &regions, "Bytes of shared memory by what they hold, in their order.")
       .def("__repr__", &cuda::describe);
 

@@ -13,19 +13,19 @@ template <class S>
 __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
     data_gradient_kernel(const DataGradientArguments args) {
   using T = typename S::T;
-  const TileLaunch& on = args.on;
+  const TileLaunch& tiled = args.tiled;
   char* const shared = shared_memory();
-  const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), on);
+  const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
   const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
+  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
-    load_rows<T>(buffer, a_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), args.grad_a, 2 * on.D);
+    load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
   };
-  for_each_tile(on.tiling, on.buffers, layout.a_at, layout.a.bytes(), fetch, [&](const Tile& tile, char* buffer) {
-    const char* const a = buffer + on.pad_above * a_pitch;
-    for (int r0 = 0; r0 < on.R; r0 += S::N) {
+  for_each_tile(tiled.tiling, tiled.buffers, layout.a_at, layout.a.bytes(), fetch, [&](const Tile& tile, char* buffer) {
+    const char* const a = buffer + tiled.pad_above * a_pitch;
+    for (int r0 = 0; r0 < tiled.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
       const auto for_each_pair = [&](const Rows& rows, auto visit) {
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
         for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
-            const int64_t t = time_of(on.tiling, tile, place.row_of(f, 2 * row));
+            const int64_t t = time_of(tiled.tiling, tile, place.row_of(f, 2 * row));
             if (t < 0) continue;
             T* const at = row_at<T>(rows, tile.b, t);
 #pragma unroll
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
 #pragma unroll
               for (int half = 0; half < 2; ++half) {
                 const int r = r0 + place.group(g) * 16 + half * 8 + place.column();
-                if (r < on.R) visit(&sums[f][g][half][2 * row], at + r);
+                if (r < tiled.R) visit(&sums[f][g][half][2 * row], at + r);
               }
             }
           }
@@ -54,9 +54,9 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
           sum[0] = args.residual_scale * v.values[0], sum[1] = args.residual_scale * v.values[1];
         });
       }
-      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.R - r0), a + place.fragment_offset(a_pitch),
-                                     a_pitch, on.K * a_row, [&](int at) {
-                                       const int shift = on.tap_first[0] + (at >> a_log) * on.tap_step[0];
+      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0), a + place.fragment_offset(a_pitch),
+                                     a_pitch, tiled.K * a_row, [&](int at) {
+                                       const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
                                        return shift * a_pitch + (at & (a_row - 1));
                                      });
       for_each_pair(args.grad_x, [](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
 
 template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream) {
-  with_shape<T>(arguments.on, name,
+  with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(data_gradient_kernel<decltype(shape)>, arguments, name, stream); });
 }
 

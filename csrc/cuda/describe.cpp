@@ -33,15 +33,16 @@ std::string lines(const std::vector<LaunchPlan>& launches, int64_t workspace_byt
 }  // namespace
 
 std::string describe(const LaunchPlan& plan) {
-  const TileLaunch& on = plan.on;
+  const TileLaunch& tiled = plan.tiled;
   std::ostringstream text;
   text << plan.kernel << " " << plan.first;
   if (plan.count > 1) text << "-" << plan.first + plan.count - 1;
-  text << ": " << name_of(on.dtype) << " R=" << on.R << " D=" << on.D << " S=" << on.S << " K=" << on.K;
-  text << " | M=" << on.size.M << " (" << on.tiling.own_rows << " own) P=" << on.tiling.P() << " N=" << on.size.N;
-  text << " | weights " << (on.ring ? "in a ring" : "stay") << ", inputs in " << on.buffers
-       << (on.buffers == 1 ? " buffer" : " buffers");
-  text << " | " << on.blocks << " blocks of " << kThreads << " threads, " << on.shared_bytes << " bytes:";
+  text << ": " << name_of(tiled.dtype) << " R=" << tiled.R << " D=" << tiled.D << " S=" << tiled.S << " K=" << tiled.K;
+  text << " | M=" << tiled.size.M << " (" << tiled.tiling.own_rows << " own) P=" << tiled.tiling.P();
+  text << " N=" << tiled.size.N;
+  text << " | weights " << (tiled.ring ? "in a ring" : "stay") << ", inputs in " << tiled.buffers
+       << (tiled.buffers == 1 ? " buffer" : " buffers");
+  text << " | " << tiled.blocks << " blocks of " << kThreads << " threads, " << tiled.shared_bytes << " bytes:";
   int at = 0;
   for (const Region& region : plan.regions) {
     text << (at ? ", " : " ") << region.name << " " << region.end - at;

@@ -91,20 +91,20 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   using S = Shape<T, kFusedTileSize.M, kFusedTileSize.N>;
   constexpr int e = sizeof(T);
   static_assert(e == 2);
-  const TileLaunch& on = args.on;
+  const TileLaunch& tiled = args.tiled;
   const WeightGradientArguments& weight = args.weight;
   const int residual = weight.residual_channels(), outputs = weight.outputs();
   char* const shared = shared_memory();
-  const FusedBackwardLayout<char*> layout(shared, S::tile(), e, on, outputs);
+  const FusedBackwardLayout<char*> layout(shared, S::tile(), e, tiled, outputs);
   const int x_row = layout.x.row, a_row = layout.a.row, g_row = outputs * e;
   const int x_pitch = layout.x.pitch, a_pitch = layout.a.pitch, z_pitch = layout.z.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), a_log = log2_of(a_row);
   const int x_bytes = layout.x.bytes(), g_bytes = layout.grad.bytes();
   // Its padding is as wide as that of x, the other way round.
-  char* const a_tile = layout.a_at + on.pad_below * a_pitch;
+  char* const a_tile = layout.a_at + tiled.pad_below * a_pitch;
   char* const z_tile = layout.z_at;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
+  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
 
   TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
   float of_bias[2] = {};               // and of two channels' biases, by threads of the warps that have fewer blocks
@@ -112,21 +112,22 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), weight.x, on.R);
-    if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, weight.grad_residual, residual);
+    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), weight.x, tiled.R);
+    if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_residual, residual);
     if (outputs > residual)
-      load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
+      load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
   };
-  for_each_tile(on.tiling, on.buffers, layout.tiles_at, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
-    const char* const x = buffer + on.pad_above * x_pitch;
+  const int bytes = x_bytes + g_bytes;
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer) {
+    const char* const x = buffer + tiled.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 
-    for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+    for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, on.D);
+      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, tiled.D);
       multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
-                                     on.K * x_row, [&](int at) {
-                                       const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
+                                     tiled.K * x_row, [&](int at) {
+                                       const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
       Accumulators<S, S::kGroups / 2> grad_z;
@@ -136,11 +137,11 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int64_t t2[2];
-        times_of(t2, on.tiling, tile, place, f);
+        times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
         for (int g = 0; g < S::kGroups; ++g) {
           const int c = c0 + place.group(g) * 8 + place.column();
-          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, on.D);
+          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, tiled.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
@@ -150,10 +151,10 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
               slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i],
                             grad_z[f][g / 2][g % 2][2 * row + i]);
             if (t2[row] < 0) slopes = GateSlopes{};
-            if (!is_own(on.tiling, r)) slopes.z = Floats<2>{};
+            if (!is_own(tiled.tiling, r)) slopes.z = Floats<2>{};
             T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
             store<T, 2>(grad_a, slopes.filter);
-            store<T, 2>(grad_a + on.D, slopes.gate);
+            store<T, 2>(grad_a + tiled.D, slopes.gate);
             store<T, 2>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
           }
         }
@@ -161,23 +162,23 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     }
     __syncthreads();  // grad_a and z are whole
 
-    if (args.grad_cond.data) store_rows<T>(a_tile, a_pitch, on.tiling, tile, args.grad_cond, 2 * on.D);
+    if (args.grad_cond.data) store_rows<T>(a_tile, a_pitch, tiled.tiling, tile, args.grad_cond, 2 * tiled.D);
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
-      const auto block = TileSums<T, TILES>::block(i, outputs, on.D);
+      const auto block = TileSums<T, TILES>::block(i, outputs, tiled.D);
       if (block.there) of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M);
     }
-    if (pair < on.D) {
-      add_column<T>(of_bias, a_tile, a_pitch, pair, on.tiling);
-    } else if (pair < on.D + outputs / 2) {
-      add_column<T>(of_bias, grad, g_pitch, pair - on.D, on.tiling);
+    if (pair < tiled.D) {
+      add_column<T>(of_bias, a_tile, a_pitch, pair, tiled.tiling);
+    } else if (pair < tiled.D + outputs / 2) {
+      add_column<T>(of_bias, grad, g_pitch, pair - tiled.D, tiled.tiling);
     }
 
     Accumulators<S, S::kGroups> grad_x;
     clear<S, S::kGroups>(grad_x);
-    multiply<S, S::kGroups, false>(grad_x, place, weights, on.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
-                                   on.K * a_row, [&](int at) {
-                                     const int shift = on.tap_first[0] + (at >> a_log) * on.tap_step[0];
+    multiply<S, S::kGroups, false>(grad_x, place, weights, tiled.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
+                                   tiled.K * a_row, [&](int at) {
+                                     const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
                                      return -shift * a_pitch + (at & (a_row - 1));
                                    });
     __syncthreads();  // nobody reads the gradients or grad_a's halo any more
@@ -188,7 +189,7 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const int r = place.group(g) * 16 + half * 8 + place.column();
-          if (r >= on.R) continue;
+          if (r >= tiled.R) continue;
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
@@ -203,20 +204,20 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
       }
     }
     const int units = a_row / 16;
-    for (int i = threadIdx.x; i < (S::M - on.tiling.own_rows) * units; i += kThreads) {
-      const int halo = i / units, row = halo < on.tiling.own_first ? halo : halo + on.tiling.own_rows;
+    for (int i = threadIdx.x; i < (S::M - tiled.tiling.own_rows) * units; i += kThreads) {
+      const int halo = i / units, row = halo < tiled.tiling.own_first ? halo : halo + tiled.tiling.own_rows;
       *reinterpret_cast<uint4*>(a_tile + row * a_pitch + i % units * 16) = uint4{};
     }
     __syncthreads();
 
-    if (args.grad_x.data) store_rows<T>(grad, g_pitch, on.tiling, tile, args.grad_x, on.R);
+    if (args.grad_x.data) store_rows<T>(grad, g_pitch, tiled.tiling, tile, args.grad_x, tiled.R);
     // The taps one above the other, as a matrix of K 2D x R.
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
-      const auto block = TileSums<T, TILES>::block(i, on.K * 2 * on.D, on.R);
+      const auto block = TileSums<T, TILES>::block(i, tiled.K * 2 * tiled.D, tiled.R);
       if (!block.there) continue;
-      const int tap = block.row / (2 * on.D), shift = on.tap_first[0] + tap * on.tap_step[0];
-      of_conv.add(i, a_tile + (block.row - tap * 2 * on.D) * e, a_pitch, x + shift * x_pitch + block.column * e,
+      const int tap = block.row / (2 * tiled.D), shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
+      of_conv.add(i, a_tile + (block.row - tap * 2 * tiled.D) * e, a_pitch, x + shift * x_pitch + block.column * e,
                   x_pitch, S::M);
     }
   });
@@ -224,14 +225,14 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
 #pragma unroll
   for (int i = 0; i < TILES; ++i) {
-    const auto conv = TileSums<T, TILES>::block(i, on.K * 2 * on.D, on.R);
-    if (conv.there) of_conv.write(i, partial + conv.row * on.R + conv.column, on.R);
-    const auto out = TileSums<T, TILES>::block(i, outputs, on.D);
-    if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * on.D + out.column, on.D);
+    const auto conv = TileSums<T, TILES>::block(i, tiled.K * 2 * tiled.D, tiled.R);
+    if (conv.there) of_conv.write(i, partial + conv.row * tiled.R + conv.column, tiled.R);
+    const auto out = TileSums<T, TILES>::block(i, outputs, tiled.D);
+    if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * tiled.D + out.column, tiled.D);
   }
   float* const biases =
       partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
-  if (pair < on.D + outputs / 2) store<float, 2>(biases + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
+  if (pair < tiled.D + outputs / 2) store<float, 2>(biases + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
 }
 
 template <class T>

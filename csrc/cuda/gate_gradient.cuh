@@ -20,46 +20,47 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
     gate_gradient_kernel(const GateGradientArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
-  const TileLaunch& on = args.on;
-  const int residual = args.grad_residual.data ? on.R : 0, skip = args.grad_skip.data ? on.S : 0;
+  const TileLaunch& tiled = args.tiled;
+  const int residual = args.grad_residual.data ? tiled.R : 0, skip = args.grad_skip.data ? tiled.S : 0;
   char* const shared = shared_memory();
-  const GateGradientLayout<char*> layout(shared, S::tile(), e, on, residual + skip);
+  const GateGradientLayout<char*> layout(shared, S::tile(), e, tiled, residual + skip);
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
+  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, on.tiling, tile, -on.pad_above, on.rows(S::M), args.x, on.R);
-    if (residual) load_rows<T>(grad, g_pitch, on.tiling, tile, 0, S::M, args.grad_residual, residual);
-    if (skip) load_rows<T>(grad + residual * e, g_pitch, on.tiling, tile, 0, S::M, args.grad_skip, skip);
+    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.x, tiled.R);
+    if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_residual, residual);
+    if (skip) load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_skip, skip);
   };
-  for_each_tile(on.tiling, on.buffers, layout.tiles_at, x_bytes + g_bytes, fetch, [&](const Tile& tile, char* buffer) {
-    const char* const x = buffer + on.pad_above * x_pitch;
+  const int bytes = x_bytes + g_bytes;
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer) {
+    const char* const x = buffer + tiled.pad_above * x_pitch;
     const char* const grad = buffer + x_bytes;
-    for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+    for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, on.D);
-      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (on.D - c0)),
-                                     x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row, [&](int at) {
-                                       const int shift = on.tap_first[0] + (at >> x_log) * on.tap_step[0];
+      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, tiled.D);
+      multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (tiled.D - c0)),
+                                     x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
+                                       const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
-      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, on.D - c0),
+      multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, tiled.D - c0),
                                         grad + place.fragment_offset(g_pitch), g_pitch, g_row,
                                         [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int64_t t2[2];
-        times_of(t2, on.tiling, tile, place, f);
+        times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
         for (int g = 0; g < S::kGroups; ++g) {
           const int c = c0 + place.group(g) * 8 + place.column();
-          if (c >= on.D) continue;
-          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, on.D);
+          if (c >= tiled.D) continue;
+          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, tiled.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             if (t2[row] < 0) continue;
@@ -76,7 +77,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
               slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], gz.values[i]);
             T* const grad_a = row_at<T>(args.grad_a, tile.b, t2[row]) + c;
             store<T, 2>(grad_a, slopes.filter);
-            store<T, 2>(grad_a + on.D, slopes.gate);
+            store<T, 2>(grad_a + tiled.D, slopes.gate);
             if (args.z.data) store<T, 2>(row_at<T>(args.z, tile.b, t2[row]) + c, slopes.z);
           }
         }
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
 
 template <class T>
 void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream) {
-  with_shape<T>(arguments.on, name,
+  with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(gate_gradient_kernel<decltype(shape)>, arguments, name, stream); });
 }
 

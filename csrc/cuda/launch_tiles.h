@@ -13,21 +13,21 @@ namespace wavenet::cuda {
 
 // Calls f with the Shape of type T that has the launch's M and N.
 template <class T, size_t I = 0, class F>
-void with_shape(const TileLaunch& on, const char* name, F&& f) {
+void with_shape(const TileLaunch& tiled, const char* name, F&& f) {
   if constexpr (I == std::size(kTileSizes)) {
-    throw std::invalid_argument(std::string(name) + ": no instance for tiles of " + std::to_string(on.size.M) +
-                                " x " + std::to_string(on.size.N));
+    throw std::invalid_argument(std::string(name) + ": no instance for tiles of " + std::to_string(tiled.size.M) +
+                                " x " + std::to_string(tiled.size.N));
   } else {
     using S = Shape<T, kTileSizes[I].M, kTileSizes[I].N>;
-    if (on.size.M == S::M && on.size.N == S::N) return f(S{});
-    with_shape<T, I + 1>(on, name, f);
+    if (tiled.size.M == S::M && tiled.size.N == S::N) return f(S{});
+    with_shape<T, I + 1>(tiled, name, f);
   }
 }
 
 template <class Arguments>
 void launch_tiles(void (*kernel)(Arguments), const Arguments& arguments, const char* name, cudaStream_t stream) {
-  const TileLaunch& on = arguments.on;
-  launch_with_shared(name, kernel, dim3(on.blocks), dim3(kThreads), on.shared_bytes, stream, arguments);
+  const TileLaunch& tiled = arguments.tiled;
+  launch_with_shared(name, kernel, dim3(tiled.blocks), dim3(kThreads), tiled.shared_bytes, stream, arguments);
 }
 
 }  // namespace wavenet::cuda

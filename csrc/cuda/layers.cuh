@@ -19,68 +19,70 @@ template <class S>
 __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel(const LayersArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
-  const TileLaunch& on = args.on;
+  const TileLaunch& tiled = args.tiled;
   char* const shared = shared_memory();
-  const LayersLayout<char*> layout(shared, S::tile(), e, on, args.layers);
+  const LayersLayout<char*> layout(shared, S::tile(), e, tiled, args.layers);
   const int x_row = layout.x.row, z_row = layout.z.row, x_pitch = layout.x.pitch, z_pitch = layout.z.pitch;
   const int x_log = log2_of(x_row), z_log = log2_of(z_row), z_bytes = layout.z.bytes();
   char* const z_tiles = layout.z_at;
   const Place<S> place;
-  Weights weights(on.weights, on.weight_bytes, S::N, on.ring, shared);
+  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
-    load_rows<T>(buffer + (on.pad_above - on.load_above) * x_pitch, x_pitch, on.tiling, tile, -on.load_above,
-                 on.load_above + S::M + on.load_below, args.x, on.R);
+    load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
+                 -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
-  for_each_tile(on.tiling, on.buffers, layout.x_at, layout.x.bytes(), fetch, [&](const Tile& tile, char* buffer) {
-    char* const x = buffer + on.pad_above * x_pitch;
+  for_each_tile(tiled.tiling, tiled.buffers, layout.x_at, layout.x.bytes(), fetch, [&](const Tile& tile, char* buffer) {
+    char* const x = buffer + tiled.pad_above * x_pitch;
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;
-      const T* const bias = args.conv_bias ? static_cast<const T*>(args.conv_bias) + layer * 2 * on.D : nullptr;
+      const T* const bias = args.conv_bias ? static_cast<const T*>(args.conv_bias) + layer * 2 * tiled.D : nullptr;
       Rows cond = args.cond;
-      if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * on.D;
-      for (int c0 = 0; c0 < on.D; c0 += S::N / 2) {
+      if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * tiled.D;
+      for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, on.D);
-        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (on.D - c0)),
-                                       x + place.fragment_offset(x_pitch), x_pitch, on.K * x_row, [&](int at) {
-                                         const int shift = on.tap_first[layer] + (at >> x_log) * on.tap_step[layer];
+        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, tiled.D);
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (tiled.D - c0)),
+                                       x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
+                                         const int k = at >> x_log;
+                                         const int shift = tiled.tap_first[layer] + k * tiled.tap_step[layer];
                                          return shift * x_pitch + (at & (x_row - 1));
                                        });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int64_t t2[2];
-          times_of(t2, on.tiling, tile, place, f);
+          times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
             const int c = c0 + place.group(g) * 8 + place.column();
-            if (c >= on.D) continue;
-            add_conditioning<T>(sums[f][g], cond, tile.b, t2, c, on.D);
+            if (c >= tiled.D) continue;
+            add_conditioning<T>(sums[f][g], cond, tile.b, t2, c, tiled.D);
             store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
       }
       __syncthreads();  // z is whole, and x is not read by a convolution any more
-      if (args.z.data) store_rows<T>(z, z_pitch, on.tiling, tile, args.z, on.D);
+      if (args.z.data) store_rows<T>(z, z_pitch, tiled.tiling, tile, args.z, tiled.D);
       if (layer + 1 == args.layers && !args.residual) break;
 
       const T* const out_bias =
           args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels : nullptr;
-      for (int o0 = 0; o0 < on.R; o0 += S::N) {
+      for (int o0 = 0; o0 < tiled.R; o0 += S::N) {
         Accumulators<S, S::kGroups> sums;
-        start_with_bias<S>(sums, place, out_bias, o0, on.R);
-        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.R - o0), z + place.fragment_offset(z_pitch),
-                                       z_pitch, z_row, [](int at) { return at; });
+        start_with_bias<S>(sums, place, out_bias, o0, tiled.R);
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - o0),
+                                       z + place.fragment_offset(z_pitch), z_pitch, z_row,
+                                       [](int at) { return at; });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int64_t t2[2];
-          times_of(t2, on.tiling, tile, place, f);
+          times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
               const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-              if (o >= on.R) continue;
+              if (o >= tiled.R) continue;
 #pragma unroll
               for (int row = 0; row < 2; ++row) {
                 T* const at = reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o;
@@ -97,10 +99,10 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
         }
       }
       __syncthreads();
-      if (args.output[layer].data) store_rows<T>(x, x_pitch, on.tiling, tile, args.output[layer], on.R);
+      if (args.output[layer].data) store_rows<T>(x, x_pitch, tiled.tiling, tile, args.output[layer], tiled.R);
     }
 
-    for (int o0 = 0; o0 < on.S; o0 += S::N) {
+    for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
       // The sums start with what is in memory already: all of it is on its way during the product.
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
-            const int64_t t = is_own(on.tiling, r) ? time_of(on.tiling, tile, r) : -1;
+            const int64_t t = is_own(tiled.tiling, r) ? time_of(tiled.tiling, tile, r) : -1;
             if (t < 0) continue;
             T* const at = row_at<T>(args.skip, tile.b, t);
 #pragma unroll
@@ -118,7 +120,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 #pragma unroll
               for (int half = 0; half < 2; ++half) {
                 const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-                if (o < on.S) visit(&sums[f][g][half][2 * row], at + o);
+                if (o < tiled.S) visit(&sums[f][g][half][2 * row], at + o);
               }
             }
           }
@@ -126,9 +128,9 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       };
       if (args.out_bias) {
         for (int layer = 0; layer < args.layers; ++layer) {
-          const T* const out_bias = static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + on.R;
+          const T* const out_bias = static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + tiled.R;
           Accumulators<S, S::kGroups> bias;
-          start_with_bias<S>(bias, place, out_bias, o0, on.S);
+          start_with_bias<S>(bias, place, out_bias, o0, tiled.S);
           add<S, S::kGroups>(sums, bias);
         }
       }
@@ -138,7 +140,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           sum[0] += before.values[0], sum[1] += before.values[1];
         });
       }
-      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, on.S - o0),
+      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.S - o0),
                                      z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
                                      [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
       for_each_pair([](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
@@ -148,7 +150,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 
 template <class T>
 void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream) {
-  with_shape<T>(arguments.on, name,
+  with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(layers_kernel<decltype(shape)>, arguments, name, stream); });
 }
 

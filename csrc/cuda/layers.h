@@ -12,7 +12,7 @@ namespace wavenet::cuda {
 
 // Consecutive layers of a stack.
 struct LayersArguments {
-  TileLaunch on;
+  TileLaunch tiled;
   int layers = 1;
   Rows x;                           // (B, T, R)
   const void* conv_bias = nullptr;  // (layers, 2D) or absent
@@ -31,7 +31,7 @@ void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t
 
 // ga, the gradient of what the gate is of, and z again, from a layer's input and the gradients of its outputs.
 struct GateGradientArguments {
-  TileLaunch on;
+  TileLaunch tiled;
   Rows x;
   const void* conv_bias = nullptr;
   Rows cond;
@@ -45,7 +45,7 @@ void run_gate_gradient(const GateGradientArguments& arguments, const char* name,
 
 // grad_x = residual_scale grad_residual + the convolution's gradient
 struct DataGradientArguments {
-  TileLaunch on;
+  TileLaunch tiled;
   Rows grad_a;
   Rows grad_residual;  // or absent
   Rows grad_x;
@@ -58,7 +58,7 @@ void run_data_gradient(const DataGradientArguments& arguments, const char* name,
 constexpr int kFusedColumns =
     2 * kThreads;  // of grad_a and of the outputs' gradients together, at most: two a thread
 struct FusedBackwardArguments {
-  TileLaunch on;  // its weights are the gate gradient's, then the data gradient's
+  TileLaunch tiled;  // its weights are the gate gradient's, then the data gradient's
   int tiles = 1;  // of 32 x 32 weights of either kind, of a warp: 1 or 2
   const void* conv_bias = nullptr;
   Rows cond;

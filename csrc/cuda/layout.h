@@ -35,11 +35,11 @@ struct LayersLayout {
   Panel x, z;
   At x_at, z_at, end;
 
-  WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& on, int layers)
-      : x(on.R * e, on.rows(tile.M)),
-        z(on.D * e, tile.M),
-        x_at(shared + on.weight_room(tile.N)),
-        z_at(x_at + on.buffers * x.bytes()),
+  WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int layers)
+      : x(tiled.R * e, tiled.rows(tile.M)),
+        z(tiled.D * e, tile.M),
+        x_at(shared + tiled.weight_room(tile.N)),
+        z_at(x_at + tiled.buffers * x.bytes()),
         end(z_at + layers * z.bytes()) {}
 
   Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", end}}; }
@@ -53,12 +53,12 @@ struct GateGradientLayout {
   At tiles_at, end;
 
   // gradients: channels of those that there are.
-  WAVENET_BOTH GateGradientLayout(At shared, TileSize tile, int e, const TileLaunch& on, int gradients)
-      : x(on.R * e, on.rows(tile.M)),
+  WAVENET_BOTH GateGradientLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int gradients)
+      : x(tiled.R * e, tiled.rows(tile.M)),
         grad(gradients * e, tile.M),
         grad_bytes(grad.row ? grad.bytes() : 0),
-        tiles_at(shared + on.weight_room(tile.N)),
-        end(tiles_at + on.buffers * (x.bytes() + grad_bytes)) {}
+        tiles_at(shared + tiled.weight_room(tile.N)),
+        end(tiles_at + tiled.buffers * (x.bytes() + grad_bytes)) {}
 
   Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", end}}; }
 };
@@ -69,10 +69,10 @@ struct DataGradientLayout {
   Panel a;
   At a_at, end;
 
-  WAVENET_BOTH DataGradientLayout(At shared, TileSize tile, int e, const TileLaunch& on)
-      : a(2 * on.D * e, on.rows(tile.M)),
-        a_at(shared + on.weight_room(tile.N)),
-        end(a_at + on.buffers * a.bytes()) {}
+  WAVENET_BOTH DataGradientLayout(At shared, TileSize tile, int e, const TileLaunch& tiled)
+      : a(2 * tiled.D * e, tiled.rows(tile.M)),
+        a_at(shared + tiled.weight_room(tile.N)),
+        end(a_at + tiled.buffers * a.bytes()) {}
 
   Regions regions() const { return {{"weights", a_at}, {"grad_a", end}}; }
 };
@@ -83,13 +83,13 @@ struct FusedBackwardLayout {
   Panel x, a, z, grad;  // the gradient of x goes over the first columns of the outputs' gradients
   At tiles_at, a_at, z_at, end;
 
-  WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& on, int outputs)
-      : x(on.R * e, on.rows(tile.M)),
-        a(2 * on.D * e, on.rows(tile.M)),
-        z(on.D * e, tile.M),
+  WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int outputs)
+      : x(tiled.R * e, tiled.rows(tile.M)),
+        a(2 * tiled.D * e, tiled.rows(tile.M)),
+        z(tiled.D * e, tile.M),
         grad(larger(outputs * e, x.row), tile.M),
-        tiles_at(shared + on.weight_room(tile.N)),
-        a_at(tiles_at + on.buffers * (x.bytes() + grad.bytes())),
+        tiles_at(shared + tiled.weight_room(tile.N)),
+        a_at(tiles_at + tiled.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
         end(z_at + z.bytes()) {}
 

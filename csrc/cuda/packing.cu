@@ -46,12 +46,12 @@ class Source {
 
   // What belongs at byte `at` of a group's stream.
   __device__ void unit(int64_t at, const PackedGroup& group, T (&values)[16 / sizeof(T)]) const {
-    switch (p_.stream) {
-      case Stream::layers:
+    switch (p_.use) {
+      case PackedFor::layers:
         return of_layers(at, group, values);
-      case Stream::gate_gradient:
+      case PackedFor::gate_gradient:
         return of_gate_gradient(at, group, values);
-      case Stream::data_gradient: {
+      case PackedFor::data_gradient: {
         const int depth = p_.K * 2 * p_.D;
         const Unit u = unit_at<T>(at, p_.R, depth * e, group.N, group.ring);
         return fill(values, u, p_.R, depth,
@@ -135,9 +135,9 @@ __global__ void __launch_bounds__(256) pack_kernel(const Packing packing, const 
 
 int64_t Packing::bytes(const PackedGroup& group) const {
   const int e = element(), N = group.N;
-  if (stream == Stream::data_gradient) return product_bytes(R, K * 2 * D * e, N, group.ring);
+  if (stream == PackedFor::data_gradient) return product_bytes(R, K * 2 * D * e, N, group.ring);
   const int64_t conv = product_bytes(2 * D, K * R * e, N, group.ring);
-  if (stream == Stream::gate_gradient) {
+  if (stream == PackedFor::gate_gradient) {
     const int depth = (group.residual ? R : 0) + S, gates = std::min(N / 2, D);
     return conv + D / gates * product_bytes(gates, depth * e, group.ring ? N : gates, true);
   }

@@ -24,7 +24,7 @@
 
 namespace wavenet::cuda {
 
-enum class Stream : int32_t { layers, gate_gradient, data_gradient };
+enum class PackedFor : int32_t { layers, gate_gradient, data_gradient };
 
 inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; }
 
@@ -41,7 +41,7 @@ struct PackedGroup {
 };
 
 struct Packing {
-  Stream stream = Stream::layers;
+  PackedFor use = PackedFor::layers;
   DType dtype = DType::float32;
   int R = 0, D = 0, S = 0, K = 0;     // S: 0 where no skip is wanted
   float residual_scale = 1;           // of gradients

@@ -37,9 +37,9 @@ Reach reach_of(const StackShape& shape) {
 LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int count, TileSize size) {
   LaunchPlan plan;
   plan.kernel = kernel, plan.first = first, plan.count = count;
-  TileLaunch& on = plan.on;
-  on.dtype = shape.dtype, on.size = size;
-  on.R = shape.R, on.D = shape.D, on.S = shape.S, on.K = shape.K;
+  TileLaunch& tiled = plan.tiled;
+  tiled.dtype = shape.dtype, tiled.size = size;
+  tiled.R = shape.R, tiled.D = shape.D, tiled.S = shape.S, tiled.K = shape.K;
   return plan;
 }
 
@@ -49,18 +49,18 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
 // multiprocessor, from there too.
 template <class Bytes, class Layout>
 bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_bytes, Layout layout_of) {
-  TileLaunch& on = plan.on;
+  TileLaunch& tiled = plan.tiled;
   for (const bool ring : {false, true}) {
-    on.ring = ring, on.weight_bytes = static_cast<int>(packed_bytes(ring));
+    tiled.ring = ring, tiled.weight_bytes = static_cast<int>(packed_bytes(ring));
     for (const int buffers : {2, 1}) {
-      on.buffers = buffers;
-      const auto layout = layout_of(on);
+      tiled.buffers = buffers;
+      const auto layout = layout_of(tiled);
       const int bytes = layout.end;
       if (bytes > device.shared_bytes) continue;
-      plan.regions = layout.regions(), on.shared_bytes = static_cast<size_t>(bytes);
+      plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(bytes);
       const int room = device.shared_bytes_all / (bytes + device.shared_bytes_reserved);
-      on.blocks = static_cast<int>(std::min<int64_t>(
-          on.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
+      tiled.blocks = static_cast<int>(std::min<int64_t>(
+          tiled.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
       return true;
     }
   }
@@ -76,7 +76,7 @@ std::optional<LaunchPlan> choose(int outputs, const Device& device, Plan plan) {
     std::optional<LaunchPlan> one = plan(size);
     if (!one) continue;
     found = one;
-    if (one->on.tiling.tiles >= device.multiprocessors || size.N < kWidestSlab) break;
+    if (one->tiled.tiling.tiles >= device.multiprocessors || size.N < kWidestSlab) break;
   }
   return found;
 }
@@ -99,35 +99,35 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
     lefts[i] = static_cast<int>(left), steps[i] = static_cast<int>(step);
   }
   const bool last = first + count == shape.layers();
-  const Packing packing = packing_of(shape, Stream::layers, shape.S);
+  const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
   return choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "layers", first, count, size);
-    TileLaunch& on = plan.on;
+    TileLaunch& tiled = plan.tiled;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
-    on.tiling = tile(shape.B, shape.T, base, size.M, static_cast<int>(above), static_cast<int>(below), left0 + right0,
-                     shape.R * e);
-    if (on.tiling.tiles == 0) return {};
-    const int P = on.tiling.P();
-    on.pad_above = static_cast<int>(most_left) * P, on.pad_below = static_cast<int>(most_right) * P;
-    on.load_above = left0 * P, on.load_below = right0 * P;
-    for (int i = 0; i < count; ++i) on.tap_first[i] = -lefts[i] * P, on.tap_step[i] = steps[i] * P;
+    tiled.tiling = tile(shape.B, shape.T, base, size.M, static_cast<int>(above), static_cast<int>(below),
+                        left0 + right0, shape.R * e);
+    if (tiled.tiling.tiles == 0) return {};
+    const int P = tiled.tiling.P();
+    tiled.pad_above = static_cast<int>(most_left) * P, tiled.pad_below = static_cast<int>(most_right) * P;
+    tiled.load_above = left0 * P, tiled.load_below = right0 * P;
+    for (int i = 0; i < count; ++i) tiled.tap_first[i] = -lefts[i] * P, tiled.tap_step[i] = steps[i] * P;
     const auto bytes = [&](bool ring) { return packing.bytes({first, count, size.N, ring, !last || residual}); };
-    const auto layout = [&](const TileLaunch& on) { return LayersLayout<int>(0, size, e, on, count); };
+    const auto layout = [&](const TileLaunch& tiled) { return LayersLayout<int>(0, size, e, tiled, count); };
     if (!fit(plan, device, resident_layers(size.N), bytes, layout)) return {};
     return plan;
   });
 }
 
 double cost(const StackShape& shape, const LaunchPlan& plan, bool keep, const Device& device) {
-  const TileLaunch& on = plan.on;
+  const TileLaunch& tiled = plan.tiled;
   const int count = plan.count;
   const double multiplies =
-      double(on.size.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
-  const double own = on.tiling.own_rows;
-  const double bytes = shape.element() * ((on.size.M + on.load_above + on.load_below) * double(shape.R) +
+      double(tiled.size.M) * count * (2.0 * shape.K * shape.R * shape.D + double(shape.D) * (shape.R + shape.S));
+  const double own = tiled.tiling.own_rows;
+  const double bytes = shape.element() * ((tiled.size.M + tiled.load_above + tiled.load_below) * double(shape.R) +
                                           own * (shape.R * (keep ? count : 1) + shape.S * (plan.first == 0 ? 1 : 2)));
   const double multiplies_a_clock = device.multiplies * (shape.dtype == DType::float32 ? kReachedInTF32 : kReached);
-  const double waves = double((on.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
+  const double waves = double((tiled.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
   return waves * std::max(multiplies / multiplies_a_clock, bytes / device.bytes) + kLaunchClocks;
 }
 
@@ -139,9 +139,9 @@ void refuse(const char* what, const Device& device) {
                               " KiB of shared memory that a block has here");
 }
 
-Packing packing_of(const StackShape& shape, Stream stream, int S) {
+Packing packing_of(const StackShape& shape, PackedFor use, int S) {
   Packing packing;
-  packing.stream = stream, packing.dtype = shape.dtype;
+  packing.use = use, packing.dtype = shape.dtype;
   packing.R = shape.R, packing.D = shape.D, packing.S = S, packing.K = shape.K;
   packing.out_channels = shape.R + shape.S;
   return packing;
@@ -171,18 +171,18 @@ std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool
 LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device) {
   const int e = shape.element(), S = skip ? shape.S : 0;
   const auto [left, right] = reach_of(shape);
-  const Packing packing = packing_of(shape, Stream::gate_gradient, S);
+  const Packing packing = packing_of(shape, PackedFor::gate_gradient, S);
   const auto found = choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "gate_gradient", layer, 1, size);
-    TileLaunch& on = plan.on;
-    on.S = S;
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, shape.R * e);
-    const int P = on.tiling.P();
-    on.pad_above = left * P, on.pad_below = right * P;
-    on.tap_first[0] = -left * P, on.tap_step[0] = P;
+    TileLaunch& tiled = plan.tiled;
+    tiled.S = S;
+    tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, shape.R * e);
+    const int P = tiled.tiling.P();
+    tiled.pad_above = left * P, tiled.pad_below = right * P;
+    tiled.tap_first[0] = -left * P, tiled.tap_step[0] = P;
     const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring, residual}); };
-    const auto layout = [&](const TileLaunch& on) {
-      return GateGradientLayout<int>(0, size, e, on, (residual ? shape.R : 0) + S);
+    const auto layout = [&](const TileLaunch& tiled) {
+      return GateGradientLayout<int>(0, size, e, tiled, (residual ? shape.R : 0) + S);
     };
     if (!fit(plan, device, resident_gate_gradient(size.N), bytes, layout)) return {};
     return plan;
@@ -194,16 +194,16 @@ LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual,
 LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& device) {
   const int e = shape.element();
   const auto [left, right] = reach_of(shape);
-  const Packing packing = packing_of(shape, Stream::data_gradient, shape.S);
+  const Packing packing = packing_of(shape, PackedFor::data_gradient, shape.S);
   const auto found = choose(shape.R, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "data_gradient", layer, 1, size);
-    TileLaunch& on = plan.on;
-    on.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, 2 * shape.D * e);
-    const int P = on.tiling.P();
-    on.pad_above = right * P, on.pad_below = left * P;
-    on.tap_first[0] = left * P, on.tap_step[0] = -P;
+    TileLaunch& tiled = plan.tiled;
+    tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, 2 * shape.D * e);
+    const int P = tiled.tiling.P();
+    tiled.pad_above = right * P, tiled.pad_below = left * P;
+    tiled.tap_first[0] = left * P, tiled.tap_step[0] = -P;
     const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring}); };
-    const auto layout = [&](const TileLaunch& on) { return DataGradientLayout<int>(0, size, e, on); };
+    const auto layout = [&](const TileLaunch& tiled) { return DataGradientLayout<int>(0, size, e, tiled); };
     if (!fit(plan, device, resident_data_gradient(size.N), bytes, layout)) return {};
     return plan;
   });
@@ -229,19 +229,19 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
   if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
 
   LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
-  TileLaunch& on = plan.on;
-  on.S = S;
-  on.tiling = tile(shape.B, shape.T, shape.dilations[layer], kSize.M, right, left, left + right, shape.R * e);
-  if (on.tiling.tiles == 0) return {};
-  const int P = on.tiling.P();
-  on.pad_above = left * P, on.pad_below = right * P;
-  on.tap_first[0] = -left * P, on.tap_step[0] = P;
+  TileLaunch& tiled = plan.tiled;
+  tiled.S = S;
+  tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], kSize.M, right, left, left + right, shape.R * e);
+  if (tiled.tiling.tiles == 0) return {};
+  const int P = tiled.tiling.P();
+  tiled.pad_above = left * P, tiled.pad_below = right * P;
+  tiled.tap_first[0] = -left * P, tiled.tap_step[0] = P;
   const auto bytes = [&](bool ring) {
     const PackedGroup group{layer, 1, kSize.N, ring, residual};
-    return packing_of(shape, Stream::gate_gradient, S).bytes(group) +
-           packing_of(shape, Stream::data_gradient, S).bytes(group);
+    return packing_of(shape, PackedFor::gate_gradient, S).bytes(group) +
+           packing_of(shape, PackedFor::data_gradient, S).bytes(group);
   };
-  const auto layout = [&](const TileLaunch& on) { return FusedBackwardLayout<int>(0, kSize, e, on, outputs); };
+  const auto layout = [&](const TileLaunch& tiled) { return FusedBackwardLayout<int>(0, kSize, e, tiled, outputs); };
   if (!fit(plan, device, kResidentFusedBackward, bytes, layout)) return {};
   return plan;
 }

@@ -27,12 +27,12 @@ struct StackShape {
   int64_t left(int layer) const { return (K - 1) * dilations[layer] / (same ? 2 : 1); }
 };
 
-// One launch: a kernel on consecutive layers. `on` says what it computes, in what tiles, how they come to the chip and
-// how it starts.
+// One launch: a kernel on consecutive layers. `tiled` says what it computes, in what tiles, how they come to the chip
+// and how it starts.
 struct LaunchPlan {
   const char* kernel = "";
   int first = 0, count = 1;  // layers
-  TileLaunch on;
+  TileLaunch tiled;
   Regions regions;  // of shared memory
 };
 // The launch in a line.
@@ -52,7 +52,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
 int fused_tiles(const StackShape& shape, int outputs);
 
 // The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.
-Packing packing_of(const StackShape& shape, Stream stream, int S);
+Packing packing_of(const StackShape& shape, PackedFor use, int S);
 
 // std::invalid_argument: it does not fit into shared memory.
 [[noreturn]] void refuse(const char* what, const Device& device);

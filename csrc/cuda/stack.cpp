@@ -36,9 +36,9 @@ StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep
   launches_ = plan_layers(planned, residual, keep, device);
   for (const LaunchPlan& launch : launches_) {
     const bool last = launch.first + launch.count == shape_.layers();
-    packed_.push_back({launch.first, launch.count, launch.on.size.N, launch.on.ring, !last || residual_,
-                       packed_bytes_, launch.on.weight_bytes});
-    packed_bytes_ += aligned(launch.on.weight_bytes);
+    packed_.push_back({launch.first, launch.count, launch.tiled.size.N, launch.tiled.ring, !last || residual_,
+                       packed_bytes_, launch.tiled.weight_bytes});
+    packed_bytes_ += aligned(launch.tiled.weight_bytes);
   }
   // Inputs of groups that nobody keeps alternate between two buffers.
   scratch_count_ = keep ? 0 : std::min<int64_t>(2, static_cast<int64_t>(launches_.size()) - 1);
@@ -48,7 +48,7 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
                        cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;
   const int e = shape_.element();
-  Packing packing = packing_of(shape_, Stream::layers, S_);
+  Packing packing = packing_of(shape_, PackedFor::layers, S_);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
   pack(packing, packed_, workspace, stream);
 
@@ -58,8 +58,8 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
   int64_t scratch = 0;
   for (size_t n = 0; n < launches_.size(); ++n) {
     const LaunchPlan& launch = launches_[n];
-    args.on = launch.on, args.layers = launch.count;
-    args.on.weights = workspace + packed_[n].offset;
+    args.tiled = launch.tiled, args.layers = launch.count;
+    args.tiled.weights = workspace + packed_[n].offset;
     args.conv_bias = at(tensors.conv_bias, int64_t(launch.first) * 2 * shape_.D, e);
     args.out_bias = at(tensors.out_bias, int64_t(launch.first) * args.out_channels, e);
     args.cond = further(tensors.cond, int64_t(launch.first) * 2 * shape_.D, e);
@@ -99,7 +99,7 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
     const bool has_residual = n + 1 < shape_.layers() || residual_;
     if (fuse) layer.fused = plan_fused_backward(shape_, n, has_residual, skip_, device);
     if (layer.fused) {
-      partials = std::max<int64_t>(partials, layer.fused->on.blocks);
+      partials = std::max<int64_t>(partials, layer.fused->tiled.blocks);
     } else {
       layer.gates = plan_gate_gradient(shape_, n, has_residual, skip_, device);
       layer.data = plan_data_gradient(shape_, n, device);
@@ -107,14 +107,14 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
       grad_a = shape_.B * shape_.T;
     }
     // One after the other, as the fused kernel reads them.
-    const auto packed = [&](Stream stream, const LaunchPlan& launch) {
-      PackedGroup group{n, 1, launch.on.size.N, launch.on.ring, has_residual, bytes};
-      group.bytes = packing_of(shape_, stream, skip_ ? shape_.S : 0).bytes(group);
+    const auto packed = [&](PackedFor use, const LaunchPlan& launch) {
+      PackedGroup group{n, 1, launch.tiled.size.N, launch.tiled.ring, has_residual, bytes};
+      group.bytes = packing_of(shape_, use, skip_ ? shape_.S : 0).bytes(group);
       bytes += group.bytes;
       return group;
     };
-    packed_gates_.push_back(packed(Stream::gate_gradient, layer.fused.value_or(layer.gates)));
-    packed_data_.push_back(packed(Stream::data_gradient, layer.fused.value_or(layer.data)));
+    packed_gates_.push_back(packed(PackedFor::gate_gradient, layer.fused.value_or(layer.gates)));
+    packed_data_.push_back(packed(PackedFor::data_gradient, layer.fused.value_or(layer.data)));
     layers_.push_back(layer);
   }
   grad_a_offset_ = aligned(bytes);
@@ -149,11 +149,11 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
                         cudaStream_t stream) const {
   if (shape_.B == 0 || shape_.T == 0) return;  // whose gradients are zeros, and the caller's
   const int e = shape_.element(), out_channels = tensors.out_weight ? shape_.R + shape_.S : 0;
-  Packing packing = packing_of(shape_, Stream::gate_gradient, skip_ ? shape_.S : 0);
+  Packing packing = packing_of(shape_, PackedFor::gate_gradient, skip_ ? shape_.S : 0);
   packing.conv_weight = tensors.conv_weight, packing.out_weight = tensors.out_weight;
   packing.residual_scale = tensors.residual_scale;
   pack(packing, packed_gates_, workspace, stream);
-  packing.stream = Stream::data_gradient;
+  packing.use = PackedFor::data_gradient;
   pack(packing, packed_data_, workspace, stream);
 
   Rows grad_residual = gradients.residual;
@@ -177,9 +177,9 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
     weights.out_bias = at(gradients.out_bias, int64_t(n) * out_channels, e);
 
     if (layer.fused) {
-      weights.splits = layer.fused->on.blocks;
+      weights.splits = layer.fused->tiled.blocks;
       FusedBackwardArguments fused;
-      fused.on = layer.fused->on, fused.on.weights = workspace + packed_gates_[n].offset;
+      fused.tiled = layer.fused->tiled, fused.tiled.weights = workspace + packed_gates_[n].offset;
       fused.tiles = fused_tiles(shape_, weights.outputs());
       fused.conv_bias = conv_bias, fused.cond = cond, fused.weight = weights;
       if (want_x) fused.grad_x = grad_x;
@@ -190,7 +190,7 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
       });
     } else {
       GateGradientArguments gates;
-      gates.on = layer.gates.on, gates.on.weights = workspace + packed_gates_[n].offset;
+      gates.tiled = layer.gates.tiled, gates.tiled.weights = workspace + packed_gates_[n].offset;
       gates.x = x, gates.conv_bias = conv_bias, gates.cond = cond;
       gates.grad_residual = grad_residual, gates.grad_skip = gradients.skip, gates.grad_z = gradients.z;
       gates.grad_a = local ? grad_cond : dense(workspace + grad_a_offset_, shape_.T, 2 * shape_.D);
@@ -206,7 +206,7 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
                   [&](auto type) { run_weight_gradient<decltype(type)>(weights, "weight_gradient", stream); });
       if (want_x) {
         DataGradientArguments data;
-        data.on = layer.data.on, data.on.weights = workspace + packed_data_[n].offset;
+        data.tiled = layer.data.tiled, data.tiled.weights = workspace + packed_data_[n].offset;
         data.grad_a = gates.grad_a, data.grad_residual = grad_residual, data.grad_x = grad_x;
         data.residual_scale = tensors.residual_scale;
         with_type(shape_.dtype, "data_gradient",

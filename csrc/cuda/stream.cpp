@@ -37,7 +37,7 @@ StackStream::StackStream(const StackShape& shape, const Device& device) : shape_
   plan_.N = std::min(kStreamTileSize.N, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
   for (const int64_t dilation : shape.dilations) plan_.state_rows += (shape.K - 1) * dilation;
-  const Packing packing = packing_of(shape, Stream::layers, shape.S);
+  const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
   const PackedGroup last = one_by_one(packing, plan_.N, shape.layers()).back();
   plan_.weight_bytes = static_cast<int>(last.offset + last.bytes);
   plan_.shared_bytes = static_cast<size_t>(layout_of(plan_).end);
@@ -47,16 +47,16 @@ StackStream::StackStream(const StackShape& shape, const Device& device) : shape_
 LaunchPlan StackStream::launch() const {
   LaunchPlan launch;
   launch.kernel = "stream", launch.count = plan_.layers, launch.regions = layout_of(plan_).regions();
-  TileLaunch& on = launch.on;
-  on.dtype = plan_.dtype, on.R = plan_.R, on.D = plan_.D, on.S = plan_.S, on.K = plan_.K;
-  on.size = {kStreamTileSize.M, plan_.N}, on.tiling.own_rows = kStreamTileSize.M;
-  on.ring = true, on.weight_bytes = plan_.weight_bytes;
-  on.blocks = static_cast<int>(shape_.B), on.shared_bytes = plan_.shared_bytes;
+  TileLaunch& tiled = launch.tiled;
+  tiled.dtype = plan_.dtype, tiled.R = plan_.R, tiled.D = plan_.D, tiled.S = plan_.S, tiled.K = plan_.K;
+  tiled.size = {kStreamTileSize.M, plan_.N}, tiled.tiling.own_rows = kStreamTileSize.M;
+  tiled.ring = true, tiled.weight_bytes = plan_.weight_bytes;
+  tiled.blocks = static_cast<int>(shape_.B), tiled.shared_bytes = plan_.shared_bytes;
   return launch;
 }
 
 void StackStream::pack_weights(const void* conv_weight, const void* out_weight, char* to, cudaStream_t stream) const {
-  Packing packing = packing_of(shape_, Stream::layers, shape_.S);
+  Packing packing = packing_of(shape_, PackedFor::layers, shape_.S);
   packing.conv_weight = conv_weight, packing.out_weight = out_weight;
   pack(packing, one_by_one(packing, plan_.N, shape_.layers()), to, stream);
 }

@@ -57,6 +57,11 @@ cudaError_t failure;
 char message[512];
 int64_t chosen_seed = -1;
 
+// Executes a launch somewhere else; returns null, or what went wrong.
+using Elsewhere = const char* (*)(const void* kernel, const unsigned* grid, const unsigned* block,
+                                  size_t shared_bytes, const void* parameters, size_t parameter_bytes);
+Elsewhere elsewhere = nullptr;
+
 uint64_t seed() {
   if (chosen_seed >= 0) return chosen_seed;
   const char* variable = std::getenv("WAVENET_SIMT_SEED");
@@ -268,10 +273,16 @@ void rendezvous(const char* name, uint32_t mask, void (*complete)(Thread* lanes,
 }
 
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*function)(const void*),
-         const void* arguments) {
+         const void* arguments, const std::string& parameters) {
   static std::mutex one_launch_at_a_time;
   const std::lock_guard<std::mutex> lock(one_launch_at_a_time);
   if (refused(kernel, grid, block, shared_bytes)) return;
+  if (elsewhere) {
+    const unsigned blocks[] = {grid.x, grid.y, grid.z}, block_threads[] = {block.x, block.y, block.z};
+    const char* wrong = elsewhere(kernel, blocks, block_threads, shared_bytes, parameters.data(), parameters.size());
+    if (wrong) record(cudaErrorLaunchFailure, wrong);
+    return;
+  }
   state = (seed() + 1) * 0x9e3779b97f4a7c15ull;
   for (int i = 0; i < 8; ++i) random();  // neighbouring seeds start alike
   gridDim = grid, blockDim = block;
@@ -318,4 +329,9 @@ char* shared_memory() { return simt::shared.data; }
 // From Python or C; a negative seed stands for that of the environment.
 extern "C" [[gnu::visibility("default")]] void wavenet_simt_set_seed(int64_t seed) {
   wavenet::cuda::simt::chosen_seed = seed;
+}
+
+// From now on launches go there, and run here again after a call with null.
+extern "C" [[gnu::visibility("default")]] void wavenet_simt_run_elsewhere(wavenet::cuda::simt::Elsewhere where) {
+  wavenet::cuda::simt::elsewhere = where;
 }

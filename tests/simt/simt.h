@@ -29,6 +29,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -56,9 +57,23 @@ namespace simt {
 
 constexpr uint32_t kFullMask = 0xffffffffu;
 
-// Runs call(arguments) in every thread of every block. What goes wrong is left to cudaGetLastError().
+// Runs call(arguments) in every thread of every block. What goes wrong is left to cudaGetLastError(). `parameters`
+// are the same arguments as bytes, as a GPU receives them, for who takes launches over: wavenet_simt_run_elsewhere().
 void run(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes, void (*call)(const void*),
-         const void* arguments);
+         const void* arguments, const std::string& parameters);
+
+// One after the other, each aligned as its type wants.
+template <class... Parameters>
+std::string as_bytes(const Parameters&... parameters) {
+  std::string bytes;
+  const auto append = [&](const auto& parameter) {
+    constexpr size_t alignment = alignof(std::decay_t<decltype(parameter)>);
+    bytes.resize((bytes.size() + alignment - 1) / alignment * alignment);
+    bytes.append(reinterpret_cast<const char*>(&parameter), sizeof parameter);
+  };
+  (append(parameters), ...);
+  return bytes;
+}
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, Arguments&&... arguments) {
@@ -73,7 +88,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
         const Call& call = *static_cast<const Call*>(what);
         std::apply(call.kernel, call.arguments);
       },
-      &call);
+      &call, std::apply(as_bytes<Parameters...>, call.arguments));
 }
 
 enum class Operand { bfloat16, half, tf32 };

@@ -30,9 +30,13 @@ _MOST_ROWS = 2**27  # of a clip: up to 15 taps further on are counted in 32 bits
 _MOST_TAPS = 15
 
 
-@functools.cache
 def unavailable() -> str | None:
     """Why Triton kernels can't run here, or None."""
+    return _unusable_triton() or current_launcher().unavailable()
+
+
+@functools.cache
+def _unusable_triton() -> str | None:
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install triton)"
     try:
@@ -41,8 +45,6 @@ def unavailable() -> str | None:
         return f"triton can't be imported ({error})"
     if tuple(map(int, version.split(".")[:2])) < _OLDEST:
         return f"triton {version} is too old; 3.5 or later, as torch 2.9 brings it, is accepted"
-    if not (interpreted() or torch.cuda.is_available() or torch.xpu.is_available()):
-        return "no GPU that Triton supports (TRITON_INTERPRET=1 runs its interpreter instead)"
     return None
 
 

@@ -22,6 +22,12 @@ from wavenet_kernels.backends.triton import tuning
 class Launcher:
     """Launches kernels on the devices that there are."""
 
+    def unavailable(self) -> str | None:
+        """Why there is nothing to launch on, or None."""
+        if interpreted() or torch.cuda.is_available() or torch.xpu.is_available():
+            return None
+        return "no GPU that Triton supports (TRITON_INTERPRET=1 runs its interpreter instead)"
+
     def accepts(self, device: torch.device) -> bool:
         """Whether kernels can be launched on tensors there."""
         return device.type in ("cuda", "xpu") or interpreted()
