@@ -58,6 +58,7 @@ CASES = [
     ("sub.s64 x, a, b;", lambda a, b, c: a - b),
     ("mul.lo.s64 x, a, b;", lambda a, b, c: a * b),
     ("mad.lo.s64 x, a, b, c;", lambda a, b, c: a * b + c),
+    ("and.b64 x, a, 7; shl.b64 x, x, 11; sub.s64 x, b, x;", lambda a, b, c: b - ((a & 7) << 11)),
     ("mul.hi.u64 x, a, b;", lambda a, b, c: a * b >> 64),
     ("mul.wide.u32 x, i, j;", lambda a, b, c: (a & M32) * (b & M32)),
     ("mul.wide.s32 x, i, j;", lambda a, b, c: s32(a) * s32(b)),

@@ -214,7 +214,7 @@ def test_triton_missing_is_said():
 def test_an_old_triton_is_said(monkeypatch):
     backend = backends.load("triton")
     monkeypatch.setattr("triton.__version__", "3.4.0")
-    assert "triton 3.4.0 is too old" in backend.unavailable.__wrapped__()
+    assert "triton 3.4.0 is too old" in backend._unusable_triton.__wrapped__()
 
 
 def test_module_command_lists_every_backend():

@@ -1,4 +1,4 @@
-// Executes a kernel's machine code (SASS), which decoder.py has decoded, on the memory of this process, a warp at a time.
+// Executes machine code (SASS), which decoder.py has decoded, on the memory of this process, a warp at a time.
 //
 // What kernels get wrong shows as follows.
 //   a missing barrier, __syncwarp or wait   a data race (watch.h), whatever the order in which threads ran here
