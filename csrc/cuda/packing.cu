@@ -135,9 +135,9 @@ __global__ void __launch_bounds__(256) pack_kernel(const Packing packing, const 
 
 int64_t Packing::bytes(const PackedGroup& group) const {
   const int e = element(), N = group.N;
-  if (stream == PackedFor::data_gradient) return product_bytes(R, K * 2 * D * e, N, group.ring);
+  if (use == PackedFor::data_gradient) return product_bytes(R, K * 2 * D * e, N, group.ring);
   const int64_t conv = product_bytes(2 * D, K * R * e, N, group.ring);
-  if (stream == PackedFor::gate_gradient) {
+  if (use == PackedFor::gate_gradient) {
     const int depth = (group.residual ? R : 0) + S, gates = std::min(N / 2, D);
     return conv + D / gates * product_bytes(gates, depth * e, group.ring ? N : gates, true);
   }
