@@ -209,34 +209,30 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
 
 
 def _gate(call: Call, z: Tensor | None) -> None:
-    a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
-    sizes = call.sizes
-    _machine.module.gated_activation(
-        **_machine.place(a),
-        dtype=_DTYPES[a.dtype],
-        B=sizes.B,
-        T=sizes.T,
-        D=sizes.D,
-        a=rows_of(a),
-        cond=rows_of(cond),
-        z=rows_of(z),
-    )
+    held = channels_last(call.tensors.x), channels_last(call.tensors.cond)
+    _machine.module.gated_activation(**_gate_arguments(call, *held), z=rows_of(z))
 
 
 def _gate_backward(call: Call, grad_z: Tensor | None, grad_a: Tensor | None) -> None:
-    a, cond = channels_last(call.tensors.x), channels_last(call.tensors.cond)
-    sizes, grad_z = call.sizes, channels_last(grad_z)
+    held = channels_last(call.tensors.x), channels_last(call.tensors.cond)
+    grad_z = channels_last(grad_z)
     _machine.module.gated_activation_backward(
-        **_machine.place(a),
-        dtype=_DTYPES[a.dtype],
-        B=sizes.B,
-        T=sizes.T,
-        D=sizes.D,
-        a=rows_of(a),
-        cond=rows_of(cond),
-        grad_z=rows_of(grad_z),
-        grad_a=rows_of(grad_a),
+        **_gate_arguments(call, *held), grad_z=rows_of(grad_z), grad_a=rows_of(grad_a)
     )
+
+
+def _gate_arguments(call: Call, a: Tensor, cond: Tensor | None) -> dict[str, Any]:
+    """What both passes take; the caller holds a and cond, which may be copies."""
+    sizes = call.sizes
+    return {
+        **_machine.place(a),
+        "dtype": _DTYPES[a.dtype],
+        "B": sizes.B,
+        "T": sizes.T,
+        "D": sizes.D,
+        "a": rows_of(a),
+        "cond": rows_of(cond),
+    }
 
 
 class _Stream:
