@@ -37,7 +37,7 @@ def violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
     if not finite.any():
         return None
     errors, eagers = (got - truth)[finite], eager_error[finite & eager_error.isfinite()]
-    return _beyond("error", errors, eagers, truth[finite], ulp, _largest)
+    return _beyond("error", errors, eagers, truth[finite], ulp, largest)
 
 
 def root_mean_square_violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
@@ -52,6 +52,18 @@ def root_mean_square_violation(got: Tensor, truth: Tensor, eager_error: Tensor) 
     return _beyond("root mean square error", errors, eager_error, truth, ulp, _root_mean_square)
 
 
+def largest(values: Tensor) -> float:
+    """The largest absolute value."""
+    return values.abs().max().item()
+
+
+def bound(
+    eager_error: Tensor, truth: Tensor, ulp: float, size: Callable[[Tensor], float] = largest
+) -> float:
+    """How far off the rule allows to be, by the sizes of eager's error and of the truth."""
+    return 2 * size(eager_error) + ULPS * ulp * size(truth)
+
+
 def _beyond(
     what: str,
     errors: Tensor,
@@ -60,15 +72,10 @@ def _beyond(
     ulp: float,
     size: Callable[[Tensor], float],
 ) -> str | None:
-    error, eager = size(errors), size(eagers)
-    bound = 2 * eager + ULPS * ulp * size(truth)
-    if error <= bound:
+    error, allowed = size(errors), bound(eagers, truth, ulp, size)
+    if error <= allowed:
         return None
-    return f"{what} {error:.3g}, eager's {eager:.3g}, bound {bound:.3g}"
-
-
-def _largest(values: Tensor) -> float:
-    return values.abs().max().item()
+    return f"{what} {error:.3g}, eager's {size(eagers):.3g}, bound {allowed:.3g}"
 
 
 def _root_mean_square(values: Tensor) -> float:

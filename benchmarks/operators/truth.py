@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels import reference
+from wavenet_kernels import numerics, reference
 
 
 class Truth:
@@ -26,8 +26,7 @@ class Truth:
         errors = [e.double() - x for e, x in zip(eager, self.exact, strict=True)]
         self.eager_errors = [float(error.norm()) for error in errors]
         self.bounds = [
-            float(4 * error.abs().max() + 8 * ulp * x.abs().max())
-            for error, x in zip(errors, self.exact, strict=True)
+            2 * numerics.bound(error, x, ulp) for error, x in zip(errors, self.exact, strict=True)
         ]
 
     def check(self, outputs: Sequence[Tensor]) -> float:
