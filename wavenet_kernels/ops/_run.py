@@ -107,26 +107,24 @@ def _computing(
 
     Nobody casts: dtypes have been chosen by now, in a backward by its forward.
     """
+    chosen = calibration.choose(call, backend, step=step)
     device = call.tensors.x.device.type
     casts = torch.is_autocast_enabled(device)
-    if casts or backends.watchers or in_forked_child():
-        return _computing_inside(call, backend, direction, step=step, casts=casts)
-    # As nearly always: a stack of no contexts takes its time.
-    return nullcontext(calibration.choose(call, backend, step=step))
+    if not (casts or backends.watchers or in_forked_child()):
+        return nullcontext(chosen)  # as nearly always: a stack of none takes its time
+    around: list[AbstractContextManager[object]] = [single_threaded_in_child()]
+    if casts:
+        around.append(torch.autocast(device, enabled=False))
+    around += [watcher(call, direction) for watcher in backends.watchers]
+    return _inside(around, chosen)
 
 
 @contextmanager
-def _computing_inside(
-    call: Call, backend: str, direction: str, *, step: bool, casts: bool
-) -> Iterator[Backend]:
+def _inside(around: list[AbstractContextManager[object]], chosen: Backend) -> Iterator[Backend]:
     with ExitStack() as stack:
-        if casts:
-            stack.enter_context(torch.autocast(call.tensors.x.device.type, enabled=False))
-        stack.enter_context(single_threaded_in_child())
-        for watcher in backends.watchers:
-            stack.enter_context(watcher(call, direction))
-        # Inside, for it may measure.
-        yield calibration.choose(call, backend, step=step)
+        for manager in around:
+            stack.enter_context(manager)
+        yield chosen
 
 
 def _is_empty(call: Call) -> bool:
