@@ -38,6 +38,7 @@ def test_every_command_has_help(name, capsys):
     assert f"usage: python -m benchmarks {name} " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_command_in_a_process_of_its_own(tmp_path):
     """Whose memory is limited."""
     command = [sys.executable, "-m", "benchmarks", "run", "overhead", "--out", str(tmp_path)]

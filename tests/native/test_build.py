@@ -11,6 +11,8 @@ import pytest
 import wavenet_kernels
 import wavenet_kernels._cpu as _cpu
 
+pytestmark = pytest.mark.slow
+
 
 def test_cpu_build_info():
     info = _cpu.build_info()

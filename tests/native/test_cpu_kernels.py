@@ -303,6 +303,7 @@ def test_an_unknown_instruction_set_is_an_error(monkeypatch):
         wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_torch_and_the_kernels_share_one_openmp_runtime():
     code = (
@@ -329,6 +330,7 @@ def test_python_threads_may_call_at_the_same_time():
                 assert all(map(torch.equal, finished.result(), alone))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads_of_child", [None, 1, 4])
 def test_a_forked_worker_can_call(threads_of_child):
     """As in a DataLoader's workers: the parent has used its threads, which the child has not got.
@@ -373,6 +375,7 @@ def _available_memory() -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(_available_memory() < 12 << 30, reason="needs 12 GiB of free memory")
 def test_more_than_2_to_the_31_elements(monkeypatch):
     monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)

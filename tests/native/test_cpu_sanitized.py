@@ -8,6 +8,8 @@ import pytest
 
 import wavenet_kernels._cpu as _cpu
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_kernels_under_sanitizers(configure, cmake, tmp_path, sanitizers):

@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.compiled import instruction_counts, native
 
+pytestmark = pytest.mark.slow
+
 
 def test_counts_are_those_committed(tmp_path):
     if reason := instruction_counts.unavailable():

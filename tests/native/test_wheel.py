@@ -15,6 +15,8 @@ import pytest
 
 import wavenet_kernels
 
+pytestmark = pytest.mark.slow
+
 
 def _leave_what_earlier_builds_leave(tree: Path) -> None:
     """Compiled modules and Python of other versions, wherever a wheel is made from or in."""

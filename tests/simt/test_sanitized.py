@@ -8,6 +8,8 @@ import sys
 import pytest
 import simt_build
 
+pytestmark = pytest.mark.slow
+
 # Every kernel, in 16 and in 32 bits; the fused backward and weights that go round among them.
 TESTS = (
     "test_small and (bfloat16 or float32) and not T97",

@@ -12,6 +12,8 @@ from wavenet import load_model
 from wavenet.classifier import app
 from wavenet.errors import AudioError, MissingPackageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory):

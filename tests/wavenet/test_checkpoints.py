@@ -29,6 +29,7 @@ def _steps(run) -> list[int]:
     return [int(path.name.removeprefix("step-")) for path in checkpoints(run)]
 
 
+@pytest.mark.slow
 def test_the_newest_and_the_best_are_kept_and_each_is_a_model(recordings, tmp_path):
     config = small_config(
         recordings, tmp_path, "training.epochs=6", "training.keep_best=2", "training.patience=0"
@@ -115,6 +116,7 @@ def test_signals_are_as_they_were(config, tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_the_command_line_is_exit_code_130(recordings, tmp_path):
     endless = small_config(recordings, tmp_path, "training.epochs=10000")
     endless.save(tmp_path / "config.yaml")

@@ -17,6 +17,7 @@ from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
 
 
+@pytest.mark.slow
 def test_groups_and_an_interruption(recordings, tones, tmp_path, monkeypatch, wavenet):
     """The first time it is stopped in the second of three parts; then it goes on.
 

@@ -14,6 +14,8 @@ from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.classifier.inference import export
 from wavenet.errors import MissingPackageError, ModelError
 
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 

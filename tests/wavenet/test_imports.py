@@ -65,6 +65,7 @@ def test_importing_wavenet_and_its_help_load_next_to_nothing():
     assert "cross-validate" in done.stdout
 
 
+@pytest.mark.slow
 def test_without_the_extra_layers_and_audio_are_there_and_the_rest_says_what_it_needs(tmp_path):
     code = f"""{HIDDEN}
 import torch

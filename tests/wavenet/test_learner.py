@@ -181,6 +181,7 @@ def test_training_stops_early_and_stays_stopped(recordings, tmp_path):
         assert len(list(csv.DictReader(file))) == 3
 
 
+@pytest.mark.slow
 def test_a_compiled_model_has_the_same_gradient(recordings, tmp_path, monkeypatch):
     """As one graph, run as it is: Inductor would take minutes. What is saved has no trace of it."""
     compile_ = ClassificationLoss.compile

@@ -223,6 +223,7 @@ def test_loading_says_what_is_wrong(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.slow
 def test_compiles():
     model = WaveNetClassifier(WaveNetConfig(**MODEL)).eval()
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend="aot_eager")

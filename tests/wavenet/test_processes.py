@@ -25,6 +25,8 @@ from wavenet.classifier.training import train
 from wavenet.classifier.training.batches import Shares
 from wavenet.errors import TrainingError
 
+pytestmark = pytest.mark.slow
+
 # 24 training clips and 10 a batch: batches are of unequal sizes.
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
 # attention's score is: hence the pooling. Dropout draws differently in each process.

@@ -248,6 +248,7 @@ def _recording(tones) -> torch.Tensor:
     return torch.cat([read_audio(folder / name, 4000) for name in names])
 
 
+@pytest.mark.slow
 def test_the_command_hears_a_pipe(tones, tmp_path):
     """As a process: raw PCM in, JSON lines out, the real-time factor on the standard error."""
     waveform = _recording(tones)
@@ -277,6 +278,7 @@ def _listening(tones) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_signal(tones):
     process = _listening(tones)
     while json.loads(process.stdout.readline())["end"] < 0.9:
@@ -288,6 +290,7 @@ def test_ctrl_c_ends_a_signal(tones):
     assert process.wait(60) == 0 and b"1.00 s of audio" in said and b"Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_error(tones):
     process = _listening(tones)
     process.stdout.close()

@@ -64,6 +64,7 @@ def test_the_same_run_again_is_the_same_with_any_workers(recordings, one_epoch, 
     assert same(one_epoch[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_resumes_bit_for_bit(recordings, tmp_path):
     """SIGKILL, again and again, then --resume to the end: the weights of an unbroken run."""
     more = ["training.epochs=3", "training.checkpoint_steps=2", "training.ema_decay=0.9"]
@@ -338,6 +339,7 @@ def test_shipped_configs_load():
         load_config(path)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_the_backends_that_it_began_with(recordings, tmp_path, monkeypatch, gpu):
     """Whatever is measured later; they are in the run folder."""
     import fakes.right

@@ -73,6 +73,7 @@ def test_unknown_name():
         use_backend("tensorrt")
 
 
+@pytest.mark.slow
 def test_variable():
     code = "import wavenet_kernels.backends as b; print(b.current_backend())"
     assert _python(code, WAVENET_KERNELS_BACKEND="reference").stdout.strip() == "reference"
@@ -126,6 +127,7 @@ def test_supports_reads_metadata_alone():
             assert "meta" in backends.load(name).supports(call)
 
 
+@pytest.mark.slow
 def test_a_backward_may_run_on_another_backend_than_its_forward():
     """What is saved is the contract's, not a backend's."""
     case = Case(time=30, dilations=(1, 2, 4, 8, 16), cond="local")
@@ -153,6 +155,7 @@ def test_cuda_backend_says_why_not():
         wavenet_kernels.gated_activation(a)
 
 
+@pytest.mark.slow
 def test_import_loads_no_backend_and_touches_no_gpu():
     code = (
         "import sys, torch, wavenet_kernels, wavenet\n"
@@ -167,6 +170,7 @@ def test_import_loads_no_backend_and_touches_no_gpu():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["wavenet_kernels", "torch.utils.flop_counter"])
 def test_flops_are_counted_whichever_is_imported_first(first):
     code = (
@@ -181,6 +185,7 @@ def test_flops_are_counted_whichever_is_imported_first(first):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_import_is_refused_with_a_sentence():
     code = (
         "import sys, wavenet_kernels\n"
@@ -201,6 +206,7 @@ def test_programs_that_freeze_applications_find_every_backend():
     } <= set(finder.modules)
 
 
+@pytest.mark.slow
 def test_triton_missing_is_said():
     code = (
         "import sys, importlib.util as u; find = u.find_spec\n"
@@ -217,6 +223,7 @@ def test_an_old_triton_is_said(monkeypatch):
     assert "triton 3.4.0 is too old" in backend._unusable_triton.__wrapped__()
 
 
+@pytest.mark.slow
 def test_module_command_lists_every_backend():
     done = subprocess.run(
         [sys.executable, "-m", "wavenet_kernels"], capture_output=True, text=True, check=True

@@ -53,6 +53,7 @@ def public(call: Call) -> torch.Tensor:
 # What the device is asked for.
 
 
+@pytest.mark.slow
 def test_a_right_and_fast_backend_is_used_after_the_first_call_with_no_setting(gpu):
     gpu.has(reference=2.0, right=1.0).with_children()
     call = convolution()
@@ -102,6 +103,7 @@ def test_a_backend_that_refuses_is_no_candidate(gpu):
     assert gpu.timed == []  # there is no choice
 
 
+@pytest.mark.slow
 def test_crashes_and_hangs_cost_a_candidate_each(gpu):
     names = ("crashing", "right", "hanging", "nan")
     jobs = [

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # Each process has a clock of its own, by which another backend wins.
 PROGRAM = """
 import json, os, sys

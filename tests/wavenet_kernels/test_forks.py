@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import os, sys, torch, wavenet_kernels as wk
 from wavenet_kernels.nn import StackStream
@@ -33,5 +35,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_child_does_not_hang():
     subprocess.run([sys.executable, "-c", CODE], check=True, timeout=120)

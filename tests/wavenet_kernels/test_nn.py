@@ -130,6 +130,7 @@ def test_state_dicts_are_complete():
     assert set(bare.state_dict()) == {"conv_weight", "out_weight"}
 
 
+@pytest.mark.slow
 def test_torch_and_numpy_are_all_that_layers_need():
     code = """if True:
         import sys

@@ -328,6 +328,7 @@ def test_a_nan_reaches_the_gradients_that_the_reference_has_it_in(backend, devic
     check_operator("residual_stack", tensors, settings, backend)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     operator=st.sampled_from(DIFFERENTIABLE),

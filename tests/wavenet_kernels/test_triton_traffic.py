@@ -27,6 +27,8 @@ from wavenet_kernels.backends.triton.launcher import Launcher, current_launcher,
 from wavenet_kernels.call import Call, Settings, Tensors
 from wavenet_kernels.rows import channels_last, empty_rows
 
+pytestmark = pytest.mark.slow
+
 R = D = 64
 S, K, BYTES = 128, 2, 2
 BATCH, TIME, PROCESSORS = 32, 16_000, 132  # the reference workload on an H100 or H200

@@ -15,6 +15,7 @@ from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.launcher import Launcher
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="measures on the CPU, in the interpreter")
 def test_the_program_writes_rows_that_are_then_used(tmp_path, monkeypatch):
     workload = Workload("tiny", 16, 16, 16, 2, (1, 2), 1, 200)

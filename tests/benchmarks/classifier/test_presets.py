@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from wavenet import create_model, list_models
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_program_that_makes_the_table(tmp_path):

@@ -41,6 +41,7 @@ def out_of_memory(*tensors, **settings):
     raise MemoryError("no more of it")
 
 
+@pytest.mark.slow
 def test_memory_that_is_not_there_fails_one_allocation():
     program = """
 import resource, torch
@@ -74,6 +75,7 @@ def results_in(folder):
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
 
+@pytest.mark.slow
 def test_a_run_is_written_and_drawn(tmp_path, capsys):
     groups = {name: MEASUREMENTS[name](ODD) for name in ("stack", "overhead")}
     run.measure(groups, ODD, tmp_path)
@@ -116,6 +118,7 @@ def test_scaling_covers_its_axes(tmp_path):
     assert list((tmp_path / "plots").glob("scaling-*-curves.svg"))
 
 
+@pytest.mark.slow
 def test_streams_and_first_calls(tmp_path):
     names = ["ours reference", "ours operator", "eager"]
     options = replace(QUICK, workloads=["R=16,S=16,L=2,T=8"], contenders=names)
@@ -138,6 +141,7 @@ def test_a_workload_of_any_sizes():
             parse(wrong)
 
 
+@pytest.mark.slow
 def test_under_pytest_benchmark(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # which turns benchmarks off
     out = tmp_path / "benchmark.json"
