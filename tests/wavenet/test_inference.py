@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn import metrics as oracle
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.classifier.inference import Metrics, confusion_matrix, draw_confusion
+from wavenet.errors import ModelError
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -98,6 +100,10 @@ def test_predict_table_and_info(saved, wavenet):
         (("train", "--out", "runs/x"), "data.source is empty"),
         (("train", "--out", "r", "--set", "model.stacks=none"), "stacks is 'none'; accepted is"),
         (("train", "--out", "r", "--data", "nowhere"), "nowhere"),
+        (
+            ("info", "runs/none"),
+            "runs/none: there is no such folder with a saved model (on the Hub",
+        ),
         (("info", "no-owner/nothing/else"), "there is no such folder with a saved model"),
         (("train", "--out", "/proc/x", "--data", "."), "/proc/x: can't be made a run folder"),
         (("predict", "nowhere", "."), ".: holds no recordings (.aif, .aiff,"),
@@ -111,10 +117,24 @@ def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch, wav
     assert sentence in done.err
 
 
+@pytest.mark.parametrize("source", ["hf://owner/name", "hf:owner/name", Path("hf://owner/name")])
+def test_a_model_of_the_hub_is_asked_for_by_its_scheme(source, monkeypatch):
+    asked = []
+
+    def from_pretrained(name, **options):
+        asked.append(name)
+        raise OSError("no network")
+
+    monkeypatch.setattr(WaveNetClassifier, "from_pretrained", from_pretrained)
+    with pytest.raises(ModelError, match="can't be loaded: no network"):
+        load_model(source)
+    assert asked == ["owner/name"]
+
+
 def test_results_about_a_model_of_the_hub_need_a_folder(saved, monkeypatch, wavenet):
     model = load_model(saved / "model")
     monkeypatch.setattr("wavenet.classifier.inference.load_model", lambda source, device: model)
-    done = wavenet("evaluate", "owner/name", "--data", saved)
+    done = wavenet("evaluate", "hf://owner/name", "--data", saved)
     assert done.code == 2 and "owner/name is not a folder to write results into; give" in done.err
 
 

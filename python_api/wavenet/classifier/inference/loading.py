@@ -23,7 +23,8 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
 
     Args:
         source: a folder with config.json and model.safetensors (a run folder is one), or the name
-            of a repository on the Hugging Face Hub, "owner/name".
+            of a repository on the Hugging Face Hub, "hf://owner/name"; without the "hf://" it is a
+            folder, and none that was mistyped is asked for on the network.
         device: where the model goes, say "cpu" or "cuda".
 
     Raises:
@@ -31,9 +32,13 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
     """
     folder = Path(source)
     place = _device(device)
-    on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not folder.parent.is_dir()
+    # A Path has one slash left.
+    on_the_hub = re.fullmatch(r"hf:/{0,2}([\w.-]+/[\w.-]+)", str(source))
     if not folder.is_dir() and not on_the_hub:
-        raise ModelError(f"{source}: there is no such folder with a saved model")
+        hint = (
+            f" (on the Hub: hf://{source})" if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) else ""
+        )
+        raise ModelError(f"{source}: there is no such folder with a saved model{hint}")
     if folder.is_dir():
         for name in MODEL_NAMES:
             if not (folder / name).is_file():
@@ -42,7 +47,8 @@ def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetCl
     try:
         # The mixin prints where it loads from; standard output belongs to predictions.
         with contextlib.redirect_stdout(io.StringIO()):
-            model = WaveNetClassifier.from_pretrained(str(source), strict=True)
+            name = str(source) if folder.is_dir() or not on_the_hub else on_the_hub[1]
+            model = WaveNetClassifier.from_pretrained(name, strict=True)
     except (SafetensorError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"{source}: can't be loaded: {error}") from error
     return model.to(place).eval()
