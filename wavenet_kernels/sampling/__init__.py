@@ -1,6 +1,16 @@
-"""Drawing from what a network predicts: random numbers, and one value of each distribution."""
+"""The sampling loop: random numbers, draws from distributions, and the loop as an operator."""
 
 from wavenet_kernels.sampling.draws import draw_class, draw_gaussian, draw_logistic
+from wavenet_kernels.sampling.network import SampleNetwork
 from wavenet_kernels.sampling.philox import philox, uniforms
+from wavenet_kernels.sampling.sampler import Sampler
 
-__all__ = ["draw_class", "draw_gaussian", "draw_logistic", "philox", "uniforms"]
+__all__ = [
+    "SampleNetwork",
+    "Sampler",
+    "draw_class",
+    "draw_gaussian",
+    "draw_logistic",
+    "philox",
+    "uniforms",
+]
