@@ -1,4 +1,4 @@
-"""WaveNet audio classification from the raw waveform, on the fused operators of wavenet_kernels.
+"""WaveNets on the fused operators of wavenet_kernels: what a recording is, and new sound.
 
 Nothing is loaded before it is used: neither torch nor what only a part of this package needs.
 """
@@ -12,11 +12,15 @@ if TYPE_CHECKING:
     from wavenet import nn
     from wavenet.classifier.inference import StreamingClassifier, load_model
     from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
+    from wavenet.generation.config import GeneratorConfig
+    from wavenet.generation.model import WaveNet
     from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
 __all__ = [
+    "GeneratorConfig",
     "StreamingClassifier",
+    "WaveNet",
     "WaveNetClassifier",
     "WaveNetConfig",
     "__version__",
@@ -27,6 +31,8 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "GeneratorConfig": "wavenet.generation.config",
+    "WaveNet": "wavenet.generation.model",
     "StreamingClassifier": "wavenet.classifier.inference",
     "WaveNetClassifier": "wavenet.classifier.model",
     "WaveNetConfig": "wavenet.classifier.model",

@@ -1,0 +1,1 @@
+"""Features of recordings that models are given beside the waveform."""
