@@ -59,6 +59,7 @@ SENTENCES = (
     "not modelled: instruction caches, the TLB, other multiprocessors' interference beyond those "
     "shares, clocks under load, uneven last rounds of blocks, host time, gaps between launches, "
     "packing of weights, what PyTorch itself launches",
+    "weights, and partial sums that a kernel has just written, are in L2",
     "blocks traced are from the middle of a grid of fewer positions, times scaled from them",
     "trust it to 30 %: a difference of 10 % is a hint; nothing predicted here has been compared "
     "with these kernels on a device",

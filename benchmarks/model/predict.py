@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ from machine_code import Kernel
 
 from benchmarks.model.assumptions import (
     CLOCK,
+    CONSTANTS,
     MULTIPROCESSORS,
     REGISTERS,
     SHARED_BYTES,
@@ -28,8 +28,12 @@ TIME = 16_000  # samples of a clip
 BATCH = {"cuda": 8, "triton": 4}  # clips of what is traced
 ROUNDS = 5  # of blocks, of a grid of more; the first two are left out of the time
 
-# Replaying takes the same blocks, whatever a launch is for.
-Trace = list[np.ndarray]
+_FROM_L2 = {
+    "dram_rate": CONSTANTS["l2_rate"].value,
+    "dram_latency": CONSTANTS["l2_latency"].value,
+}
+
+Trace = list[np.ndarray]  # of a block's warps
 
 
 @dataclass
@@ -73,12 +77,15 @@ def predict(
 
     def take(launch: Launch, hot: list[tuple[int, int]]) -> None:
         key = signature(launch)
-        # A launch that is the same with twice the clips takes the same time with any number.
-        scale = 1.0 if next(numbers) == key else POSITIONS / (batch * TIME)
+        # A launch that is the same with twice the clips takes the same time with any number; it
+        # reads sums that the launch before has left in L2.
+        fixed = next(numbers) == key
+        scale = 1.0 if fixed else POSITIONS / (batch * TIME)
         if "pack_kernel" in launch.name or not any(word in launch.name for word in kernels):
             return
         if key not in found:
-            found[key] = predict_launch(launch, hot, scale, constants)
+            of_it = {**_FROM_L2, **(constants or {})} if fixed else constants
+            found[key] = predict_launch(launch, hot, scale, of_it)
         found[key].times += 1
 
     replace(of, workload=small).run(take)
@@ -144,15 +151,3 @@ def resident_blocks(launch: Launch, kernel: Kernel) -> int:
             THREADS // threads,
         ),
     )
-
-
-def instruction_mix(kernel: Kernel, traces: Sequence[Trace]) -> collections.Counter[str]:
-    """Executed instructions, by name."""
-    names = [text.split()[0] for text in kernel.text]
-    counts: collections.Counter[str] = collections.Counter()
-    for trace in traces:
-        for warp in trace:
-            places, times = np.unique(warp["place"], return_counts=True)
-            for place, n in zip(places, times, strict=True):
-                counts[names[place]] += int(n)
-    return counts
