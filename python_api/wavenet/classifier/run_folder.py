@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -114,6 +115,18 @@ def read_history(run: Path) -> list[Row]:
 def rank_epochs(history: Sequence[Row]) -> list[Row]:
     """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
     return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+
+
+def holds_run(run: Path) -> bool:
+    """Whether something was learned there: without a checkpoint or a model, a start that failed."""
+    return bool(checkpoints(run)) or any((run / name).exists() for name in MODEL_NAMES)
+
+
+def forget_failed_start(run: Path) -> None:
+    """Remove what a start leaves before its first checkpoint."""
+    for name in (CLIPS_NAME, CONFIG_NAME, BACKENDS_NAME):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / TENSORBOARD_NAME, ignore_errors=True)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
