@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from wavenet import nn
+    from wavenet import convert, data, nn
     from wavenet.classifier.inference import StreamingClassifier, load_model
     from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
     from wavenet.generation.config import GeneratorConfig
@@ -24,12 +24,15 @@ __all__ = [
     "WaveNetClassifier",
     "WaveNetConfig",
     "__version__",
+    "convert",
     "create_model",
+    "data",
     "list_models",
     "load_model",
     "nn",
 ]
 
+_ROOMS = ("convert", "data", "nn")
 _MODULE_OF = {
     "GeneratorConfig": "wavenet.generation.config",
     "WaveNet": "wavenet.generation.model",
@@ -44,8 +47,8 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "nn":
-        return import_module("wavenet.nn")
+    if name in _ROOMS:
+        return import_module(f"wavenet.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF[name]), name)

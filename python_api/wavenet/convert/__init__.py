@@ -1,0 +1,6 @@
+"""Models that others trained, into ours and back."""
+
+from wavenet.convert.load import Imported, import_checkpoint, load_checkpoint
+from wavenet.convert.vocoder import to_vocoder
+
+__all__ = ["Imported", "import_checkpoint", "load_checkpoint", "to_vocoder"]
