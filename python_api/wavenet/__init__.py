@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
     from wavenet.generation.config import GeneratorConfig
     from wavenet.generation.model import WaveNet
+    from wavenet.generation.waveglow import WaveGlow
+    from wavenet.generation.waveglow_config import WaveGlowConfig
     from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
 __all__ = [
     "GeneratorConfig",
     "StreamingClassifier",
+    "WaveGlow",
+    "WaveGlowConfig",
     "WaveNet",
     "WaveNetClassifier",
     "WaveNetConfig",
@@ -35,6 +39,8 @@ __all__ = [
 _ROOMS = ("convert", "data", "nn")
 _MODULE_OF = {
     "GeneratorConfig": "wavenet.generation.config",
+    "WaveGlow": "wavenet.generation.waveglow",
+    "WaveGlowConfig": "wavenet.generation.waveglow_config",
     "WaveNet": "wavenet.generation.model",
     "StreamingClassifier": "wavenet.classifier.inference",
     "WaveNetClassifier": "wavenet.classifier.model",
