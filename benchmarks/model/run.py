@@ -1,6 +1,7 @@
 """`python -m benchmarks model COMMAND`: how long GPU kernels take, predicted with no GPU.
 
     predict     microseconds of a layer by backend, workload and pass; what each launch waits for
+    tune        configurations of a Triton kernel, the best as a row of tuning.json
     calibrate   the model on kernels whose speed is known; its constants and assumptions
 
 Kernels' machine code for sm_90 is executed by tests/sass, traces of a few blocks are replayed on a
@@ -10,6 +11,7 @@ model of one multiprocessor of an H100. That takes seconds to a minute a pass.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -21,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import environment, write_results
+from benchmarks.model import tune
 from benchmarks.model.assumptions import CLOCK, CONSTANTS, MULTIPROCESSORS, SENTENCES
 from benchmarks.model.calibrate import calibrate
 from benchmarks.model.launches import BACKENDS, Pass
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     predicting.add_argument("--dtype", choices=("bfloat16", "float16"), default="bfloat16")
     predicting.add_argument(
         "--dilations",
-        type=lambda text: tuple(map(int, text.split(","))),
+        type=_dilations,
         help='of a stack in place of the workload\'s, such as "1,16": quicker',
     )
     predicting.add_argument("--kernels", nargs="+", default=("",), metavar="WORD",
@@ -61,6 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                             help="the N instructions at which warps wait most")  # fmt: skip
     predicting.add_argument("--out", type=Path, help="JSON file as well, with versions and commit")
     predicting.set_defaults(run=_predict)
+    tuning = commands.add_parser("tune", help="configurations of a Triton kernel")
+    tuning.add_argument("workload", type=_workload)
+    tuning.add_argument("--kernel", choices=tuple(tune.SPACES), default="layer")
+    tuning.add_argument("--dtype", choices=("bfloat16", "float16"), default="bfloat16")
+    tuning.add_argument("--dilations", type=_dilations, default=(16, 64))
+    tuning.add_argument(
+        "--space", type=json.loads, help='such as {"BLOCK_T": [64], "num_warps": [4, 8]}'
+    )
+    tuning.set_defaults(run=_tune)
     calibrating = commands.add_parser("calibrate", help="the model on kernels of known speed")
     calibrating.set_defaults(run=_calibrate)
     options = parser.parse_args(arguments)
@@ -69,6 +81,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _workload(text: str) -> Workload:
     return for_gpu(next((w for w in WORKLOADS if w.name == text), None) or parse(text))
+
+
+def _dilations(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+def _tune(options: argparse.Namespace) -> None:
+    print(grounds())
+    workload = replace(options.workload, dilations=options.dilations)
+    dtype = getattr(torch, options.dtype)
+    print(f"\npredicted, {options.kernel} of {workload.name}:")
+    results = tune.search(workload, options.kernel, dtype, options.space)
+    if results:
+        print(tune.row(workload, options.kernel, dtype, *results[0]))
 
 
 def _calibrate(_: argparse.Namespace) -> None:
