@@ -23,11 +23,11 @@ from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
 from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.saved import MODEL_NAMES
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
 BACKENDS_NAME = "backends.json"
-MODEL_NAMES = ("config.json", "model.safetensors")
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"
 TENSORBOARD_NAME = "tensorboard"
