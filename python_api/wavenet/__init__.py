@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wavenet import convert, data, nn
-    from wavenet.classifier.inference import StreamingClassifier, load_model
+    from wavenet.classifier.inference import StreamingClassifier
     from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
     from wavenet.generation.config import GeneratorConfig
     from wavenet.generation.model import WaveNet
+    from wavenet.generation.waveglow import WaveGlow
+    from wavenet.generation.waveglow_config import WaveGlowConfig
+    from wavenet.loading import load_model
     from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
 __all__ = [
     "GeneratorConfig",
     "StreamingClassifier",
+    "WaveGlow",
+    "WaveGlowConfig",
     "WaveNet",
     "WaveNetClassifier",
     "WaveNetConfig",
@@ -35,6 +40,8 @@ __all__ = [
 _ROOMS = ("convert", "data", "nn")
 _MODULE_OF = {
     "GeneratorConfig": "wavenet.generation.config",
+    "WaveGlow": "wavenet.generation.waveglow",
+    "WaveGlowConfig": "wavenet.generation.waveglow_config",
     "WaveNet": "wavenet.generation.model",
     "StreamingClassifier": "wavenet.classifier.inference",
     "WaveNetClassifier": "wavenet.classifier.model",
@@ -42,7 +49,7 @@ _MODULE_OF = {
     "__version__": "wavenet_kernels",
     "create_model": "wavenet.classifier.model",
     "list_models": "wavenet.networks",
-    "load_model": "wavenet.classifier.inference",
+    "load_model": "wavenet.loading",
 }
 
 

@@ -49,14 +49,19 @@ def draw_gaussian(
     temperature: float = 1.0,
     scale_floor: float | None = None,
 ) -> Tensor:
-    """One of N Gaussians: as `draw_logistic`, or (B, 2, T), mean and log scale of a single one.
-
-    Source of the normal: Box and Muller 1958, of the third and fourth uniform number.
-    """
+    """One of N Gaussians: as `draw_logistic`, or (B, 2, T), mean and log scale of a single one."""
     mean, log_scale = _component(parameters, uniforms, temperature, scale_floor)
+    drawn = mean + temperature * log_scale.exp() * normal_of(uniforms)
+    return drawn.clamp(-1.0, 1.0)
+
+
+def normal_of(uniforms: Tensor) -> Tensor:
+    """A normal number of the third and fourth uniform one: (B, 4, T) -> (B, T).
+
+    Source: Box and Muller 1958.
+    """
     radius = (-2.0 * uniforms[:, 2].clamp_min(SMALLEST).log()).sqrt()
-    normal = radius * (2.0 * math.pi * uniforms[:, 3]).cos()
-    return (mean + temperature * log_scale.exp() * normal).clamp(-1.0, 1.0)
+    return radius * (2.0 * math.pi * uniforms[:, 3]).cos()
 
 
 def _component(

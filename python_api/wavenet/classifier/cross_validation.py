@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -21,6 +22,7 @@ from wavenet.classifier.training.loop import train_among
 from wavenet.classifier.training.processes import processes, run_on_main
 from wavenet.errors import ConfigError, DataError, extra
 from wavenet.files import replace_file
+from wavenet.locks import writable_folder
 
 with extra("classifier"):
     from rich.console import Console
@@ -83,7 +85,8 @@ def cross_validate(
         console: where progress is shown; None: the standard output.
 
     Raises:
-        ConfigError: `out` holds runs of another configuration, or one part is left out already.
+        ConfigError: `out` holds runs of another configuration, or another process is writing to
+            it, or one part is left out already.
         DataError: fewer than two folds or groups, a class that only one of them has, or what
             `train` finds.
     """
@@ -107,8 +110,9 @@ def cross_validate(
                 f"class needs clips in two or more {by}s"
             )
     parts: list[dict[str, Any]] = []
-    with processes(config.training.device) as accelerator:
+    with contextlib.ExitStack() as held, processes(config.training.device) as accelerator:
         console = console or Console(quiet=not accelerator.is_main_process)
+        run_on_main(accelerator, lambda: _hold(out, held))
         for number, name in enumerate(names, start=1):
             headline = f"{by} {name}, {number} of {len(names)}"
             console.print(headline, style="bold", highlight=False, markup=False)
@@ -127,6 +131,10 @@ def cross_validate(
                 text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
                 replace_file(out / CROSS_VALIDATION_NAME, text + "\n")
     return result
+
+
+def _hold(out: Path, held: contextlib.ExitStack) -> None:
+    held.enter_context(writable_folder(out))
 
 
 def _test(run: Path) -> None:

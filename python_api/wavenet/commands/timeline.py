@@ -95,7 +95,7 @@ def timeline(
 
 def _seconds(recording: Path) -> float | None:
     """Of the recording, as its header has it; None where that can't be read."""
-    from wavenet.audio.reading import soundfile
+    from wavenet.audio.opening import soundfile
 
     try:
         return float(soundfile().info(recording).duration)

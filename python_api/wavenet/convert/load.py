@@ -13,8 +13,10 @@ from wavenet.convert.hparams import HParams, read_hparams
 from wavenet.convert.state_dicts import fold_weight_norm, state_dict_of, width_of
 from wavenet.convert.torch_files import read_torch_file
 from wavenet.convert.vocoder import from_vocoder, is_vocoder
+from wavenet.convert.waveglow import from_waveglow, is_waveglow
 from wavenet.errors import ModelError
 from wavenet.generation.model import WaveNet
+from wavenet.generation.waveglow import WaveGlow
 
 log = logging.getLogger("wavenet.convert")
 
@@ -22,7 +24,7 @@ log = logging.getLogger("wavenet.convert")
 class Imported(NamedTuple):
     """A model, what its file is, and what was assumed because no file says it."""
 
-    model: WaveNet
+    model: WaveNet | WaveGlow
     found: str
     assumed: tuple[str, ...]
 
@@ -33,19 +35,22 @@ def load_checkpoint(
     *,
     dtype: torch.dtype | None = None,
     **options: Any,
-) -> WaveNet:
-    """Our model with the weights of a checkpoint of wavenet_vocoder, in eval mode.
+) -> WaveNet | WaveGlow:
+    """Our model with the weights of a checkpoint of wavenet_vocoder or WaveGlow, in eval mode.
 
-    Its newest layout and that of v0.1.1, weights normalised in torch's old or new way or folded,
-    EMA files, both formats of torch.save. No pickle is run. What the file is and what was assumed
-    is logged as "wavenet.convert"; `import_checkpoint` returns it.
+    wavenet_vocoder's newest layout and that of v0.1.1, EMA files; WaveGlow's three layouts, state
+    dictionaries or pickled modules; weights normalised in torch's old or new way or folded, both
+    formats of torch.save. No pickle is run. What the file is and what was assumed is logged as
+    "wavenet.convert"; `import_checkpoint` returns it.
 
     Args:
         path: a .pth; nothing but tensors and numbers of it is read.
         hparams: a JSON file or a dictionary; None: hparams.json beside the checkpoint.
         dtype: of the model; None: float64 where the file is in it, else float32.
         options: hparams that are to be others, such as stacks=4; `legacy=False` for a v0.1.1 file
-            whose skips are summed plainly; `edges`, `mean` and `std` (of the mel-spectrogram).
+            whose skips are summed plainly; `edges`, `mean` and `std` (of the mel-spectrogram). Of a
+            WaveGlow `sample_rate`, `mel`, `hop`, `sigma`, and `swap_halves=True` for a file of
+            glow_old.py, which no tensor tells.
 
     Raises:
         ModelError: a file that is damaged, of another kind or hostile, weights that are missing,
@@ -77,11 +82,13 @@ def import_checkpoint(
         weights = state_dict_of(saved)
         width = dtype or width_of(weights)
         folded, norm = fold_weight_norm(weights)
+        if is_waveglow(folded):
+            return _waveglow(folded, norm, width, options)
         if not is_vocoder(folded):
             names = ", ".join(list(folded)[:3])
             raise ModelError(
                 f"is no checkpoint that is known: it begins with {names}; accepted are "
-                "wavenet_vocoder's"
+                "wavenet_vocoder's and WaveGlow's"
             )
         values = {**read_hparams(hparams, file), **options}
         model, reading = from_vocoder(folded, values)
@@ -95,5 +102,17 @@ def import_checkpoint(
         f"wavenet_vocoder, {generation}{averaged}, step {step}, weight norm {norm}: "
         f"{config.distribution}, {len(config.dilations)} layers in {config.stacks} stacks, "
         f"{config.sample_rate} Hz"
+    )
+    return Imported(model.to(width).eval(), found, tuple(reading.assumed))
+
+
+def _waveglow(
+    weights: dict[str, torch.Tensor], norm: str, width: torch.dtype, options: dict[str, Any]
+) -> Imported:
+    model, reading, layout = from_waveglow(weights, options)
+    config = model.config
+    found = (
+        f"WaveGlow, {layout}, weight norm {norm}: {config.flows} flows of {config.layers} x "
+        f"{config.channels}, {config.mel.mels} mels, {config.sample_rate} Hz"
     )
     return Imported(model.to(width).eval(), found, tuple(reading.assumed))

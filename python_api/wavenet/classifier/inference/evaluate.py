@@ -22,6 +22,7 @@ from wavenet.classifier.data import (
     find_clips,
     select,
 )
+from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
@@ -66,7 +67,8 @@ def choose_clips(
     config = read_config(run) or RunConfig()
     of_the_run = read_clips(run)
     if data is not None:
-        clips = find_clips(data, min_classes=1)
+        columns = parse_columns(config.data.columns)
+        clips = find_clips(data, columns=columns, min_classes=1)
     elif of_the_run is not None:
         clips, _ = of_the_run
     else:
@@ -75,7 +77,7 @@ def choose_clips(
         has_test = any(clip.split == "test" for clip in clips)
         split = "test" if has_test else "validation" if data is None else "all"
     wanted = clips if split == "all" else select(clips, split=split)
-    cache = AudioCache(config.data.cache or None, model.sample_rate)
+    cache = AudioCache(config.data.cache or None, model.sample_rate, channel=config.data.channel)
     report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
     return EvaluationClips(
         report.kept,

@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from wavenet.audio import read_audio
-from wavenet.classifier.data.find import AUDIO_SUFFIXES, audio_files
+from wavenet.audio.opening import audio_suffixes
+from wavenet.audio.reading import require_sound
+from wavenet.classifier.data.find import audio_files
 from wavenet.classifier.inference.decisions import top_classes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import AudioError, DataError
@@ -19,7 +21,7 @@ from wavenet.errors import AudioError, DataError
 class Prediction:
     """The likeliest classes of a recording, best first, with their probabilities.
 
-    Where a recording can't be read, `error` says why and `top` is empty.
+    Where a recording can't be read or is silent, `error` says why and `top` is empty.
     """
 
     path: Path
@@ -38,7 +40,7 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             inside = list(audio_files(path))
             if not inside:
-                accepted = ", ".join(sorted(AUDIO_SUFFIXES))
+                accepted = ", ".join(sorted(audio_suffixes()))
                 raise DataError(f"{path}: holds no recordings ({accepted})")
             recordings += inside
         elif path.exists():
@@ -49,18 +51,22 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
 
 
 @torch.inference_mode()
-def predict(model: WaveNetClassifier, paths: Sequence[Path], top: int = 1) -> Iterator[Prediction]:
+def predict(
+    model: WaveNetClassifier, paths: Sequence[Path], top: int = 1, *, channel: int = 0
+) -> Iterator[Prediction]:
     """Classify recordings one after another, each whole.
 
     Args:
         model: in eval mode.
-        paths: files of any format and rate that libsndfile reads; see `find_recordings`.
+        paths: files of any format and rate that `read_audio` reads; see `find_recordings`.
         top: how many classes to give for each.
+        channel: which one is heard, counted from 1; 0: the mean of all.
     """
     device = next(model.parameters()).device
     for path in paths:
         try:
-            waveform = read_audio(path, model.config.sample_rate)
+            waveform = read_audio(path, model.config.sample_rate, channel=channel)
+            require_sound(path, waveform.numpy())
         except AudioError as error:
             yield Prediction(path, error=str(error))
             continue
