@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from wavenet_kernels.nn.streams import StackStream
-from wavenet_kernels.sampling.draws import draw_class, draw_gaussian, draw_logistic
+from wavenet_kernels import backends
+from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.sampling.loops import CpuLoop, Loop, Stretch, TorchLoop
 from wavenet_kernels.sampling.network import SampleNetwork
-from wavenet_kernels.sampling.philox import uniforms
 
-_DRAWS: dict[str, Callable[..., Tensor]] = {
-    "softmax": draw_class,
-    "logistic": draw_logistic,
-    "gaussian": draw_gaussian,
-}
+_PIECE = 256  # samples at a time, so that Ctrl-C is heard between them
 
 
 class Sampler:
@@ -30,9 +26,19 @@ class Sampler:
     number and the signal's alone. Samples before the start are the network's `first`, and every
     layer sees zeros before it.
 
+    In float32 on a CPU all of it is one loop in C++, which releases the GIL, and a signal comes out
+    bit by bit the same in any batch; otherwise PyTorch goes around the streamed stack. On other
+    instruction sets and devices parameters differ by rounding, so that after a while samples do.
+
     Args:
-        network: the weights; copied, later changes change nothing here.
-        batch: B, signals made side by side.
+        network: the weights, float32 or float64; copied, later changes change nothing here.
+        batch: B, signals made side by side; they share each read of the weights.
+        weights_dtype: torch.bfloat16 rounds the weights of stack and head, which halves what is
+            read for each sample; sums stay float32.
+
+    Raises:
+        TypeError, ValueError: an argument that doesn't fit.
+        BackendUnavailableError: `use_backend("cpu")` where the loop in C++ can't compute this.
 
     Example::
 
@@ -41,29 +47,38 @@ class Sampler:
             play(sampler.run(256, seed=7))
     """
 
-    def __init__(self, network: SampleNetwork, *, batch: int = 1) -> None:
+    def __init__(
+        self,
+        network: SampleNetwork,
+        *,
+        batch: int = 1,
+        weights_dtype: torch.dtype = torch.float32,
+    ) -> None:
         if type(batch) is not int or batch < 1:
             raise ValueError(f"batch is {batch!r}; accepted is an int from 1")
         dtype = network.conv_weight.dtype
         if dtype not in (torch.float32, torch.float64):
             raise TypeError(f"the weights are {dtype}; accepted are float32 and float64")
-        self.network, self.batch = network.to(dtype), batch
-        self._stack = StackStream(
-            self.network.conv_weight,
-            self.network.conv_bias,
-            self.network.out_weight,
-            self.network.out_bias,
-            dilations=network.dilations,
-            batch=batch,
-            residual_scale=network.residual_scale,
+        if weights_dtype not in (torch.float32, torch.bfloat16, dtype):
+            raise TypeError(
+                f"weights_dtype is {weights_dtype}; accepted are {dtype} and torch.bfloat16"
+            )
+        half = weights_dtype == torch.bfloat16
+        network = network.to(dtype)
+        self.network, self.batch = _rounded(network) if half else network, batch
+        named, why_not = backends.current_backend(), CpuLoop.unavailable(network)
+        if named == "cpu" and why_not is not None:
+            raise BackendUnavailableError(f'backend "cpu": {why_not}')
+        compiled = named in ("auto", "cpu") and why_not is None
+        self._loop: Loop = (
+            CpuLoop(self.network, batch, half) if compiled else TorchLoop(self.network, batch)
         )
-        self.reset()
+        self._position = 0
 
     def reset(self) -> None:
         """New signals start."""
-        self._stack.reset()
+        self._loop.reset()
         self._position = 0
-        self._past = self._values(self.batch, self.network.taps).fill_(self.network.first)
 
     @property
     def position(self) -> int:
@@ -72,14 +87,12 @@ class Sampler:
 
     def state(self) -> dict[str, Any]:
         """All that the next samples depend on, beside the network: for `load_state`."""
-        stack = self._stack.__getstate__()["state"]
-        return {"position": self._position, "past": self._past.clone(), "stack": stack}
+        return {"position": self._position, "loop": self._loop.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave, here or in another sampler of the same network."""
-        call = self._stack.__getstate__()["call"]
-        self._stack.__setstate__({"call": call, "state": state["stack"]})
-        self._position, self._past = state["position"], state["past"].clone()
+        self._loop.load_state(state["loop"])
+        self._position = state["position"]
 
     @torch.no_grad()
     def run(
@@ -115,44 +128,38 @@ class Sampler:
             FloatingPointError: parameters that are not finite, with the sample's number.
         """
         self._check(n, cond, forced, noise, temperature, parameters)
-        network = self.network
-        like = network.conv_weight
-        if noise is None:
-            noise = uniforms(
-                seed,
-                n,
-                batch=self.batch,
-                start=self._position,
-                first_signal=first_signal,
-                device=like.device,
-            )
-        noise = noise.to(like)
-        out = self._values(self.batch, n)
-        floors = () if network.draw == "softmax" else (network.scale_floor,)
-        for t in range(n):
-            at = None if cond is None else cond[:, :, t : t + 1] if cond.shape[2] > 1 else cond
-            x = network.embed(self._past)
-            _, skip = self._stack(x.unsqueeze(2), at)
-            said = network.head(skip[:, :, 0])
-            if not torch.isfinite(said).all():
-                raise FloatingPointError(
-                    f"sample {self._position}: the network's parameters are not finite numbers; "
-                    "its weights, or what it is conditioned on, are out of range"
-                )
-            if parameters is not None:
-                parameters[:, :, t] = said
-            each = noise[:, :, t : t + 1]
-            drawn = _DRAWS[network.draw](said.unsqueeze(2), each, temperature, *floors)[:, 0]
-            out[:, t] = drawn
-            heard = drawn if forced is None else forced[:, t].to(out.dtype)
-            self._past = torch.cat([self._past[:, 1:], heard.unsqueeze(1)], dim=1)
-            self._position += 1
-        return out
-
-    def _values(self, *shape: int) -> Tensor:
         like = self.network.conv_weight
-        dtype = torch.int64 if self.network.draw == "softmax" else like.dtype
-        return torch.zeros(shape, dtype=dtype, device=like.device)
+        dtype = torch.int64 if self.network.codes else like.dtype
+        out = torch.zeros(self.batch, n, dtype=dtype, device=like.device)
+        for at in range(0, n, _PIECE):
+            here = slice(at, min(n, at + _PIECE))
+            length = here.stop - here.start
+            said = None
+            if parameters is not None:
+                said = like.new_empty(self.batch, length, self.network.parameters)
+            made = out.new_empty(self.batch, length)
+            broken = self._loop.run(
+                Stretch(
+                    cond=cond if cond is None or cond.shape[2] == 1 else cond[:, :, here],
+                    forced=None if forced is None else forced[:, here].to(out),
+                    noise=None if noise is None else noise[:, :, here].to(like),
+                    seed=seed,
+                    first_signal=first_signal,
+                    temperature=temperature,
+                    out=made,
+                    parameters=said,
+                )
+            )
+            if broken is not None:
+                raise FloatingPointError(
+                    f"sample {broken}: the network's parameters are not finite numbers; its "
+                    "weights, or what it is conditioned on, are out of range"
+                )
+            out[:, here] = made
+            if parameters is not None and said is not None:
+                parameters[:, :, here] = said.transpose(1, 2)
+            self._position += length
+        return out
 
     def _check(
         self,
@@ -181,3 +188,13 @@ class Sampler:
             whole = not forced.is_floating_point()
             if not whole or (n and not 0 <= forced.min() <= forced.max() < network.codes):
                 raise ValueError(f"forced holds no codes; accepted are 0 to {network.codes - 1}")
+
+
+def _rounded(network: SampleNetwork) -> SampleNetwork:
+    """With the weights of stack and head as bfloat16 has them."""
+    names = ("conv_weight", "out_weight", "hidden_weight", "output_weight")
+    changed: dict[str, Any] = {}
+    for name in names:
+        weight: Tensor = getattr(network, name)
+        changed[name] = weight.bfloat16().to(weight.dtype)
+    return replace(network, **changed)

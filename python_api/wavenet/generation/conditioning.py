@@ -120,6 +120,10 @@ class Conditioning(nn.Module):
         out: Tensor = self.vector(vectors)
         return out.unsqueeze(2)
 
+    def each_speaker_of(self, speaker: Tensor) -> Tensor:
+        """The same, of one signal after another: the bits do not depend on the others."""
+        return torch.cat([self.speaker_of(one) for one in speaker.split(1)])
+
     def local_of(self, mel: Tensor) -> Tensor:
         """Frames with context (B, M, F + 2 context_frames) -> (B, L 2D, F hop)."""
         assert self.local is not None and self.upsample is not None

@@ -32,7 +32,7 @@ class ConditioningFrames:
         self._cut = 0 if config.upsample_convolution else config.context_frames
         self._halo = conditioning.upsample.halo
         self._early = config.conditioned_before_upsampling
-        self._everywhere = None if speaker is None else conditioning.speaker_of(speaker)
+        self._everywhere = None if speaker is None else conditioning.each_speaker_of(speaker)
         self._matrices: dict[tuple[int, int], Tensor] = {}
         self._raw: list[Tensor] = []  # (B, M), the last frames that came
         self._ready: list[Tensor] = []  # (B, M or L 2D), from frame `_dropped` on
@@ -65,7 +65,7 @@ class ConditioningFrames:
         frames, local = self.conditioning.frames, self.conditioning.local
         assert local is not None
         rows = []
-        for one in window:
+        for one in _each(window):
             row = one[:, 0] if frames is None else frames.weight.flatten(1) @ one.flatten()
             rows.append(local.weight[:, :, 0] @ row if self._early else row)
         return torch.stack(rows)
@@ -78,9 +78,10 @@ class ConditioningFrames:
         around = torch.stack(self._ready[at - before : at + after + 1], dim=2)
         if self._early:
             matrix = self._matrix(before, after).to(around)
-            local = torch.stack([one @ matrix for one in around])
+            rows = torch.stack([matrix.T @ one.T for one in _each(around)])
         else:
-            local = self._upsampled(around, before)
+            rows = self._upsampled(around, before)
+        local = rows.transpose(1, 2)  # channels side by side, as the loop reads them
         return local if self._everywhere is None else local + self._everywhere
 
     def _upsampled(self, around: Tensor, before: int) -> Tensor:
@@ -88,8 +89,8 @@ class ConditioningFrames:
         assert upsample is not None and to_gates is not None
         begin = before * self.hop
         made = [
-            to_gates.weight[:, :, 0] @ upsample(one[None])[0, :, begin : begin + self.hop]
-            for one in around
+            upsample(one[None])[0, :, begin : begin + self.hop].T @ to_gates.weight[:, :, 0].T
+            for one in _each(around)
         ]
         return torch.stack(made)
 
@@ -106,6 +107,11 @@ class ConditioningFrames:
             begin = before * self.hop
             self._matrices[key] = upsample(unit[None])[0, :, begin : begin + self.hop]
         return self._matrices[key]
+
+
+def _each(batch: Tensor) -> Iterator[Tensor]:
+    """Signal by signal, where memory begins alike: sums of a product depend on its alignment."""
+    return (one.clone() for one in batch)
 
 
 def with_context(chunks: Iterator[Tensor], context: int) -> Iterator[tuple[Tensor, bool]]:

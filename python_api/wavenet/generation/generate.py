@@ -65,7 +65,7 @@ class Loop:
         if model.config.mel:
             self.frames = ConditioningFrames(conditioning, ids)
         elif ids is not None:
-            self.everywhere = conditioning.speaker_of(ids)
+            self.everywhere = conditioning.each_speaker_of(ids)
         self._undo = DeEmphasis(model.config.pre_emphasis, batch)
 
     def run(
