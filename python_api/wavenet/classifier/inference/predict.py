@@ -30,13 +30,15 @@ class Prediction:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Files as they are, folders replaced by the recordings anywhere inside them, in order.
 
+    A folder that can't be listed stays in the list, for `predict` to say so.
+
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
     """
     recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = list(audio_files(path))
+            inside = _inside(path)
             if not inside:
                 accepted = ", ".join(sorted(AUDIO_SUFFIXES))
                 raise DataError(f"{path}: holds no recordings ({accepted})")
@@ -46,6 +48,25 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
         else:
             raise DataError(f"{path}: there is no such file or folder")
     return recordings
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The recordings in a folder, and the folders in there that can't be listed."""
+    try:
+        return list(audio_files(folder))
+    except DataError:
+        pass
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return [folder]
+    found = []
+    for entry in entries:
+        if entry.is_dir() and not entry.name.startswith("."):
+            found += _inside(entry)
+        elif entry.suffix.lower() in AUDIO_SUFFIXES:
+            found.append(entry)
+    return found
 
 
 @torch.inference_mode()
@@ -61,8 +82,9 @@ def predict(model: WaveNetClassifier, paths: Sequence[Path], top: int = 1) -> It
     for path in paths:
         try:
             waveform = read_audio(path, model.config.sample_rate)
-        except AudioError as error:
-            yield Prediction(path, error=str(error))
+        except (AudioError, OSError) as error:
+            denied = path.is_dir() and f"{path}: the folder can't be listed"
+            yield Prediction(path, error=denied or str(error))
             continue
         logits = model(waveform.unsqueeze(0).to(device))[0]
         yield Prediction(path, tuple(top_classes(logits, model.config.labels, top)))
