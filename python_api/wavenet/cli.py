@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from wavenet.errors import UserError, extra
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
+    warnings.formatwarning = _as_a_line
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
+            output.reconfigure(errors="backslashreplace")
     try:
         application()()
     except Exception as error:
@@ -58,6 +64,11 @@ def application() -> typer.Typer:
     for command in (*before_training, train, cross_validate, *of_a_run):
         app.command()(command)
     return app
+
+
+def _as_a_line(message: Warning | str, *_: object) -> str:
+    """A warning without the line of the program that it came from."""
+    return f"warning: {message}\n"
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import threading
 import uuid
 import warnings
@@ -23,12 +24,18 @@ FORMAT_VERSION = 2
 
 
 def default_cache_folder() -> Path:
-    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`."""
+    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`.
+
+    Where the user has no home (an unknown uid in a container), a folder for temporary files.
+    """
     if folder := os.environ.get("WAVENET_CACHE"):
         return Path(folder).expanduser()
     if folder := os.environ.get("XDG_CACHE_HOME"):
         return Path(folder) / "wavenet"
-    return Path("~/.cache/wavenet").expanduser()
+    try:
+        return Path.home() / ".cache" / "wavenet"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"wavenet-{os.getuid()}"
 
 
 class AudioCache:
