@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
-    warnings.formatwarning = _as_a_line
+    warnings.formatwarning = _as_a_line  # type: ignore[assignment]
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")

@@ -26,6 +26,7 @@ from wavenet.classifier.data import (
     find_clips,
     select,
 )
+from wavenet.classifier.data.clips import Place
 from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.known_clips import known_splits, root_of
@@ -123,13 +124,13 @@ def choose_clips(
         clips, _ = of_the_run
     else:
         raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
-    known: dict[Clip, str] = {}
+    known: dict[Place, str] = {}
     moved = False
     if of_the_run is not None:
         its_root = root_of(config.data.source)
         known, moved = known_splits(clips, root_of(data or its_root), of_the_run[0], its_root)
     if moved and not any(clip.split for clip in clips):
-        clips = [replace(clip, split=known[clip.path]) for clip in clips]
+        clips = [replace(clip, split=known[clip.place]) for clip in clips]
         if split is None:
             split = "test" if "test" in known.values() else "validation"
     if split is None:
@@ -150,7 +151,7 @@ def choose_clips(
                 skipped.clip.label for skipped in report.skipped if skipped.kind == "unknown label"
             )
         ),
-        sum(known.get(clip.path) == "train" for clip in report.kept),
+        sum(known.get(clip.place) == "train" for clip in report.kept),
         moved and data is not None,
     )
 
