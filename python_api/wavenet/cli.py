@@ -57,8 +57,23 @@ def application() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Train and use WaveNet audio classifiers.",
     )
+
+    def version(wanted: bool) -> None:
+        if wanted:
+            from wavenet_kernels import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        _: bool = typer.Option(
+            False, "--version", callback=version, is_eager=True, help="Print the version and exit."
+        ),
+    ) -> None:
+        """Train and use WaveNet audio classifiers."""
+
     before_training = (synth, check_data, augment_preview)
     of_a_run = (evaluate, report, info, predict, stream, timeline, export, demo_app)
     for command in (*before_training, train, cross_validate, *of_a_run):

@@ -191,6 +191,8 @@ def writing(run: Path, partial: Path | None = None) -> Iterator[None]:
 
 def _write_model(model: WaveNetClassifier, folder: Path) -> None:
     model.save_pretrained(folder)
+    # safetensors' files are their owner's alone, whatever the umask says.
+    shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])
     (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
 
 
