@@ -83,11 +83,12 @@ class Shares(Sampler[list[Draw]]):
 
     def _within_room(self, draws: list[Draw]) -> Iterator[list[Draw]]:
         start = longest = 0
-        for index, draw in enumerate(draws if self.room is not None else ()):
+        room = math.inf if self.room is None else self.room
+        for index, draw in enumerate(draws if self.lengths else ()):
             length = self.lengths[draw.clip]
             longest = max(longest, length)
             share = math.ceil((index + 1 - start) / self.processes)
-            if share > 1 and share * longest > self.room:
+            if share > 1 and share * longest > room:
                 yield draws[start:index]
                 start, longest = index, length
         yield draws[start:]
