@@ -49,11 +49,14 @@ def test_there_are_these_commands():
     named = set(COMMANDS)
     assert named == {
         "augment-preview",
+        "cache",
         "check-data",
         "cross-validate",
         "demo-app",
+        "embed",
         "evaluate",
         "export",
+        "fit-head",
         "info",
         "predict",
         "report",

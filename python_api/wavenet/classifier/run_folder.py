@@ -41,6 +41,8 @@ OTHERS_NAME = "others"
 REPORT_NAME = "report.html"
 # Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
 LEFT_OUT_NAME = "left_out.json"
+# What `wavenet fit-head` leaves beside a model and clips.csv.
+HEAD_NAME = "head.json"
 CROSS_VALIDATION_NAME = "cross_validation.json"
 
 Row = dict[str, float]

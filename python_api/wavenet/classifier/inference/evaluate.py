@@ -224,16 +224,20 @@ def classify_clips(
     room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
     batches = _batches(dataset.lengths(), batch_size, room)
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
-    logits = torch.empty(len(clips), len(config.labels))
+    logits: Tensor | None = None
     done = 0
     for indices, batch in zip(batches, loader, strict=True):
         waveform = batch.waveform
         if snr_db is not None:
             waveform = _with_noise(waveform, batch.lengths, indices, snr_db)
-        logits[indices] = classify(waveform, batch.lengths).float().cpu()
+        rows = classify(waveform, batch.lengths).float().cpu()
+        if logits is None:
+            logits = torch.empty(len(clips), rows.shape[1])
+        logits[indices] = rows
         done += len(indices)
         if progress is not None:
             progress(done, len(clips))
+    assert logits is not None  # there are clips
     return logits, torch.tensor(dataset.targets)
 
 
