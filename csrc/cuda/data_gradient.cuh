@@ -65,6 +65,11 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
 }
 
 template <class T>
+void load_data_gradient() {
+  load_shapes<T>("data_gradient", [](auto shape) { return data_gradient_kernel<decltype(shape)>; });
+}
+
+template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream) {
   with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(data_gradient_kernel<decltype(shape)>, arguments, name, stream); });

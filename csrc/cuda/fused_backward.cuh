@@ -236,6 +236,12 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 }
 
 template <class T>
+void load_fused_backward() {
+  load_kernel("fused_backward", fused_backward_kernel<T, 1>);
+  load_kernel("fused_backward", fused_backward_kernel<T, 2>);
+}
+
+template <class T>
 void run_fused_backward(const FusedBackwardArguments& args, const char* name, cudaStream_t stream) {
   if (args.tiles == 1) return launch_tiles(fused_backward_kernel<T, 1>, args, name, stream);
   launch_tiles(fused_backward_kernel<T, 2>, args, name, stream);

@@ -87,6 +87,11 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
 }
 
 template <class T>
+void load_gate_gradient() {
+  load_shapes<T>("gate_gradient", [](auto shape) { return gate_gradient_kernel<decltype(shape)>; });
+}
+
+template <class T>
 void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream) {
   with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(gate_gradient_kernel<decltype(shape)>, arguments, name, stream); });

@@ -149,6 +149,11 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 }
 
 template <class T>
+void load_layers() {
+  load_shapes<T>("layers", [](auto shape) { return layers_kernel<decltype(shape)>; });
+}
+
+template <class T>
 void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream) {
   with_shape<T>(arguments.tiled, name,
                 [&](auto shape) { launch_tiles(layers_kernel<decltype(shape)>, arguments, name, stream); });

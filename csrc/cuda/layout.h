@@ -7,6 +7,7 @@
 
 #include "cuda/both.h"
 #include "cuda/tile_launch.h"
+#include "cuda/weight_gradient.h"
 
 namespace wavenet::cuda {
 
@@ -98,6 +99,21 @@ struct FusedBackwardLayout {
   }
 };
 
+// Backward, third part:  ring of steps of rows, of both factors
+struct WeightGradientLayout {
+  int depth;             // rows of a step
+  int a_pitch, b_pitch;  // bytes from one to the next
+  int stage_bytes, end;
+
+  // A fragment's words are eight rows (16 bits) or four (32 bits) of the tile: padded, all are in different banks.
+  constexpr WeightGradientLayout(OuterSize size, int e)
+      : depth(2 * kStepBytes / e),
+        a_pitch(size.A * e + (e == 2 ? 16 : 32)),
+        b_pitch(size.B * e + (e == 2 ? 16 : 32)),
+        stage_bytes(depth * (a_pitch + b_pitch)),
+        end(kStages * stage_bytes) {}
+};
+
 // Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
 template <class At>
 struct StreamLayout {
@@ -124,5 +140,6 @@ constexpr int resident_layers(int N) { return N == 128 ? 1 : 2; }
 constexpr int resident_gate_gradient(int N) { return N == 32 ? 2 : 1; }
 constexpr int resident_data_gradient(int N) { return N == 128 ? 1 : 2; }
 constexpr int kResidentFusedBackward = 1;
+constexpr int kResidentWeightGradient = 2;
 
 }  // namespace wavenet::cuda

@@ -17,8 +17,6 @@
 
 namespace wavenet::cuda {
 
-constexpr int kStepBytes = 32;  // of the contraction, for one mma
-
 // Of a power of two.
 __device__ inline int log2_of(int v) {
   int log = 0;

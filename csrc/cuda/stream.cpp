@@ -5,6 +5,7 @@
 #include <string>
 
 #include "cuda/layout.h"
+#include "cuda/load.h"
 #include "cuda/types.h"
 
 namespace wavenet::cuda {
@@ -33,6 +34,7 @@ StackStream::StackStream(const StackShape& shape, const Device& device) : shape_
   if (shape.layers() > kMostStreamLayers)
     throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
                                 std::to_string(kMostStreamLayers) + " are accepted");
+  if (device.here) load(KernelsOf::stream, shape.dtype);
   plan_.dtype = shape.dtype, plan_.R = shape.R, plan_.D = shape.D, plan_.S = shape.S, plan_.K = shape.K;
   plan_.N = std::min(kStreamTileSize.N, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);

@@ -146,10 +146,17 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
 }
 
 template <class T>
+using StreamShape = Shape<T, kStreamTileSize.M, kStreamTileSize.N>;
+
+template <class T>
+void load_stream() {
+  load_kernel("stream", stream_kernel<StreamShape<T>>);
+}
+
+template <class T>
 void run_stream(const StreamArguments& args, const char* name, cudaStream_t stream) {
-  using S = Shape<T, kStreamTileSize.M, kStreamTileSize.N>;
-  launch_with_shared(name, stream_kernel<S>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes,
-                     stream, args);
+  launch(name, stream_kernel<StreamShape<T>>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes,
+         stream, args);
 }
 
 }  // namespace wavenet::cuda

@@ -61,7 +61,9 @@ extern Shared shared;
 
 // Of the fake CUDA runtime.
 size_t shared_limit();                      // bytes that a block may have, if its kernel asks for them
-size_t shared_allowed(const void* kernel);  // as far as it did
+size_t shared_allowed(const void* kernel);  // as far as it did; of one that is loaded
+// Onto the current device, unless it is there. While a stream is captured that can't be: false, and recorded.
+bool load(const void* kernel);
 void record(cudaError_t status, const char* message);  // for cudaGetLastError and cudaGetErrorString
 
 }  // namespace wavenet::cuda::simt

@@ -211,6 +211,7 @@ bool refused(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
     return refuse(cudaErrorInvalidConfiguration, "a grid of (%u, %u, %u) blocks; at most (2^31 - 1, 65535, 65535)",
                   grid.x, grid.y, grid.z);
   }
+  if (!load(kernel)) return true;
   if (shared_bytes > shared_allowed(kernel)) {
     return refuse(cudaErrorInvalidValue,
                   "%zu bytes of shared memory; cudaFuncSetAttribute allows this kernel %zu, of at most %zu",
