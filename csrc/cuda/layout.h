@@ -30,28 +30,32 @@ struct Region {
 };
 using Regions = std::vector<Region>;
 
-// Forward:  weights | x, 1 or 2 buffers | z of each layer
+// Biases are floats. Forward has, of each layer, 2D of the convolution and R of the residual, and S of all skips.
+constexpr int kBias = sizeof(float);
+
+// Forward:  weights | x, 1 or 2 buffers | z of each layer | biases
 template <class At>
 struct LayersLayout {
   Panel x, z;
-  At x_at, z_at, end;
+  At x_at, z_at, biases_at, end;
 
   WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int layers)
       : x(tiled.R * e, tiled.rows(tile.M)),
         z(tiled.D * e, tile.M),
         x_at(shared + tiled.weight_room(tile.N)),
         z_at(x_at + tiled.buffers * x.bytes()),
-        end(z_at + layers * z.bytes()) {}
+        biases_at(z_at + layers * z.bytes()),
+        end(biases_at + (layers * (2 * tiled.D + tiled.R) + tiled.S) * kBias) {}
 
-  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", end}}; }
+  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", biases_at}, {"biases", end}}; }
 };
 
-// Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
+// Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers | biases
 template <class At>
 struct GateGradientLayout {
   Panel x, grad;
   int grad_bytes;
-  At tiles_at, end;
+  At tiles_at, biases_at, end;
 
   // gradients: channels of those that there are.
   WAVENET_BOTH GateGradientLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int gradients)
@@ -59,9 +63,10 @@ struct GateGradientLayout {
         grad(gradients * e, tile.M),
         grad_bytes(grad.row ? grad.bytes() : 0),
         tiles_at(shared + tiled.weight_room(tile.N)),
-        end(tiles_at + tiled.buffers * (x.bytes() + grad_bytes)) {}
+        biases_at(tiles_at + tiled.buffers * (x.bytes() + grad_bytes)),
+        end(biases_at + 2 * tiled.D * kBias) {}
 
-  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", end}}; }
+  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", biases_at}, {"biases", end}}; }
 };
 
 // Backward, second part:  weights | grad_a, 1 or 2 buffers
@@ -78,11 +83,12 @@ struct DataGradientLayout {
   Regions regions() const { return {{"weights", a_at}, {"grad_a", end}}; }
 };
 
-// Backward in one launch:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
+// Backward in one launch:
+//   weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z | biases
 template <class At>
 struct FusedBackwardLayout {
   Panel x, a, z, grad;  // the gradient of x goes over the first columns of the outputs' gradients
-  At tiles_at, a_at, z_at, end;
+  At tiles_at, a_at, z_at, biases_at, end;
 
   WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int outputs)
       : x(tiled.R * e, tiled.rows(tile.M)),
@@ -92,10 +98,11 @@ struct FusedBackwardLayout {
         tiles_at(shared + tiled.weight_room(tile.N)),
         a_at(tiles_at + tiled.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
-        end(z_at + z.bytes()) {}
+        biases_at(z_at + z.bytes()),
+        end(biases_at + 2 * tiled.D * kBias) {}
 
   Regions regions() const {
-    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", end}};
+    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", biases_at}, {"biases", end}};
   }
 };
 

@@ -1,6 +1,7 @@
 #include "cuda/stream.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -65,6 +66,7 @@ void StackStream::pack_weights(const void* conv_weight, const void* out_weight, 
 
 void StackStream::step(StreamArguments chunk, cudaStream_t stream) const {
   if (chunk.B == 0 || chunk.T == 0) return;
+  if (chunk.T > std::numeric_limits<int>::max()) throw std::invalid_argument("a chunk of 2^31 times or more");
   StreamArguments args = plan_;
   args.weights = chunk.weights, args.conv_bias = chunk.conv_bias, args.out_bias = chunk.out_bias;
   args.residual_scale = chunk.residual_scale, args.B = chunk.B, args.T = chunk.T;

@@ -154,8 +154,7 @@ __global__ void __launch_bounds__(kThreads, kResidentWeightGradient)
       }
     }
     here = after(here);
-  }
-  copy_async_wait<0>();
+  }  // no copy is on its way: the last groups are empty
 
   float* const partial = args.partial + blockIdx.y * args.partial_size();
   float* const weights = partial + (conv ? int64_t(tap) * 2 * args.D * args.R : args.conv_size());

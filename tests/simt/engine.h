@@ -15,6 +15,7 @@ struct Copy {
   void* to;
   const void* from;  // null: zeros
   uint32_t group;
+  bool done;
 };
 
 struct Thread {
@@ -22,7 +23,7 @@ struct Thread {
   unsigned lane, warp;
   Fibre* fibre;
 
-  std::vector<Copy> copies;  // on their way
+  std::vector<Copy> copies;  // not waited for yet
   uint32_t groups;           // committed so far
 
   // What the lane brings to an operation of its warp and takes from it. Results go to where the lane wants them as

@@ -122,6 +122,7 @@ void refuse_if_awaited(const char* where) {
 
 void leave() {
   refuse_if_awaited("exits");
+  if (!current->copies.empty()) fail(cudaErrorLaunchFailure, "the thread exits with copies that it never waited for");
   warps[current->warp].exited |= 1u << current->lane;
   if (++exited == threads.size()) return current->fibre->switch_to(outside);
   open_barrier_if_complete();

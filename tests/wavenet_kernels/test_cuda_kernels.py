@@ -25,7 +25,7 @@ from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 import wavenet_kernels
 from wavenet_kernels import reference
 from wavenet_kernels.backends import cuda
-from wavenet_kernels.call import Sizes
+from wavenet_kernels.call import Call, Settings, Sizes, Tensors
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
 
@@ -384,11 +384,31 @@ def test_plans_print_what_they_launch(module):
         "x and gradients": rows * pitch + 128 * ((64 + 128) * 2 + 16),
         "grad_a": rows * (2 * 64 * 2 + 16),
         "z": 128 * pitch,
+        "biases": 2 * 64 * 4,
     }
     for launch in (*forward.launches, *fused.launches, *apart.launches, stream.launch):
         assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
         assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
         assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
+
+
+def test_times_beyond_31_bits_are_refused(module):
+    """Kernels count times and tiles in 31 bits; shorter clips may have more elements than that."""
+    long = torch.empty(1, 16, 1, dtype=torch.bfloat16).expand(1, 16, 2**31)
+    weights = torch.empty(1, 32, 16, 2, dtype=torch.bfloat16), None, None, None, None
+    gated = Call("gated_conv1d", Tensors(long, *weights), Settings((1,)))
+    with cuda.use_machine(SimulatedGpu(module)):
+        assert "less than 2^31 times, not of 2147483648" in cuda.supports(gated)
+    outputs = {"residual": True, "skip": True, "keep": False}
+    outputs["device"] = module.Device.typical("sm_90")
+    with pytest.raises(ValueError, match="a clip of 2.31 times or more"):
+        module.StackForward(shape=_stack_shape(module, SMALL_SIZES._replace(T=2**31)), **outputs)
+    with pytest.raises(ValueError, match="clips of 2.31 tiles or more"):
+        module.StackForward(
+            shape=_stack_shape(module, SMALL_SIZES._replace(B=2**12, T=2**30)), **outputs
+        )
+    shape = _stack_shape(module, SMALL_SIZES._replace(B=4, T=2**30))
+    assert module.StackForward(shape=shape, **outputs).launches
 
 
 def test_refusals_name_the_nearest(device):

@@ -31,7 +31,7 @@ except ImportError as error:
 SETTINGS = COMMON_SETTINGS
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
-_MOST_SKIP, _MOST_TAPS = 512, 4
+_MOST_SKIP, _MOST_TAPS, _MOST_TIMES = 512, 4, 2**31
 
 
 class Machine:
@@ -450,7 +450,9 @@ def _copy(x: Tensor) -> Tensor:
 
 
 def _unfitting(sizes: Sizes) -> str | None:
-    """The products of the stacks are made of tiles of fixed sizes."""
+    """The products of the stacks are made of tiles of fixed sizes; times are counted in 31 bits."""
+    if sizes.T >= _MOST_TIMES:
+        return f"takes clips of less than 2^31 times, not of {sizes.T}; cut them into shorter ones"
     got = (sizes.R, sizes.D, sizes.S, sizes.K)
     fitting = (
         min((n for n in _CHANNELS if n >= sizes.R), default=_CHANNELS[-1]),
