@@ -182,12 +182,12 @@ __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& p
   for (int done = 0; done < bytes; done += kSlabBytes) {
     const char* const slab = weights.next(rows);
     const int steps = min(bytes - done, kSlabBytes) / kStepBytes;
-    if (!PAIRS && steps == kSlabBytes / kStepBytes) {
-      if (rows == GROUPS * kRowsOfGroups) {
+    if constexpr (!PAIRS) {
+      if (steps == kSlabBytes / kStepBytes && rows == GROUPS * kRowsOfGroups) {
         multiply_whole<S, GROUPS>(sums, place, slab, tile, pitch, done, offset);
         continue;
       }
-      if (rows == GROUPS / 2 * kRowsOfGroups) {
+      if (steps == kSlabBytes / kStepBytes && rows == GROUPS / 2 * kRowsOfGroups) {
         multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
         continue;
       }
