@@ -103,7 +103,9 @@ def test_one_goes_on_where_two_were_stopped(alone, tmp_path):
     _assert_equal(run, tmp_path / "mixed")
 
 
-def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, monkeypatch):
+# In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all; and in as many as fit.
+@pytest.mark.parametrize("cut", ["training.accumulation=7", "training.memory_gb=0.0025"])
+def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, monkeypatch, cut):
     run, config = alone
 
     def stop(self, *args, **kwargs):
@@ -115,8 +117,7 @@ def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, mon
         steps = _with(config, checkpoint_steps=2)
         train(steps, tmp_path / "run", console=quiet())
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000002"
-    # In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all.
-    parts = ("--set", "training.accumulation=7", "--config", run.parent / "config.yaml")
+    parts = ("--set", cut, "--config", run.parent / "config.yaml")
     command = ("train", *parts, "--out", tmp_path / "run", "--resume")
     assert run_together(*command, output=tmp_path / "said") == [0, 0]
     _assert_equal(run, tmp_path / "run")

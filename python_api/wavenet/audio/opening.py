@@ -41,7 +41,7 @@ FFMPEG_SUFFIXES = frozenset(
 HEADER_RATES = (100, 10_000_000)
 BLOCK = 1 << 20
 # What libsndfile's binding raises.
-_UNDECODABLE = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
+UNDECODABLE = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
 _UNKNOWN_LENGTH = 2**63 - 1  # libsndfile's SF_COUNT_MAX: a stream whose header names no length
 
 
@@ -92,7 +92,7 @@ class Recording:
                     )
                     return read
                 return self._read_on(size)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             if "psf_fseek" in str(error):  # where libsndfile expected more
                 claimed = self._file.frames
                 raise AudioError(
@@ -126,7 +126,7 @@ def open_audio(path: Path) -> Iterator[Recording]:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(_open(path))
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             if not _is_unknown(error):
                 raise _undecodable(path, error) from error
             if ffmpeg() is None:

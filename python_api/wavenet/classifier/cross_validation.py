@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from wavenet.classifier.data import find_clips, labels_of, values_of
+from wavenet.classifier.data import find_clips, fold_groups, labels_of, values_of
 from wavenet.classifier.inference import evaluate, load_model
 from wavenet.classifier.inference.evaluate import choose_clips
 from wavenet.classifier.run_config import RunConfig
@@ -79,7 +79,7 @@ def cross_validate(
     training, as in `train`; the first of them tests.
 
     Args:
-        config: as of `train`; its data names a manifest with the column `by`.
+        config: as of `train`; its data names a manifest with the column `by`, or has `group_folds`.
         out: the folder of all runs; made if it is not there.
         by: "fold" or "group".
         console: where progress is shown; None: the standard output.
@@ -98,6 +98,8 @@ def cross_validate(
     if not config.data.source:
         raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
     clips = find_clips(config.data.source)
+    if config.data.group_folds:
+        clips = fold_groups(clips, config.data.group_folds)
     names = values_of(clips, by)
     if len(names) < 2:
         have = f"its only {by} is {names[0]!r}" if names else f"no clip has a {by}"

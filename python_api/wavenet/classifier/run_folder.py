@@ -9,8 +9,8 @@
     checkpoints/step-00000123/       what a run goes on from; each is a saved model too
 
 `wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
-noise_curve.png, `wavenet report` report.html, a cross-validation left_out.json in the run of each
-part and cross_validation.json beside them.
+noise_curve.png, for other recordings in others/NAME; `wavenet report` report.html; a
+cross-validation left_out.json in the run of each part and cross_validation.json beside them.
 """
 
 from __future__ import annotations
@@ -36,9 +36,13 @@ METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion_matrix.png"
 NOISE_NAME = "noise_curve.json"
 NOISE_PICTURE_NAME = "noise_curve.png"
+# Of what `wavenet evaluate --data` was given: a folder for each name.
+OTHERS_NAME = "others"
 REPORT_NAME = "report.html"
 # Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
 LEFT_OUT_NAME = "left_out.json"
+# What `wavenet fit-head` leaves beside a model and clips.csv.
+HEAD_NAME = "head.json"
 CROSS_VALIDATION_NAME = "cross_validation.json"
 
 Row = dict[str, float]
@@ -112,9 +116,21 @@ def read_history(run: Path) -> list[Row]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def rank_epochs(history: Sequence[Row]) -> list[Row]:
-    """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
-    return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+def rank_epochs(history: Sequence[Row], by: str = "accuracy") -> list[Row]:
+    """Best epoch first: by this figure of validation, then by loss, then the earlier one."""
+
+    def key(row: Row) -> tuple[float, float]:
+        value = row[f"validation_{by}"]
+        return value if by == "loss" else -value, row["validation_loss"]
+
+    return sorted(history, key=key)
+
+
+def best_epoch(run: Path) -> Row | None:
+    """The row of the epoch whose model the run holds; None where there was no training."""
+    history, config = read_history(run), read_config(run)
+    by = "accuracy" if config is None else config.training.best_by
+    return rank_epochs(history, by)[0] if history else None
 
 
 def holds_run(run: Path) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, warn
+from wavenet.commands.common import Device, Run, console, print_json, warn
 
 
 def predict(
@@ -46,7 +45,7 @@ def predict(
                     {"label": label, "probability": probability}
                     for label, probability in prediction.top
                 ]
-            print(json.dumps(content, ensure_ascii=False), flush=True)
+            print_json(content)
         elif prediction.error:
             table.add_row(escape(str(prediction.path)), escape(prediction.error))
         else:

@@ -86,8 +86,11 @@ class InvertibleConv1x1(nn.Module):
 
     def inverse(self, rows: Tensor) -> Tensor:
         """What `forward` makes these of. The inverse is that of the weight as it is now."""
-        inverse = torch.linalg.inv(self.weight.double())  # float64 costs nothing here
-        return times(rows, inverse.to(rows.dtype).T)
+        return times(rows, self.inverted().to(rows.dtype).T)
+
+    def inverted(self) -> Tensor:
+        """The inverse matrix, in float64, which costs nothing here."""
+        return torch.linalg.inv(self.weight.double())
 
     def log_determinant(self) -> Tensor:
         """log |det W|, a scalar: the sign doesn't count."""
@@ -118,11 +121,14 @@ class Flow(nn.Module):
         shift, log_scale = self.network(says, condition)
         return self.whole(says, log_scale.exp() * changed + shift), log_scale.sum((1, 2))
 
-    def inverse(self, rows: Tensor, condition: Tensor) -> Tensor:
-        """What `forward` makes these of."""
+    def inverse(self, rows: Tensor, condition: Tensor, inverted: Tensor | None = None) -> Tensor:
+        """What `forward` makes these of; with the 1x1's inverse, if it is there already."""
         says, changed = self.halves(rows)
         shift, log_scale = self.network(says, condition)
-        return self.convolution.inverse(self.whole(says, (changed - shift) * (-log_scale).exp()))
+        mixed = self.whole(says, (changed - shift) * (-log_scale).exp())
+        if inverted is None:
+            inverted = self.convolution.inverted()
+        return times(mixed, inverted.to(mixed.dtype).T)
 
     def halves(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What says, and what is changed."""

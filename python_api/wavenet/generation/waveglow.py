@@ -158,7 +158,7 @@ class WaveGlow(
         steps = frames * self.config.hop // self.config.group
         if z is None:
             z = self._noise(batch, 0, steps, sigma, seed, first_signal, mel)
-        audio = self._sound(mel, self._check_z(z, batch, steps))
+        audio = self.sound(mel, self._check_z(z, batch, steps))
         if denoise:
             from wavenet.generation.denoise import constant_sound
             from wavenet.generation.denoise import denoise as without
@@ -208,7 +208,7 @@ class WaveGlow(
             else:
                 window = z[:, :, first:last]
             window = self._check_z(window, stretch.mel.shape[0], last - first)
-            audio = self._sound(stretch.mel, window)
+            audio = self.sound(stretch.mel, window)
             yield audio[
                 :, (stretch.begin - stretch.first) * hop : (stretch.end - stretch.first) * hop
             ]
@@ -235,15 +235,17 @@ class WaveGlow(
         rows: Tensor = steps.permute(0, 2, 1, 3).reshape(mel.shape[0], time // group, mels * group)
         return rows
 
-    def _sound(self, mel: Tensor, z: Tensor) -> Tensor:
+    def sound(self, mel: Tensor, z: Tensor, inverted: list[Tensor] | None = None) -> Tensor:
+        """`infer` of given noise, without its checks; with the 1x1s' inverses, if there already."""
         time = mel.shape[2] * self.config.hop
         condition = self._condition(mel, time)
         noise = z.transpose(1, 2)
         flows, sizes = self._flows(), self._sizes()
         left = sum(sizes)
         rows = noise[:, :, left:]
-        for flow, size in zip(reversed(flows), reversed(sizes), strict=True):
-            rows = flow.inverse(rows, condition)
+        for number, size in reversed(list(enumerate(sizes))):
+            given = None if inverted is None else inverted[number]
+            rows = flows[number].inverse(rows, condition, given)
             if size:
                 left -= size
                 rows = torch.cat((noise[:, :, left : left + size], rows), dim=2)

@@ -17,6 +17,7 @@ from wavenet import WaveGlow, WaveGlowConfig
 from wavenet.data.mel import MelConfig
 from wavenet.errors import DataError, ModelError
 from wavenet.generation.denoise import constant_sound, denoise
+from wavenet.generation.export import export_waveglow
 
 MEL = MelConfig.tacotron2(8000, n_fft=64, hop=16, window=64, mels=5, high_hz=4000.0)
 
@@ -396,3 +397,13 @@ def test_a_pickled_module_is_read_and_not_run(tmp_path, monkeypatch, zipped):
     assert "glow" not in sys.modules
     for ours, theirs in zip(again.parameters(), model.parameters(), strict=True):
         assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_exported_files_make_the_same_sound():
+    pytest.importorskip("onnxruntime")
+    model = model_of(flows=3)
+    files = export_waveglow(model)  # it compares them with the model
+    assert set(files) == {"model.onnx", "model.pt2"} and all(files.values())
+    with pytest.raises(DataError, match="format is 'tflite'; accepted are onnx, torch"):
+        export_waveglow(model, ["tflite"])

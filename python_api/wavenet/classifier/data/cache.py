@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import threading
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -15,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from wavenet.audio.reading import decode, require_channel
+from wavenet.classifier.data.cache_folder import KEPT, limit_bytes, prune, size_of
 from wavenet.classifier.data.clips import Clip
 from wavenet.errors import AudioError, DataError
 
@@ -23,12 +27,18 @@ FORMAT_VERSION = 2
 
 
 def default_cache_folder() -> Path:
-    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`."""
+    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`.
+
+    Where the user has no home (an unknown uid in a container), a folder for temporary files.
+    """
     if folder := os.environ.get("WAVENET_CACHE"):
         return Path(folder).expanduser()
     if folder := os.environ.get("XDG_CACHE_HOME"):
         return Path(folder) / "wavenet"
-    return Path("~/.cache/wavenet").expanduser()
+    try:
+        return Path.home() / ".cache" / "wavenet"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"wavenet-{os.getuid()}"
 
 
 class AudioCache:
@@ -39,6 +49,9 @@ class AudioCache:
     recording's absolute path, size, modification time, the sample rate and the channel; it outlives
     the run and is mapped, not read, so a crop of a long file costs only the crop. Deleting the
     folder is safe at any time.
+
+    The folder has a limit (`cache_folder.limit_bytes`), beyond which the clips go that were not
+    used for longest; those of this run stay, and if they alone are too many, some are not stored.
 
     A damaged cache file is decoded anew. A folder that can't be written (read-only, full) gives
     one warning and the cache goes on without it. Threads and DataLoader workers may share one
@@ -73,6 +86,10 @@ class AudioCache:
         self.memory_bytes = memory_bytes
         self.folder = default_cache_folder() if folder is None else Path(folder)
         self._writable = True
+        self._limit = limit_bytes()
+        self._started = time.time()
+        self._size: int | None = None  # of the folder, once that matters
+        self._full = False
         self._memory: dict[str, NDArray[np.float32]] = {}
         self._memory_used = 0
         self._lock = threading.Lock()
@@ -120,7 +137,10 @@ class AudioCache:
         if stored is None:
             return decode(path, self.sample_rate, self.channel)
         samples = _load(stored)
-        if samples is None:
+        if samples is not None:
+            with contextlib.suppress(OSError):
+                os.utime(stored)  # what was used lately goes last
+        else:
             samples = decode(path, self.sample_rate, self.channel)
             self._store(stored, samples)
         return samples
@@ -144,7 +164,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:40]}.npy"
 
     def _store(self, target: Path, samples: NDArray[np.float32]) -> None:
-        if not self._writable:
+        if not self._writable or not self._has_room(samples.nbytes):
             return
         partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.partial")
         try:
@@ -165,6 +185,19 @@ class AudioCache:
                     RuntimeWarning,
                     stacklevel=2,
                 )
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes more may be stored, after others have gone if need be."""
+        with self._lock:
+            if self._size is None:
+                self._size = size_of(self.folder)
+            if self._size + size > self._limit and not self._full:
+                goal = round(KEPT * self._limit) - size
+                self._size = prune(self.folder, max(0, goal), used_before=self._started)
+                self._full = self._size + size > self._limit  # of clips that stay
+            fits = not self._full
+            self._size += size if fits else 0
+        return fits
 
     def _remember(self, key: str, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._memory_used + samples.nbytes > self.memory_bytes:

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 # How people call the three parts, and what we call them.
 SPLIT_NAMES = {
@@ -16,6 +17,10 @@ SPLIT_NAMES = {
         ("test", "testing", "tst", "eval", "evaluation", "heldout", "held_out"), "test"
     ),
 }
+
+
+# A recording, and the times of a part of it.
+Place: TypeAlias = tuple[Path, float, float | None]
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,11 @@ class Clip:
     group: str | None = None
     start: float = 0.0
     end: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """What it is of: another clip of the same place is the same sound."""
+        return self.path, self.start, self.end
 
     @property
     def name(self) -> str:

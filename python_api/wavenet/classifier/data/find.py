@@ -248,23 +248,40 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def audio_files(
-    folder: Path, passed_over: PassedOver | None = None, seen: frozenset[Path] = frozenset()
+    folder: Path,
+    passed_over: PassedOver | None = None,
+    *,
+    unlistable: list[Path] | None = None,
+    seen: frozenset[Path] = frozenset(),
 ) -> Iterator[Path]:
     """Audio files at any depth; links to folders are followed, circles of them are not.
 
     With `passed_over` a data set is meant, whose background is no class: it takes what is left out.
+    With `unlistable` it takes the folders that can't be listed, which are an error otherwise.
+
+    Raises:
+        DataError: a folder can't be listed.
     """
     real = folder.resolve()
     if real in seen:
         return
     suffixes = audio_suffixes()
-    for entry in _visible(folder):
+    try:
+        entries = _visible(folder)
+    except DataError:
+        if unlistable is None:
+            raise
+        unlistable.append(folder)
+        return
+    for entry in entries:
         suffix = entry.suffix.lower()
         if entry.is_dir():
             if passed_over is not None and entry.name.lower() in _BACKGROUND_FOLDERS:
                 passed_over.background.append(entry)
             else:
-                yield from audio_files(entry, passed_over, seen | {real})
+                yield from audio_files(
+                    entry, passed_over, unlistable=unlistable, seen=seen | {real}
+                )
         elif suffix in suffixes and entry.is_file():
             yield entry
         elif passed_over is not None and entry.is_symlink() and not entry.exists():

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, normal_label
+from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, Place, normal_label
 from wavenet.errors import DataError
 
 MANIFEST_SUFFIXES = (".csv", ".tsv")
@@ -78,16 +78,15 @@ def read_manifest(
     filled = _filled_columns(path, header, rows[1:])
     root = _root(path, rows[1][1][header.index("path")].strip())
     clips: list[Clip] = []
-    line_of: dict[tuple[Path, float, float | None], int] = {}
+    line_of: dict[Place, int] = {}
     for line, row in rows[1:]:
         clip = _clip(path, root, line, dict(zip(header, row, strict=True)), filled, split)
-        place = (clip.path, clip.start, clip.end)
-        if place in line_of:
+        if clip.place in line_of:
             raise DataError(
                 f"{path}, line {line}: {clip.path.name} is already listed in line "
-                f"{line_of[place]}; each recording may be listed once"
+                f"{line_of[clip.place]}; each recording may be listed once"
             )
-        line_of[place] = line
+        line_of[clip.place] = line
         clips.append(clip)
     return clips
 

@@ -10,6 +10,7 @@ from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
 from wavenet.classifier.data.find import find_clips
+from wavenet.classifier.data.group_folds import fold_groups
 from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.splits import select, split_validation
 from wavenet.errors import DataError, require_field
@@ -31,7 +32,10 @@ class DataConfig:
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
         leave_out_fold: the same with a fold; one of the two can be left out.
-        max_seconds: longer clips are cropped, at random in training; 0: never.
+        group_folds: the folds are so many, "1", "2", ..., made of whole groups; 0: they are those
+            of the data.
+        max_seconds: of longer clips so much is heard at a time, at random in training and the
+            middle otherwise; 0: all of them.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
     """
@@ -43,7 +47,8 @@ class DataConfig:
     validation_by_group: bool = True
     leave_out_group: str = ""
     leave_out_fold: str = ""
-    max_seconds: float = 0.0
+    group_folds: int = 0
+    max_seconds: float = 10.0
     cache: str = ""
     workers: int = 0
 
@@ -53,6 +58,9 @@ class DataConfig:
         )
         one = not (self.leave_out_fold and self.leave_out_group)
         require_field(one, self, "leave_out_fold", "empty where leave_out_group is not")
+        require_field(
+            self.group_folds == 0 or self.group_folds >= 2, self, "group_folds", "0, or 2 or more"
+        )
         require_field(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
         require_field(self.workers >= 0, self, "workers", "0 or more")
         require_field(self.channel >= 0, self, "channel", "0 (the mean of all), 1, 2, ...")
@@ -92,6 +100,8 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
         DataError: a group or fold that no clip has, or nothing left to train on.
     """
     validation: list[Clip] = []
+    if config.group_folds:
+        clips = fold_groups(clips, config.group_folds)
     if config.leave_out_group:
         test = select(clips, group=config.leave_out_group)
         rest = select(clips, exclude_group=config.leave_out_group)

@@ -32,13 +32,15 @@ class Prediction:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Files as they are, folders replaced by the recordings anywhere inside them, in order.
 
+    A folder that can't be listed stays in the list, for `predict` to say so.
+
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
     """
     recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = list(audio_files(path))
+            inside = _inside(path)
             if not inside:
                 accepted = ", ".join(sorted(audio_suffixes()))
                 raise DataError(f"{path}: holds no recordings ({accepted})")
@@ -48,6 +50,12 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
         else:
             raise DataError(f"{path}: there is no such file or folder")
     return recordings
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The recordings in a folder, and the folders in there that can't be listed."""
+    unlistable: list[Path] = []
+    return [*audio_files(folder, unlistable=unlistable), *unlistable]
 
 
 @torch.inference_mode()
@@ -67,8 +75,9 @@ def predict(
         try:
             waveform = read_audio(path, model.config.sample_rate, channel=channel)
             require_sound(path, waveform.numpy())
-        except AudioError as error:
-            yield Prediction(path, error=str(error))
+        except (AudioError, OSError) as error:
+            denied = path.is_dir() and f"{path}: the folder can't be listed"
+            yield Prediction(path, error=denied or str(error))
             continue
         logits = model(waveform.unsqueeze(0).to(device))[0]
         yield Prediction(path, tuple(top_classes(logits, model.config.labels, top)))

@@ -50,8 +50,16 @@ def _require_free(run: Path, config: RunConfig, resume: bool) -> None:
                 f"{run}: holds a run already; --resume goes on with it, another --out starts a "
                 "new one"
             )
-        if saved.exists() and (different := load_config(saved).differences(config)):
+        different = _differences(load_config(saved), config) if saved.exists() else []
+        if different:
             raise ConfigError(
                 f"{run}: can't be resumed with another configuration than its own, {saved}; "
                 f"different are {', '.join(different)}"
             )
+
+
+def _differences(saved: RunConfig, wanted: RunConfig) -> list[str]:
+    """In what a run must not differ; it may go on for more epochs than it was to have."""
+    names = saved.differences(wanted)
+    more = wanted.training.epochs > saved.training.epochs
+    return [name for name in names if not (more and name == "training.epochs")]

@@ -29,7 +29,6 @@ from wavenet.classifier.run_folder import (
     clips_table,
     forget_failed_start,
     holds_run,
-    rank_epochs,
 )
 from wavenet.classifier.training.backends import decided
 from wavenet.classifier.training.batches import TrainingBatches
@@ -50,6 +49,7 @@ from wavenet.classifier.training.processes import (
     stop_requests,
     sum_over_processes,
 )
+from wavenet.classifier.training.step_memory import require_memory
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
 
@@ -86,7 +86,7 @@ def train(
 
     Raises:
         ConfigError: the folder holds another run, or another process is training into it, or
-            `resume` comes with another configuration.
+            `resume` comes with another configuration, or a step takes more memory than it may.
         DataError: no usable data.
         ModelError: the model to start from can't be loaded.
         CheckpointError: a checkpoint that can't be resumed, or a folder that can't be written.
@@ -124,10 +124,12 @@ def _train(
     if settings.init_from and not resume:
         start_from(model, settings.init_from)
     batches = TrainingBatches(config, data, accelerator)
+    require_memory(batches, settings, accelerator.device)
     learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
-    display.describe(data, learner)
+    display.describe(data, learner, batches, config.data.max_seconds)
     run_on_main(accelerator, lambda: _record(run, config, data))
     state = (load_checkpoint(learner, run) if resume else None) or RunState()
+    state.best_by = settings.best_by
     log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
 
     def save() -> None:
@@ -208,7 +210,7 @@ def _train(
                 raise TrainingInterrupted(number)
     if log is not None:
         log.close()
-    best = rank_epochs(state.history)[0]
+    best = state.ranked[0]
     seconds = sum(row["seconds"] for row in state.history)
     return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
 
