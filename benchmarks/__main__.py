@@ -43,6 +43,7 @@ COMMANDS = {
     "classifier": Command("classifier.accuracy", "train and evaluate the classifier on a data set"),
     "end-to-end": Command("classifier.end_to_end", "clips a second in training, time by part"),
     "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),
+    "generation": Command("generation.sampling", "samples a second of the whole sampling loop"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
     "synth-baseline": Command(

@@ -1,18 +1,19 @@
-"""`wavenet.nn` is another name of the layers in `wavenet_kernels.nn`, and of the distributions."""
+"""`wavenet.nn` is another name of the layers in `wavenet_kernels.nn`, and of what generates."""
 
 from __future__ import annotations
 
 import wavenet.nn
 import wavenet_kernels.nn
-from wavenet.generation import distributions
+from wavenet.generation import distributions, flow
+
+HOMES = {
+    **dict.fromkeys(("MixtureOfGaussians", "MixtureOfLogistics", "Softmax"), distributions),
+    **dict.fromkeys(("WN", "InvertibleConv1x1"), flow),
+    **dict.fromkeys(wavenet_kernels.nn.__all__, wavenet_kernels.nn),
+}
 
 
 def test_they_are_the_same_objects():
-    from wavenet.nn import ResidualStack
-
-    assert ResidualStack is wavenet_kernels.nn.ResidualStack
-    of_distributions = {"MixtureOfGaussians", "MixtureOfLogistics", "Softmax"}
-    assert {*wavenet.nn.__all__} == {*wavenet_kernels.nn.__all__} | of_distributions
-    for name in wavenet.nn.__all__:
-        home = distributions if name in of_distributions else wavenet_kernels.nn
+    assert {*wavenet.nn.__all__} == {*HOMES}
+    for name, home in HOMES.items():
         assert getattr(wavenet.nn, name) is getattr(home, name)

@@ -14,7 +14,9 @@ from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.sampling.loops import CpuLoop, Loop, Stretch, TorchLoop
 from wavenet_kernels.sampling.network import SampleNetwork
 
-_PIECE = 256  # samples at a time, so that Ctrl-C is heard between them
+# Samples at a time, and bytes of weights that they read at most: Ctrl-C is heard in between, after
+# some hundredths of a second.
+_PIECE, _PIECE_BYTES = 256, 2**30
 
 
 class Sampler:
@@ -74,6 +76,8 @@ class Sampler:
             CpuLoop(self.network, batch, half) if compiled else TorchLoop(self.network, batch)
         )
         self._position = 0
+        size = sum(tensor.nbytes for tensor in network.tensors.values())
+        self._piece = min(_PIECE, max(1, _PIECE_BYTES // size))
 
     def reset(self) -> None:
         """New signals start."""
@@ -131,8 +135,8 @@ class Sampler:
         like = self.network.conv_weight
         dtype = torch.int64 if self.network.codes else like.dtype
         out = torch.zeros(self.batch, n, dtype=dtype, device=like.device)
-        for at in range(0, n, _PIECE):
-            here = slice(at, min(n, at + _PIECE))
+        for at in range(0, n, self._piece):
+            here = slice(at, min(n, at + self._piece))
             length = here.stop - here.start
             said = None
             if parameters is not None:

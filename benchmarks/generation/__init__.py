@@ -1,0 +1,1 @@
+"""Figures of making sound."""
