@@ -36,6 +36,7 @@ COMMANDS = {
     "triton-tuning": Command(
         "operators.triton_tuning", "measure configurations of the Triton kernels on this GPU"
     ),
+    "model": Command("model.run", "predicted times of the GPU kernels, with no GPU", compiles=True),
     "calibration": Command(
         "operators.calibration", 'what "auto" finds out here, what that and every call costs'
     ),

@@ -2,7 +2,8 @@
 
 Against float64 on the same (already rounded) inputs, every output and every gradient may be off by
 twice what eager PyTorch is off by in the same dtype, plus a floor of 4 ulp of the tensor's largest
-value. No tolerance is picked by hand.
+value; and the same with root mean squares in place of the largest values, so that one large element
+hides no error of small ones. No tolerance is picked by hand.
 """
 
 from __future__ import annotations
@@ -37,24 +38,20 @@ def violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
     if not finite.any():
         return None
     errors, eagers = (got - truth)[finite], eager_error[finite & eager_error.isfinite()]
-    return _beyond("error", errors, eagers, truth[finite], ulp, largest)
-
-
-def root_mean_square_violation(got: Tensor, truth: Tensor, eager_error: Tensor) -> str | None:
-    """How `got`, finite and of the right shape, breaks the rule of root mean squares, or None.
-
-    With them in place of the largest values: one large element hides no error of small ones.
-    """
-    if truth.numel() == 0:
-        return None
-    ulp = torch.finfo(got.dtype).eps
-    errors = got.double() - truth
-    return _beyond("root mean square error", errors, eager_error, truth, ulp, _root_mean_square)
+    compared = errors, eagers, truth[finite], ulp
+    return _beyond("error", *compared, largest) or _beyond(
+        "root mean square error", *compared, root_mean_square
+    )
 
 
 def largest(values: Tensor) -> float:
     """The largest absolute value."""
     return values.abs().max().item()
+
+
+def root_mean_square(values: Tensor) -> float:
+    """Of all values."""
+    return values.double().square().mean().sqrt().item()
 
 
 def bound(
@@ -76,10 +73,6 @@ def _beyond(
     if error <= allowed:
         return None
     return f"{what} {error:.3g}, eager's {size(eagers):.3g}, bound {allowed:.3g}"
-
-
-def _root_mean_square(values: Tensor) -> float:
-    return values.double().square().mean().sqrt().item()
 
 
 def cotangent(output: Tensor, index: int) -> Tensor:

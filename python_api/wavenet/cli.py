@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
-    warnings.formatwarning = lambda message, *_, **__: _as_a_line(message)
+    warnings.formatwarning = _as_a_line  # type: ignore[assignment]
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
@@ -60,27 +60,32 @@ def application() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Train and use WaveNet audio classifiers.",
     )
+
+    def version(wanted: bool) -> None:
+        if wanted:
+            from wavenet_kernels import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        _: bool = typer.Option(
+            False, "--version", callback=version, is_eager=True, help="Print the version and exit."
+        ),
+    ) -> None:
+        """Train and use WaveNet audio classifiers."""
+
     before_training = (synth, check_data, augment_preview, cache)
-    of_a_run = (
-        evaluate,
-        report,
-        info,
-        predict,
-        stream,
-        timeline,
-        embed,
-        fit_head,
-        export,
-        demo_app,
-    )
-    for command in (*before_training, train, cross_validate, *of_a_run):
+    of_a_run = (evaluate, report, info, predict, stream, timeline, export, demo_app)
+    going_on = (embed, fit_head)
+    for command in (*before_training, train, cross_validate, *of_a_run, *going_on):
         app.command()(command)
     return app
 
 
-def _as_a_line(message: Warning | str) -> str:
+def _as_a_line(message: Warning | str, *_: object) -> str:
     """A warning without the line of the program that it came from."""
     return f"warning: {message}\n"
 

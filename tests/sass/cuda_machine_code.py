@@ -22,7 +22,7 @@ from pathlib import Path
 import executor
 import machine_code
 import simt_build
-from executor import Launched
+from executor import Launch, Launched
 from machine_code import Kernel
 from on_cpu import SimulatedGpu
 
@@ -58,14 +58,26 @@ def machine_code_in_force(
 
     `alter` makes of each kernel the one that runs. Gives what has run.
     """
+    done = []
+
+    def execute(launch: Launch) -> None:
+        kernel, sizes = alter(launch.load()), (launch.grid, launch.threads, launch.shared_bytes)
+        done.append(Launched(kernel, executor.run(kernel, *sizes, launch.parameters)))
+
+    with launches_taken_over(arch, execute):
+        yield done
+
+
+@contextmanager
+def launches_taken_over(arch: str, execute: Callable[[Launch], None]) -> Iterator[None]:
+    """The cuda backend's launches, of kernels for that chip, go to `execute`."""
     path = simt_build.build()
     library = ctypes.CDLL(str(path))
-    launches = _Launches(arch, path, alter)
-    hook = _Hook(launches.execute)
+    hook = _Hook(_Launches(arch, path, execute).take)
     library.wavenet_simt_run_elsewhere(hook)
     try:
         with cuda.use_machine(SimulatedGpu(simt_build.load(path))):
-            yield launches.done
+            yield
     finally:
         library.wavenet_simt_run_elsewhere(None)
 
@@ -73,21 +85,20 @@ def machine_code_in_force(
 class _Launches:
     """Finds a launch's kernel by its namesake's address in the module that tests/simt builds."""
 
-    def __init__(self, arch: str, module: Path, alter: Callable[[Kernel], Kernel]) -> None:
-        self.done: list[Launched] = []
-        self._alter = alter
+    def __init__(self, arch: str, module: Path, execute: Callable[[Launch], None]) -> None:
+        self._execute = execute
         self._kernels = _kernels(arch)
         self._symbols = _symbols(module)
         self._error = ctypes.create_string_buffer(b"")
 
-    def execute(self, function, grid, threads, shared_bytes, parameters, size) -> int | None:  # noqa: ANN001
+    def take(self, function, grid, threads, shared_bytes, parameters, size) -> int | None:  # noqa: ANN001
         """Called from C: returns the address of what went wrong, or None."""
         try:
             name = _comparable(self._symbols[function])
-            kernel = self._alter(_load(*self._kernels[name]))
+            load = functools.partial(_load, *self._kernels[name])
             data = ctypes.string_at(parameters, size)
-            sizes = tuple(grid.contents), tuple(threads.contents)
-            self.done.append(Launched(kernel, executor.run(kernel, *sizes, shared_bytes, data)))
+            sizes = tuple(grid.contents), tuple(threads.contents), shared_bytes
+            self._execute(Launch(name, load, *sizes, data))
         except Exception as problem:
             self._error = ctypes.create_string_buffer(
                 f"{type(problem).__name__}: {problem}".encode()

@@ -1,4 +1,7 @@
-"""Runs decoded kernels by engine/, which is compiled into build/sass when it has changed."""
+"""Runs decoded kernels by engine/, which is compiled into build/sass when it has changed.
+
+`run` executes a launch; `trace` a block of it, and tells what each of its warps did.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import re
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import decoder
+import numpy as np
 from machine_code import FOLDER, Kernel
 
 ENGINE = Path(__file__).resolve().parent / "engine"
@@ -21,10 +26,25 @@ _COMPILE = ["g++", "-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-
 _COMPILE += ["-Wall", "-fPIC", "-shared"]
 _STACK_END = 16384  # kLocalBytes of engine/memory.cpp
 _STACK_POINTER = 0x28  # in constant bank 0: where the stack ends
+_NUMBERS = ("lanes", "sectors", "lines", "wavefronts", "jumps", "unused")
+STEP = np.dtype([("place", "u4"), ("sector", "u4"), *((name, "u2") for name in _NUMBERS)])
+"""As engine/trace.h has it: one instruction of a warp."""
 
 
 class ExecutionError(Exception):
     """What ended a launch, or the data races in it."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a backend's host asks for; its kernel is decoded when it is loaded."""
+
+    name: str
+    load: Callable[[], Kernel]
+    grid: tuple[int, int, int]
+    threads: tuple[int, int, int]
+    shared_bytes: int
+    parameters: bytes
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,36 @@ def run(
 
     Raises ExecutionError if something goes wrong, or has a data race.
     """
+    return _execute(kernel, grid, threads, shared_bytes, parameters, -1)
+
+
+def trace(
+    kernel: Kernel,
+    grid: tuple[int, int, int],
+    threads: tuple[int, int, int],
+    shared_bytes: int,
+    parameters: bytes,
+    block: int,
+) -> list[np.ndarray]:
+    """Executes one block, by its number; returns what each warp did, as STEPs. Raises as `run`."""
+    _execute(kernel, grid, threads, shared_bytes, parameters, block)
+    warps = []
+    for warp in range(-(-threads[0] * threads[1] * threads[2] // 32)):
+        start = ctypes.c_void_p()
+        steps = _engine().sass_steps(warp, ctypes.byref(start))
+        warps.append(np.frombuffer(ctypes.string_at(start, steps * STEP.itemsize), STEP))
+    return warps
+
+
+def _execute(
+    kernel: Kernel,
+    grid: tuple[int, int, int],
+    threads: tuple[int, int, int],
+    shared_bytes: int,
+    parameters: bytes,
+    block: int,
+) -> list[int]:
+    """The launch, or unless it is -1 that block of it."""
     if len(parameters) != kernel.parameter_bytes:
         raise ExecutionError(
             f"{kernel.name}: {len(parameters)} bytes of parameters; "
@@ -111,6 +161,7 @@ def run(
         kernel.shared_base,
         (ctypes.c_char_p * 8)(*data),
         (ctypes.c_uint32 * 8)(*map(len, data)),
+        ctypes.c_int64(block),
         executed,
         ctypes.byref(lines),
     )
@@ -144,4 +195,5 @@ def _engine() -> ctypes.CDLL:
         shutil.rmtree(include)
     engine = ctypes.CDLL(str(made))
     engine.sass_run.restype = ctypes.c_char_p
+    engine.sass_steps.restype = ctypes.c_uint64
     return engine

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import decoder
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "sass"
-_PARAM_CBANK = 0x0A  # the attribute of .nv.info that says where parameters lie
+# Of .nv.info: where parameters lie, how many registers a thread takes; values of several bytes.
+_PARAM_CBANK, _REGCOUNT, _SEVERAL_BYTES = 0x0A, 0x2F, 4
 _RESERVED = 0x400  # bytes of shared memory that are the system's on sm_90
 
 
@@ -30,11 +32,13 @@ class Kernel:
     name: str
     text: tuple[str, ...]  # of each instruction
     code: bytes  # their records
+    encoded: bytes  # as the hardware has them, 16 bytes each; `with_text` leaves that as it is
     labels: dict[str, int]
     constants: dict[int, bytes]  # by bank
     parameters_at: int  # in bank 0
     parameter_bytes: int
     shared_base: int  # bytes of shared memory that are the system's
+    registers: int  # a thread
 
     def with_text(self, place: int, text: str) -> Kernel:
         """The kernel with another instruction there."""
@@ -85,7 +89,9 @@ def _decoded(cubin: bytes, name: str, disassembly: str) -> Kernel:
     shared = len(sections.get(f".nv.shared.{name}", b""))
     assert shared in (0, _RESERVED), f"{name} has {shared} bytes of static shared memory"
     text = tuple(text for _, text in lines)
-    return Kernel(name, text, b"".join(records), labels, constants, at, size, shared)
+    code, encoded = b"".join(records), sections[f".text.{name}"]
+    registers = _registers(sections[".nv.info"], _symbol(cubin, name))
+    return Kernel(name, text, code, encoded, labels, constants, at, size, shared, registers)
 
 
 def _disassemble(cubin: bytes, name: str = "") -> str:
@@ -150,14 +156,29 @@ def _symbol(cubin: bytes, name: str) -> int:
 
 def _parameters(info: bytes) -> tuple[int, int]:
     """Where in constant bank 0 the parameters lie, and how many bytes they are."""
+    for attribute, at in _attributes(info):
+        if attribute == _PARAM_CBANK:
+            _, offset, length = struct.unpack_from("<IHH", info, at)
+            return offset, length
+    raise AssertionError("the cubin doesn't say where parameters lie")
+
+
+def _registers(info: bytes, symbol: int) -> int:
+    """Of a thread of the kernel with that symbol."""
+    for attribute, at in _attributes(info):
+        if attribute == _REGCOUNT:
+            of, count = struct.unpack_from("<II", info, at)
+            if of == symbol:
+                return count
+    raise AssertionError("the cubin doesn't say how many registers a kernel takes")
+
+
+def _attributes(info: bytes) -> Iterator[tuple[int, int]]:
+    """Of a section .nv.info: those with values of several bytes, and where these are."""
     at = 0
     while at < len(info):
         form, attribute, size = struct.unpack_from("<BBH", info, at)
         at += 4
-        if form != 4:  # the value is `size` itself
-            continue
-        if attribute == _PARAM_CBANK:
-            _, offset, length = struct.unpack_from("<IHH", info, at)
-            return offset, length
-        at += size
-    raise AssertionError("the cubin doesn't say where parameters lie")
+        if form == _SEVERAL_BYTES:  # otherwise the value is `size` itself
+            yield attribute, at
+            at += size

@@ -201,3 +201,36 @@ def test_an_unknown_instruction_is_named(kernels):
     }.items():
         with pytest.raises(decoder.UnknownInstructionError, match=said):
             kernel.with_text(0, text)
+
+
+def test_trace():
+    """What a warp does, and how many sectors, lines and wavefronts its accesses take."""
+    body = """
+        .reg .b64 from, wide; .reg .b32 t, at, v; .reg .pred p;
+        mov.u32 t, %tid.x; mul.wide.u32 wide, t, {apart};
+        ld.param.u64 from, [p0]; add.s64 from, from, wide;
+        mul.lo.u32 at, t, {apart}; mov.u32 v, memory; add.s32 at, at, v;
+        ld.global.b32 v, [from]; st.shared.b32 [at], v;
+        setp.ne.u32 p, t, {lane}; @p st.global.b32 [from], v;
+        ret;
+    """
+    bodies = {"near": body.format(apart=4, lane=0), "far": body.format(apart=128, lane=99)}
+    memory = torch.zeros(2048 + 32, dtype=torch.int32)
+    start = memory.data_ptr() + -memory.data_ptr() % 128
+
+    def taken(name: str) -> dict[str, list[int]]:
+        made = kernels[name]
+        parameters = struct.pack("<2Q", start, 0)
+        (warp,) = executor.trace(made, (3, 1, 1), (32, 1, 1), 4096, parameters, 1)
+        fields = ("lanes", "sectors", "lines", "wavefronts")
+        return {
+            text: [int(warp[field][list(warp["place"]).index(i)]) for field in fields]
+            for i, whole in enumerate(made.text)
+            for text in ("LDG", "STS", "STG")
+            if text in whole
+        }
+
+    kernels = assemble(bodies, "sm_80")
+    near, far = taken("near"), taken("far")
+    assert near == {"LDG": [32, 4, 1, 0], "STS": [32, 0, 0, 1], "STG": [31, 4, 1, 0]}
+    assert far == {"LDG": [32, 32, 32, 0], "STS": [32, 0, 0, 32], "STG": [32, 32, 32, 0]}

@@ -76,7 +76,11 @@ def _assert_equal(alone: Path, together: Path) -> None:
 def test_torchrun_trains_in_two_processes_as_in_one(alone, tmp_path):
     run, _ = alone
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    options = ["--config", str(run.parent / "config.yaml"), "--out", str(tmp_path / "two")]
+    # The default device finds its fellows without a GPU, too.
+    text = (run.parent / "config.yaml").read_text()
+    assert "device: cpu" in text
+    (tmp_path / "auto.yaml").write_text(text.replace("device: cpu", "device: auto"))
+    options = ["--config", str(tmp_path / "auto.yaml"), "--out", str(tmp_path / "two")]
     command = [*torchrun, "--nproc-per-node", "2", "-m", "wavenet", "train", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -139,6 +143,19 @@ def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
     said = " ".join((tmp_path / "said" / "0.txt").read_text().split())
     assert "resumed with another configuration than its" in said
     assert (tmp_path / "said" / "1.txt").read_text() == ""
+
+
+def test_processes_that_are_not_joined_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    alone = SimpleNamespace(
+        distributed_type=DistributedType.NO, num_processes=1, end_training=lambda: None
+    )
+    monkeypatch.setattr(processes_, "Accelerator", lambda **settings: alone)
+    with (
+        pytest.raises(TrainingError, match="WORLD_SIZE is 2, but this process trains with 0 other"),
+        processes_.processes("auto"),
+    ):
+        pass
 
 
 def test_sharded_training_is_refused(monkeypatch):

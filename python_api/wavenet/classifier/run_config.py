@@ -71,8 +71,9 @@ class TrainingConfig:
         device: "auto" (a GPU where there is one), or "cpu".
         ema_decay: of an exponential moving average of the weights, which is then what is evaluated
             and saved, 0.999 say; 0: none.
-        init_from: folder or Hub name of a trained model to start from, whose labels may be others;
-            empty: random weights. `wavenet train --from` sets it, and the model section with it.
+        init_from: folder, or hf://owner/name on the Hub, of a trained model to start from, whose
+            labels may be others; empty: random weights. `wavenet train --from` sets it, and the
+            model section with it.
         patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
         best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
 from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.saved import MODEL_NAMES
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
 BACKENDS_NAME = "backends.json"
-MODEL_NAMES = ("config.json", "model.safetensors")
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"
 TENSORBOARD_NAME = "tensorboard"
@@ -62,13 +62,21 @@ def clips_table(data: PreparedData) -> str:
     """The content of clips.csv: what was trained on is known whatever becomes of the data."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped"))
+    table.writerow(("path", "label", "split", "skipped", "start", "end"))
     for split, clips in vars(data.splits).items():
-        table.writerows((clip.path.resolve(), clip.label, split, "") for clip in clips)
+        table.writerows(
+            (clip.path.resolve(), clip.label, split, "", *_times(clip)) for clip in clips
+        )
     for skipped in data.report.skipped:
         clip = skipped.clip
-        table.writerow((clip.path.resolve(), clip.label, clip.split or "", skipped.reason))
+        split = clip.split or ""
+        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip)))
     return text.getvalue()
+
+
+def _times(clip: Clip) -> tuple[str, str]:
+    """Start and end; empty where it is a whole recording."""
+    return (f"{clip.start!r}" if clip.start else "", "" if clip.end is None else f"{clip.end!r}")
 
 
 def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
@@ -77,7 +85,17 @@ def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
         return None
     with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    used = [Clip(Path(r["path"]), r["label"], r["split"]) for r in rows if not r["skipped"]]
+    used = [
+        Clip(
+            Path(row["path"]),
+            row["label"],
+            row["split"],
+            start=float(row.get("start") or 0),
+            end=float(row["end"]) if row.get("end") else None,
+        )
+        for row in rows
+        if not row["skipped"]
+    ]
     return used, [row["skipped"] for row in rows if row["skipped"]]
 
 

@@ -32,7 +32,7 @@ Start = Annotated[
     typer.Option(
         "--from",
         metavar="MODEL",
-        help="Fine-tune this trained model (folder or Hub name); the labels may be others.",
+        help="Fine-tune this trained model (folder or hf://owner/name); the labels may be others.",
     ),
 ]
 Data = Annotated[

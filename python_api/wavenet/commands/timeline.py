@@ -101,7 +101,7 @@ def timeline(
 
 def _seconds(recording: Path) -> float | None:
     """Of the recording, as its header has it; None where that can't be read."""
-    from wavenet.audio.reading import UNDECODABLE, soundfile
+    from wavenet.audio.opening import UNDECODABLE, soundfile
 
     try:
         return float(soundfile().info(recording).duration)

@@ -52,6 +52,7 @@ void Warp::step() {
   const Instruction& in = block.launch.code[place];
   ++block.launch.executed[place];
   const uint32_t mask = active = guarded(in, at);
+  record(in, mask);
   if (control(in, at, mask)) return;
   advance(at);
   if (!mask) return;
@@ -192,18 +193,27 @@ void Block::run() {
 }
 
 void Launch::run() {
+  if (trace) {
+    Block block(*this, trace->block);
+    trace->warps.resize(block.warps.size());
+    block.run();
+    return;
+  }
   const uint64_t blocks = uint64_t(grid[0]) * grid[1] * grid[2];
   for (uint64_t number = 0; number < blocks; ++number) Block(*this, uint32_t(number)).run();
 }
 
 }  // namespace sass
 
-// Executes a launch. Returns null, or what went wrong; `executed` gets how often warps executed each instruction,
-// `races` lines of "what", tabs and numbers.
+static sass::Trace kept;
+
+// Executes a launch, or if `traced` isn't negative that block of it, whose trace is kept until the next call. Returns
+// null, or what went wrong; `executed` gets how often warps executed each instruction, `races` lines of "what", tabs
+// and numbers.
 extern "C" const char* sass_run(const sass::Instruction* code, uint32_t instructions, const uint32_t* grid,
                                 const uint32_t* threads, uint32_t shared_bytes, uint32_t shared_base,
-                                const uint8_t* const* banks, const uint32_t* bank_bytes, uint64_t* executed,
-                                const char** races) {
+                                const uint8_t* const* banks, const uint32_t* bank_bytes, int64_t traced,
+                                uint64_t* executed, const char** races) {
   static std::string error, lines;
   sass::Launch launch;
   launch.code = code, launch.instructions = instructions, launch.executed = executed;
@@ -213,6 +223,8 @@ extern "C" const char* sass_run(const sass::Instruction* code, uint32_t instruct
     launch.constants[i].assign(banks[i], banks[i] + bank_bytes[i]);
     if (bank_bytes[i]) launch.constants[i].resize(bank_bytes[i] + 3);  // the last byte is read as part of a word
   }
+  kept = {uint32_t(traced), {}};
+  if (traced >= 0) launch.trace = &kept;
   error.clear(), lines.clear();
   try {
     launch.run();
@@ -229,4 +241,11 @@ extern "C" const char* sass_run(const sass::Instruction* code, uint32_t instruct
   }
   *races = lines.c_str();
   return error.empty() ? nullptr : error.c_str();
+}
+
+// What that warp of the traced block did; returns how many steps.
+extern "C" uint64_t sass_steps(uint32_t warp, const sass::Step** steps) {
+  if (warp >= kept.warps.size()) return 0;
+  *steps = kept.warps[warp].data();
+  return kept.warps[warp].size();
 }

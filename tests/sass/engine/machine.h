@@ -27,6 +27,7 @@
 
 #include "instruction.h"
 #include "lanes.h"
+#include "trace.h"
 #include "watch.h"
 
 namespace sass {
@@ -97,6 +98,8 @@ struct Warp {
   // `at`: the lanes at the instruction, `mask`: those among them whose guard holds.
   bool control(const Instruction& in, uint32_t at, uint32_t mask);  // control.cpp
 
+  void record(const Instruction& in, uint32_t mask);  // before it is executed
+
   uint32_t guarded(const Instruction& in, uint32_t at) const;
   void advance(uint32_t lanes);
   void wait_at(int barrier, uint32_t at, uint32_t mask);
@@ -143,7 +146,8 @@ struct Launch {
   uint32_t grid[3], threads[3];
   std::vector<uint8_t> constants[8];
   uint32_t shared_bytes, shared_base;  // the window's first bytes are the system's on sm_90
-  uint64_t* executed;  // how often warps executed each instruction
+  uint64_t* executed;      // how often warps executed each instruction
+  Trace* trace = nullptr;  // of the one block that runs, or null: all run
   std::vector<Race> races;
   Watch shared_watch{"shared", races}, global_watch{"global", races};
   GlobalCells global;

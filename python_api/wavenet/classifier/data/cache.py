@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet.audio.reading import decode
+from wavenet.audio.reading import decode, require_channel
 from wavenet.classifier.data.cache_folder import KEPT, limit_bytes, prune, size_of
-from wavenet.errors import DataError
+from wavenet.classifier.data.clips import Clip
+from wavenet.errors import AudioError, DataError
 
 # Part of every key: raise it when the same file would decode to other samples.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def default_cache_folder() -> Path:
@@ -41,13 +42,13 @@ def default_cache_folder() -> Path:
 
 
 class AudioCache:
-    """Clips at one sample rate, decoded at most once.
+    """Clips at one sample rate, mono, decoded at most once.
 
     Two layers. In memory the first clips that fit into a budget (a training run visits all clips
     equally often, so evicting would only churn). On disk one .npy file per clip, keyed by the
-    recording's absolute path, size, modification time and the sample rate; it outlives the run
-    and is mapped, not read, so a crop of a long file costs only the crop. Deleting the folder is
-    safe at any time.
+    recording's absolute path, size, modification time, the sample rate and the channel; it outlives
+    the run and is mapped, not read, so a crop of a long file costs only the crop. Deleting the
+    folder is safe at any time.
 
     The folder has a limit (`cache_folder.limit_bytes`), beyond which the clips go that were not
     used for longest; those of this run stay, and if they alone are too many, some are not stored.
@@ -60,6 +61,7 @@ class AudioCache:
     Args:
         folder: where the disk layer lives; None means `default_cache_folder()`.
         sample_rate: in Hz, of every clip that is handed out.
+        channel: as `read_audio`'s.
         memory_bytes: budget of the memory layer; 0 switches it off.
 
     Raises:
@@ -71,13 +73,16 @@ class AudioCache:
         folder: str | os.PathLike[str] | None,
         sample_rate: int,
         *,
+        channel: int = 0,
         memory_bytes: int = 1 << 29,
     ) -> None:
         if sample_rate < 1:
             raise DataError(f"sample_rate is {sample_rate}; at least 1 Hz is accepted")
         if memory_bytes < 0:
             raise DataError(f"memory_bytes is {memory_bytes}; 0 or more is accepted")
+        require_channel(channel)
         self.sample_rate = sample_rate
+        self.channel = channel
         self.memory_bytes = memory_bytes
         self.folder = default_cache_folder() if folder is None else Path(folder)
         self._writable = True
@@ -103,6 +108,22 @@ class AudioCache:
             samples = self._remember(key, samples)
         return samples
 
+    def open_clip(self, clip: Clip) -> NDArray[np.float32]:
+        """The samples of a clip, which may be a part of a recording, as `open` gives them.
+
+        Raises:
+            AudioError: as `read_audio`; or the recording ends before the clip starts.
+        """
+        samples = self.open(clip.path)
+        if not clip.start and clip.end is None:
+            return samples
+        end = None if clip.end is None else round(clip.end * self.sample_rate)
+        part = samples[round(clip.start * self.sample_rate) : end]
+        if not part.size:
+            seconds = samples.size / self.sample_rate
+            raise AudioError(f"{clip.name}: the recording ends at {seconds:g} s", "empty")
+        return part
+
     def read(self, path: str | os.PathLike[str]) -> torch.Tensor:
         """The clip's samples as the caller's own tensor, float32 (T,).
 
@@ -114,13 +135,13 @@ class AudioCache:
     def _open_uncached(self, path: Path) -> NDArray[np.float32]:
         stored = self._stored(path)
         if stored is None:
-            return decode(path, self.sample_rate)
+            return decode(path, self.sample_rate, self.channel)
         samples = _load(stored)
         if samples is not None:
             with contextlib.suppress(OSError):
                 os.utime(stored)  # what was used lately goes last
         else:
-            samples = decode(path, self.sample_rate)
+            samples = decode(path, self.sample_rate, self.channel)
             self._store(stored, samples)
         return samples
 
@@ -128,7 +149,7 @@ class AudioCache:
         """Where the disk layer keeps this clip; None without the clip."""
         try:
             stat = path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None  # decoding says what is wrong with the path
         identity = (
             FORMAT_VERSION,
@@ -136,6 +157,7 @@ class AudioCache:
             stat.st_size,
             stat.st_mtime_ns,
             self.sample_rate,
+            *([self.channel] if self.channel else []),
         )
         name = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
         digest = name.hexdigest()

@@ -26,6 +26,8 @@ from wavenet.classifier.data import (
     find_clips,
     select,
 )
+from wavenet.classifier.data.clips import Place
+from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.known_clips import known_splits, root_of
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
@@ -116,25 +118,26 @@ def choose_clips(
     config = read_config(run) or RunConfig(data=DataConfig(max_seconds=0))
     of_the_run = read_clips(run)
     if data is not None:
-        clips = find_clips(data, min_classes=1)
+        columns = parse_columns(config.data.columns)
+        clips = find_clips(data, columns=columns, min_classes=1)
     elif of_the_run is not None:
         clips, _ = of_the_run
     else:
         raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
-    known: dict[Path, str] = {}
+    known: dict[Place, str] = {}
     moved = False
     if of_the_run is not None:
         its_root = root_of(config.data.source)
         known, moved = known_splits(clips, root_of(data or its_root), of_the_run[0], its_root)
     if moved and not any(clip.split for clip in clips):
-        clips = [replace(clip, split=known[clip.path]) for clip in clips]
+        clips = [replace(clip, split=known[clip.place]) for clip in clips]
         if split is None:
             split = "test" if "test" in known.values() else "validation"
     if split is None:
         has_test = any(clip.split == "test" for clip in clips)
         split = "test" if has_test else "validation" if data is None else "all"
     wanted = clips if split == "all" else select(clips, split=split)
-    cache = AudioCache(config.data.cache or None, model.sample_rate)
+    cache = AudioCache(config.data.cache or None, model.sample_rate, channel=config.data.channel)
     report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
     return EvaluationClips(
         report.kept,
@@ -148,7 +151,7 @@ def choose_clips(
                 skipped.clip.label for skipped in report.skipped if skipped.kind == "unknown label"
             )
         ),
-        sum(known.get(clip.path) == "train" for clip in report.kept),
+        sum(known.get(clip.place) == "train" for clip in report.kept),
         moved and data is not None,
     )
 

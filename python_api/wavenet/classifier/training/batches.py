@@ -82,13 +82,15 @@ class Shares(Sampler[list[Draw]]):
                 yield part[self.process :: self.processes]
 
     def _within_room(self, draws: list[Draw]) -> Iterator[list[Draw]]:
+        if self.room is None:
+            yield draws
+            return
         start = longest = 0
-        room = math.inf if self.room is None else self.room
-        for index, draw in enumerate(draws if self.lengths else ()):
+        for index, draw in enumerate(draws):
             length = self.lengths[draw.clip]
             longest = max(longest, length)
             share = math.ceil((index + 1 - start) / self.processes)
-            if share > 1 and share * longest > room:
+            if share > 1 and share * longest > self.room:
                 yield draws[start:index]
                 start, longest = index, length
         yield draws[start:]

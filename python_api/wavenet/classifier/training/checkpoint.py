@@ -30,7 +30,6 @@ from torch import Tensor
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_folder import (
     CHECKPOINTS_NAME,
-    MODEL_NAMES,
     Row,
     checkpoint_folder,
     checkpoints,
@@ -39,6 +38,7 @@ from wavenet.classifier.run_folder import (
 from wavenet.classifier.training.learner import Learner
 from wavenet.errors import CheckpointError
 from wavenet.files import sync
+from wavenet.saved import MODEL_NAMES
 
 # Raise it when what is written can't be read by an earlier version, or the other way round.
 FORMAT = 2
@@ -191,6 +191,8 @@ def writing(run: Path, partial: Path | None = None) -> Iterator[None]:
 
 def _write_model(model: WaveNetClassifier, folder: Path) -> None:
     model.save_pretrained(folder)
+    # safetensors' files are their owner's alone, whatever the umask says.
+    shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])
     (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
 
 
