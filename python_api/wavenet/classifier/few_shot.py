@@ -136,7 +136,7 @@ def fit_linear(x: Tensor, truth: Tensor, classes: int, strength: float) -> tuple
         return value
 
     with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)
     weight, bias = weight.detach() / scale, bias.detach()
     return weight, bias - weight @ mean
 
