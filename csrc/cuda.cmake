@@ -115,7 +115,7 @@ message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${arch_
 
 include(csrc/cuda/instances.cmake)
 wavenet_cuda_instances("${CMAKE_CURRENT_BINARY_DIR}/cuda_instances" instances)
-set(sources gated_activation.cu packing.cu sums.cu describe.cpp device.cpp plan.cpp stack.cpp stream.cpp tiling.cpp)
+set(sources gated_activation.cu packing.cu sums.cu describe.cpp device.cpp load.cpp plan.cpp stack.cpp stream.cpp tiling.cpp)
 list(TRANSFORM sources PREPEND csrc/cuda/)
 add_library(wavenet_cuda STATIC ${instances} ${sources})
 target_include_directories(wavenet_cuda PUBLIC csrc)

@@ -1,5 +1,5 @@
 // Python's door to the CUDA kernels. As in cpu.cpp, tensors come as addresses and strides and have been
-// checked; the stream and the device come as torch's numbers for them. Importing touches no GPU.
+// checked; the stream comes as torch's number for it, and its device is current. Importing touches no GPU.
 #include <cuda_runtime_api.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -29,18 +29,16 @@ Layer gate(const std::string& dtype, int64_t B, int64_t T, int64_t D, const Rows
   return l;
 }
 
-void gated_activation(int device, Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
+void gated_activation(Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
                       const Rows& a, const Rows& cond, const Rows& z) {
   Layer l = gate(dtype, B, T, D, a, cond);
   l.z = z;
-  const cuda::DeviceScope scope(device);
   cuda::gated_activation(l, stream_of(stream));
 }
 
-void gated_activation_backward(int device, Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
+void gated_activation_backward(Address stream, const std::string& dtype, int64_t B, int64_t T, int64_t D,
                                const Rows& a, const Rows& cond, const Rows& grad_z, const Rows& grad_a) {
   const Layer l = gate(dtype, B, T, D, a, cond);
-  const cuda::DeviceScope scope(device);
   cuda::gated_activation_backward(l, grad_z, grad_a, stream_of(stream));
 }
 
@@ -63,17 +61,16 @@ cuda::StackTensors make_tensors(const Rows& x, Address conv_weight, Address conv
   return tensors;
 }
 
-void stack_forward(const cuda::StackForward& plan, int device, Address stream, const cuda::StackTensors& tensors,
+void stack_forward(const cuda::StackForward& plan, Address stream, const cuda::StackTensors& tensors,
                    const Rows& y, const Rows& residual, const Rows& skip, const Rows& saved, int64_t saved_stride,
                    int checkpoint_every, Address workspace) {
   cuda::ForwardOutputs outputs;
   outputs.saved = saved, outputs.saved_stride = saved_stride, outputs.checkpoint_every = checkpoint_every;
   outputs.residual = residual, outputs.skip = skip, outputs.z = y;
-  const cuda::DeviceScope scope(device);
   plan.run(tensors, outputs, static_cast<char*>(pointer(workspace)), stream_of(stream));
 }
 
-void stack_backward(const cuda::StackBackward& plan, int device, Address stream, const cuda::StackTensors& tensors,
+void stack_backward(const cuda::StackBackward& plan, Address stream, const cuda::StackTensors& tensors,
                     const Rows& grad_y, const Rows& grad_residual, const Rows& grad_skip, const Rows& saved,
                     int64_t saved_stride, const Rows& grad_x, bool want_x, Address grad_conv_weight,
                     Address grad_conv_bias, Address grad_out_weight, Address grad_out_bias, const Rows& grad_cond,
@@ -84,17 +81,15 @@ void stack_backward(const cuda::StackBackward& plan, int device, Address stream,
   gradients.x = grad_x, gradients.want_x = want_x, gradients.cond = grad_cond;
   gradients.conv_weight = pointer(grad_conv_weight), gradients.conv_bias = pointer(grad_conv_bias);
   gradients.out_weight = pointer(grad_out_weight), gradients.out_bias = pointer(grad_out_bias);
-  const cuda::DeviceScope scope(device);
   plan.run(tensors, gradients, static_cast<char*>(pointer(workspace)), stream_of(stream));
 }
 
-void stream_pack(const cuda::StackStream& plan, int device, Address stream, Address conv_weight, Address out_weight,
+void stream_pack(const cuda::StackStream& plan, Address stream, Address conv_weight, Address out_weight,
                  Address packed) {
-  const cuda::DeviceScope scope(device);
   plan.pack_weights(pointer(conv_weight), pointer(out_weight), static_cast<char*>(pointer(packed)), stream_of(stream));
 }
 
-void stream_step(const cuda::StackStream& plan, int device, Address stream, int64_t B, int64_t T, const Rows& x,
+void stream_step(const cuda::StackStream& plan, Address stream, int64_t B, int64_t T, const Rows& x,
                  Address packed, Address conv_bias, Address out_bias, const Rows& cond, double residual_scale,
                  Address state, Address positions, const Rows& residual, const Rows& skip) {
   cuda::StreamArguments chunk;
@@ -103,13 +98,7 @@ void stream_step(const cuda::StackStream& plan, int device, Address stream, int6
   chunk.weights = static_cast<const char*>(pointer(packed));
   chunk.conv_bias = pointer(conv_bias), chunk.out_bias = pointer(out_bias);
   chunk.state = pointer(state), chunk.positions = static_cast<int64_t*>(pointer(positions));
-  const cuda::DeviceScope scope(device);
   plan.step(chunk, stream_of(stream));
-}
-
-cuda::Device device_at(int index) {
-  const cuda::DeviceScope scope(index);
-  return cuda::current_device();
 }
 
 py::dict regions(const cuda::LaunchPlan& plan) {
@@ -131,9 +120,8 @@ py::dict build_info() {
   return info;
 }
 
-// Why this build's kernels can't run on a device; empty if they can.
-std::string refusal(int device) {
-  const cuda::DeviceScope scope(device);
+// Why this build's kernels can't run on the current device; empty if they can.
+std::string refusal() {
   const cudaError_t status = cuda::find_code();
   return status == cudaSuccess ? "" : cudaGetErrorString(status);
 }
@@ -151,13 +139,13 @@ PYBIND11_MODULE(_cuda, m) {
   m.def("build_info", &build_info, "Version, compiler, architectures built for, and CUDA runtime.");
   m.def("device_count", &device_count, "Devices that the CUDA runtime in this module sees.");
 
-  m.def("refusal", &refusal, "Why the kernels can't run on the device of that index; '' if they can.");
+  m.def("refusal", &refusal, "Why the kernels can't run on the current device; '' if they can.");
 
   const py::call_guard<py::gil_scoped_release> release;
-  m.def("gated_activation", &gated_activation, release, py::kw_only(), py::arg("device"), py::arg("stream"),
+  m.def("gated_activation", &gated_activation, release, py::kw_only(), py::arg("stream"),
         py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"), py::arg("z"));
-  m.def("gated_activation_backward", &gated_activation_backward, release, py::kw_only(), py::arg("device"),
-        py::arg("stream"), py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"),
+  m.def("gated_activation_backward", &gated_activation_backward, release, py::kw_only(), py::arg("stream"),
+        py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"),
         py::arg("grad_z"), py::arg("grad_a"));
 
   py::class_<cuda::StackShape>(m, "StackShape", py::module_local())
@@ -168,7 +156,7 @@ PYBIND11_MODULE(_cuda, m) {
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"), py::arg("residual_scale"));
 
   py::class_<cuda::Device>(m, "Device", py::module_local(), "What plans know of a device.")
-      .def_static("at", &device_at, "The device of that index.", py::arg("index"))
+      .def_static("at", &cuda::device_at, "The device of that index.", py::arg("index"))
       .def_static("typical", &cuda::typical_device, "A chip of an architecture, e.g. sm_90: here or not.",
                   py::arg("architecture"))
       .def_readonly("multiprocessors", &cuda::Device::multiprocessors)
@@ -190,7 +178,7 @@ PYBIND11_MODULE(_cuda, m) {
       .def_property_readonly("workspace_bytes", &cuda::StackForward::workspace_bytes)
       .def_property_readonly("launches", &cuda::StackForward::launches)
       .def("__repr__", &cuda::StackForward::describe)
-      .def("run", &stack_forward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
+      .def("run", &stack_forward, release, py::kw_only(), py::arg("stream"), py::arg("tensors"),
            py::arg("y"), py::arg("residual"), py::arg("skip"), py::arg("saved"), py::arg("saved_stride"),
            py::arg("checkpoint_every"), py::arg("workspace"));
   py::class_<cuda::StackBackward>(m, "StackBackward", py::module_local())
@@ -199,7 +187,7 @@ PYBIND11_MODULE(_cuda, m) {
       .def_property_readonly("launches", &cuda::StackBackward::launches, "Those in tiles, in their order.")
       .def("__repr__", &cuda::StackBackward::describe)
       .def_property_readonly("workspace_bytes", &cuda::StackBackward::workspace_bytes)
-      .def("run", &stack_backward, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("tensors"),
+      .def("run", &stack_backward, release, py::kw_only(), py::arg("stream"), py::arg("tensors"),
            py::arg("grad_y"), py::arg("grad_residual"), py::arg("grad_skip"), py::arg("saved"),
            py::arg("saved_stride"), py::arg("grad_x"), py::arg("want_x"), py::arg("grad_conv_weight"),
            py::arg("grad_conv_bias"), py::arg("grad_out_weight"), py::arg("grad_out_bias"), py::arg("grad_cond"),
@@ -210,9 +198,9 @@ PYBIND11_MODULE(_cuda, m) {
       .def_property_readonly("weight_bytes", &cuda::StackStream::weight_bytes)
       .def_property_readonly("launch", &cuda::StackStream::launch)
       .def("__repr__", [](const cuda::StackStream& plan) { return cuda::describe(plan.launch()); })
-      .def("pack", &stream_pack, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("conv_weight"),
+      .def("pack", &stream_pack, release, py::kw_only(), py::arg("stream"), py::arg("conv_weight"),
            py::arg("out_weight"), py::arg("packed"))
-      .def("step", &stream_step, release, py::kw_only(), py::arg("device"), py::arg("stream"), py::arg("B"),
+      .def("step", &stream_step, release, py::kw_only(), py::arg("stream"), py::arg("B"),
            py::arg("T"), py::arg("x"), py::arg("packed"), py::arg("conv_bias"), py::arg("out_bias"), py::arg("cond"),
            py::arg("residual_scale"), py::arg("state"), py::arg("positions"), py::arg("residual"), py::arg("skip"));
 }

@@ -28,20 +28,21 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
     for (int r0 = 0; r0 < tiled.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
+      const int left = tiled.R - r0 - place.first_output();
       const auto for_each_pair = [&](const Rows& rows, auto visit) {
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
-            const int64_t t = time_of(tiled.tiling, tile, place.row_of(f, 2 * row));
+            const int t = time_of(tiled.tiling, tile, place.row_of(f, 2 * row));
             if (t < 0) continue;
-            T* const at = row_at<T>(rows, tile.b, t);
+            T* const at = row_at<T>(rows, tile.b, t) + r0 + place.first_output();
 #pragma unroll
             for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
               for (int half = 0; half < 2; ++half) {
-                const int r = r0 + place.group(g) * 16 + half * 8 + place.column();
-                if (r < tiled.R) visit(&sums[f][g][half][2 * row], at + r);
+                const int further = S::outputs_to(g, half);
+                if (further < left) visit(&sums[f][g][half][2 * row], at + further);
               }
             }
           }
@@ -62,6 +63,11 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
       for_each_pair(args.grad_x, [](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
     }
   });
+}
+
+template <class T>
+void load_data_gradient() {
+  load_shapes<T>("data_gradient", [](auto shape) { return data_gradient_kernel<decltype(shape)>; });
 }
 
 template <class T>

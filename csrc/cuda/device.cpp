@@ -19,12 +19,12 @@ struct Architecture {
 // what the data sheet of the chip gives, over its clock. Blackwell's faster products are other instructions than mma.
 constexpr int kKiB = 1024;
 constexpr Architecture kArchitectures[] = {
-    {80, {108, 163 * kKiB, 164 * kKiB, 1 * kKiB, 1024, 13}},   // A100, 80 GB
-    {86, {84, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 5}},       // RTX A6000
-    {89, {142, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 2.5}},    // L40S
-    {90, {132, 227 * kKiB, 228 * kKiB, 1 * kKiB, 2048, 15}},   // H100
-    {100, {148, 227 * kKiB, 228 * kKiB, 1 * kKiB, 2048, 29}},  // B200
-    {120, {188, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 3.7}},   // RTX PRO 6000
+    {80, {false, 108, 163 * kKiB, 164 * kKiB, 1 * kKiB, 1024, 13}},   // A100, 80 GB
+    {86, {false, 84, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 5}},       // RTX A6000
+    {89, {false, 142, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 2.5}},    // L40S
+    {90, {false, 132, 227 * kKiB, 228 * kKiB, 1 * kKiB, 2048, 15}},   // H100
+    {100, {false, 148, 227 * kKiB, 228 * kKiB, 1 * kKiB, 2048, 29}},  // B200
+    {120, {false, 188, 99 * kKiB, 100 * kKiB, 1 * kKiB, 512, 3.7}},   // RTX PRO 6000
 };
 
 // The newest one that is not newer than the capability, or else the oldest.
@@ -43,12 +43,11 @@ int attribute(cudaDeviceAttr which, int device) {
 
 }  // namespace
 
-Device current_device() {
-  int index = 0;
-  check(cudaGetDevice(&index), "cudaGetDevice");
+Device device_at(int index) {
   const int capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor, index) +
                          attribute(cudaDevAttrComputeCapabilityMinor, index);
   Device device = architecture_of(capability).typical;
+  device.here = true;
   device.multiprocessors = attribute(cudaDevAttrMultiProcessorCount, index);
   device.shared_bytes = attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, index);
   device.shared_bytes_all = attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, index);

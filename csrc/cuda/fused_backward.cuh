@@ -105,6 +105,8 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   char* const z_tile = layout.z_at;
   const Place<S> place;
   Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  float* const biases = reinterpret_cast<float*>(layout.biases_at);
+  load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
   TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
   float of_bias[2] = {};               // and of two channels' biases, by threads of the warps that have fewer blocks
@@ -124,7 +126,7 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, tiled.D);
+      start_with_gate_bias<S, S::kGroups>(a, place, c0, tiled.D, SharedPairs{biases});
       multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
                                      tiled.K * x_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
@@ -136,7 +138,7 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
                                         g_pitch, g_row, [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
-        int64_t t2[2];
+        int t2[2];
         times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
         for (int g = 0; g < S::kGroups; ++g) {
@@ -230,9 +232,14 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     const auto out = TileSums<T, TILES>::block(i, outputs, tiled.D);
     if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * tiled.D + out.column, tiled.D);
   }
-  float* const biases =
-      partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
-  if (pair < tiled.D + outputs / 2) store<float, 2>(biases + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
+  float* const sums = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
+  if (pair < tiled.D + outputs / 2) store<float, 2>(sums + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
+}
+
+template <class T>
+void load_fused_backward() {
+  load_kernel("fused_backward", fused_backward_kernel<T, 1>);
+  load_kernel("fused_backward", fused_backward_kernel<T, 2>);
 }
 
 template <class T>

@@ -28,6 +28,8 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
   Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  float* const biases = reinterpret_cast<float*>(layout.biases_at);
+  load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
@@ -41,7 +43,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
     const char* const grad = buffer + x_bytes;
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, static_cast<const T*>(args.conv_bias), c0, tiled.D);
+      start_with_gate_bias<S, S::kGroups>(a, place, c0, tiled.D, SharedPairs{biases});
       multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (tiled.D - c0)),
                                      x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
@@ -54,7 +56,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
                                         [](int at) { return at; });
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
-        int64_t t2[2];
+        int t2[2];
         times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
         for (int g = 0; g < S::kGroups; ++g) {
@@ -84,6 +86,11 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
       }
     }
   });
+}
+
+template <class T>
+void load_gate_gradient() {
+  load_shapes<T>("gate_gradient", [](auto shape) { return gate_gradient_kernel<decltype(shape)>; });
 }
 
 template <class T>

@@ -13,6 +13,7 @@
 #include "cuda/errors.h"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
+#include "cuda/load.h"
 #include "cuda/vector.cuh"
 
 namespace wavenet::cuda {
@@ -110,10 +111,23 @@ void run(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, 
 
 template <bool BACKWARD>
 void dispatch(const Layer& l, const Rows& grad_z, const Rows& out, const char* name, cudaStream_t stream) {
+  load(KernelsOf::gate, l.dtype);
   with_type(l.dtype, name, [&](auto type) { run<decltype(type), BACKWARD>(l, grad_z, out, name, stream); });
 }
 
 }  // namespace
+
+template <class T>
+void load_gated_activation() {
+  constexpr int kWide = 16 / sizeof(T);
+  load_kernel("gated_activation", gated_activation_kernel<T, 1, false>);
+  load_kernel("gated_activation", gated_activation_kernel<T, kWide, false>);
+  load_kernel("gated_activation_backward", gated_activation_kernel<T, 1, true>);
+  load_kernel("gated_activation_backward", gated_activation_kernel<T, kWide, true>);
+}
+template void load_gated_activation<float>();
+template void load_gated_activation<__nv_bfloat16>();
+template void load_gated_activation<__half>();
 
 void gated_activation(const Layer& l, cudaStream_t stream) {
   dispatch<false>(l, Rows{}, l.z, "gated_activation", stream);

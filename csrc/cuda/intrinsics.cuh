@@ -28,9 +28,11 @@ __device__ inline uint32_t shared_address(const void* shared) {
 // 16 bytes from global to shared memory, both aligned to 16, without waiting; zeros, and nothing is read, where not
 // `valid`.
 __device__ inline void copy_async(void* shared, const void* global, bool valid) {
-  const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes)
-               : "memory");
+  asm volatile(
+      "{ .reg .pred ignored; setp.eq.u32 ignored, %2, 0; cp.async.cg.shared.global [%0], [%1], 16, ignored; }" ::"r"(
+          shared_address(shared)),
+      "l"(global), "r"(static_cast<uint32_t>(valid))
+      : "memory");
 }
 
 // Ends this thread's group of copies.
@@ -103,6 +105,19 @@ __device__ inline uint32_t round_tf32(uint32_t bits) {
 __device__ inline float approximate_tanh(float v) {
   float result;
   asm("tanh.approx.f32 %0, %1;" : "=f"(result) : "f"(v));
+  return result;
+}
+
+// 2^v and 1 / v to an ulp or two. Arguments and results below the normal numbers count as zeros.
+__device__ inline float approximate_exp2(float v) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
+  return result;
+}
+
+__device__ inline float approximate_reciprocal(float v) {
+  float result;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(v));
   return result;
 }
 

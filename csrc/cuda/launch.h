@@ -1,4 +1,4 @@
-// A kernel's launch, checked: the one place where kernels start, on a GPU or in tests/simt.
+// A kernel's launch, checked: the one place where kernels start, on a GPU or in tests/simt; and how it is loaded.
 #pragma once
 
 #include <utility>
@@ -19,17 +19,15 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
   check(cudaGetLastError(), name);
 }
 
-// A launch of a kernel that takes one structure and, perhaps, more shared memory than there is unasked. What is asked
-// for is always all that a block may have: the setting is the kernel's, and other threads launch it too.
-template <class Arguments>
-void launch_with_shared(const char* name, void (*kernel)(Arguments), dim3 grid, dim3 block, size_t shared_bytes,
-                        cudaStream_t stream, const Arguments& arguments) {
+// Loads a kernel onto the current device (load.h), with as much shared memory as a block may have.
+template <class... Parameters>
+void load_kernel(const char* name, void (*kernel)(Parameters...)) {
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, kernel), name);
   int device = 0, most = 0;
   check(cudaGetDevice(&device), name);
   check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), name);
-  const auto function = reinterpret_cast<const void*>(kernel);
-  check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
-  launch(name, kernel, grid, block, shared_bytes, stream, arguments);
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
 }
 
 }  // namespace wavenet::cuda

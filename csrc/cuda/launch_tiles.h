@@ -24,10 +24,19 @@ void with_shape(const TileLaunch& tiled, const char* name, F&& f) {
   }
 }
 
+// Loads all of them. kernel_of(shape) is the kernel of that Shape.
+template <class T, size_t I = 0, class F>
+void load_shapes(const char* name, F&& kernel_of) {
+  if constexpr (I < std::size(kTileSizes)) {
+    load_kernel(name, kernel_of(Shape<T, kTileSizes[I].M, kTileSizes[I].N>{}));
+    load_shapes<T, I + 1>(name, kernel_of);
+  }
+}
+
 template <class Arguments>
 void launch_tiles(void (*kernel)(Arguments), const Arguments& arguments, const char* name, cudaStream_t stream) {
   const TileLaunch& tiled = arguments.tiled;
-  launch_with_shared(name, kernel, dim3(tiled.blocks), dim3(kThreads), tiled.shared_bytes, stream, arguments);
+  launch(name, kernel, dim3(tiled.blocks), dim3(kThreads), tiled.shared_bytes, stream, arguments);
 }
 
 }  // namespace wavenet::cuda

@@ -15,6 +15,22 @@
 
 namespace wavenet::cuda {
 
+// Of each layer the convolution's and the residual's; the skips' are summed over the layers.
+template <class T>
+__device__ inline void load_layer_biases(float* to, float* skip, const LayersArguments& args) {
+  const int gates = 2 * args.tiled.D, R = args.tiled.R;
+  const T *conv = static_cast<const T*>(args.conv_bias), *out = static_cast<const T*>(args.out_bias);
+  for (int layer = 0; layer < args.layers; ++layer) {
+    load_biases<T>(to + layer * (gates + R), conv ? conv + layer * gates : nullptr, gates);
+    load_biases<T>(to + layer * (gates + R) + gates, out ? out + layer * args.out_channels : nullptr, R);
+  }
+  for (int i = threadIdx.x; i < args.tiled.S; i += kThreads) {
+    float sum = 0;
+    for (int layer = 0; out && layer < args.layers; ++layer) sum += to_float(out[layer * args.out_channels + R + i]);
+    skip[i] = sum;
+  }
+}
+
 template <class S>
 __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel(const LayersArguments args) {
   using T = typename S::T;
@@ -27,6 +43,10 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   char* const z_tiles = layout.z_at;
   const Place<S> place;
   Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  // Seen by others after the first barrier of a tile.
+  float* const biases = reinterpret_cast<float*>(layout.biases_at);
+  float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
+  load_layer_biases<T>(biases, skip_biases, args);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
@@ -36,12 +56,12 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     char* const x = buffer + tiled.pad_above * x_pitch;
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;
-      const T* const bias = args.conv_bias ? static_cast<const T*>(args.conv_bias) + layer * 2 * tiled.D : nullptr;
+      const float* const bias = biases + layer * (2 * tiled.D + tiled.R);
       Rows cond = args.cond;
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * tiled.D;
       for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, tiled.D);
+        start_with_gate_bias<S, S::kGroups>(sums, place, c0, tiled.D, SharedPairs{bias});
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (tiled.D - c0)),
                                        x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
                                          const int k = at >> x_log;
@@ -50,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
                                        });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
-          int64_t t2[2];
+          int t2[2];
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
@@ -65,27 +85,27 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       if (args.z.data) store_rows<T>(z, z_pitch, tiled.tiling, tile, args.z, tiled.D);
       if (layer + 1 == args.layers && !args.residual) break;
 
-      const T* const out_bias =
-          args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels : nullptr;
       for (int o0 = 0; o0 < tiled.R; o0 += S::N) {
         Accumulators<S, S::kGroups> sums;
-        start_with_bias<S>(sums, place, out_bias, o0, tiled.R);
+        start_with_bias<S>(sums, place, o0, tiled.R, SharedPairs{bias + 2 * tiled.D});
+        const int left = tiled.R - o0 - place.first_output();
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - o0),
                                        z + place.fragment_offset(z_pitch), z_pitch, z_row,
                                        [](int at) { return at; });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
-          int64_t t2[2];
+          int t2[2];
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
-              const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-              if (o >= tiled.R) continue;
+              const int further = S::outputs_to(g, half);
+              if (further >= left) continue;
 #pragma unroll
               for (int row = 0; row < 2; ++row) {
-                T* const at = reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o;
+                T* const at =
+                    reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o0 + place.first_output() + further;
                 Floats<2> v = load<T, 2>(at);
 #pragma unroll
                 for (int i = 0; i < 2; ++i) {
@@ -105,35 +125,28 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
       // The sums start with what is in memory already: all of it is on its way during the product.
       Accumulators<S, S::kGroups> sums;
-      clear<S, S::kGroups>(sums);
+      start_with_bias<S>(sums, place, o0, tiled.S, SharedPairs{skip_biases});
+      const int left = tiled.S - o0 - place.first_output();
       const auto for_each_pair = [&](auto visit) {
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
-            const int64_t t = is_own(tiled.tiling, r) ? time_of(tiled.tiling, tile, r) : -1;
+            const int t = is_own(tiled.tiling, r) ? time_of(tiled.tiling, tile, r) : -1;
             if (t < 0) continue;
-            T* const at = row_at<T>(args.skip, tile.b, t);
+            T* const at = row_at<T>(args.skip, tile.b, t) + o0 + place.first_output();
 #pragma unroll
             for (int g = 0; g < S::kGroups; ++g) {
 #pragma unroll
               for (int half = 0; half < 2; ++half) {
-                const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-                if (o < tiled.S) visit(&sums[f][g][half][2 * row], at + o);
+                const int further = S::outputs_to(g, half);
+                if (further < left) visit(&sums[f][g][half][2 * row], at + further);
               }
             }
           }
         }
       };
-      if (args.out_bias) {
-        for (int layer = 0; layer < args.layers; ++layer) {
-          const T* const out_bias = static_cast<const T*>(args.out_bias) + int64_t(layer) * args.out_channels + tiled.R;
-          Accumulators<S, S::kGroups> bias;
-          start_with_bias<S>(bias, place, out_bias, o0, tiled.S);
-          add<S, S::kGroups>(sums, bias);
-        }
-      }
       if (args.accumulate_skip) {
         for_each_pair([](float* sum, const T* at) {
           const Floats<2> before = load<T, 2>(at);
@@ -146,6 +159,11 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       for_each_pair([](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
     }
   });
+}
+
+template <class T>
+void load_layers() {
+  load_shapes<T>("layers", [](auto shape) { return layers_kernel<decltype(shape)>; });
 }
 
 template <class T>

@@ -1,5 +1,5 @@
 // Launches on tiles of rows (tile.cuh), by the arguments that the plan (plan.h) made. Each is compiled for T float
-// (products in TF32), __nv_bfloat16 and __half, in files of their own.
+// (products in TF32), __nv_bfloat16 and __half, in files of their own, and loaded (load.h) before it is run.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -27,6 +27,8 @@ struct LayersArguments {
   float residual_scale = 1;
 };
 template <class T>
+void load_layers();
+template <class T>
 void run_layers(const LayersArguments& arguments, const char* name, cudaStream_t stream);
 
 // ga, the gradient of what the gate is of, and z again, from a layer's input and the gradients of its outputs.
@@ -41,6 +43,8 @@ struct GateGradientArguments {
   Rows z;                         // (B, T, D) or absent
 };
 template <class T>
+void load_gate_gradient();
+template <class T>
 void run_gate_gradient(const GateGradientArguments& arguments, const char* name, cudaStream_t stream);
 
 // grad_x = residual_scale grad_residual + the convolution's gradient
@@ -51,6 +55,8 @@ struct DataGradientArguments {
   Rows grad_x;
   float residual_scale = 1;
 };
+template <class T>
+void load_data_gradient();
 template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream);
 
@@ -66,6 +72,8 @@ struct FusedBackwardArguments {
   Rows grad_x;                     // or absent; not weight.grad_residual, whose halos other tiles still read
   Rows grad_cond;                  // (B, T, 2D) or absent: grad_a
 };
+template <class T>
+void load_fused_backward();
 template <class T>
 void run_fused_backward(const FusedBackwardArguments& arguments, const char* name, cudaStream_t stream);
 

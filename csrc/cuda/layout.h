@@ -7,6 +7,7 @@
 
 #include "cuda/both.h"
 #include "cuda/tile_launch.h"
+#include "cuda/weight_gradient.h"
 
 namespace wavenet::cuda {
 
@@ -29,28 +30,32 @@ struct Region {
 };
 using Regions = std::vector<Region>;
 
-// Forward:  weights | x, 1 or 2 buffers | z of each layer
+// Biases are floats. Forward has, of each layer, 2D of the convolution and R of the residual, and S of all skips.
+constexpr int kBias = sizeof(float);
+
+// Forward:  weights | x, 1 or 2 buffers | z of each layer | biases
 template <class At>
 struct LayersLayout {
   Panel x, z;
-  At x_at, z_at, end;
+  At x_at, z_at, biases_at, end;
 
   WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int layers)
       : x(tiled.R * e, tiled.rows(tile.M)),
         z(tiled.D * e, tile.M),
         x_at(shared + tiled.weight_room(tile.N)),
         z_at(x_at + tiled.buffers * x.bytes()),
-        end(z_at + layers * z.bytes()) {}
+        biases_at(z_at + layers * z.bytes()),
+        end(biases_at + (layers * (2 * tiled.D + tiled.R) + tiled.S) * kBias) {}
 
-  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", end}}; }
+  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", biases_at}, {"biases", end}}; }
 };
 
-// Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers
+// Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers | biases
 template <class At>
 struct GateGradientLayout {
   Panel x, grad;
   int grad_bytes;
-  At tiles_at, end;
+  At tiles_at, biases_at, end;
 
   // gradients: channels of those that there are.
   WAVENET_BOTH GateGradientLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int gradients)
@@ -58,9 +63,10 @@ struct GateGradientLayout {
         grad(gradients * e, tile.M),
         grad_bytes(grad.row ? grad.bytes() : 0),
         tiles_at(shared + tiled.weight_room(tile.N)),
-        end(tiles_at + tiled.buffers * (x.bytes() + grad_bytes)) {}
+        biases_at(tiles_at + tiled.buffers * (x.bytes() + grad_bytes)),
+        end(biases_at + 2 * tiled.D * kBias) {}
 
-  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", end}}; }
+  Regions regions() const { return {{"weights", tiles_at}, {"x and gradients", biases_at}, {"biases", end}}; }
 };
 
 // Backward, second part:  weights | grad_a, 1 or 2 buffers
@@ -77,11 +83,12 @@ struct DataGradientLayout {
   Regions regions() const { return {{"weights", a_at}, {"grad_a", end}}; }
 };
 
-// Backward in one launch:  weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z
+// Backward in one launch:
+//   weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z | biases
 template <class At>
 struct FusedBackwardLayout {
   Panel x, a, z, grad;  // the gradient of x goes over the first columns of the outputs' gradients
-  At tiles_at, a_at, z_at, end;
+  At tiles_at, a_at, z_at, biases_at, end;
 
   WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int outputs)
       : x(tiled.R * e, tiled.rows(tile.M)),
@@ -91,11 +98,27 @@ struct FusedBackwardLayout {
         tiles_at(shared + tiled.weight_room(tile.N)),
         a_at(tiles_at + tiled.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
-        end(z_at + z.bytes()) {}
+        biases_at(z_at + z.bytes()),
+        end(biases_at + 2 * tiled.D * kBias) {}
 
   Regions regions() const {
-    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", end}};
+    return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", biases_at}, {"biases", end}};
   }
+};
+
+// Backward, third part:  ring of steps of rows, of both factors
+struct WeightGradientLayout {
+  int depth;             // rows of a step
+  int a_pitch, b_pitch;  // bytes from one to the next
+  int stage_bytes, end;
+
+  // A fragment's words are eight rows (16 bits) or four (32 bits) of the tile: padded, all are in different banks.
+  constexpr WeightGradientLayout(OuterSize size, int e)
+      : depth(2 * kStepBytes / e),
+        a_pitch(size.A * e + (e == 2 ? 16 : 32)),
+        b_pitch(size.B * e + (e == 2 ? 16 : 32)),
+        stage_bytes(depth * (a_pitch + b_pitch)),
+        end(kStages * stage_bytes) {}
 };
 
 // Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
@@ -124,5 +147,6 @@ constexpr int resident_layers(int N) { return N == 128 ? 1 : 2; }
 constexpr int resident_gate_gradient(int N) { return N == 32 ? 2 : 1; }
 constexpr int resident_data_gradient(int N) { return N == 128 ? 1 : 2; }
 constexpr int kResidentFusedBackward = 1;
+constexpr int kResidentWeightGradient = 2;
 
 }  // namespace wavenet::cuda

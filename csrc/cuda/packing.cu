@@ -146,6 +146,14 @@ int64_t Packing::bytes(const PackedGroup& group) const {
          product_bytes(S, group.count * D * e, N, group.ring);
 }
 
+template <class T>
+void load_pack() {
+  load_kernel("pack", pack_kernel<T>);
+}
+template void load_pack<float>();
+template void load_pack<__nv_bfloat16>();
+template void load_pack<__half>();
+
 void pack(const Packing& packing, const std::vector<PackedGroup>& groups, char* to, cudaStream_t stream) {
   for (size_t done = 0; done < groups.size(); done += kMostGroups) {
     const size_t count = std::min<size_t>(groups.size() - done, kMostGroups);

@@ -60,6 +60,9 @@ WAVENET_BOTH inline int64_t product_bytes(int outputs, int64_t contraction_bytes
   return (ring ? (outputs + N - 1) / N * N : outputs) * slabs * kSlabBytes;
 }
 
+template <class T>
+void load_pack();
+
 // Packs the stream of each group to `to` + its offset.
 void pack(const Packing& packing, const std::vector<PackedGroup>& groups, char* to, cudaStream_t stream);
 

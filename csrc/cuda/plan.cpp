@@ -58,9 +58,8 @@ bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_byte
       const int bytes = layout.end;
       if (bytes > device.shared_bytes) continue;
       plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(bytes);
-      const int room = device.shared_bytes_all / (bytes + device.shared_bytes_reserved);
-      tiled.blocks = static_cast<int>(std::min<int64_t>(
-          tiled.tiling.tiles, int64_t(device.multiprocessors) * std::max(1, std::min(resident, room))));
+      tiled.blocks = static_cast<int>(
+          std::min<int64_t>(tiled.tiling.tiles, int64_t(device.multiprocessors) * device.resident(resident, bytes)));
       return true;
     }
   }

@@ -17,8 +17,6 @@
 
 namespace wavenet::cuda {
 
-constexpr int kStepBytes = 32;  // of the contraction, for one mma
-
 // Of a power of two.
 __device__ inline int log2_of(int v) {
   int log = 0;
@@ -36,6 +34,8 @@ struct Shape {
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
   static constexpr int kGroups = N / 16 / kColumnWarps;  // of 16 columns, of a warp
   static_assert(M % (16 * kRowWarps) == 0 && kGroups % 2 == 0);
+  // From a warp's first outputs to those of half a group of 16.
+  WAVENET_BOTH static constexpr int outputs_to(int g, int half) { return g * kColumnWarps * 16 + half * 8; }
 };
 
 // Where a thread stands: its warp's rows and columns, and its own in the fragments of mma.
@@ -54,6 +54,8 @@ struct Place {
   // The first of its two columns within 8.
   __device__ int column() const { return lane % 4 * 2; }
   __device__ int group(int g) const { return g * S::kColumnWarps + column_warp; }
+  // The first of its outputs in a slab; the others are S::outputs_to() further on.
+  __device__ int first_output() const { return column_warp * 16 + column(); }
   // Bytes from the start of a tile to what this lane hands to load_matrices for its warp's first fragment.
   __device__ int fragment_offset(int pitch) const { return (row + lane % 16) * pitch + lane / 16 * 16; }
 };
@@ -131,52 +133,84 @@ __device__ inline void clear(Accumulators<S, GROUPS>& sums) {
         for (float& v : half) v = 0;
 }
 
-template <class S, int GROUPS>
-__device__ inline void add(Accumulators<S, GROUPS>& sums, const Accumulators<S, GROUPS>& more) {
+// One slab of multiply(), of all 128 bytes of the contraction and COUNT groups of every warp: nothing to ask, and
+// fragments are loaded a step ahead.
+template <class S, int COUNT, int GROUPS, class Offset>
+__device__ inline void multiply_whole(Accumulators<S, GROUPS>& sums, const Place<S>& place, const char* slab,
+                                      const char* tile, int pitch, int done, Offset offset) {
+  using T = typename S::T;
+  constexpr int kSteps = kSlabBytes / kStepBytes;
+  const int line = place.lane % 8, part = place.lane / 8 % 2;
+  slab += (16 * place.group(0) + place.lane / 16 * 8 + line) * kSlabBytes;
+  uint32_t a[2][S::kRows][4], b[2][COUNT][4];
+  const auto fetch = [&](int step) {
+    const char* const from = tile + offset(done + step * kStepBytes);
 #pragma unroll
-  for (int f = 0; f < S::kRows; ++f)
+    for (int f = 0; f < S::kRows; ++f) {
+      load_matrices(a[step % 2][f], from + f * 16 * pitch);
+      round_fragment<T>(a[step % 2][f]);
+    }
 #pragma unroll
-    for (int g = 0; g < GROUPS; ++g)
+    for (int g = 0; g < COUNT; ++g)
+      load_matrices(b[step % 2][g], slab + g * (16 * S::kColumnWarps * kSlabBytes) + ((step * 2 + part) ^ line) * 16);
+  };
+  fetch(0);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) sums[f][g][i / 4][i % 4] += more[f][g][i / 4][i % 4];
+  for (int step = 0; step < kSteps; ++step) {
+    if (step + 1 < kSteps) fetch(step + 1);
+#pragma unroll
+    for (int g = 0; g < COUNT; ++g) {
+#pragma unroll
+      for (int f = 0; f < S::kRows; ++f) {
+        mma<T>(sums[f][g][0], a[step % 2][f], b[step % 2][g][0], b[step % 2][g][1]);
+        mma<T>(sums[f][g][1], a[step % 2][f], b[step % 2][g][2], b[step % 2][g][3]);
+      }
+    }
+  }
 }
 
 // sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie
 // `pitch` apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs,
-// the slab has `rows`; PAIRS: a group is two of the warp's blocks of 8 outputs instead, so that columns of a slab of
-// N / 2 outputs lie where a slab of N has its pairs of filter and gate.
+// the slab has `rows`; sums of groups beyond them are not used. PAIRS: a group is two of the warp's blocks of 8 outputs
+// instead, so that columns of a slab of N / 2 outputs lie where a slab of N has its pairs of filter and gate.
 template <class S, int GROUPS, bool PAIRS, class Offset>
 __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights& weights, int rows,
                                 const char* tile, int pitch, int bytes, Offset offset) {
   using T = typename S::T;
+  constexpr int kRowsOfGroups = 16 * S::kColumnWarps;
   const int half = place.lane / 16, line = place.lane % 8, part = place.lane / 8 % 2;
   for (int done = 0; done < bytes; done += kSlabBytes) {
-    const char* slab = weights.next(rows);
+    const char* const slab = weights.next(rows);
+    const int steps = min(bytes - done, kSlabBytes) / kStepBytes;
+    if constexpr (!PAIRS) {
+      if (steps == kSlabBytes / kStepBytes && rows == GROUPS * kRowsOfGroups) {
+        multiply_whole<S, GROUPS>(sums, place, slab, tile, pitch, done, offset);
+        continue;
+      }
+      if (steps == kSlabBytes / kStepBytes && rows == GROUPS / 2 * kRowsOfGroups) {
+        multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
+        continue;
+      }
+    }
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      const char* const from = tile + offset(done + step * kStepBytes);
+      uint32_t a[S::kRows][4];
 #pragma unroll
-    for (int step = 0; step < kSlabBytes / kStepBytes; ++step) {
-      const int at = done + step * kStepBytes;
-      if (at < bytes) {
-        const char* from = tile + offset(at);
-        uint32_t a[S::kRows][4];
+      for (int f = 0; f < S::kRows; ++f) {
+        load_matrices(a[f], from + f * 16 * pitch);
+        round_fragment<T>(a[f]);
+      }
+#pragma unroll
+      for (int g = 0; g < GROUPS; ++g) {
+        int row = PAIRS ? (place.group(2 * g) + half * S::kColumnWarps) * 8 : place.group(g) * 16 + half * 8;
+        if (row >= rows) row = 0;  // a block that is not there
+        uint32_t b[4];
+        load_matrices(b, slab + (row + line) * kSlabBytes + ((step * 2 + part) ^ line) * 16);
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
-          load_matrices(a[f], from + f * 16 * pitch);
-          round_fragment<T>(a[f]);
-        }
-#pragma unroll
-        for (int g = 0; g < GROUPS; ++g) {
-          const int first = (PAIRS ? place.group(2 * g) : 2 * place.group(g)) * 8;  // of 16 outputs, or of 8
-          if (first < rows) {
-            int row = first + half * (PAIRS ? S::kColumnWarps : 1) * 8;
-            if (PAIRS && row >= rows) row = first;  // the second block is not there, and its sums are not used
-            uint32_t b[4];
-            load_matrices(b, slab + (row + line) * kSlabBytes + ((step * 2 + part) ^ line) * 16);
-#pragma unroll
-            for (int f = 0; f < S::kRows; ++f) {
-              mma<T>(sums[f][g][0], a[f], b[0], b[1]);
-              mma<T>(sums[f][g][1], a[f], b[2], b[3]);
-            }
-          }
+          mma<T>(sums[f][g][0], a[f], b[0], b[1]);
+          mma<T>(sums[f][g][1], a[f], b[2], b[3]);
         }
       }
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cuda/load.h"
 #include "cuda/types.h"
 #include "cuda/weight_gradient.h"
 
@@ -31,6 +32,7 @@ Rows dense(char* data, int64_t T, int64_t channels) { return {data, T * channels
 
 StackForward::StackForward(StackShape shape, bool residual, bool skip, bool keep, const Device& device)
     : shape_(std::move(shape)), residual_(residual), S_(skip ? shape_.S : 0) {
+  if (device.here) load(KernelsOf::forward, shape_.dtype);
   StackShape planned = shape_;
   planned.S = S_;
   launches_ = plan_layers(planned, residual, keep, device);
@@ -84,14 +86,15 @@ void StackForward::run(const StackTensors& tensors, const ForwardOutputs& output
 
 StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fuse, const Device& device)
     : shape_(std::move(shape)), residual_(residual), skip_(skip) {
+  if (device.here) load(KernelsOf::backward, shape_.dtype);
   const int e = shape_.element();
   int64_t bytes = 0, grad_a = 0, partials = 0;
-  // As many shares of the rows as make two blocks for every multiprocessor, each with rows enough to be worth its
-  // sums.
+  // As many shares of the rows as make one wave of blocks, each with rows enough to be worth its sums.
   WeightGradientArguments weights = weight_gradient(0);
   weights.grad_residual.data = weights.grad_skip.data = this;  // the most there can be
   const OuterSize outer = kOuterSizes[outer_index(shape_.R, shape_.D)];
-  const int64_t wanted = 2 * device.multiprocessors / weights.tiles(outer.A, outer.B);
+  const int resident = device.resident(kResidentWeightGradient, WeightGradientLayout(outer, e).end);
+  const int64_t wanted = resident * device.multiprocessors / weights.tiles(outer.A, outer.B);
   splits_ = static_cast<int>(std::max<int64_t>(1, std::min(wanted, shape_.B * shape_.T / 512)));
 
   for (int n = 0; n < shape_.layers(); ++n) {

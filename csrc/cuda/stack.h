@@ -1,5 +1,6 @@
 // Residual stacks on a GPU, forward and backward: one call launches everything, on one stream. Each object is the
-// plan for calls of one set of sizes on one device, and may be used by several threads.
+// plan for calls of one set of sizes on one device, and may be used by several threads. Where it runs that device is
+// current; if it is here, it is where the plan is made, too, which loads kernels (load.h).
 //
 // A residual block is a stack of one layer. A gated convolution is one whose layer ends with z.
 #pragma once

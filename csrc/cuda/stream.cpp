@@ -1,10 +1,12 @@
 #include "cuda/stream.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
 #include "cuda/layout.h"
+#include "cuda/load.h"
 #include "cuda/types.h"
 
 namespace wavenet::cuda {
@@ -33,6 +35,7 @@ StackStream::StackStream(const StackShape& shape, const Device& device) : shape_
   if (shape.layers() > kMostStreamLayers)
     throw std::invalid_argument("a stream has " + std::to_string(shape.layers()) + " layers; up to " +
                                 std::to_string(kMostStreamLayers) + " are accepted");
+  if (device.here) load(KernelsOf::stream, shape.dtype);
   plan_.dtype = shape.dtype, plan_.R = shape.R, plan_.D = shape.D, plan_.S = shape.S, plan_.K = shape.K;
   plan_.N = std::min(kStreamTileSize.N, 2 * shape.D), plan_.layers = shape.layers();
   std::copy(shape.dilations.begin(), shape.dilations.end(), plan_.dilations);
@@ -63,6 +66,7 @@ void StackStream::pack_weights(const void* conv_weight, const void* out_weight, 
 
 void StackStream::step(StreamArguments chunk, cudaStream_t stream) const {
   if (chunk.B == 0 || chunk.T == 0) return;
+  if (chunk.T > std::numeric_limits<int>::max()) throw std::invalid_argument("a chunk of 2^31 times or more");
   StreamArguments args = plan_;
   args.weights = chunk.weights, args.conv_bias = chunk.conv_bias, args.out_bias = chunk.out_bias;
   args.residual_scale = chunk.residual_scale, args.B = chunk.B, args.T = chunk.T;

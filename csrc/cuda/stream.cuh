@@ -15,6 +15,12 @@ namespace wavenet::cuda {
 
 __device__ inline int64_t modulo(int64_t a, int64_t n) { return (a % n + n) % n; }
 
+// Two biases in memory, which may be absent, and may lie anywhere.
+template <class T>
+__device__ inline Floats<2> pair_at(const T* biases, int i) {
+  return biases ? Floats<2>{{to_float(biases[i]), to_float(biases[i + 1])}} : Floats<2>{};
+}
+
 template <class S>
 __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArguments args) {
   using T = typename S::T;
@@ -73,13 +79,13 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * args.D;
       for (int c0 = 0; c0 < args.D; c0 += args.N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, bias, c0, args.D);
+        start_with_gate_bias<S, S::kGroups>(sums, place, c0, args.D, [&](int c) { return pair_at(bias, c); });
         multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, 2 * (args.D - c0)),
                                        taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row,
                                        [&](int at) { return (at >> x_log) * tap_bytes + (at & (x_row - 1)); });
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
-          int64_t t2[2];
+          int t2[2];
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
@@ -102,7 +108,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
         const int outputs = part == 0 ? args.R : args.S;
         for (int o0 = 0; o0 < outputs; o0 += args.N) {
           Accumulators<S, S::kGroups> sums;
-          start_with_bias<S>(sums, place, out_bias ? out_bias + part * args.R : nullptr, o0, outputs);
+          start_with_bias<S>(sums, place, o0, outputs, [&](int o) { return pair_at(out_bias, part * args.R + o); });
           multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, outputs - o0),
                                          z + place.fragment_offset(z_pitch), z_pitch, z_row,
                                          [](int at) { return at; });
@@ -146,10 +152,17 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
 }
 
 template <class T>
+using StreamShape = Shape<T, kStreamTileSize.M, kStreamTileSize.N>;
+
+template <class T>
+void load_stream() {
+  load_kernel("stream", stream_kernel<StreamShape<T>>);
+}
+
+template <class T>
 void run_stream(const StreamArguments& args, const char* name, cudaStream_t stream) {
-  using S = Shape<T, kStreamTileSize.M, kStreamTileSize.N>;
-  launch_with_shared(name, stream_kernel<S>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes,
-                     stream, args);
+  launch(name, stream_kernel<StreamShape<T>>, dim3(static_cast<unsigned>(args.B)), dim3(kThreads), args.shared_bytes,
+         stream, args);
 }
 
 }  // namespace wavenet::cuda

@@ -33,6 +33,8 @@ struct StreamArguments {
 };
 
 template <class T>
+void load_stream();
+template <class T>
 void run_stream(const StreamArguments& arguments, const char* name, cudaStream_t stream);
 
 class StackStream {

@@ -74,6 +74,15 @@ __global__ void __launch_bounds__(256)
 
 }  // namespace
 
+template <class T>
+void load_sums() {
+  load_kernel("sum_partials", sum_partials_kernel<T>);
+  load_kernel("sum_over_time", sum_over_time_kernel<T>);
+}
+template void load_sums<float>();
+template void load_sums<__nv_bfloat16>();
+template void load_sums<__half>();
+
 void sum_partials(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {
   const int64_t absent = int64_t(args.out_channels - args.outputs()) * (args.D + 1);
   const auto blocks = static_cast<unsigned>((args.partial_size() + absent + 255) / 256);

@@ -21,23 +21,23 @@
 namespace wavenet::cuda {
 
 struct Tile {
-  int64_t b, phase, step;  // clip, and where row 0 is; step may be negative
+  int b, phase, step;  // clip, and where row 0 is; step may be negative
 };
 
-__device__ inline Tile tile_at(const Tiling& tiling, int64_t index) {
-  const int64_t groups = tiling.phase_groups, in_clip = index % tiling.tiles_per_clip;
-  const int64_t steps_own = tiling.own_rows >> tiling.log_phases, halo = tiling.own_first >> tiling.log_phases;
-  return {index / tiling.tiles_per_clip, (in_clip % groups) << tiling.log_phases,
-          in_clip / groups * steps_own - halo};
+__device__ inline Tile tile_at(const Tiling& tiling, unsigned index) {
+  const unsigned groups = tiling.phase_groups, tiles_per_clip = tiling.tiles_per_clip;
+  const unsigned clip = index / tiles_per_clip, in_clip = index - clip * tiles_per_clip, along = in_clip / groups;
+  const int steps_own = tiling.own_rows >> tiling.log_phases, halo = tiling.own_first >> tiling.log_phases;
+  return {static_cast<int>(clip), static_cast<int>((in_clip - along * groups) << tiling.log_phases),
+          static_cast<int>(along) * steps_own - halo};
 }
 
 // The time of a row of the tile, which may be outside of it; -1: not in the clip.
-__device__ inline int64_t time_of(const Tiling& tiling, const Tile& tile, int row) {
-  const int64_t phase = tile.phase + (row & ((1 << tiling.log_phases) - 1));
-  const int64_t step = tile.step + (row >> tiling.log_phases);
-  if (phase >= tiling.phases || step < 0 || step >= tiling.steps) return -1;
-  const int64_t t = phase + step * tiling.dilation;
-  return t < tiling.T ? t : -1;
+__device__ inline int time_of(const Tiling& tiling, const Tile& tile, int row) {
+  const int phase = tile.phase + (row & ((1 << tiling.log_phases) - 1));
+  const unsigned step = tile.step + (row >> tiling.log_phases);  // negative: greater than any
+  const unsigned t = phase + step * tiling.dilation;              // 32 bits hold it where the step is one
+  return phase < tiling.phases && step < unsigned(tiling.steps) && t < unsigned(tiling.T) ? int(t) : -1;
 }
 
 __device__ inline bool is_own(const Tiling& tiling, int row) {
@@ -69,8 +69,8 @@ __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, 
   constexpr int kUnit = 16 / sizeof(T);
   const T* const clip = row_at<const T>(from, tile.b, 0);
   for_each_unit(first, count, channels / kUnit, [&](int row, int unit) {
-    const int64_t t = time_of(tiling, tile, row);
-    const T* const source = t < 0 ? clip : clip + t * from.time_stride + unit * kUnit;
+    const int t = time_of(tiling, tile, row);
+    const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
     copy_async(shared + (row - first) * pitch + unit * 16, source, t >= 0);
   });
 }
@@ -82,7 +82,7 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
   constexpr int kUnit = 16 / sizeof(T);
   T* const clip = row_at<T>(to, tile.b, 0);
   for_each_unit(tiling.own_first, tiling.own_rows, channels / kUnit, [&](int row, int unit) {
-    const int64_t t = time_of(tiling, tile, row);
+    const int t = time_of(tiling, tile, row);
     if (t >= 0)
       *reinterpret_cast<uint4*>(clip + t * to.time_stride + unit * kUnit) =
           *reinterpret_cast<const uint4*>(shared + row * pitch + unit * 16);
@@ -100,7 +100,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
     copy_async_commit();
   }
   int buffer = 0;
-  for (int64_t index = blockIdx.x; index < tiling.tiles; index += gridDim.x) {
+  for (unsigned index = blockIdx.x; index < unsigned(tiling.tiles); index += gridDim.x) {
     const Tile next = tile_at(tiling, index + gridDim.x);
     if (buffers == 1) {
       __syncthreads();  // the last tile is not read any more
@@ -112,7 +112,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
     char* const here = shared + buffer * bytes;
     if (buffers == 2) {
       buffer ^= 1;
-      if (index + gridDim.x < tiling.tiles) load(next, shared + buffer * bytes);
+      if (index + gridDim.x < unsigned(tiling.tiles)) load(next, shared + buffer * bytes);
       copy_async_commit();
     }
     work(tile, here);

@@ -11,6 +11,7 @@
 namespace wavenet::cuda {
 
 constexpr int kThreads = 256;   // of a block
+constexpr int kStepBytes = 32;  // of a contraction, for one mma
 constexpr int kMostLayers = 8;  // that one launch computes
 
 // Rows of a tile and outputs of a slab: what kernels are compiled for, each for every dtype.

@@ -3,6 +3,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <string.h>
 
 #include "cuda/types.h"
 
@@ -37,9 +38,32 @@ struct Floats {
   float values[N];
 };
 
+// What a pack is as one access: left to themselves, compilers may take it apart.
+template <int BYTES>
+struct Access;
+template <>
+struct Access<2> {
+  using type = unsigned short;
+};
+template <>
+struct Access<4> {
+  using type = unsigned;
+};
+template <>
+struct Access<8> {
+  using type = uint2;
+};
+template <>
+struct Access<16> {
+  using type = uint4;
+};
+
 template <class T, int N>
 __device__ inline Floats<N> load(const T* from) {
-  const auto pack = *reinterpret_cast<const Pack<T, N>*>(from);
+  using Whole = typename Access<sizeof(T) * N>::type;
+  const Whole whole = *reinterpret_cast<const Whole*>(from);
+  Pack<T, N> pack;
+  memcpy(&pack, &whole, sizeof pack);
   Floats<N> result;
 #pragma unroll
   for (int i = 0; i < N; ++i) result.values[i] = to_float(pack.values[i]);
@@ -51,7 +75,9 @@ __device__ inline void store(T* to, const Floats<N>& v) {
   Pack<T, N> pack;
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.values[i] = from_float<T>(v.values[i]);
-  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+  typename Access<sizeof(T) * N>::type whole;
+  memcpy(&whole, &pack, sizeof whole);
+  *reinterpret_cast<decltype(whole)*>(to) = whole;
 }
 
 }  // namespace wavenet::cuda

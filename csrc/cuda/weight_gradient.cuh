@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "cuda/launch.h"
+#include "cuda/layout.h"
 #include "cuda/outer.cuh"
 #include "cuda/product.cuh"
 #include "cuda/tile.cuh"
@@ -22,13 +23,12 @@ namespace wavenet::cuda {
 template <class T_, int A_, int B_>
 struct Outer {
   using T = T_;
-  static constexpr int A = A_, B = B_, kSteps = 2, kDepth = kSteps * kStepBytes / sizeof(T);
+  static constexpr int A = A_, B = B_;
+  static constexpr WeightGradientLayout kLayout{{A, B}, sizeof(T)};
+  static constexpr int kDepth = kLayout.depth, kSteps = kDepth * sizeof(T) / kStepBytes;
+  static constexpr int kPitchA = kLayout.a_pitch, kPitchB = kLayout.b_pitch, kStageBytes = kLayout.stage_bytes;
   static constexpr int kRowWarps = 4, kColumnWarps = 2;
   static constexpr int kRows = A / 16 / kRowWarps, kGroups = B / 16 / kColumnWarps;  // of a warp, 16 channels each
-  // A fragment's words are eight rows (16 bits) or four (32 bits) of the tile: all in different banks.
-  static constexpr int kPad = sizeof(T) == 2 ? 16 : 32;
-  static constexpr int kPitchA = A * sizeof(T) + kPad, kPitchB = B * sizeof(T) + kPad;
-  static constexpr int kStageBytes = kDepth * (kPitchA + kPitchB);
 };
 
 // sums[0] and sums[2] += a left fragment's rows lane / 4 and lane / 4 + 8: of all its columns in 16 bits, where ones
@@ -57,7 +57,8 @@ __device__ inline void finish_rows(float (&sums)[4]) {
 }
 
 template <class O>
-__global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const WeightGradientArguments args) {
+__global__ void __launch_bounds__(kThreads, kResidentWeightGradient)
+    weight_gradient_kernel(const WeightGradientArguments args) {
   using T = typename O::T;
   constexpr int e = sizeof(T), kUnit = 16 / e;
   const int outputs = args.outputs();
@@ -75,12 +76,20 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
   const Rows& b_rows = conv ? args.x : args.z;
 
   char* const shared = shared_memory();
-  const int64_t per_clip = (args.T + O::kDepth - 1) / O::kDepth, chunks = args.B * per_clip;
-  const int64_t first = chunks * blockIdx.y / gridDim.y, last = chunks * (blockIdx.y + 1) / gridDim.y;
-  const auto load = [&](int64_t chunk) {
-    if (chunk < last) {
-      char* const stage = shared + (chunk - first) % kStages * O::kStageBytes;
-      const int64_t clip = chunk / per_clip, t0 = chunk % per_clip * O::kDepth;
+  // Chunks of kDepth rows, of which no memory holds 2^31. Where the next one to load is, and where it goes.
+  const int per_clip = static_cast<int>((args.T + O::kDepth - 1) / O::kDepth);
+  const int64_t chunks = args.B * per_clip, first = chunks * blockIdx.y / gridDim.y;
+  const int count = static_cast<int>(chunks * (blockIdx.y + 1) / gridDim.y - first);
+  int to_load = count, clip = static_cast<int>(first / per_clip);
+  int64_t t0 = (first - int64_t(clip) * per_clip) * O::kDepth;
+  char* stage = shared;
+  const auto after = [&](auto* stage) {
+    return stage + O::kStageBytes == shared + kStages * O::kStageBytes ? shared : stage + O::kStageBytes;
+  };
+  const auto load = [&] {
+    if (to_load-- > 0) {
+      // An access or two of a thread: unrolled, they take the registers of a second block.
+#pragma unroll 1
       for (int i = threadIdx.x; i < O::kDepth * (O::A / kUnit); i += kThreads) {
         const int row = i / (O::A / kUnit), unit = i % (O::A / kUnit);
         int c = a0 + unit * kUnit;
@@ -94,6 +103,7 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
         if (valid) source = row_at<const T>(*from, clip, t0 + row) + c;
         copy_async(stage + row * O::kPitchA + unit * 16, source, valid);
       }
+#pragma unroll 1
       for (int i = threadIdx.x; i < O::kDepth * (O::B / kUnit); i += kThreads) {
         const int row = i / (O::B / kUnit), unit = i % (O::B / kUnit);
         const int64_t t = t0 + row + shift;
@@ -103,6 +113,9 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
         if (valid) source = row_at<const T>(b_rows, clip, t) + c;
         copy_async(stage + O::kDepth * O::kPitchA + row * O::kPitchB + unit * 16, source, valid);
       }
+      stage = after(stage);
+      t0 += O::kDepth;
+      if (t0 >= args.T) ++clip, t0 = 0;
     }
     copy_async_commit();
   };
@@ -110,12 +123,13 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row0 = warp / O::kColumnWarps * 16 * O::kRows, column0 = warp % O::kColumnWarps * 16 * O::kGroups;
   float sums[O::kRows][O::kGroups][2][4] = {}, bias_sums[O::kRows][4] = {};
-  for (int i = 0; i < kStages - 1; ++i) load(first + i);
-  for (int64_t chunk = first; chunk < last; ++chunk) {
+  for (int i = 0; i < kStages - 1; ++i) load();
+  const char* here = shared;
+  for (int done = 0; done < count; ++done) {
     copy_async_wait<kStages - 2>();
     __syncthreads();  // the chunk is here for everybody, and everybody is done with the one before
-    load(chunk + kStages - 1);
-    const char* const a_tile = shared + (chunk - first) % kStages * O::kStageBytes + row0 * e;
+    load();
+    const char* const a_tile = here + row0 * e;
     const char* const b_tile = a_tile + O::kDepth * O::kPitchA + (column0 - row0) * e;
 #pragma unroll
     for (int step = 0; step < O::kSteps; ++step) {
@@ -139,8 +153,8 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
         }
       }
     }
-  }
-  copy_async_wait<0>();
+    here = after(here);
+  }  // no copy is on its way: the last groups are empty
 
   float* const partial = args.partial + blockIdx.y * args.partial_size();
   float* const weights = partial + (conv ? int64_t(tap) * 2 * args.D * args.R : args.conv_size());
@@ -169,13 +183,19 @@ __global__ void __launch_bounds__(kThreads, 1) weight_gradient_kernel(const Weig
 
 template <class O>
 void launch_outer(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {
-  constexpr size_t kBytes = kStages * O::kStageBytes;
-  launch_with_shared(name, weight_gradient_kernel<O>, dim3(args.tiles(O::A, O::B), args.splits), dim3(kThreads),
-                     kBytes, stream, args);
+  launch(name, weight_gradient_kernel<O>, dim3(args.tiles(O::A, O::B), args.splits), dim3(kThreads), O::kLayout.end,
+         stream, args);
 }
 
 template <class T, int I>
 using OuterOf = Outer<T, kOuterSizes[I].A, kOuterSizes[I].B>;
+
+template <class T>
+void load_weight_gradient() {
+  load_kernel("weight_gradient", weight_gradient_kernel<OuterOf<T, 0>>);
+  load_kernel("weight_gradient", weight_gradient_kernel<OuterOf<T, 1>>);
+  load_kernel("weight_gradient", weight_gradient_kernel<OuterOf<T, 2>>);
+}
 
 template <class T>
 void run_weight_gradient(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {

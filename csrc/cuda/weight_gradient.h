@@ -54,7 +54,13 @@ struct WeightGradientArguments {
 };
 
 template <class T>
+void load_weight_gradient();
+template <class T>
 void run_weight_gradient(const WeightGradientArguments& arguments, const char* name, cudaStream_t stream);
+
+// Loads the two kernels below.
+template <class T>
+void load_sums();
 
 // Adds the shares and writes the gradients.
 void sum_partials(const WeightGradientArguments& arguments, const char* name, cudaStream_t stream);

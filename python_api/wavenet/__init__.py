@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from wavenet import convert, data, nn
     from wavenet.classifier.inference import StreamingClassifier
-    from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig, create_model
+    from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
+    from wavenet.creating import create_model, list_models
     from wavenet.generation.config import GeneratorConfig
     from wavenet.generation.model import WaveNet
     from wavenet.generation.waveglow import WaveGlow
     from wavenet.generation.waveglow_config import WaveGlowConfig
     from wavenet.loading import load_model
-    from wavenet.networks import list_models
     from wavenet_kernels import __version__
 
 __all__ = [
@@ -47,8 +47,8 @@ _MODULE_OF = {
     "WaveNetClassifier": "wavenet.classifier.model",
     "WaveNetConfig": "wavenet.classifier.model",
     "__version__": "wavenet_kernels",
-    "create_model": "wavenet.classifier.model",
-    "list_models": "wavenet.networks",
+    "create_model": "wavenet.creating",
+    "list_models": "wavenet.creating",
     "load_model": "wavenet.loading",
 }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
-    warnings.formatwarning = _as_a_line  # type: ignore[assignment]
+    warnings.formatwarning = lambda message, *_, **__: _as_a_line(message)
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
@@ -78,14 +78,24 @@ def application() -> typer.Typer:
         """Train and use WaveNet audio classifiers."""
 
     before_training = (synth, check_data, augment_preview, cache)
-    of_a_run = (evaluate, report, info, predict, stream, timeline, export, demo_app)
-    going_on = (embed, fit_head)
-    for command in (*before_training, train, cross_validate, *of_a_run, *going_on):
+    of_a_run = (
+        evaluate,
+        report,
+        info,
+        predict,
+        stream,
+        timeline,
+        embed,
+        fit_head,
+        export,
+        demo_app,
+    )
+    for command in (*before_training, train, cross_validate, *of_a_run):
         app.command()(command)
     return app
 
 
-def _as_a_line(message: Warning | str, *_: object) -> str:
+def _as_a_line(message: Warning | str) -> str:
     """A warning without the line of the program that it came from."""
     return f"warning: {message}\n"
 

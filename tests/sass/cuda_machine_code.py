@@ -43,7 +43,7 @@ def obstacle(arch: str) -> str | None:
     """Why nothing can be run here, or None."""
     if reason := simt_build.obstacle() or executor.obstacle():
         return reason
-    if _extension() is None:
+    if extension() is None:
         return "wavenet_kernels is built without CUDA"
     if not _kernels(arch):
         return f"wavenet_kernels._cuda is built without code for {arch}"
@@ -122,22 +122,22 @@ def _kernels(arch: str) -> dict[str, tuple[Path, str]]:
     }
 
 
-def _extension() -> Path | None:
+def extension() -> Path | None:
     spec = importlib.util.find_spec("wavenet_kernels._cuda")
     return None if spec is None or spec.origin is None else Path(spec.origin)
 
 
 def _cubins(arch: str) -> list[Path]:
     """Taken out of the extension, into build/sass."""
-    extension = _extension()
-    assert extension is not None
-    key = hashlib.sha256(extension.read_bytes()).hexdigest()[:16]
+    path = extension()
+    assert path is not None
+    key = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     folder = machine_code.FOLDER / "cubins" / f"{arch}-{key}"
     if not folder.exists():
         new = folder.with_name(f"{folder.name}.{os.getpid()}")
         new.mkdir(parents=True)
         tool = str(machine_code.nvidia_tool("cuobjdump"))
-        command = [tool, "-arch", arch, "-xelf", "all", str(extension)]
+        command = [tool, "-arch", arch, "-xelf", "all", str(path)]
         subprocess.run(command, cwd=new, check=True, capture_output=True)
         try:
             os.replace(new, folder)

@@ -27,7 +27,7 @@ void wait_for_copies(uint32_t pending) {
   // Copies that were never committed belong to group number self.groups and are not waited for.
   const auto waited_for = [&](const Copy& copy) { return copy.group + pending < self.groups; };
   for (const Copy& copy : self.copies) {
-    if (waited_for(copy)) perform(copy);
+    if (waited_for(copy) && !copy.done) perform(copy);
   }
   self.copies.erase(std::remove_if(self.copies.begin(), self.copies.end(), waited_for), self.copies.end());
 }
@@ -44,9 +44,9 @@ void copy_async(void* to, const void* from, bool valid) {
          "copy_async from %p to byte %td of shared memory; both must be multiples of 16", from,
          static_cast<char*>(to) - shared.data);
   }
-  const Copy copy{to, valid ? from : nullptr, current->groups};
+  const Copy copy{to, valid ? from : nullptr, current->groups, random() % 2 == 0};
   if (valid) touch(from), touch(static_cast<const char*>(from) + 15);  // so that a bad address is caught here
-  if (random() & 1) return perform(copy);
+  if (copy.done) perform(copy);
   current->copies.push_back(copy);
 }
 

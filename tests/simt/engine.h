@@ -15,6 +15,7 @@ struct Copy {
   void* to;
   const void* from;  // null: zeros
   uint32_t group;
+  bool done;
 };
 
 struct Thread {
@@ -22,7 +23,7 @@ struct Thread {
   unsigned lane, warp;
   Fibre* fibre;
 
-  std::vector<Copy> copies;  // on their way
+  std::vector<Copy> copies;  // not waited for yet
   uint32_t groups;           // committed so far
 
   // What the lane brings to an operation of its warp and takes from it. Results go to where the lane wants them as
@@ -61,7 +62,9 @@ extern Shared shared;
 
 // Of the fake CUDA runtime.
 size_t shared_limit();                      // bytes that a block may have, if its kernel asks for them
-size_t shared_allowed(const void* kernel);  // as far as it did
+size_t shared_allowed(const void* kernel);  // as far as it did; of one that is loaded
+// Onto the current device, unless it is there. While a stream is captured that can't be: false, and recorded.
+bool load(const void* kernel);
 void record(cudaError_t status, const char* message);  // for cudaGetLastError and cudaGetErrorString
 
 }  // namespace wavenet::cuda::simt

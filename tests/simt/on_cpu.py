@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -19,5 +21,8 @@ class SimulatedGpu(cuda.Machine):
     def refusal(self, device: torch.device) -> str:
         return ""
 
-    def place(self, x: Tensor) -> dict[str, int]:
-        return {"device": 0, "stream": 0}
+    def current(self, device: torch.device) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def stream(self, x: Tensor) -> int:
+        return 0

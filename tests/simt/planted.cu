@@ -162,7 +162,14 @@ __global__ void load_stored(Data data) {
   for (int i = 0; i < 4; ++i) static_cast<uint32_t*>(data.out)[i * 32 + lane] = fragment[i];
 }
 
-enum Pipeline { right, no_wait, wait_for_too_few, no_barrier_before_reading, no_barrier_before_refilling };
+enum Pipeline {
+  right,
+  no_wait,
+  wait_for_too_few,
+  no_barrier_before_reading,
+  no_barrier_before_refilling,
+  no_wait_before_exit
+};
 
 // Copies rows of 16 bytes a thread through two buffers; each thread writes what its neighbour copied.
 template <Pipeline MISTAKE>
@@ -185,6 +192,7 @@ __global__ void copy_rows(Data data) {
         reinterpret_cast<const float4*>(buffers + row % 2 * bytes)[neighbour];
     if (MISTAKE != no_barrier_before_refilling) __syncthreads();
   }
+  if (MISTAKE != no_wait_before_exit) copy_async_wait<0>();
 }
 
 // Half of the threads leave at once; the others still meet at barriers.
@@ -318,6 +326,7 @@ const std::map<std::string, Case>& cases() {
       {"copy_rows_wait_for_too_few", {copy_rows<wait_for_too_few>, 1, 64, 2048}},
       {"copy_rows_no_barrier_before_reading", {copy_rows<no_barrier_before_reading>, 1, 64, 2048}},
       {"copy_rows_no_barrier_before_refilling", {copy_rows<no_barrier_before_refilling>, 1, 64, 2048}},
+      {"copy_rows_no_wait_before_exit", {copy_rows<no_wait_before_exit>, 1, 64, 2048}},
       {"leave_early", {leave_early, dim3(3, 5, 2), 96, 192}},
       {"copy_index", {copy_index, 1, 32, 0}},
       {"write_index", {write_index, 1, 32, 0}},

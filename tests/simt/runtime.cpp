@@ -5,6 +5,7 @@
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine.h"
@@ -19,7 +20,9 @@ constexpr size_t kShared = 228 << 10, kReserved = 1 << 10;  // bytes of one, and
 constexpr size_t kSharedWithoutAsking = 48 << 10;
 
 std::mutex lock;
-std::map<const void*, size_t> opted_in;  // bytes of shared memory, by kernel
+// Kernels that a device has loaded, with the bytes of shared memory that they may have.
+std::map<std::pair<int, const void*>, size_t> loaded;
+bool capturing = false;
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local std::string last_message;
 thread_local int current_device = 0;
@@ -49,11 +52,20 @@ namespace wavenet::cuda::simt {
 
 size_t shared_limit() { return size_t(from_environment("WAVENET_SIMT_SHARED_KB", 227)) << 10; }
 
+bool load(const void* kernel) {
+  const std::lock_guard<std::mutex> guard(lock);
+  if (loaded.count({current_device, kernel})) return true;
+  if (capturing) {
+    record(cudaErrorStreamCaptureUnsupported, "a kernel would be loaded while a stream is captured");
+    return false;
+  }
+  loaded[{current_device, kernel}] = kSharedWithoutAsking;
+  return true;
+}
+
 size_t shared_allowed(const void* kernel) {
   const std::lock_guard<std::mutex> guard(lock);
-  const auto found = opted_in.find(kernel);
-  const size_t asked_for = found == opted_in.end() ? 0 : found->second;
-  return std::min(std::max(kSharedWithoutAsking, asked_for), shared_limit());
+  return std::min(loaded.at({current_device, kernel}), shared_limit());
 }
 
 void record(cudaError_t status, const char* message) {
@@ -88,6 +100,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorIllegalAddress";
     case cudaErrorMisalignedAddress:
       return "cudaErrorMisalignedAddress";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
     case cudaErrorLaunchFailure:
       return "cudaErrorLaunchFailure";
     default:
@@ -95,19 +109,28 @@ const char* cudaGetErrorName(cudaError_t error) {
   }
 }
 
-[[gnu::visibility("default")]] int wavenet_simt_device() { return current_device; }
+// Makes a device current; returns the one that was.
+[[gnu::visibility("default")]] int wavenet_simt_exchange_device(int device) {
+  return std::exchange(current_device, device);
+}
+
+// Whether a device has been used: kernels are loaded there.
+[[gnu::visibility("default")]] bool wavenet_simt_used(int device) {
+  const std::lock_guard<std::mutex> guard(lock);
+  const auto first = loaded.lower_bound({device, nullptr});
+  return first != loaded.end() && first->first.first == device;
+}
+
+// A stream is captured from now on, or no longer.
+[[gnu::visibility("default")]] void wavenet_simt_capture(bool begin) { capturing = begin; }
 
 cudaError_t cudaGetDevice(int* device) { return *device = current_device, cudaSuccess; }
-
-cudaError_t cudaSetDevice(int device) {
-  if (device < 0 || device >= int(multiprocessors().size()))
-    return failed(cudaErrorInvalidDevice, "there is no such device");
-  return current_device = device, cudaSuccess;
-}
 
 cudaError_t cudaGetDeviceCount(int* count) { return *count = int(multiprocessors().size()), cudaSuccess; }
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  if (device < 0 || device >= int(multiprocessors().size()))
+    return failed(cudaErrorInvalidDevice, "there is no such device");
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount:
       return *value = multiprocessors().at(device), cudaSuccess;
@@ -139,6 +162,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 }
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+  if (!wavenet::cuda::simt::load(kernel)) return last_error;
   *attributes = cudaFuncAttributes{};
   attributes->binaryVersion = attributes->ptxVersion = 90;
   attributes->maxThreadsPerBlock = 1024;
@@ -153,13 +177,15 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
     return failed(cudaErrorInvalidValue, "cudaFuncSetAttribute: more shared memory than a block can have, or an "
                                          "attribute that tests/simt/runtime.cpp does not know");
   }
+  if (!wavenet::cuda::simt::load(kernel)) return last_error;
   const std::lock_guard<std::mutex> guard(lock);
-  opted_in[kernel] = value;
+  loaded[{current_device, kernel}] = std::max<size_t>(value, kSharedWithoutAsking);
   return cudaSuccess;
 }
 
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* kernel, int threads,
                                                                    size_t shared_bytes, unsigned) {
+  if (!wavenet::cuda::simt::load(kernel)) return last_error;
   const size_t shared = std::min(kShared, shared_limit() + kReserved);
   const int by_shared = static_cast<int>(shared / (shared_bytes + kReserved));
   *blocks = shared_bytes > shared_allowed(kernel) ? 0 : std::min({kBlocks, kThreads / threads, by_shared});

@@ -122,6 +122,7 @@ void refuse_if_awaited(const char* where) {
 
 void leave() {
   refuse_if_awaited("exits");
+  if (!current->copies.empty()) fail(cudaErrorLaunchFailure, "the thread exits with copies that it never waited for");
   warps[current->warp].exited |= 1u << current->lane;
   if (++exited == threads.size()) return current->fibre->switch_to(outside);
   open_barrier_if_complete();
@@ -211,6 +212,7 @@ bool refused(const void* kernel, dim3 grid, dim3 block, size_t shared_bytes) {
     return refuse(cudaErrorInvalidConfiguration, "a grid of (%u, %u, %u) blocks; at most (2^31 - 1, 65535, 65535)",
                   grid.x, grid.y, grid.z);
   }
+  if (!load(kernel)) return true;
   if (shared_bytes > shared_allowed(kernel)) {
     return refuse(cudaErrorInvalidValue,
                   "%zu bytes of shared memory; cudaFuncSetAttribute allows this kernel %zu, of at most %zu",

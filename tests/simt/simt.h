@@ -5,16 +5,19 @@
 //   a missing __syncthreads or __syncwarp   results that change with the seed, since between barriers warps, and the
 //                                           lanes of a warp between its operations, run in random order, some far
 //                                           ahead of the others
-//   a missing copy_async_wait               NaN: a copy lands at random, when it is issued or when it is waited for
+//   a missing copy_async_wait               NaN: a copy lands at random, when it is issued or when it is waited for; an
+//                                           error, where a thread exits without it
 //   uninitialised shared memory             NaN: it is filled with 0xff before every block
 //   addresses outside of memory             AddressSanitizer; without it, only writes around shared memory
 //   misaligned addresses of 16-byte accesses, addresses of the wrong memory, divergent warps, deadlocks, launches
 //   that a GPU refuses                      the error that launch() throws; it names the kernel, block and thread
 //
-// What this cannot show: data races in which the order of single instructions matters, and any effect of weak memory
-// order, since a thread runs alone until it waits; one missing __syncwarp that another operation of the same warp
-// stands in for; the rounding of real tensor cores, which sum less exactly; anything about speed. Blocks run one
-// after the other, so one that waits for another never ends. There is no wgmma and no TMA.
+// What this cannot show: data races that change no output in the orders tried, or in which the order of single
+// instructions matters, and any effect of weak memory order, since a thread runs alone until it waits; one missing
+// __syncwarp that another operation of the same warp stands in for; races between blocks, which run one after the
+// other, so that one that waits for another never ends; the rounding of real tensor cores, which sum less exactly;
+// anything about speed. There is no wgmma and no TMA. tests/sass runs the machine code of the same kernels and finds
+// races by happens-before, in a block and between blocks, whatever the order; its mutations take out each barrier.
 //
 //   WAVENET_SIMT_SEED              of the order (0)
 //   WAVENET_SIMT_SHARED_KB         of shared memory that a block can have (227, as on sm_90; sm_86 and sm_89: 99)
@@ -210,6 +213,9 @@ inline float approximate_tanh(float v) {
   const float result = tanhf(v) * (1.0f + float(hash) * 0x1p-42f);
   return fminf(fmaxf(result, -1.0f), 1.0f);
 }
+
+inline float approximate_exp2(float v) { return exp2f(v); }
+inline float approximate_reciprocal(float v) { return 1.0f / v; }
 
 }  // namespace wavenet::cuda
 

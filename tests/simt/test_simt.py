@@ -288,6 +288,7 @@ def test_barriers_do_not_count_threads_that_have_left(planted):
         ("mma_of_half_a_warp", -1, "the block has no lane 16 of this warp"),
         ("shuffle_outside_of_mask", 20, "reads lane 20, which is not in mask 0000ffff"),
         ("deadlock", 0, "waits"),
+        ("copy_rows_no_wait_before_exit", 1, "exits with copies that it never waited for"),
         ("too_many_threads", 0, "InvalidConfiguration"),
         ("no_blocks", 0, "InvalidConfiguration"),
         ("too_much_shared_memory", 0, "50176 bytes of shared memory"),

@@ -43,6 +43,10 @@ CASES: dict[str, dict[str, Any]] = {
         **{"mel": MEL, **SCALES, "upsample_frequency_taps": 3},
         **{"upsample_activation": "leaky_relu", "upsample_slope": 0.3},
     },
+    "mel by deconvolution": {
+        **{"distribution": "logistic", "mel": MEL, "upsample": "deconvolution"},
+        **{"upsample_taps": 40},
+    },
     "mel transposed": {
         **{"distribution": "logistic", "mel": MEL, "upsample": "transposed", **SCALES},
         **{"upsample_activation": "relu"},

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import pytest
@@ -25,10 +25,9 @@ from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 import wavenet_kernels
 from wavenet_kernels import reference
 from wavenet_kernels.backends import cuda
-from wavenet_kernels.call import Sizes
+from wavenet_kernels.call import Call, Settings, Sizes, Tensors
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
-from wavenet_kernels.rows import rows_of
 
 SMALL = [
     Case(),
@@ -299,20 +298,62 @@ def test_what_a_device_is(module, monkeypatch):
         module.Device.at(2)
 
 
-def test_calls_leave_the_current_device_as_it_is(module, monkeypatch):
-    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "3,3")
-    current = ctypes.CDLL(module.__file__).wavenet_simt_device
-    a, z = torch.randn(1, 4, 32), torch.empty(1, 4, 16)
-    call = {"stream": 0, "B": 1, "T": 4, "D": 16, "cond": rows_of(None)}
-    call |= {"a": rows_of(a.mT), "z": rows_of(z.mT)}
-    module.gated_activation(device=1, dtype="float32", **call)
-    torch.testing.assert_close(z, a[..., :16].tanh() * a[..., 16:].sigmoid())
-    assert current() == 0
-    with pytest.raises(ValueError, match="no instance for this dtype"):
-        module.gated_activation(device=1, dtype="float64", **call)
-    with pytest.raises(RuntimeError, match="there is no such device"):
-        module.gated_activation(device=2, dtype="float32", **call)
-    assert current() == 0
+class OtherGpu(SimulatedGpu):
+    """Whose tensors are on a device that isn't current."""
+
+    def __init__(self, module, index):
+        super().__init__(module)
+        self.library, self._index = ctypes.CDLL(module.__file__), index
+
+    @contextmanager
+    def current(self, device):
+        before = self.library.wavenet_simt_exchange_device(self._index)
+        yield
+        assert self.library.wavenet_simt_exchange_device(before) == self._index
+
+
+def _use(machine, case, dtype=torch.bfloat16):
+    """Everything that is launched."""
+    with cuda.use_machine(machine):
+        for operator in ("residual_stack", "gated_conv1d", "gated_activation"):
+            tensors, options = call(operator, case, dtype)
+            leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+            with wavenet_kernels.use_backend("cuda"):
+                y = getattr(wavenet_kernels, operator)(*leaves, **options)
+            (sum(t.sum() for t in y) if isinstance(y, tuple) else y.sum()).backward()
+        x, *weights, cond = stack_arguments(case, dtype)
+        with wavenet_kernels.use_backend("cuda"), torch.no_grad():
+            StackStream(*weights, batch=case.batch, dilations=case.dilations)(x, cond)
+
+
+def test_kernels_run_on_the_device_of_their_tensors(module, monkeypatch):
+    """And nothing is set up on the one that is current."""
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "3,3,3")
+    machine = OtherGpu(module, 1)
+    before = machine.library.wavenet_simt_exchange_device(2)
+    try:
+        _use(machine, Case())
+        assert machine.library.wavenet_simt_exchange_device(2) == 2
+        assert machine.library.wavenet_simt_used(1) and not machine.library.wavenet_simt_used(2)
+    finally:
+        machine.library.wavenet_simt_exchange_device(before)
+
+
+def test_a_new_size_loads_no_kernel(module, monkeypatch):
+    """Which can't be done while a stream is captured."""
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "3,3,3,3")
+    machine = OtherGpu(module, 3)
+    machine.library.wavenet_simt_capture(True)
+    try:
+        with pytest.raises(RuntimeError, match="would be loaded while a stream is captured"):
+            _use(machine, Case())
+        machine.library.wavenet_simt_capture(False)
+        _use(machine, Case(time=1))
+        machine.library.wavenet_simt_capture(True)
+        for case in (SMALL[3], SMALL[5], LARGE[4]):
+            _use(machine, case)
+    finally:
+        machine.library.wavenet_simt_capture(False)
 
 
 def test_plans_print_what_they_launch(module):
@@ -343,11 +384,31 @@ def test_plans_print_what_they_launch(module):
         "x and gradients": rows * pitch + 128 * ((64 + 128) * 2 + 16),
         "grad_a": rows * (2 * 64 * 2 + 16),
         "z": 128 * pitch,
+        "biases": 2 * 64 * 4,
     }
     for launch in (*forward.launches, *fused.launches, *apart.launches, stream.launch):
         assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
         assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
         assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
+
+
+def test_times_beyond_31_bits_are_refused(module):
+    """Kernels count times and tiles in 31 bits; shorter clips may have more elements than that."""
+    long = torch.empty(1, 16, 1, dtype=torch.bfloat16).expand(1, 16, 2**31)
+    weights = torch.empty(1, 32, 16, 2, dtype=torch.bfloat16), None, None, None, None
+    gated = Call("gated_conv1d", Tensors(long, *weights), Settings((1,)))
+    with cuda.use_machine(SimulatedGpu(module)):
+        assert "less than 2^31 times, not of 2147483648" in cuda.supports(gated)
+    outputs = {"residual": True, "skip": True, "keep": False}
+    outputs["device"] = module.Device.typical("sm_90")
+    with pytest.raises(ValueError, match="a clip of 2.31 times or more"):
+        module.StackForward(shape=_stack_shape(module, SMALL_SIZES._replace(T=2**31)), **outputs)
+    with pytest.raises(ValueError, match="clips of 2.31 tiles or more"):
+        module.StackForward(
+            shape=_stack_shape(module, SMALL_SIZES._replace(B=2**12, T=2**30)), **outputs
+        )
+    shape = _stack_shape(module, SMALL_SIZES._replace(B=4, T=2**30))
+    assert module.StackForward(shape=shape, **outputs).launches
 
 
 def test_refusals_name_the_nearest(device):

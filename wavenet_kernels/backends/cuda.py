@@ -8,8 +8,8 @@ stream of the tensors' device. A simulator may take the GPUs' place: `use_machin
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, overload
 
 import torch
@@ -31,7 +31,7 @@ except ImportError as error:
 SETTINGS = COMMON_SETTINGS
 _DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _CHANNELS = (16, 32, 64, 128, 256)  # R and D of stacks
-_MOST_SKIP, _MOST_TAPS = 512, 4
+_MOST_SKIP, _MOST_TAPS, _MOST_TIMES = 512, 4, 2**31
 
 
 class Machine:
@@ -59,15 +59,21 @@ class Machine:
 
     def refusal(self, device: torch.device) -> str:
         """Why the module has no code for a device; empty if it has."""
-        reason: str = self.module.refusal(device.index)
+        with self.current(device):
+            reason: str = self.module.refusal()
         return reason
 
-    def place(self, x: Tensor) -> dict[str, int]:
-        """Device and stream, as torch numbers them."""
-        return {
-            "device": x.device.index,
-            "stream": torch.cuda.current_stream(x.device).cuda_stream,
-        }
+    def current(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Makes a device current for a block: kernels run there, and plans for it are made there.
+
+        By torch's guard, as what CUDA itself would go back to might be a device that nobody uses,
+        and would be set up then.
+        """
+        return torch.cuda.device(device)
+
+    def stream(self, x: Tensor) -> int:
+        """On which to launch, as torch numbers them."""
+        return torch.cuda.current_stream(x.device).cuda_stream
 
     def built_for(self) -> str:
         """What the module has code for."""
@@ -156,8 +162,9 @@ def forward(call: Call, outputs: Outputs) -> None:
         keep=saved_stride > 0 and call.settings.checkpoint_every == 1,
     )
     workspace = prepared.workspace(plan.workspace_bytes)
-    plan.run(
-        **_machine.place(call.tensors.x),
+    _launch(
+        plan.run,
+        call.tensors.x,
         tensors=prepared.tensors,
         y=rows_of(outputs.y),
         residual=rows_of(outputs.residual),
@@ -189,8 +196,9 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
         fuse=cond is None or cond.shape[2] == x.shape[2] > 1,
     )
     workspace = prepared.workspace(plan.workspace_bytes)
-    plan.run(
-        **_machine.place(x),
+    _launch(
+        plan.run,
+        x,
         tensors=prepared.tensors,
         grad_y=rows_of(y),
         grad_residual=rows_of(residual),
@@ -210,14 +218,18 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
 
 def _gate(call: Call, z: Tensor | None) -> None:
     held = channels_last(call.tensors.x), channels_last(call.tensors.cond)
-    _machine.module.gated_activation(**_gate_arguments(call, *held), z=rows_of(z))
+    _launch(_machine.module.gated_activation, held[0], **_gate_arguments(call, *held), z=rows_of(z))
 
 
 def _gate_backward(call: Call, grad_z: Tensor | None, grad_a: Tensor | None) -> None:
     held = channels_last(call.tensors.x), channels_last(call.tensors.cond)
     grad_z = channels_last(grad_z)
-    _machine.module.gated_activation_backward(
-        **_gate_arguments(call, *held), grad_z=rows_of(grad_z), grad_a=rows_of(grad_a)
+    _launch(
+        _machine.module.gated_activation_backward,
+        held[0],
+        **_gate_arguments(call, *held),
+        grad_z=rows_of(grad_z),
+        grad_a=rows_of(grad_a),
     )
 
 
@@ -225,7 +237,6 @@ def _gate_arguments(call: Call, a: Tensor, cond: Tensor | None) -> dict[str, Any
     """What both passes take; the caller holds a and cond, which may be copies."""
     sizes = call.sizes
     return {
-        **_machine.place(a),
         "dtype": _DTYPES[a.dtype],
         "B": sizes.B,
         "T": sizes.T,
@@ -251,8 +262,9 @@ class _Stream:
         shape["sizes"] = sizes._replace(T=1)
         self._plan = _plan(_machine, "StackStream", **shape)
         self._packed = torch.empty(self._plan.weight_bytes, dtype=torch.uint8, device=like.device)
-        self._plan.pack(
-            **_machine.place(like),
+        _launch(
+            self._plan.pack,
+            like,
             conv_weight=address_of(conv_weight),
             out_weight=address_of(out_weight),
             packed=self._packed.data_ptr(),
@@ -268,8 +280,9 @@ class _Stream:
         outputs = self._call.with_chunk(x, cond).empty_outputs()
         assert outputs.residual is not None and outputs.skip is not None
         x, cond = _aligned(x), _aligned(cond)
-        self._plan.step(
-            **_machine.place(x),
+        _launch(
+            self._plan.step,
+            x,
             B=x.shape[0],
             T=x.shape[2],
             x=rows_of(x),
@@ -307,6 +320,12 @@ def stream(call: Call) -> _Stream:
     return _Stream(call)
 
 
+def _launch(function: Callable[..., None], like: Tensor, /, **arguments: Any) -> None:
+    """On the tensor's device and its current stream."""
+    with _machine.current(like.device):
+        function(stream=_machine.stream(like), **arguments)
+
+
 class _Prepared:
     """A call's tensors as the kernels take them; holds what it had to copy."""
 
@@ -332,7 +351,7 @@ class _Prepared:
         """What plans of the call are found by."""
         x = self._held.x
         return {
-            "device": x.device.index or 0,
+            "device": x.device,
             "dtype": x.dtype,
             "sizes": call.sizes,
             "dilations": call.settings.dilations,
@@ -349,7 +368,7 @@ def _plan(
     machine: Machine,
     kind: str,
     *,
-    device: int,
+    device: torch.device,
     dtype: torch.dtype,
     sizes: Sizes,
     dilations: tuple[int, ...],
@@ -360,8 +379,9 @@ def _plan(
     shape = machine.module.StackShape(
         dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
     )
-    where = machine.module.Device.at(device)
-    return getattr(machine.module, kind)(shape=shape, **wanted, device=where)
+    where = machine.module.Device.at(device.index or 0)
+    with machine.current(device):  # which loads kernels
+        return getattr(machine.module, kind)(shape=shape, **wanted, device=where)
 
 
 def _no_room(call: Call) -> str | None:
@@ -369,7 +389,7 @@ def _no_room(call: Call) -> str | None:
     stream = call.operator == "residual_stack_stream"
     return _plan_refusal(
         _machine,
-        call.tensors.x.device.index or 0,
+        call.tensors.x.device,
         call.tensors.x.dtype,
         call.sizes._replace(B=1, T=1),
         call.settings.dilations if stream else (1,),
@@ -381,7 +401,7 @@ def _no_room(call: Call) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _plan_refusal(
     machine: Machine,
-    device: int,
+    device: torch.device,
     dtype: torch.dtype,
     sizes: Sizes,
     dilations: tuple[int, ...],
@@ -430,7 +450,9 @@ def _copy(x: Tensor) -> Tensor:
 
 
 def _unfitting(sizes: Sizes) -> str | None:
-    """The products of the stacks are made of tiles of fixed sizes."""
+    """The products of the stacks are made of tiles of fixed sizes; times are counted in 31 bits."""
+    if sizes.T >= _MOST_TIMES:
+        return f"takes clips of less than 2^31 times, not of {sizes.T}; cut them into shorter ones"
     got = (sizes.R, sizes.D, sizes.S, sizes.K)
     fitting = (
         min((n for n in _CHANNELS if n >= sizes.R), default=_CHANNELS[-1]),

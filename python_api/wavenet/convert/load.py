@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from wavenet.convert.hparams import HParams, read_hparams
+from wavenet.convert.nv_wavenet import from_nv_wavenet, is_nv_wavenet
 from wavenet.convert.state_dicts import fold_weight_norm, state_dict_of, width_of
 from wavenet.convert.torch_files import read_torch_file
 from wavenet.convert.vocoder import from_vocoder, is_vocoder
@@ -36,7 +37,7 @@ def load_checkpoint(
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> WaveNet | WaveGlow:
-    """Our model with the weights of a checkpoint of wavenet_vocoder or WaveGlow, in eval mode.
+    """Our model with a checkpoint of wavenet_vocoder, WaveGlow or nv-wavenet, in eval mode.
 
     wavenet_vocoder's newest layout and that of v0.1.1, EMA files; WaveGlow's three layouts, state
     dictionaries or pickled modules; weights normalised in torch's old or new way or folded, both
@@ -50,7 +51,8 @@ def load_checkpoint(
         options: hparams that are to be others, such as stacks=4; `legacy=False` for a v0.1.1 file
             whose skips are summed plainly; `edges`, `mean` and `std` (of the mel-spectrogram). Of a
             WaveGlow `sample_rate`, `mel`, `hop`, `sigma`, and `swap_halves=True` for a file of
-            glow_old.py, which no tensor tells.
+            glow_old.py, which no tensor tells. Of an nv-wavenet `sample_rate`, `mel`, and, of a
+            state dictionary, `max_dilation` and `hop`.
 
     Raises:
         ModelError: a file that is damaged, of another kind or hostile, weights that are missing,
@@ -84,11 +86,13 @@ def import_checkpoint(
         folded, norm = fold_weight_norm(weights)
         if is_waveglow(folded):
             return _waveglow(folded, norm, width, options)
+        if is_nv_wavenet(folded):
+            return _nv_wavenet(folded, saved, width, options)
         if not is_vocoder(folded):
             names = ", ".join(list(folded)[:3])
             raise ModelError(
                 f"is no checkpoint that is known: it begins with {names}; accepted are "
-                "wavenet_vocoder's and WaveGlow's"
+                "wavenet_vocoder's, WaveGlow's and nv-wavenet's"
             )
         values = {**read_hparams(hparams, file), **options}
         model, reading = from_vocoder(folded, values)
@@ -114,5 +118,17 @@ def _waveglow(
     found = (
         f"WaveGlow, {layout}, weight norm {norm}: {config.flows} flows of {config.layers} x "
         f"{config.channels}, {config.mel.mels} mels, {config.sample_rate} Hz"
+    )
+    return Imported(model.to(width).eval(), found, tuple(reading.assumed))
+
+
+def _nv_wavenet(
+    weights: dict[str, torch.Tensor], saved: Any, width: torch.dtype, options: dict[str, Any]
+) -> Imported:
+    model, reading = from_nv_wavenet(weights, saved, options)
+    config = model.config
+    found = (
+        f"nv-wavenet: {config.classes} classes, {len(config.dilations)} layers in {config.stacks} "
+        f"stacks, {config.sample_rate} Hz"
     )
     return Imported(model.to(width).eval(), found, tuple(reading.assumed))

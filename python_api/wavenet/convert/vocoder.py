@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wavenet.convert.hparams import ACTIVATIONS, PRE_EMPHASIS, Reading, Tensors, config_of
 from wavenet.convert.state_dicts import split_weight_norm
+from wavenet.convert.weights import Weights
 from wavenet.errors import ModelError
 from wavenet.files import replace_file
 from wavenet.generation.config import GeneratorConfig
@@ -27,35 +28,6 @@ def is_vocoder(weights: Mapping[str, Tensor]) -> bool:
     return "first_conv.weight" in weights and "conv_layers.0.conv1x1_out.weight" in weights
 
 
-class _Weights:
-    """Of one checkpoint, taken one by one, so that what is left over shows."""
-
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._left = dict(weights)
-
-    def take(self, name: str) -> Tensor:
-        if name not in self._left:
-            raise ModelError(f"has no {name}")
-        return self._left.pop(name)
-
-    def find(self, name: str) -> Tensor | None:
-        return self._left.pop(name, None)
-
-    def stack(self, name: str, layers: int) -> Tensor:
-        """Of every layer: conv_layers.0.NAME and so on."""
-        return torch.stack([self.take(f"conv_layers.{n}.{name}") for n in range(layers)])
-
-    def numbered(self, prefix: str) -> list[Tensor]:
-        """prefix.N.weight by N."""
-        names = [k for k in self._left if k.startswith(prefix) and k.endswith(".weight")]
-        names.sort(key=lambda name: int(name[len(prefix) :].split(".")[0]))
-        return [self.take(name) for name in names]
-
-    def finish(self) -> None:
-        if self._left:
-            raise ModelError(f"has weights of no known use: {', '.join(sorted(self._left)[:5])}")
-
-
 def from_vocoder(weights: Mapping[str, Tensor], hparams: dict[str, Any]) -> tuple[WaveNet, Reading]:
     """A model with the weights (folded, float64), and what had to be assumed.
 
@@ -67,7 +39,7 @@ def from_vocoder(weights: Mapping[str, Tensor], hparams: dict[str, Any]) -> tupl
     config = config_of(reading, tensors)
     model = WaveNet(config).double()
     try:
-        model.load_state_dict(_our_weights(_Weights(weights), tensors, config, hparams))
+        model.load_state_dict(_our_weights(Weights(weights), tensors, config, hparams))
     except RuntimeError as error:
         raise ModelError(f"its weights don't fit one another: {error}") from None
     return model, reading
@@ -122,22 +94,23 @@ def _number(name: str) -> int:
 
 
 def _our_weights(
-    weights: _Weights, tensors: Tensors, config: GeneratorConfig, hparams: Mapping[str, Any]
+    weights: Weights, tensors: Tensors, config: GeneratorConfig, hparams: Mapping[str, Any]
 ) -> dict[str, Tensor]:
     layers = tensors.layers
-    conv_bias = weights.stack("conv.bias", layers)
-    out = weights.stack("conv1x1_out.weight", layers)[..., 0]
-    skip = weights.stack("conv1x1_skip.weight", layers)[..., 0]
-    skip_bias = weights.stack("conv1x1_skip.bias", layers)
+    conv_bias = weights.stack("conv_layers.{}.conv.bias", layers)
+    out = weights.stack("conv_layers.{}.conv1x1_out.weight", layers)[..., 0]
+    skip = weights.stack("conv_layers.{}.conv1x1_skip.weight", layers)[..., 0]
+    skip_bias = weights.stack("conv_layers.{}.conv1x1_skip.bias", layers)
+    out_bias = weights.stack("conv_layers.{}.conv1x1_out.bias", layers)
     if tensors.first and hparams.get("legacy", True):
         factors = _legacy_skips(layers)
         skip, skip_bias = skip * factors[:, None, None], skip_bias * factors[:, None]
     ours = {
         "stem.weight": weights.take("first_conv.weight").permute(2, 1, 0),
         "stem.bias": weights.take("first_conv.bias"),
-        "stack.conv_weight": weights.stack("conv.weight", layers),
+        "stack.conv_weight": weights.stack("conv_layers.{}.conv.weight", layers),
         "stack.out_weight": torch.cat([out, skip], dim=1),
-        "stack.out_bias": torch.cat([weights.stack("conv1x1_out.bias", layers), skip_bias], dim=1),
+        "stack.out_bias": torch.cat([out_bias, skip_bias], dim=1),
         "hidden.weight": weights.take("last_conv_layers.1.weight")[:, :, 0],
         "hidden.bias": weights.take("last_conv_layers.1.bias"),
         "output.weight": weights.take("last_conv_layers.3.weight")[:, :, 0],
@@ -150,7 +123,7 @@ def _our_weights(
         channels = tensors.mels if kind == "c" else tensors.speaker_channels
         if not channels:
             continue
-        stacked = weights.stack(f"conv1x1{kind}.weight", layers).flatten(0, 1)
+        stacked = weights.stack(f"conv_layers.{{}}.conv1x1{kind}.weight", layers).flatten(0, 1)
         ours[f"conditioning.{name}.weight"] = stacked if kind == "c" else stacked[:, :, 0]
         for layer in range(layers):  # always there, so that it may go into the convolution's
             bias = weights.find(f"conv_layers.{layer}.conv1x1{kind}.bias")

@@ -15,12 +15,13 @@ Speaker = str | int | Sequence[str] | Sequence[int] | Tensor
 
 
 class MelUpsample(nn.Module):
-    """From frames to samples: (B, C, F) -> (B, C, F hop), of every channel alike.
+    """From frames to samples: (B, C, F) -> (B, C, F hop), alike for channels but the last way.
 
     "repeat" repeats frames. "interpolate" does so scale by scale, each time followed by a smoothing
     convolution of 2 scale + 1 taps over time; "transposed" has a transposed convolution with a
-    kernel and stride of the scale instead (wavenet_vocoder's newest and first network). Frames that
-    aren't there are zeros.
+    kernel and stride of the scale instead (wavenet_vocoder's newest and first network).
+    "deconvolution" is one transposed convolution from all channels to all, whose last samples are
+    cut (nv-wavenet's). Frames that aren't there are zeros.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -36,25 +37,38 @@ class MelUpsample(nn.Module):
             for scale in self.scales:
                 width = 2 * scale + 1
                 self.weights.append(torch.full((1, 1, taps, width), 1.0 / (taps * width)))
+        if self.kind == "deconvolution":
+            assert config.mel is not None and config.upsample_taps is not None
+            mels = config.mel.mels
+            self.weights.append(torch.empty(mels, mels, config.upsample_taps))
+            self.biases.append(torch.zeros(mels))
+            nn.init.normal_(self.weights[0], std=(mels * config.upsample_taps / config.hop) ** -0.5)
         if self.kind == "transposed":
             for scale in self.scales:
                 self.weights.append(torch.full((1, 1, taps, scale), 1.0 / taps))
                 self.biases.append(torch.zeros(1))
 
     @property
-    def halo(self) -> int:
-        """Frames on either side that a frame's samples depend on."""
+    def halo(self) -> tuple[int, int]:
+        """Frames before and after a frame that its samples depend on."""
+        if self.kind == "deconvolution":
+            return (self.weights[0].shape[2] - 1) // self.scales[0], 0
         if self.kind != "interpolate":
-            return 0
+            return 0, 0
         reach, rate = 0.0, 1
         for scale in self.scales:
             reach += 1.0 / rate  # `scale` steps at `rate * scale` steps a frame
             rate *= scale
-        return math.ceil(reach - 1e-9)
+        around = math.ceil(reach - 1e-9)
+        return around, around
 
     def forward(self, frames: Tensor) -> Tensor:
         if self.kind == "repeat":
             return frames.repeat_interleave(self.scales[0], dim=2)
+        if self.kind == "deconvolution":
+            (hop,) = self.scales
+            made = F.conv_transpose1d(frames, self.weights[0], self.biases[0], stride=hop)
+            return made[:, :, : frames.shape[2] * hop]
         x = frames.unsqueeze(1)
         for stage, scale in enumerate(self.scales):
             weight = self.weights[stage]

@@ -22,7 +22,7 @@ DISTRIBUTIONS = ("softmax", "logistic", "gaussian")
 INPUTS = ("codes", "scalar")
 COMPANDINGS = ("none", "mu-law")
 MU_LAWS = ("rounded", "truncated")
-UPSAMPLINGS = ("none", "repeat", "interpolate", "transposed")
+UPSAMPLINGS = ("none", "repeat", "interpolate", "transposed", "deconvolution")
 ACTIVATIONS = ("none", "relu", "leaky_relu")
 SKIP_SCALES = (1, "layers")
 
@@ -55,8 +55,10 @@ class GeneratorConfig:
         skip_scale: of the skip sum: 1, or "layers" for sqrt(1 / layers).
         mel: the description of the local conditioning, or None.
         upsample: from frames to samples: "repeat", "interpolate" (repetition and smoothing, scale
-            by scale), "transposed" (convolutions over frames and channels), or "none" without mel.
+            by scale), "transposed" (convolutions over frames and channels, scale by scale),
+            "deconvolution" (one from all channels to all, to the hop), or "none" without mel.
         upsample_scales: their product is the hop.
+        upsample_taps: of the deconvolution, in samples; None: four hops.
         upsample_frequency_taps: of the smoothing or transposed convolutions, over mel channels.
         upsample_activation: after each of them: "none", "relu" or "leaky_relu".
         upsample_slope: of "leaky_relu".
@@ -96,6 +98,7 @@ class GeneratorConfig:
     mel: MelConfig | None = None
     upsample: str | None = None
     upsample_scales: tuple[int, ...] = ()
+    upsample_taps: int | None = None
     upsample_frequency_taps: int | None = None
     upsample_activation: str = "none"
     upsample_slope: float = 0.01
@@ -169,6 +172,8 @@ class GeneratorConfig:
                 self._set(name, value)
         if self.mu is None:
             self._set("mu", self.classes - 1 if softmax and self.classes else 255)
+        if self.upsample == "deconvolution" and self.upsample_taps is None and self.mel:
+            self._set("upsample_taps", 4 * self.mel.hop)
         if not self.upsample_scales and self.upsample not in ("none", "repeat"):
             self._set("upsample_scales", scales_product)
 
@@ -201,6 +206,10 @@ class GeneratorConfig:
         taps = self.upsample_frequency_taps
         odd = _whole(taps, 1) and taps is not None and taps % 2 == 1
         self._require(odd, "upsample_frequency_taps", "an odd int from 1")
+        if self.upsample == "deconvolution":
+            covers = _whole(self.upsample_taps, self.mel.hop)
+            self._require(covers, "upsample_taps", f"an int from the hop, {self.mel.hop}")
+            self._require(self.context_frames == 0, "context_frames", "0 with deconvolution")
         if self.upsample != "repeat":
             positive = all(scale >= 1 for scale in self.upsample_scales)
             fits = positive and math.prod(self.upsample_scales) == self.mel.hop

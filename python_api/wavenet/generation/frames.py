@@ -30,7 +30,7 @@ class ConditioningFrames:
         self._taps = 2 * config.context_frames + 1 if config.upsample_convolution else 1
         # Without a convolution over it, context is upsampled, too, and its samples are cut.
         self._cut = 0 if config.upsample_convolution else config.context_frames
-        self._halo = conditioning.upsample.halo
+        self._before, self._after = conditioning.upsample.halo
         self._early = config.conditioned_before_upsampling
         self._everywhere = None if speaker is None else conditioning.each_speaker_of(speaker)
         self._matrices: dict[tuple[int, int], Tensor] = {}
@@ -48,10 +48,10 @@ class ConditioningFrames:
             if len(self._raw) == self._taps:
                 self._ready.append(self._prepared(torch.stack(self._raw, dim=2)))
         self._ended = last
-        while self._next + (self._cut if last else max(self._halo, self._cut)) < self._known:
+        while self._next + (self._cut if last else max(self._after, self._cut)) < self._known:
             yield self._samples(self._next)
             self._next += 1
-            stale = self._next - self._halo - self._dropped
+            stale = self._next - self._before - self._dropped
             if stale > 0:
                 del self._ready[:stale]
                 self._dropped += stale
@@ -72,8 +72,8 @@ class ConditioningFrames:
 
     def _samples(self, frame: int) -> Tensor:
         """Of the frames around it, without those beyond the signal's ends."""
-        before = min(self._halo, frame)
-        after = min(self._halo, self._known - 1 - frame) if self._ended else self._halo
+        before = min(self._before, frame)
+        after = min(self._after, self._known - 1 - frame) if self._ended else self._after
         at = frame - self._dropped
         around = torch.stack(self._ready[at - before : at + after + 1], dim=2)
         if self._early:

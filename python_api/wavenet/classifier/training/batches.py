@@ -82,7 +82,7 @@ class Shares(Sampler[list[Draw]]):
                 yield part[self.process :: self.processes]
 
     def _within_room(self, draws: list[Draw]) -> Iterator[list[Draw]]:
-        if self.room is None:
+        if self.room is None or not self.lengths:
             yield draws
             return
         start = longest = 0
