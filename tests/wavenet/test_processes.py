@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 # Adam makes rounding errors as large as its steps where a gradient is zero but for them, as that of
 # attention's score is: hence the pooling. Dropout draws differently in each process.
 OPTIONS = (
+    "data.validation_by_group=false",
     "augmentation.noise_snr_db=[0, 30]",
     "augmentation.between_class_probability=0.3",
     "model.dropout=0",

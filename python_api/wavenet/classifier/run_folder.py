@@ -10,7 +10,8 @@
 
 `wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
 noise_curve.png, for other recordings in others/NAME; `wavenet report` report.html; a
-cross-validation left_out.json in the run of each part and cross_validation.json beside them.
+cross-validation left_out.json in the run of each part and cross_validation.json beside them;
+`wavenet fit-head` head.json beside a model and clips.csv. While a run is trained, .lock is there.
 """
 
 from __future__ import annotations
