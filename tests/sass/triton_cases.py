@@ -25,6 +25,14 @@ LOCAL = Case(
 WIDE = Case(
     batch=1, residual=64, dilation_channels=64, skip=128, time=100, dilations=(40,)
 )  # fmt: skip
+# The other workloads' channels.
+CHANNELS = [
+    Case(batch=1, residual=32, dilation_channels=32, skip=64, time=150, dilations=(3, 70)),
+    Case(batch=1, residual=128, dilation_channels=128, skip=128, taps=3, time=100, cond="local",
+         dilations=(40,)),
+    Case(batch=1, residual=256, dilation_channels=256, skip=256, taps=3, time=70, padding="same",
+         dilations=(4,)),
+]  # fmt: skip
 FEW = [
     Run("residual_stack", LOCAL, FP16),
     Run("residual_stack", WIDE, BF16),  # wgmma on sm_90
@@ -40,7 +48,9 @@ def arch(request):
     return request.param
 
 
-@pytest.mark.parametrize("run", runs(FEW, [*DIFFERENTIABLE, "stream"], [*CASES, WIDE]), ids=str)
+@pytest.mark.parametrize(
+    "run", runs(FEW, [*DIFFERENTIABLE, "stream"], [*CASES, WIDE, *CHANNELS]), ids=str
+)
 def test_machine_code(run, arch):
     launcher = MachineCodeLauncher(arch)
     with use_launcher(launcher):

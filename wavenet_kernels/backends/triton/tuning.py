@@ -120,8 +120,9 @@ def _layer(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> Config:
             "num_warps": 4 if block_d <= 64 else 8,
             "num_stages": 1,
         }
+    gated = 16384 if roomy else 8192 if D == block_d else 4096  # of a block; masks take registers
     return {
-        "BLOCK_T": min(64, (16384 if roomy else 8192) // block_d),
+        "BLOCK_T": min(64, gated // block_d),
         "BLOCK_R": block(R, 32),
         "BLOCK_D": block_d,
         "BLOCK_O": block(max(R, S), 64 if roomy else 32),
@@ -169,8 +170,15 @@ def _layer_gradient(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> 
     # One stage: the ring's rows must not be asked for before they are written. Four warps: then two
     # programs share a multiprocessor.
     sums = gradient_sums(R, D, S, K)
+    whole = all(channels in (0, block(channels)) for channels in (R, D, S))  # needs no masks
+    if not whole:
+        rows = 16
+    elif roomy:
+        rows = 64 if 8 * 1024 < sums <= 16 * 1024 else 32
+    else:
+        rows = 32 if sums <= 16 * 1024 else 16
     return {
-        "BLOCK_T": 64 if roomy and 8 * 1024 < sums <= 16 * 1024 else 32,
+        "BLOCK_T": rows,
         "BLOCK_R": block(R),
         "BLOCK_D": block(D),
         "BLOCK_S": block(max(S, 1)),
