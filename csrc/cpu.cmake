@@ -3,7 +3,7 @@
 set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
 
 set(WAVENET_CPU_DRIVERS
-    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
+    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/sampler.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
 add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)

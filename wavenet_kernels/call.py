@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from wavenet_kernels.rows import empty_rows
+
+Padding: TypeAlias = Literal["causal", "same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Settings:
     """How an operator computes."""
 
     dilations: tuple[int, ...] = ()
-    padding: str = "causal"
+    padding: Padding = "causal"
     residual_scale: float = 1.0
     last_residual: bool = True
     checkpoint_every: int = 1

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def accuracy(classify: Classify) -> float:
         found = classify_clips(
-            classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
+            classify, model.config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
         return metrics_of(*found, labels).accuracy
 

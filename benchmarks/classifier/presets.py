@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.timing import Run, interleave, spread
-from wavenet import WaveNetConfig, create_model, list_models
+from wavenet import WaveNetConfig, create_model
+from wavenet.networks import list_models
 
 LABELS = tuple(f"class {i}" for i in range(10))
 SAMPLE_RATE = 16000

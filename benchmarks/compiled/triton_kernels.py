@@ -117,8 +117,8 @@ class Recorder(Launcher):
 def launches(workload: Workload, dtype: str, arch: int, every_call: bool = True) -> list[Launch]:
     """The distinct launches of the workload's forward and backward pass on that architecture.
 
-    `every_call`: also with conditioning, as a stream, without the last residual, and of the other
-    operators.
+    `every_call`: also with conditioning, as a stream, without the last residual, without biases,
+    and of the other operators.
     """
     recorder = Recorder(workload.name, dtype, arch)
     of = torch.float32 if dtype == "tf32" else getattr(torch, dtype)
@@ -150,6 +150,7 @@ def _calls(
     for last_residual in (True, False):
         conditioned = replace(tensors, cond=cond)
         yield Call("residual_stack", conditioned, replace(settings, last_residual=last_residual))
+    yield Call("residual_stack", replace(tensors, conv_bias=None, out_bias=None), settings)
     yield Call("residual_stack_stream", tensors, replace(settings, padding="causal"))
     one = Tensors(x, conv_weight[:1], conv_bias[:1])
     yield Call("gated_conv1d", one, replace(settings, dilations=(1,)))

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "cpu/memory.h"
 #include "cpu/run.h"
 #include "cpu/run_backward.h"
+#include "cpu/sampler.h"
 #include "cpu/stream.h"
 
 namespace py = pybind11;
@@ -99,6 +101,45 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
   cpu::run_backward(call.execution.isa, call.op, std::move(gradients), call.execution.threads);
 }
 
+cpu::Draw draw_of(const std::string& name) {
+  if (name == "softmax") return cpu::Draw::softmax;
+  if (name == "logistic") return cpu::Draw::logistic;
+  if (name == "gaussian") return cpu::Draw::gaussian;
+  throw std::invalid_argument("there is no draw " + name);
+}
+
+// The fields of wavenet_kernels.sampling.SampleNetwork; tensors are contiguous floats.
+std::unique_ptr<cpu::Sampler> make_sampler(
+    const std::string& isa, int64_t batch, bool half, int64_t codes, int64_t taps, int64_t R, int64_t D, int64_t S,
+    int64_t K, int64_t H, int64_t P, std::vector<int64_t> dilations, Address input_weight, Address input_bias,
+    Address conv_weight, Address conv_bias, Address out_weight, Address out_bias, Address hidden_weight,
+    Address hidden_bias, Address output_weight, Address output_bias, const std::string& draw, double first,
+    float residual_scale, float skip_scale, bool input_tanh, std::optional<float> scale_floor) {
+  const auto floats = [](Address address) { return static_cast<const float*>(pointer(address)); };
+  cpu::SampleNetwork net;
+  net.codes = codes, net.taps = taps, net.R = R, net.D = D, net.S = S, net.K = K, net.H = H, net.P = P;
+  net.dilations = std::move(dilations);
+  net.input_weight = floats(input_weight), net.input_bias = floats(input_bias);
+  net.conv_weight = floats(conv_weight), net.conv_bias = floats(conv_bias);
+  net.out_weight = floats(out_weight), net.out_bias = floats(out_bias);
+  net.hidden_weight = floats(hidden_weight), net.hidden_bias = floats(hidden_bias);
+  net.output_weight = floats(output_weight), net.output_bias = floats(output_bias);
+  net.draw = draw_of(draw), net.first = first;
+  net.residual_scale = residual_scale, net.skip_scale = skip_scale, net.input_tanh = input_tanh;
+  net.has_floor = scale_floor.has_value(), net.scale_floor = scale_floor.value_or(0.0f);
+  return std::make_unique<cpu::Sampler>(cpu::find_isa(isa), net, batch, half);
+}
+
+int64_t run_sampler(cpu::Sampler& sampler, int64_t n, const Rows& cond, Address forced, Address noise, uint64_t seed,
+                    uint64_t first_signal, float temperature, Address parameters, Address out) {
+  cpu::SampleRun run;
+  run.n = n, run.cond = cond, run.forced = pointer(forced);
+  run.noise = static_cast<const float*>(pointer(noise));
+  run.seed = seed, run.first_signal = first_signal, run.temperature = temperature;
+  run.parameters = static_cast<float*>(pointer(parameters)), run.out = pointer(out);
+  return sampler.run(run);
+}
+
 std::vector<std::string> names(const std::vector<const cpu::Isa*>& isas) {
   std::vector<std::string> result;
   for (const cpu::Isa* isa : isas) result.emplace_back(isa->name);
@@ -164,4 +205,28 @@ PYBIND11_MODULE(_cpu, m) {
       .def(
           "store_state", [](const cpu::Stream& stream, Address state) { stream.store_state(pointer(state)); }, release,
           py::arg("state"));
+
+  py::class_<cpu::Sampler>(m, "Sampler", py::module_local())
+      .def(py::init(&make_sampler), py::kw_only(), py::arg("isa"), py::arg("batch"), py::arg("half"), py::arg("codes"),
+           py::arg("taps"), py::arg("R"), py::arg("D"), py::arg("S"), py::arg("K"), py::arg("H"), py::arg("P"),
+           py::arg("dilations"), py::arg("input_weight"), py::arg("input_bias"), py::arg("conv_weight"),
+           py::arg("conv_bias"), py::arg("out_weight"), py::arg("out_bias"), py::arg("hidden_weight"),
+           py::arg("hidden_bias"), py::arg("output_weight"), py::arg("output_bias"), py::arg("draw"), py::arg("first"),
+           py::arg("residual_scale"), py::arg("skip_scale"), py::arg("input_tanh"), py::arg("scale_floor"))
+      .def("run", &run_sampler, release, py::kw_only(), py::arg("n"), py::arg("cond"), py::arg("forced"),
+           py::arg("noise"), py::arg("seed"), py::arg("first_signal"), py::arg("temperature"), py::arg("parameters"),
+           py::arg("out"))
+      .def("reset", &cpu::Sampler::reset, release)
+      .def("position", &cpu::Sampler::position)
+      .def("state_size", &cpu::Sampler::state_size)
+      .def(
+          "store_state",
+          [](const cpu::Sampler& sampler, Address state) { sampler.store_state(static_cast<double*>(pointer(state))); },
+          release, py::arg("state"))
+      .def(
+          "load_state",
+          [](cpu::Sampler& sampler, Address state, int64_t position) {
+            sampler.load_state(static_cast<const double*>(pointer(state)), position);
+          },
+          release, py::arg("state"), py::arg("position"));
 }

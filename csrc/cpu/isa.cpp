@@ -32,6 +32,13 @@ namespace WAVENET_HERE {
 #include "cpu/packing.h"
 #include "cpu/tile.h"
 #include "cpu/backward.h"
+#if !WAVENET_DOUBLE
+#include "cpu/sample.h"
+constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
+constexpr const SampleKernels* kSample = &kSampleKernels;
+#else
+constexpr const SampleKernels* kSample = nullptr;
+#endif
 // clang-format on
 
 }  // namespace WAVENET_HERE
@@ -53,6 +60,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::backward_x_tile,
                                                                       here::sum_slices,
                                                                       here::copy_row,
-                                                                      here::store_reals};
+                                                                      here::store_reals,
+                                                                      here::kSample};
 
 }  // namespace wavenet::cpu

@@ -12,6 +12,16 @@ namespace wavenet::cpu {
 // Which operator a Layer stands for, that is where it starts and ends.
 enum class Operator { conv, gate, gated_conv, block };
 
+// The sampling loop's share (sample.h), of floats.
+struct SampleKernels {
+  int64_t lanes;
+  int64_t (*panel)(int64_t rows);
+  void (*product)(const void* weights, bool half, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
+                  const float* const* x, float* const* y);
+  void (*gate)(const float* a, int64_t channels, float* z);
+  void (*exp)(const float* x, int64_t count, float scale, float shift, float* to);
+};
+
 // For activations of the types that are computed on in one type, the Real. Weights, packed or not, and their
 // gradients are Reals. `scratch` is 64-byte aligned and holds scratch_bytes for a tile of so many units (units.h).
 struct Kernels {
@@ -38,6 +48,7 @@ struct Kernels {
   void (*sum_slices)(const void* slices, int64_t stride, int64_t number, int64_t count, void* to, int64_t to_stride);
   void (*copy_row)(const Rows& from, int64_t b, int64_t t, int64_t channels, DType dtype, const Rows& to);
   void (*store_reals)(const void* from, int64_t count, DType dtype, void* to);
+  const SampleKernels* sample;  // of floats; else none
 };
 
 struct Isa {

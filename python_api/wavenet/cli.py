@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from wavenet.errors import UserError, extra
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
+    warnings.formatwarning = lambda message, *_, **__: _as_a_line(message)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
+            output.reconfigure(errors="backslashreplace")
     try:
         application()()
     except Exception as error:
@@ -34,11 +40,14 @@ def application() -> typer.Typer:
         import typer
 
         from wavenet.commands.augment_preview import augment_preview
+        from wavenet.commands.cache import cache
         from wavenet.commands.check_data import check_data
         from wavenet.commands.cross_validate import cross_validate
         from wavenet.commands.demo_app import demo_app
+        from wavenet.commands.embed import embed
         from wavenet.commands.evaluate import evaluate
         from wavenet.commands.export import export
+        from wavenet.commands.fit_head import fit_head
         from wavenet.commands.info import info
         from wavenet.commands.predict import predict
         from wavenet.commands.report import report
@@ -51,13 +60,44 @@ def application() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        help="Train and use WaveNet audio classifiers.",
     )
-    before_training = (synth, check_data, augment_preview)
-    of_a_run = (evaluate, report, info, predict, stream, timeline, export, demo_app)
+
+    def version(wanted: bool) -> None:
+        if wanted:
+            from wavenet_kernels import __version__
+
+            print(__version__)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        _: bool = typer.Option(
+            False, "--version", callback=version, is_eager=True, help="Print the version and exit."
+        ),
+    ) -> None:
+        """Train and use WaveNet audio classifiers."""
+
+    before_training = (synth, check_data, augment_preview, cache)
+    of_a_run = (
+        evaluate,
+        report,
+        info,
+        predict,
+        stream,
+        timeline,
+        embed,
+        fit_head,
+        export,
+        demo_app,
+    )
     for command in (*before_training, train, cross_validate, *of_a_run):
         app.command()(command)
     return app
+
+
+def _as_a_line(message: Warning | str) -> str:
+    """A warning without the line of the program that it came from."""
+    return f"warning: {message}\n"
 
 
 def _is_for_the_user(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Runs triton_cases.py, in a process in which Triton compiles."""
+"""Runs triton_cases.py and triton_sweep.py, in processes in which Triton compiles."""
 
 from __future__ import annotations
 
@@ -11,16 +11,28 @@ import executor
 import pytest
 from machine_code import FOLDER, ROOT
 
-CASES = Path(__file__).with_name("triton_cases.py")
+HERE = Path(__file__).parent
 
 
 @pytest.mark.skipif(executor.obstacle() is not None, reason=str(executor.obstacle()))
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_triton_cases(arch):
+    run("triton_cases.py", arch)
+
+
+@pytest.mark.skipif(executor.obstacle() is not None, reason=str(executor.obstacle()))
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(3))
+def test_triton_sweep(part):
+    """In parts, that several processes may compile at once."""
+    run("triton_sweep.py", f"part{part}")
+
+
+def run(file: str, selected: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
     done = subprocess.run(
-        [*command, str(CASES), "-k", arch],
+        [*command, str(HERE / file), "-k", selected],
         cwd=ROOT,
         env={
             **os.environ,

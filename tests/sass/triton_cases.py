@@ -6,9 +6,11 @@ runs this in a process of its own, with TRITON_INTERPRET=0.
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
-from numerics import check_operator
+from numerics import check_operator, tf32_conv1d
 from operator_cases import CASES, DIFFERENTIABLE, Case, call
 from sass_cases import Run, check_stream, find_missed, runs, swap_factors
 from triton_machine_code import MachineCodeLauncher
@@ -47,6 +49,19 @@ def test_machine_code(run, arch):
         else:
             check_operator(run.operator, *call(run.operator, run.case, run.dtype), "triton")
     assert launcher.done
+
+
+@pytest.mark.parametrize("case", [Case(time=40, dilations=(8,)), LOCAL], ids=str)
+def test_tf32(case, arch):
+    """Where PyTorch may round factors of float32 products to TF32, factors are rounded as well."""
+    torch.set_float32_matmul_precision("high")
+    try:
+        launcher = MachineCodeLauncher(arch)
+        with mock.patch.object(torch.nn.functional, "conv1d", tf32_conv1d), use_launcher(launcher):
+            check_operator("residual_stack", *call("residual_stack", case, FP32), "triton")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert any(launched.places(r"MMA\.\S*TF32") for launched in launcher.done)
 
 
 def forward(arch, case, alter=lambda kernel: kernel):

@@ -41,7 +41,9 @@ class CompilingLauncher(Launcher):
         return self.multiprocessors
 
     def numerics(self, like: torch.Tensor) -> dict[str, object]:
-        return {"PRECISION": "ieee", "HARDWARE_TANH": like.dtype != torch.float32}
+        half = like.dtype != torch.float32
+        tf32 = not half and torch.get_float32_matmul_precision() != "highest"
+        return {"PRECISION": "tf32" if tf32 else "ieee", "HARDWARE_TANH": half}
 
     def bind(self, kernel: Any, grid: tuple[int, ...]) -> Callable[..., object]:
         def launch(*args: Any, **options: Any) -> None:

@@ -177,10 +177,11 @@ def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypa
 def test_a_run_folder_that_is_read_only_is_named(config, interrupted, monkeypatch):
     run = interrupted
 
-    def read_only(self, *args, **kwargs):
+    def read_only(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", read_only)  # root may write anywhere
+    # root may write anywhere
+    monkeypatch.setattr("wavenet.locks.open", read_only, raising=False)
     with pytest.raises(ConfigError, match="run: can't be made a run folder: Permission denied"):
         train(config, run, resume=True, console=quiet())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
+import wavenet_kernels
 from wavenet.cli import application
 
 COMMANDS = typer.main.get_command(application()).commands
@@ -48,11 +49,14 @@ def test_there_are_these_commands():
     named = set(COMMANDS)
     assert named == {
         "augment-preview",
+        "cache",
         "check-data",
         "cross-validate",
         "demo-app",
+        "embed",
         "evaluate",
         "export",
+        "fit-head",
         "info",
         "predict",
         "report",
@@ -61,3 +65,13 @@ def test_there_are_these_commands():
         "timeline",
         "train",
     }
+
+
+def test_the_version(wavenet):
+    done = wavenet("--version")
+    assert (done.code, done.out) == (0, f"{wavenet_kernels.__version__}\n")
+
+
+def test_help_names_the_extra_that_is_to_be_installed(wavenet):
+    said = " ".join(wavenet("demo-app", "--help").out.split())
+    assert "pip install 'wavenet-kernels[app]'" in said

@@ -99,7 +99,7 @@ def test_a_fold_left_out_is_the_test_part():
 def test_what_can_not_be_crossed(recordings, tmp_path, wavenet):
     base = ("cross-validate", "--out", tmp_path / "cv")
     for options, sentence in (
-        ((), "accepted is one of --folds and --leave-one-group-out"),
+        ((), "accepted is one of --folds, --leave-one-group-out and --group-folds"),
         (("--folds", "--leave-one-group-out"), "accepted is one of --folds"),
         (("--folds",), "data.source is empty"),
         (("--folds", "--data", recordings / "nowhere"), "no such file or folder"),

@@ -13,6 +13,7 @@ import torch
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.classifier.inference import export
 from wavenet.errors import MissingPackageError, ModelError
+from wavenet.portable import onnx_function
 
 pytestmark = pytest.mark.slow
 
@@ -113,8 +114,8 @@ def test_other_inputs_and_pooling_export(fields):
         **fields,
     )
     model = WaveNetClassifier(config)
-    program = export.plain_program(model)
-    classify = export.onnx_classifier(export.onnx_file(program, model))
+    program = export.program_of(model)
+    classify = onnx_function(export.onnx_file(program, model))
     assert export.largest_difference(model, classify) <= export.TOLERANCE
 
 
@@ -159,7 +160,7 @@ def test_a_model_without_its_recordings_is_exported_without_accuracy(
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingPackageError, match="onnxruntime: pip install .*export"):
-        export.onnx_classifier(b"")
+        onnx_function(b"")
     assert importlib.import_module("onnx")
 
 

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from sklearn import metrics as oracle
 
-from wavenet import WaveNetClassifier, WaveNetConfig, load_model
+from wavenet import (
+    GeneratorConfig,
+    WaveGlow,
+    WaveGlowConfig,
+    WaveNet,
+    WaveNetClassifier,
+    WaveNetConfig,
+    load_model,
+)
 from wavenet.classifier.inference import Metrics, confusion_matrix, draw_confusion
+from wavenet.classifier.inference import load_model as load_classifier
+from wavenet.data.mel import MelConfig
+from wavenet.errors import ModelError
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
@@ -98,9 +110,13 @@ def test_predict_table_and_info(saved, wavenet):
         (("train", "--out", "runs/x"), "data.source is empty"),
         (("train", "--out", "r", "--set", "model.stacks=none"), "stacks is 'none'; accepted is"),
         (("train", "--out", "r", "--data", "nowhere"), "nowhere"),
+        (
+            ("info", "runs/none"),
+            "runs/none: there is no such folder with a saved model (on the Hub",
+        ),
         (("info", "no-owner/nothing/else"), "there is no such folder with a saved model"),
         (("train", "--out", "/proc/x", "--data", "."), "/proc/x: can't be made a run folder"),
-        (("predict", "nowhere", "."), ".: holds no recordings (.aif, .aiff,"),
+        (("predict", "nowhere", "."), ".: holds no recordings (.aif, .aifc,"),
         (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
     ],
 )
@@ -111,10 +127,40 @@ def test_errors_are_one_sentence(arguments, sentence, tmp_path, monkeypatch, wav
     assert sentence in done.err
 
 
+@pytest.mark.parametrize("source", ["hf://owner/name", "hf:owner/name", Path("hf://owner/name")])
+def test_a_model_of_the_hub_is_asked_for_by_its_scheme(source, monkeypatch):
+    asked = []
+
+    def download(repository, name):
+        asked.append((repository, name))
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    with pytest.raises(ModelError, match="can't be loaded: no network"):
+        load_model(source)
+    assert asked == [("owner/name", "config.json")]
+
+
+def test_models_of_every_architecture_are_loaded(tmp_path):
+    mel = MelConfig.tacotron2(8000, n_fft=64, hop=16, window=64, mels=5, high_hz=4000.0)
+    glow = WaveGlowConfig(sample_rate=8000, mel=mel, flows=2, layers=2, channels=4)
+    for model in (
+        WaveNetClassifier(WaveNetConfig(labels=("a", "b"), stacks=1, layers_per_stack=2)),
+        WaveNet(GeneratorConfig(stacks=1, layers_per_stack=2, residual_channels=4)),
+        WaveGlow(glow),
+    ):
+        model.save_pretrained(tmp_path)
+        loaded = load_model(tmp_path)
+        assert type(loaded) is type(model) and loaded.config == model.config
+        assert not loaded.training
+    with pytest.raises(ModelError, match="is a waveglow; accepted here: classifier"):
+        load_classifier(tmp_path)
+
+
 def test_results_about_a_model_of_the_hub_need_a_folder(saved, monkeypatch, wavenet):
     model = load_model(saved / "model")
     monkeypatch.setattr("wavenet.classifier.inference.load_model", lambda source, device: model)
-    done = wavenet("evaluate", "owner/name", "--data", saved)
+    done = wavenet("evaluate", "hf://owner/name", "--data", saved)
     assert done.code == 2 and "owner/name is not a folder to write results into; give" in done.err
 
 
@@ -132,8 +178,8 @@ def test_from_synthesised_sounds_to_predictions(tmp_path, wavenet):
     assert f"the model is in {run}" in done.out
     done = wavenet("train", "--out", run, "--resume")
     assert done.code == 0, done.err
-    done = wavenet("train", "--out", run, "--resume", "--set", "training.epochs=3")
-    assert done.code == 2 and "different are training.epochs" in done.err
+    done = wavenet("train", "--out", run, "--resume", "--set", "training.seed=3")
+    assert done.code == 2 and "different are training.seed" in done.err
     done = wavenet("evaluate", run)
     assert done.code == 0, done.err
     metrics = json.loads((run / "metrics.json").read_text())

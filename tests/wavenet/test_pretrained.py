@@ -10,17 +10,19 @@ from small_runs import quiet, same, small_config
 from typer.testing import CliRunner
 
 import wavenet
-from wavenet import WaveNetClassifier, create_model, list_models, load_model
+from wavenet import WaveNetClassifier, create_model, load_model
 from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training import train
 from wavenet.cli import application
 from wavenet.errors import ConfigError, ModelError
+from wavenet.networks import list_models
 
 
 def test_names():
     names = ["wavenet-tiny", "wavenet-small", "wavenet-base", "wavenet-paper"]
-    assert list_models() == wavenet.list_models("wavenet-*") == names
+    assert list_models() == names
+    assert wavenet.list_models()[:4] == names
     assert list_models("*small*") == ["wavenet-small"]
 
 

@@ -76,7 +76,11 @@ def _assert_equal(alone: Path, together: Path) -> None:
 def test_torchrun_trains_in_two_processes_as_in_one(alone, tmp_path):
     run, _ = alone
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    options = ["--config", str(run.parent / "config.yaml"), "--out", str(tmp_path / "two")]
+    # The default device finds its fellows without a GPU, too.
+    text = (run.parent / "config.yaml").read_text()
+    assert "device: cpu" in text
+    (tmp_path / "auto.yaml").write_text(text.replace("device: cpu", "device: auto"))
+    options = ["--config", str(tmp_path / "auto.yaml"), "--out", str(tmp_path / "two")]
     command = [*torchrun, "--nproc-per-node", "2", "-m", "wavenet", "train", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -99,7 +103,9 @@ def test_one_goes_on_where_two_were_stopped(alone, tmp_path):
     _assert_equal(run, tmp_path / "mixed")
 
 
-def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, monkeypatch):
+# In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all; and in as many as fit.
+@pytest.mark.parametrize("cut", ["training.accumulation=7", "training.memory_gb=0.0025"])
+def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, monkeypatch, cut):
     run, config = alone
 
     def stop(self, *args, **kwargs):
@@ -111,8 +117,7 @@ def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, mon
         steps = _with(config, checkpoint_steps=2)
         train(steps, tmp_path / "run", console=quiet())
     assert checkpoints(tmp_path / "run")[-1].name == "step-00000002"
-    # In 7 parts, of a batch of 10 or 4 clips: many shares have no clip at all.
-    parts = ("--set", "training.accumulation=7", "--config", run.parent / "config.yaml")
+    parts = ("--set", cut, "--config", run.parent / "config.yaml")
     command = ("train", *parts, "--out", tmp_path / "run", "--resume")
     assert run_together(*command, output=tmp_path / "said") == [0, 0]
     _assert_equal(run, tmp_path / "run")
@@ -138,6 +143,19 @@ def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
     said = " ".join((tmp_path / "said" / "0.txt").read_text().split())
     assert "resumed with another configuration than its" in said
     assert (tmp_path / "said" / "1.txt").read_text() == ""
+
+
+def test_processes_that_are_not_joined_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    alone = SimpleNamespace(
+        distributed_type=DistributedType.NO, num_processes=1, end_training=lambda: None
+    )
+    monkeypatch.setattr(processes_, "Accelerator", lambda **settings: alone)
+    with (
+        pytest.raises(TrainingError, match="WORLD_SIZE is 2, but this process trains with 0 other"),
+        processes_.processes("auto"),
+    ):
+        pass
 
 
 def test_sharded_training_is_refused(monkeypatch):

@@ -9,7 +9,6 @@ from wavenet.classifier.run_folder import (
     CROSS_VALIDATION_NAME,
     CURVE_NAME,
     HISTORY_NAME,
-    MODEL_NAMES,
     TENSORBOARD_NAME,
     checkpoint_folder,
     checkpoints,
@@ -17,6 +16,7 @@ from wavenet.classifier.run_folder import (
     read_config,
     read_history,
 )
+from wavenet.saved import MODEL_NAMES
 
 
 def test_a_folder_without_a_run_has_nothing_to_read(tmp_path):

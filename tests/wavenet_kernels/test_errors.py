@@ -96,6 +96,26 @@ CASES = {
         ValueError,
         "residual_stack: dilations is empty; accepted is one int for each layer",
     ),
+    "one dilation for a stack": (
+        lambda: wk.residual_stack(*stack, dilations=2),
+        TypeError,
+        "residual_stack: dilations is 2; accepted is one int for each layer",
+    ),
+    "a dilation that is no int": (
+        lambda: wk.residual_stack(*stack, dilations=(1, 2.0)),
+        TypeError,
+        "residual_stack: dilations is 2.0; accepted is an int",
+    ),
+    "a dilation in a tuple": (
+        lambda: wk.dilated_conv1d(x, conv, dilation=(2,)),
+        TypeError,
+        "dilated_conv1d: dilation is (2,); accepted is an int",
+    ),
+    "a Conv1d's weight for the 1x1s": (
+        lambda: wk.residual_block(x, conv, None, out.unsqueeze(-1), None),
+        ValueError,
+        "accepted is (R+S, D) = (any, 3); of a Conv1d with one tap that is weight.squeeze(-1)",
+    ),
     "more dilations than layers": (
         lambda: wk.residual_stack(*stack, dilations=(1, 2, 4)),
         ValueError,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import wavenet_kernels
 from wavenet_kernels import reference
 from wavenet_kernels.nn import CausalConv1d, GatedConv1d, ResidualBlock, ResidualStack
 
@@ -360,3 +361,13 @@ def _tuple(outputs):
 def _assert_same(got, expected):
     for ours, truth in zip(_tuple(got), _tuple(expected), strict=True):
         assert torch.equal(ours, truth)
+
+
+def test_parts_are_there_as_attributes():
+    code = (
+        "import sys, wavenet_kernels as w; assert 'wavenet_kernels.nn' not in sys.modules; "
+        "w.decompositions.decompositions(); w.nn.ResidualStack; w.calibration.forget; w.reference"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'other'"):
+        _ = wavenet_kernels.other

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from wavenet_kernels.call import SETTINGS
 from wavenet_kernels.errors import BackendUnavailableError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wavenet_kernels.backends.contract import Backend, Configuration, Stream
     from wavenet_kernels.call import Call, Gradients, Outputs
 
+Choice: TypeAlias = Literal["auto", "reference", "cpu", "triton", "cuda"]
 NAMES = ("reference", "cpu", "triton", "cuda")
 
 # What "auto" takes where nothing was measured on the device, best first, by device type; and what
@@ -57,7 +58,7 @@ class use_backend:  # noqa: N801 - reads as a function, like torch.no_grad
         ValueError: the name is none of these.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: Choice) -> None:
         global _current
         _check_name(name, "use_backend")
         self._name, self._before = name, _current

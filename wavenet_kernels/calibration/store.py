@@ -24,11 +24,19 @@ _said: set[Path] = set()
 
 
 def folder() -> Path:
-    """`$WAVENET_KERNELS_CACHE`, else wavenet_kernels in `$XDG_CACHE_HOME` or `~/.cache`."""
+    """`$WAVENET_KERNELS_CACHE`, else wavenet_kernels in `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Where the user has no home (an unknown uid in a container), a folder for temporary files.
+    """
     if named := os.environ.get("WAVENET_KERNELS_CACHE"):
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "wavenet_kernels"
+    if cache:
+        return Path(cache) / "wavenet_kernels"
+    try:
+        return Path.home() / ".cache" / "wavenet_kernels"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"wavenet_kernels-{os.getuid()}"
 
 
 def is_empty() -> bool:

@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.overrides import has_torch_function_unary
 from torch.types import Device
 
+from wavenet_kernels.call import Padding
+
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -50,7 +52,7 @@ def constant(layer: str, name: str, value: SupportsFloat) -> float:
     return float(value)
 
 
-def padding_of(layer: str, padding: str, kernel_size: int) -> str:
+def padding_of(layer: str, padding: Padding, kernel_size: int) -> Padding:
     """The padding: causal, or the same on both sides of an odd number of taps."""
     if padding not in ("causal", "same"):
         raise ValueError(f'{layer}: padding is {padding!r}; accepted are "causal" and "same"')

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.types import Device
 
 from wavenet_kernels import dilated_conv1d, gated_conv1d
+from wavenet_kernels.call import Padding
 from wavenet_kernels.nn.arguments import check_input, factory, integer, padding_of
 from wavenet_kernels.nn.init import init_convolution
 
@@ -131,7 +132,7 @@ class GatedConv1d(nn.Module):
         kernel_size: int,
         *,
         dilation: int = 1,
-        padding: str = "causal",
+        padding: Padding = "causal",
         bias: bool = True,
         device: Device = None,
         dtype: torch.dtype | None = None,

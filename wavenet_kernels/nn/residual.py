@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.types import Device
 
 from wavenet_kernels import residual_block, residual_stack, residual_stack_stream
+from wavenet_kernels.call import Padding
 from wavenet_kernels.nn.arguments import (
     check_input,
     constant,
@@ -57,7 +58,7 @@ class ResidualBlock(nn.Module):
         *,
         kernel_size: int = 2,
         dilation: int = 1,
-        padding: str = "causal",
+        padding: Padding = "causal",
         bias: bool = True,
         residual_scale: SupportsFloat = 1.0,
         device: Device = None,
@@ -137,7 +138,7 @@ class ResidualStack(nn.Module):
         *,
         dilations: Iterable[int],
         kernel_size: int = 2,
-        padding: str = "causal",
+        padding: Padding = "causal",
         bias: bool = True,
         residual_scale: SupportsFloat = 1.0,
         last_residual: bool = True,

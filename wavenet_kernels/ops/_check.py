@@ -184,8 +184,11 @@ def _check_shape(
         else:
             return
     spelled = ", ".join("any" if size is None else str(size) for size in sizes)
+    hint = ""
+    if name == "out_weight" and len(shape) == len(sizes) + 1 and shape[-1] == 1:
+        hint = "; of a Conv1d with one tap that is weight.squeeze(-1)"
     raise ValueError(
-        f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled})"
+        f"{operator}: {name} has shape {tuple(shape)}; accepted is {accepted} = ({spelled}){hint}"
     )
 
 

@@ -58,6 +58,20 @@ def plain(operator: str) -> Callable[..., Any]:
     return call
 
 
+def integer(operator: str, name: str, value: int) -> int:
+    """What counts as an int, or a TypeError that says more than the schema's."""
+    if type(value) is int or hasattr(type(value), "__index__"):
+        return value
+    raise TypeError(f"{operator}: {name} is {value!r}; accepted is an int")
+
+
+def integers(operator: str, name: str, values: Sequence[int]) -> list[int]:
+    """A list of what counts as ints."""
+    if not hasattr(type(values), "__iter__"):
+        raise TypeError(f"{operator}: {name} is {values!r}; accepted is one int for each layer")
+    return [integer(operator, name, value) for value in values]
+
+
 def refuse_tensor(operator: str, residual_scale: object) -> None:
     """A scale that is to be learnt would silently be a constant."""
     if isinstance(residual_scale, Tensor):

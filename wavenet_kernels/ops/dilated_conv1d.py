@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from wavenet_kernels.ops._invoke import invoke
+from wavenet_kernels.call import Padding
+from wavenet_kernels.ops._invoke import integer, invoke
 from wavenet_kernels.ops._register import register
 
 
@@ -14,7 +15,7 @@ def dilated_conv1d(
     bias: Tensor | None = None,
     *,
     dilation: int = 1,
-    padding: str = "causal",
+    padding: Padding = "causal",
 ) -> Tensor:
     """A dilated convolution over time whose output is as long as its input.
 
@@ -38,7 +39,12 @@ def dilated_conv1d(
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
-    y: Tensor = invoke("dilated_conv1d", (x, weight, bias), dilation, padding)
+    y: Tensor = invoke(
+        "dilated_conv1d",
+        (x, weight, bias),
+        integer("dilated_conv1d", "dilation", dilation),
+        padding,
+    )
     return y
 
 

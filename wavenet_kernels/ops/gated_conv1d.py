@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from wavenet_kernels.ops._invoke import invoke
+from wavenet_kernels.call import Padding
+from wavenet_kernels.ops._invoke import integer, invoke
 from wavenet_kernels.ops._register import register
 
 
@@ -15,7 +16,7 @@ def gated_conv1d(
     cond: Tensor | None = None,
     *,
     dilation: int = 1,
-    padding: str = "causal",
+    padding: Padding = "causal",
 ) -> Tensor:
     """``gated_activation(dilated_conv1d(x, weight, bias), cond)`` in one operator.
 
@@ -40,7 +41,12 @@ def gated_conv1d(
     Any strides are accepted; a contiguous (B, C, T) input may cost a fused backend a
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
-    z: Tensor = invoke("gated_conv1d", (x, weight, bias, cond), dilation, padding)
+    z: Tensor = invoke(
+        "gated_conv1d",
+        (x, weight, bias, cond),
+        integer("gated_conv1d", "dilation", dilation),
+        padding,
+    )
     return z
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from wavenet_kernels.ops._invoke import invoke, refuse_tensor
+from wavenet_kernels.call import Padding
+from wavenet_kernels.ops._invoke import integer, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register
 
 
@@ -17,7 +18,7 @@ def residual_block(
     cond: Tensor | None = None,
     *,
     dilation: int = 1,
-    padding: str = "causal",
+    padding: Padding = "causal",
     residual_scale: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """One residual layer of WaveNet: dilated convolution, gate, 1x1s to residual and skip.
@@ -50,7 +51,13 @@ def residual_block(
     """
     refuse_tensor("residual_block", residual_scale)
     tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond)
-    residual, skip = invoke("residual_block", tensors, dilation, padding, residual_scale)
+    residual, skip = invoke(
+        "residual_block",
+        tensors,
+        integer("residual_block", "dilation", dilation),
+        padding,
+        residual_scale,
+    )
     return residual, skip
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from wavenet_kernels.ops._invoke import invoke, refuse_tensor
+from wavenet_kernels.call import Padding
+from wavenet_kernels.ops._invoke import integers, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register
 
 
@@ -19,7 +20,7 @@ def residual_stack(
     cond: Tensor | None = None,
     *,
     dilations: Sequence[int],
-    padding: str = "causal",
+    padding: Padding = "causal",
     residual_scale: float = 1.0,
     last_residual: bool = True,
     checkpoint_every: int = 1,
@@ -61,7 +62,7 @@ def residual_stack(
     residual, skip = invoke(
         "residual_stack",
         tensors,
-        list(dilations),
+        integers("residual_stack", "dilations", dilations),
         padding,
         residual_scale,
         last_residual,

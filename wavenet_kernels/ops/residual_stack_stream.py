@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from wavenet_kernels.ops._invoke import invoke, refuse_tensor
+from wavenet_kernels.ops._invoke import integers, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register_stream
 
 
@@ -46,7 +46,10 @@ def residual_stack_stream(
     refuse_tensor("residual_stack_stream", residual_scale)
     tensors = (x, state, conv_weight, conv_bias, out_weight, out_bias, cond)
     residual, skip, new_state = invoke(
-        "residual_stack_stream", tensors, list(dilations), residual_scale
+        "residual_stack_stream",
+        tensors,
+        integers("residual_stack_stream", "dilations", dilations),
+        residual_scale,
     )
     return residual, skip, new_state
 

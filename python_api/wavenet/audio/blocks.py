@@ -5,56 +5,50 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet.audio.reading import (
-    HEADER_RATES,
-    UNDECODABLE,
-    require_file,
-    require_rate,
-    soundfile,
-    soxr,
-    undecodable,
-)
+from wavenet.audio.opening import HEADER_RATES, open_audio
+from wavenet.audio.reading import require_channel, soxr, to_mono
 from wavenet.errors import AudioError, DataError, require_seconds
 
 PCM_FORMATS = {"s16": "<i2", "s32": "<i4", "f32": "<f4"}
 
 
 def audio_blocks(
-    path: str | os.PathLike[str], sample_rate: int, block_seconds: float = 1.0
+    path: str | os.PathLike[str],
+    sample_rate: int,
+    block_seconds: float = 1.0,
+    *,
+    channel: int = 0,
 ) -> Iterator[torch.Tensor]:
     """A recording as mono at `sample_rate`, decoded and resampled as it is asked for.
 
     Args:
-        path: a file that libsndfile decodes.
+        path: as `read_audio`'s.
         sample_rate: in Hz, at least 1.
         block_seconds: how much of the file is read at a time.
+        channel: which one, counted from 1; 0: the mean of all.
 
     Yields:
         float32 (n,), n >= 1; together they are what `read_audio` gives, to rounding.
 
     Raises:
         AudioError: as `read_audio`, but for what is wrong late in a file, late.
-        DataError: `sample_rate` or `block_seconds` is out of range.
+        DataError: `sample_rate`, `block_seconds` or `channel` is out of range.
     """
     _require_positive(sample_rate=sample_rate)
     require_seconds(block_seconds=block_seconds)
+    require_channel(channel)
     path = Path(path)
-    require_file(path)
-    try:
-        file = soundfile().SoundFile(path)
-    except UNDECODABLE as error:
-        raise undecodable(path, error) from error
-    with file:
-        require_rate(path, file.samplerate)
-        blocks = _decoded(path, file, max(1, round(block_seconds * file.samplerate)))
+    with open_audio(path) as recording:
+        size = max(1, round(block_seconds * recording.rate))
+        blocks = (to_mono(path, block, channel) for block in recording.blocks(size))
         heard = False
-        for block in _resampled(blocks, file.samplerate, sample_rate):
+        for block in _resampled(blocks, recording.rate, sample_rate):
             heard = True
             yield block
         if not heard:
@@ -105,23 +99,13 @@ def pcm_blocks(
             samples = np.frombuffer(data[:whole], dtype).reshape(-1, channels)
             scale = 1.0 if dtype.kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
             mono = (samples.astype(np.float64) / scale).mean(1).astype(np.float32)
-            _require_finite("the PCM", mono)
+            if not np.isfinite(mono).all():
+                raise AudioError(
+                    "the PCM: holds NaN or infinite samples; only finite ones are read"
+                )
             yield mono
 
     yield from _resampled(blocks(), rate, sample_rate)
-
-
-def _decoded(path: Path, file: Any, size: int) -> Iterator[NDArray[np.float32]]:
-    while True:
-        try:
-            samples = file.read(size, dtype="float32", always_2d=True)
-        except UNDECODABLE as error:
-            raise undecodable(path, error) from error
-        if not len(samples):
-            return
-        mono = samples.mean(axis=1, dtype=np.float32)
-        _require_finite(str(path), mono)
-        yield mono
 
 
 def _resampled(
@@ -137,11 +121,6 @@ def _resampled(
     rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
     if len(rest):
         yield torch.from_numpy(rest)
-
-
-def _require_finite(what: str, mono: NDArray[np.float32]) -> None:
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{what}: holds NaN or infinite samples; only finite ones are read")
 
 
 def _require_positive(**values: int) -> None:

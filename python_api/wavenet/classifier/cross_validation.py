@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from wavenet.classifier.data import find_clips, labels_of, values_of
+from wavenet.classifier.data import find_clips, fold_groups, labels_of, values_of
 from wavenet.classifier.inference import evaluate, load_model
 from wavenet.classifier.inference.evaluate import choose_clips
 from wavenet.classifier.run_config import RunConfig
@@ -21,6 +22,7 @@ from wavenet.classifier.training.loop import train_among
 from wavenet.classifier.training.processes import processes, run_on_main
 from wavenet.errors import ConfigError, DataError, extra
 from wavenet.files import replace_file
+from wavenet.locks import writable_folder
 
 with extra("classifier"):
     from rich.console import Console
@@ -77,13 +79,14 @@ def cross_validate(
     training, as in `train`; the first of them tests.
 
     Args:
-        config: as of `train`; its data names a manifest with the column `by`.
+        config: as of `train`; its data names a manifest with the column `by`, or has `group_folds`.
         out: the folder of all runs; made if it is not there.
         by: "fold" or "group".
         console: where progress is shown; None: the standard output.
 
     Raises:
-        ConfigError: `out` holds runs of another configuration, or one part is left out already.
+        ConfigError: `out` holds runs of another configuration, or another process is writing to
+            it, or one part is left out already.
         DataError: fewer than two folds or groups, a class that only one of them has, or what
             `train` finds.
     """
@@ -95,6 +98,8 @@ def cross_validate(
     if not config.data.source:
         raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
     clips = find_clips(config.data.source)
+    if config.data.group_folds:
+        clips = fold_groups(clips, config.data.group_folds)
     names = values_of(clips, by)
     if len(names) < 2:
         have = f"its only {by} is {names[0]!r}" if names else f"no clip has a {by}"
@@ -107,8 +112,9 @@ def cross_validate(
                 f"class needs clips in two or more {by}s"
             )
     parts: list[dict[str, Any]] = []
-    with processes(config.training.device) as accelerator:
+    with contextlib.ExitStack() as held, processes(config.training.device) as accelerator:
         console = console or Console(quiet=not accelerator.is_main_process)
+        run_on_main(accelerator, lambda: _hold(out, held))
         for number, name in enumerate(names, start=1):
             headline = f"{by} {name}, {number} of {len(names)}"
             console.print(headline, style="bold", highlight=False, markup=False)
@@ -127,6 +133,10 @@ def cross_validate(
                 text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
                 replace_file(out / CROSS_VALIDATION_NAME, text + "\n")
     return result
+
+
+def _hold(out: Path, held: contextlib.ExitStack) -> None:
+    held.enter_context(writable_folder(out))
 
 
 def _test(run: Path) -> None:

@@ -140,6 +140,21 @@ class WaveNetClassifier(
         logits, _ = self._classify(*self._prepare_input(waveform, lengths))
         return logits
 
+    def embed(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """What the last layer goes by: a vector for each clip.
+
+        Near vectors are of sounds that are alike. In eval mode
+        ``model.classifier(model.embed(waveform))`` is ``model(waveform)``.
+
+        Args:
+            waveform, lengths: as of `forward`.
+
+        Returns:
+            (B, C), C being the config's `head_channels`, or its `skip_channels` without a head.
+        """
+        pooled, _ = self._pool(*self._prepare_input(waveform, lengths))
+        return pooled
+
     def forward_with_next_sample(
         self, waveform: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, NextSample]:
@@ -174,12 +189,16 @@ class WaveNetClassifier(
         return waveform, lengths
 
     def _classify(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        pooled, skip = self._pool(waveform, lengths)
+        return self.classifier(self.dropout(pooled)), skip
+
+    def _pool(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the last layer sees, and the skip sum."""
         stride = self.config.stem_stride
         steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         _, skip = self.stack(self.stem(waveform))
         frames, frame_lengths = self.head(skip, steps)
-        pooled = self.pooling(frames, frame_lengths)
-        return self.classifier(self.dropout(pooled)), skip
+        return self.pooling(frames, frame_lengths), skip
 
 
 def create_model(

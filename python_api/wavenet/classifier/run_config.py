@@ -30,6 +30,9 @@ from wavenet.networks.presets import preset
 with extra("classifier"):
     import yaml
 
+# What an epoch may be the best by.
+FIGURES = ("accuracy", "macro_f1", "loss")
+
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
     {
@@ -40,6 +43,7 @@ OF_THE_MACHINE = frozenset(
         "training.compile",
         "training.device",
         "training.keep_best",
+        "training.memory_gb",
     }
 )
 
@@ -51,7 +55,9 @@ class TrainingConfig:
     Attributes:
         epochs: passes over the training clips.
         batch_size: clips an optimizer step, of all processes together.
-        accumulation: the parts of a batch that are computed one after another, which saves memory.
+        accumulation: at least so many parts of a batch are computed one after another.
+        memory_gb: so many gigabytes (10^9 bytes) the layers of a step may take in each process: a
+            batch of long clips is cut into as many parts as that takes. 0: it is not cut.
         learning_rate: the peak, reached after warm-up; it then falls to 0 along a cosine.
         warmup_fraction: of all steps.
         weight_decay: AdamW's, on weights; biases have none.
@@ -65,16 +71,20 @@ class TrainingConfig:
         device: "auto" (a GPU where there is one), or "cpu".
         ema_decay: of an exponential moving average of the weights, which is then what is evaluated
             and saved, 0.999 say; 0: none.
-        init_from: folder or Hub name of a trained model to start from, whose labels may be others;
-            empty: random weights. `wavenet train --from` sets it, and the model section with it.
+        init_from: folder, or hf://owner/name on the Hub, of a trained model to start from, whose
+            labels may be others; empty: random weights. `wavenet train --from` sets it, and the
+            model section with it.
         patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
+        best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the
+            same) and "loss" of the validation part.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
     """
 
     epochs: int = 30
     batch_size: int = 32
     accumulation: int = 1
+    memory_gb: float = 4.0
     learning_rate: float = 2e-3
     warmup_fraction: float = 0.05
     weight_decay: float = 0.01
@@ -89,6 +99,7 @@ class TrainingConfig:
     init_from: str = ""
     patience: int = 0
     checkpoint_steps: int = 0
+    best_by: str = "accuracy"
     keep_best: int = 1
 
     def __post_init__(self) -> None:
@@ -96,6 +107,7 @@ class TrainingConfig:
         require_field(self.batch_size >= 1, self, "batch_size", "1 or more")
         parts = f"from 1 to batch_size = {self.batch_size}"
         require_field(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
+        require_field(self.memory_gb >= 0, self, "memory_gb", "0 (never cut a batch) or more")
         require_field(self.learning_rate > 0, self, "learning_rate", "more than 0")
         require_field(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
         require_field(self.weight_decay >= 0, self, "weight_decay", "0 or more")
@@ -106,6 +118,7 @@ class TrainingConfig:
         require_field(self.patience >= 0, self, "patience", "0 (never stop early) or more")
         require_field(self.keep_best >= 0, self, "keep_best", "0 or more")
         require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
+        require_field(self.best_by in FIGURES, self, "best_by", str(FIGURES))
         precisions = ("auto", "no", "bf16", "fp16")
         require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
         require_field(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")
@@ -156,10 +169,20 @@ def load_config(
     Raises:
         ConfigError: a file that is missing or not YAML, or a field that doesn't exist or fit.
     """
-    content = {} if path is None else _read_yaml(path)
-    for override in overrides:
-        _apply(content, override)
-    return _build(content, "the overrides" if path is None else str(path), model or Architecture())
+    model = model or Architecture()
+
+    def build(chosen: Sequence[str]) -> RunConfig:
+        content = {} if path is None else _read_yaml(path)
+        for override in chosen:
+            _apply(content, override)
+        return _build(content, f"--set {chosen[-1]}" if chosen else str(path), model)
+
+    try:
+        return build(overrides)
+    except ConfigError:
+        for count in range(len(overrides)):  # the first one with which it doesn't fit is named
+            build(overrides[:count])
+        raise
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -180,15 +203,15 @@ def _apply(content: dict[str, Any], override: str) -> None:
     name, equals, value = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and key):
-        raise ConfigError(f"override {override!r}: accepted is section.field=value")
+        raise ConfigError(f"--set {override!r}: accepted is section.field=value")
     part = content.get(section)
     part = {} if part is None else part
     if not isinstance(part, dict):
-        raise ConfigError(f"override {override!r}: {section} is not a section")
+        raise ConfigError(f"--set {override!r}: {section} is not a section")
     try:
         part[key] = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ConfigError(f"override {override!r}: {value!r} is not a YAML value") from None
+        raise ConfigError(f"--set {override!r}: {value!r} is not a YAML value") from None
     content[section] = part
 
 

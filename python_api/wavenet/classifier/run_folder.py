@@ -9,24 +9,25 @@
     checkpoints/step-00000123/       what a run goes on from; each is a saved model too
 
 `wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
-noise_curve.png, `wavenet report` report.html, a cross-validation left_out.json in the run of each
-part and cross_validation.json beside them.
+noise_curve.png, for other recordings in others/NAME; `wavenet report` report.html; a
+cross-validation left_out.json in the run of each part and cross_validation.json beside them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
 from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.saved import MODEL_NAMES
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
 BACKENDS_NAME = "backends.json"
-MODEL_NAMES = ("config.json", "model.safetensors")
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"
 TENSORBOARD_NAME = "tensorboard"
@@ -35,9 +36,13 @@ METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion_matrix.png"
 NOISE_NAME = "noise_curve.json"
 NOISE_PICTURE_NAME = "noise_curve.png"
+# Of what `wavenet evaluate --data` was given: a folder for each name.
+OTHERS_NAME = "others"
 REPORT_NAME = "report.html"
 # Not metrics.json: that is what `wavenet evaluate` leaves, about whatever clips it was asked for.
 LEFT_OUT_NAME = "left_out.json"
+# What `wavenet fit-head` leaves beside a model and clips.csv.
+HEAD_NAME = "head.json"
 CROSS_VALIDATION_NAME = "cross_validation.json"
 
 Row = dict[str, float]
@@ -57,13 +62,21 @@ def clips_table(data: PreparedData) -> str:
     """The content of clips.csv: what was trained on is known whatever becomes of the data."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped"))
+    table.writerow(("path", "label", "split", "skipped", "start", "end"))
     for split, clips in vars(data.splits).items():
-        table.writerows((clip.path.resolve(), clip.label, split, "") for clip in clips)
+        table.writerows(
+            (clip.path.resolve(), clip.label, split, "", *_times(clip)) for clip in clips
+        )
     for skipped in data.report.skipped:
         clip = skipped.clip
-        table.writerow((clip.path.resolve(), clip.label, clip.split or "", skipped.reason))
+        split = clip.split or ""
+        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip)))
     return text.getvalue()
+
+
+def _times(clip: Clip) -> tuple[str, str]:
+    """Start and end; empty where it is a whole recording."""
+    return (f"{clip.start!r}" if clip.start else "", "" if clip.end is None else f"{clip.end!r}")
 
 
 def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
@@ -72,7 +85,17 @@ def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
         return None
     with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    used = [Clip(Path(r["path"]), r["label"], r["split"]) for r in rows if not r["skipped"]]
+    used = [
+        Clip(
+            Path(row["path"]),
+            row["label"],
+            row["split"],
+            start=float(row.get("start") or 0),
+            end=float(row["end"]) if row.get("end") else None,
+        )
+        for row in rows
+        if not row["skipped"]
+    ]
     return used, [row["skipped"] for row in rows if row["skipped"]]
 
 
@@ -93,9 +116,33 @@ def read_history(run: Path) -> list[Row]:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def rank_epochs(history: Sequence[Row]) -> list[Row]:
-    """Best epoch first: by validation accuracy, then by loss, then the earlier one."""
-    return sorted(history, key=lambda row: (-row["validation_accuracy"], row["validation_loss"]))
+def rank_epochs(history: Sequence[Row], by: str = "accuracy") -> list[Row]:
+    """Best epoch first: by this figure of validation, then by loss, then the earlier one."""
+
+    def key(row: Row) -> tuple[float, float]:
+        value = row[f"validation_{by}"]
+        return value if by == "loss" else -value, row["validation_loss"]
+
+    return sorted(history, key=key)
+
+
+def best_epoch(run: Path) -> Row | None:
+    """The row of the epoch whose model the run holds; None where there was no training."""
+    history, config = read_history(run), read_config(run)
+    by = "accuracy" if config is None else config.training.best_by
+    return rank_epochs(history, by)[0] if history else None
+
+
+def holds_run(run: Path) -> bool:
+    """Whether something was learned there: without a checkpoint or a model, a start that failed."""
+    return bool(checkpoints(run)) or any((run / name).exists() for name in MODEL_NAMES)
+
+
+def forget_failed_start(run: Path) -> None:
+    """Remove what a start leaves before its first checkpoint."""
+    for name in (CLIPS_NAME, CONFIG_NAME, BACKENDS_NAME):
+        (run / name).unlink(missing_ok=True)
+    shutil.rmtree(run / TENSORBOARD_NAME, ignore_errors=True)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

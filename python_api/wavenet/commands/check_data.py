@@ -14,7 +14,7 @@ from wavenet.commands.common import Config, Override, console, run_config, say
 def check_data(
     data: Annotated[
         Path | None,
-        typer.Argument(help="A folder or a CSV manifest; by default the config's data.source."),
+        typer.Argument(help="A folder or a manifest; by default the config's data.source."),
     ] = None,
     config: Config = None,
     override: Override = None,
@@ -29,7 +29,8 @@ def check_data(
 
     Shows clips of each class and split, rates and durations. Serious: clips that can't be read, are
     empty or silent; the same audio (by content, whatever its name or format) in two splits or with
-    two labels. Notes: clipping, duplicates, several rates, absent classes, imbalance.
+    two labels; a group in two splits; channels that cancel; samples far beyond full scale. Notes:
+    clipping, duplicates, several rates, absent classes, labels that differ in case, imbalance.
 
     Exit code 0: nothing serious; 1: something is; 2: it can't be trained on at all.
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # Of the processes that torchrun starts, the first one speaks.
 FIRST = os.environ.get("RANK", "0") == "0"
-# Into a pipe or a file, tables are not squeezed into the 80 columns that rich assumes.
-console = Console(width=None if sys.stdout.isatty() else 200, quiet=not FIRST)
+# Into a pipe or a file lines are whole, whatever their length.
+console = Console(width=None if sys.stdout.isatty() else 10_000, quiet=not FIRST)
 
 Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
@@ -32,7 +32,7 @@ Start = Annotated[
     typer.Option(
         "--from",
         metavar="MODEL",
-        help="Fine-tune this trained model (folder or Hub name); the labels may be others.",
+        help="Fine-tune this trained model (folder or hf://owner/name); the labels may be others.",
     ),
 ]
 Data = Annotated[
@@ -49,6 +49,12 @@ def say(line: str) -> None:
     console.print(line, highlight=False, markup=False)
 
 
+def print_json(content: dict[str, object]) -> None:
+    """A JSON object on a line; characters that the output has no bytes for are escaped."""
+    unicode = sys.stdout.encoding.lower().replace("-", "").startswith("utf")
+    print(json.dumps(content, ensure_ascii=not unicode), flush=True)
+
+
 def warn(line: str) -> None:
     """The same on the standard error, where it mixes with no result."""
     Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
@@ -63,6 +69,8 @@ def require_folder(out: Path) -> None:
         raise DataError(
             f"--out is {out}, but {first} is a file; accepted is a folder, also a new one"
         )
+    if first.exists() and not os.access(first, os.W_OK | os.X_OK):
+        raise DataError(f"{first} can't be written to; accepted is an --out that can")
 
 
 def run_config(

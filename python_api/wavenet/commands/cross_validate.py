@@ -28,6 +28,10 @@ def cross_validate(
         bool,
         typer.Option("--leave-one-group-out", help="A run for each group (speaker, say)."),
     ] = False,
+    group_folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="So many runs, each leaving out whole groups (speakers, say)."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A CSV manifest with a column fold or group.")
     ] = None,
@@ -51,11 +55,16 @@ def cross_validate(
     from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME
     from wavenet.errors import ConfigError
 
-    if folds == groups:
-        raise ConfigError("accepted is one of --folds and --leave-one-group-out")
+    if [folds, groups, group_folds is not None].count(True) != 1:
+        raise ConfigError(
+            "accepted is one of --folds, --leave-one-group-out and --group-folds NUMBER"
+        )
     require_folder(out)
+    override = list(override or [])
+    if group_folds is not None:
+        override.append(f"data.group_folds={group_folds}")
     settings = run_config(config, override, data, start)
-    by = "fold" if folds else "group"
+    by = "group" if groups else "fold"
     with interruptible("the same command"):
         result = run_all(settings, out, by=by, console=console)
     table = Table(f"{by} left out", "clips", "accuracy", "macro-F1", "loss")

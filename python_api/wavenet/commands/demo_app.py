@@ -24,9 +24,9 @@ def demo_app(
     hop: Annotated[float, typer.Option(min=0.05, max=5, help="Seconds between labels.")] = 0.25,
     device: Device = "cpu",
 ) -> None:
-    """Serve a web page: drop a recording or record one, see its labels over time and the top 5.
+    r"""Serve a web page: drop a recording or record one, see its labels over time and the top 5.
 
-    It needs gradio: pip install 'wavenet-kernels[app]'. Recordings stay on this machine. Ctrl-C
+    It needs gradio: pip install 'wavenet-kernels\[app]'. Recordings stay on this machine. Ctrl-C
     ends it.
 
     Example: wavenet demo-app runs/mine --port 8080

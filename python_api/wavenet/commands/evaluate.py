@@ -16,7 +16,11 @@ def evaluate(
     data: Data = None,
     split: Split = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.")
+        Path | None,
+        typer.Option(
+            help="Folder for metrics.json and confusion_matrix.png; by default the run's own, with "
+            "--data others/NAME in it."
+        ),
     ] = None,
     snr: Annotated[
         str | None,
@@ -46,16 +50,18 @@ def evaluate(
         METRICS_NAME,
         NOISE_NAME,
         NOISE_PICTURE_NAME,
+        OTHERS_NAME,
     )
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
 
     snrs = parse_snrs(snr) if snr is not None else []
-    folder = out or run
-    require_folder(folder)
     model = load_model(run, device)
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
+    # The run's own figures are about its own clips.
+    folder = out or (run if data is None else run / OTHERS_NAME / data.resolve().stem)
+    require_folder(folder)
     chosen = choose_clips(run, model.config, data, split)
     settings = (model, chosen.clips, chosen.cache)
     if snrs:
@@ -64,12 +70,12 @@ def evaluate(
     else:
         metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"data": chosen.source, "split": chosen.split, **metrics.as_dict()}
+    content = {**chosen.description, **metrics.as_dict()}
     replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
     replace_file(folder / CONFUSION_NAME, draw_confusion(metrics))
 
     if snrs:
-        content = {"data": chosen.source, "split": chosen.split, **curve.as_dict()}
+        content = {**chosen.description, **curve.as_dict()}
         replace_file(folder / NOISE_NAME, json.dumps(content, indent=1))
         replace_file(folder / NOISE_PICTURE_NAME, curve.picture())
 
@@ -80,6 +86,8 @@ def evaluate(
     console.print(table)
     for reason in chosen.skipped:
         say(f"skipped: {reason}")
+    for line in chosen.remarks():
+        say(line)
     say(
         f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
         f"loss {metrics.loss:.4f} on {metrics.clips} clips; "

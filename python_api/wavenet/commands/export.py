@@ -63,7 +63,7 @@ def export(
     def accuracy(classify: Classify) -> float:
         assert chosen is not None
         classified = classify_clips(
-            classify, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
+            classify, model.config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
         return metrics_of(*classified, labels).accuracy
 

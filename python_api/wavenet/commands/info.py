@@ -14,7 +14,7 @@ def info(run: Run) -> None:
     from rich.table import Table
 
     from wavenet.classifier.inference import load_model
-    from wavenet.classifier.run_folder import rank_epochs, read_history
+    from wavenet.classifier.run_folder import best_epoch, read_history
 
     model = load_model(run)
     config = model.config
@@ -39,11 +39,10 @@ def info(run: Run) -> None:
         f"{config.head_channels} channels, {config.pooling} pooling",
     )
     table.add_row("parameters", f"{parameters:,}")
-    if history := read_history(run):
-        best = rank_epochs(history)[0]
+    if best := best_epoch(run):
         table.add_row(
             "trained",
-            f"{len(history)} epochs, best validation accuracy "
+            f"{len(read_history(run))} epochs, best validation accuracy "
             f"{best['validation_accuracy']:.1%} in epoch {best['epoch']:.0f}",
         )
     console.print(table)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, warn
+from wavenet.commands.common import Device, Run, console, print_json, warn
 
 
 def predict(
@@ -16,6 +15,9 @@ def predict(
     recordings: Annotated[list[Path], typer.Argument(help="Files or folders.")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    channel: Annotated[
+        int, typer.Option(min=0, help="Which channel is heard, from 1; 0: the mean of all.")
+    ] = 0,
     device: Device = "cpu",
 ) -> None:
     """Name the likeliest classes of recordings.
@@ -32,7 +34,7 @@ def predict(
     model = load_model(run, device)
     failed = 0
     table = Table("recording", *(f"{i + 1}." for i in range(min(top, len(model.config.labels)))))
-    for prediction in classify(model, paths, top):
+    for prediction in classify(model, paths, top, channel=channel):
         failed += bool(prediction.error)
         if as_json:
             content: dict[str, object] = {"path": str(prediction.path)}
@@ -43,7 +45,7 @@ def predict(
                     {"label": label, "probability": probability}
                     for label, probability in prediction.top
                 ]
-            print(json.dumps(content, ensure_ascii=False), flush=True)
+            print_json(content)
         elif prediction.error:
             table.add_row(escape(str(prediction.path)), escape(prediction.error))
         else:
@@ -52,5 +54,5 @@ def predict(
     if not as_json:
         console.print(table)
     if failed:
-        warn(f"{failed} of {len(paths)} recordings could not be read")
+        warn(f"{failed} of {len(paths)} recordings could not be read or are silent")
         raise typer.Exit(1)

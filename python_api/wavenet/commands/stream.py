@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from wavenet.commands.common import Device, Run, warn
+from wavenet.commands.common import Device, Run, print_json, warn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +23,8 @@ def stream(
     source: Annotated[
         Path,
         typer.Argument(
-            help="- for the standard input; a file of raw PCM (.pcm, .raw or no suffix), or a "
-            "recording (WAV, FLAC, ...)."
+            help="- for the standard input, raw PCM or a WAV; a file of raw PCM (.pcm, .raw or no "
+            "suffix), or a recording (WAV, FLAC, ...)."
         ),
     ] = Path("-"),
     pcm_format: Annotated[
@@ -98,10 +97,22 @@ def _blocks(
     source: Path, sample_rate: int, chunk: float, raw: dict[str, Any], opened: ExitStack
 ) -> Iterator[Tensor]:
     from wavenet.audio import audio_blocks, pcm_blocks
+    from wavenet.audio.containers import open_raw
     from wavenet.errors import AudioError, DataError
 
+    def from_pipe(file: BinaryIO, what: str) -> Iterator[Tensor]:
+        samples, header = open_raw(file, what)
+        if header and raw:
+            raise DataError(
+                f"{what} brings WAV, which says itself what is in it; --format, --rate and "
+                "--channels are accepted with raw PCM"
+            )
+        return pcm_blocks(samples, sample_rate, block_seconds=chunk, **(header or raw))
+
     if str(source) == "-":
-        return pcm_blocks(sys.stdin.buffer, sample_rate, block_seconds=chunk, **raw)
+        if sys.stdin is None or sys.stdin.closed:
+            raise DataError("the standard input is closed; pipe raw PCM or a WAV into it")
+        return from_pipe(sys.stdin.buffer, "the standard input")
     if source.suffix.lower() not in ("", ".pcm", ".raw"):
         if raw:
             raise DataError(
@@ -111,8 +122,7 @@ def _blocks(
         return audio_blocks(source, sample_rate, chunk)
     if source.is_dir() or not source.exists():
         raise AudioError(f"{source}: there is no such file of raw PCM", "missing")
-    file = opened.enter_context(open(source, "rb"))
-    return pcm_blocks(file, sample_rate, block_seconds=chunk, **raw)
+    return from_pipe(opened.enter_context(open(source, "rb")), str(source))
 
 
 def _print(decisions: list[Any], top: int) -> None:
@@ -128,4 +138,4 @@ def _print(decisions: list[Any], top: int) -> None:
                 {"label": label, "probability": round(probability, 6)}
                 for label, probability in decision.top(top)
             ]
-        print(json.dumps(content, ensure_ascii=False), flush=True)
+        print_json(content)

@@ -10,6 +10,7 @@ import typer
 
 from wavenet.commands.common import Device, Run, console, say
 
+RAW_SUFFIXES = (".raw", ".pcm")
 SUFFIXES = (".json", ".csv", ".txt")
 
 
@@ -65,6 +66,11 @@ def timeline(
             raise DataError(f"--out is {path}, but there is no folder {path.parent}")
         if path.is_dir():
             raise DataError(f"--out is {path}, a folder; accepted is a file")
+    if recording.suffix.lower() in RAW_SUFFIXES:
+        raise DataError(
+            f"{recording}: raw PCM does not say its rate; `wavenet stream` hears it, or make a WAV "
+            f"of it: ffmpeg -f s16le -ar RATE -ac 1 -i {recording.name} {recording.stem}.wav"
+        )
     model = load_model(run, device)
     classify = classify_stream if streamed else classify_windows
     with Progress(console=console, transient=True) as bar:
@@ -95,9 +101,9 @@ def timeline(
 
 def _seconds(recording: Path) -> float | None:
     """Of the recording, as its header has it; None where that can't be read."""
-    from wavenet.audio.reading import soundfile
+    from wavenet.audio.opening import UNDECODABLE, soundfile
 
     try:
         return float(soundfile().info(recording).duration)
-    except (OSError, RuntimeError):
+    except UNDECODABLE:
         return None  # reading it will say what is wrong

@@ -43,6 +43,9 @@ def train(
 
     A run that was interrupted goes on with: wavenet train --out runs/mine --resume
 
+    One that is finished goes on for more epochs, at the learning rate that a run of as many in all
+    has there: wavenet train --out runs/mine --resume --set training.epochs=60
+
     Fine-tuning, with the architecture and rate of the trained model:
     wavenet train --from runs/mine --data others/ --out runs/tuned --set training.learning_rate=5e-4
 

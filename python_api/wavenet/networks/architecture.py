@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wavenet.audio.reading import HEADER_RATES
+from wavenet.audio.opening import HEADER_RATES
 
 INPUTS = ("raw", "mu-law", "one-hot")
 POOLINGS = ("mean", "max", "attention")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wavenet import create_model, list_models
+from wavenet import create_model
+from wavenet.networks import list_models
 
 pytestmark = pytest.mark.slow
 

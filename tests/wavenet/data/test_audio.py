@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from wavenet.audio import read_audio
+from wavenet.audio import audio_blocks, read_audio
 from wavenet.errors import AudioError, DataError
 
 WriteClip = Callable[..., Path]
@@ -125,3 +126,122 @@ def test_a_damaged_rate_allocates_nothing(tmp_path: Path, rate: int) -> None:
 def test_wrong_rate(tmp_path: Path, write_clip: WriteClip) -> None:
     with pytest.raises(DataError, match="sample_rate is 0"):
         read_audio(write_clip("a.wav"), 0)
+
+
+def _lie(path: Path, samples: int) -> Path:
+    """Make a FLAC's header say how many samples it holds (36 bits)."""
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | samples >> 32
+    content[22:26] = (samples & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("seconds", [0.1, 140.0])  # of one block, of several
+def test_a_flac_that_does_not_say_its_length(write_clip: WriteClip, seconds: float) -> None:
+    path = write_clip("a.flac", seconds)
+    expected = read_audio(path, 8000)
+    assert torch.equal(read_audio(_lie(path, 0), 8000), expected)
+    blocks = list(audio_blocks(path, 8000, 0.07))
+    assert torch.equal(torch.cat(blocks), expected)
+
+
+def test_a_header_that_claims_far_too_much(write_clip: WriteClip) -> None:
+    path = _lie(write_clip("a.flac"), 2**36 - 1)
+    fails(path, "unreadable", "its header claims 68719476735 samples, more than there are")
+
+
+@pytest.mark.parametrize(("kind", "subtype"), [("WAV", "GSM610"), ("WAV", "G721_32")])
+def test_formats_that_can_not_be_wound_back(tmp_path: Path, kind: str, subtype: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.5 * np.sin(np.arange(8000)), 8000, format=kind, subtype=subtype)
+    assert len(read_audio(path, 8000)) == sum(map(len, audio_blocks(path, 8000, 0.1))) >= 8000
+
+
+needs_mp3 = pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="needs MP3")
+
+
+@needs_mp3
+@pytest.mark.parametrize("rate", [44100, 22050, 11025])
+@pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\1\0" + b"\0" * 128])
+def test_an_mp3_of_varying_rate_without_its_header(tmp_path: Path, rate: int, tag: bytes) -> None:
+    path = tmp_path / "a.mp3"
+    noise = 0.3 * np.random.default_rng(0).standard_normal(4 * rate)
+    samples = np.concatenate([noise, np.zeros(8 * rate)])
+    soundfile.write(path, samples, rate, bitrate_mode="VARIABLE", compression_level=0.3)
+    content = path.read_bytes()
+    assert b"Xing" in content[:200]
+    second = content.index(content[:2], 4)  # where the next frame starts
+    path.write_bytes(tag + content[second:])
+    assert soundfile.info(path).duration < 11
+    assert abs(len(read_audio(path, rate)) / rate - 12) < 0.2
+
+
+@needs_mp3
+def test_a_damaged_mp3_is_named_once(tmp_path: Path, capfd) -> None:
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, 0.5 * np.sin(np.arange(40000) / 3), 16000)
+    content = bytearray(path.read_bytes())
+    start = len(content) // 2
+    content[start : start + 300] = bytes(range(256)) + bytes(44)
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"a\.mp3: is damaged in places") as caught:
+        read_audio(path, 16000)
+    assert len(caught) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_channel(tmp_path: Path) -> None:
+    both = np.stack([[0.5, 0.25], [-0.25, 0.125]], 1)
+    soundfile.write(tmp_path / "a.wav", both, 8000, subtype="FLOAT")
+    assert read_audio(tmp_path / "a.wav", 8000, channel=1).tolist() == [0.5, 0.25]
+    assert read_audio(tmp_path / "a.wav", 8000, channel=2).tolist() == [-0.25, 0.125]
+    (block,) = audio_blocks(tmp_path / "a.wav", 8000, channel=2)
+    assert block.tolist() == [-0.25, 0.125]
+    with pytest.raises(AudioError, match=r"has 2 channel\(s\); channel 3 is asked for"):
+        read_audio(tmp_path / "a.wav", 8000, channel=3)
+    with pytest.raises(DataError, match="channel is -1"):
+        read_audio(tmp_path / "a.wav", 8000, channel=-1)
+
+
+def test_channels_that_cancel(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    tone = 0.5 * np.sin(np.arange(800))
+    soundfile.write(path, np.stack([tone, -tone], 1), 8000)
+    fails(path, "silent", "its 2 channels cancel each other")
+    assert read_audio(path, 8000, channel=1).abs().max() > 0.4
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "a" * 300 + ".wav"])
+def test_no_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AudioError, match="is no path of a file") as caught:
+        read_audio(tmp_path / name, 8000)
+    assert caught.value.kind == "missing"
+
+
+@pytest.fixture
+def m4a(tmp_path: Path) -> Path:
+    path = tmp_path / "a song.m4a"
+    path.write_bytes(b"\0\0\0 ftypM4A " + bytes(100))
+    return path
+
+
+def test_what_needs_ffmpeg(m4a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    fails(m4a, "unreadable", "convert it: ffmpeg -i a song.m4a a song.wav")
+
+
+def test_ffmpeg_is_used(m4a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "ffmpeg"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "import sys, numpy, soundfile\n"
+        f"assert 'file:{m4a}' in sys.argv, sys.argv\n"
+        "soundfile.write(sys.argv[-1], numpy.full((100, 2), 0.25), 8000, subtype='FLOAT')\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert read_audio(m4a, 8000).tolist() == [0.25] * 100
+    program.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
+    fails(m4a, "unreadable", r"\(ffmpeg: no such codec\)")

@@ -27,9 +27,9 @@ def decodes(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
     decode = cache_module.decode
 
-    def counting(path: Path, rate: int) -> np.ndarray:
+    def counting(path: Path, rate: int, channel: int) -> np.ndarray:
         seen.append(path)
-        return decode(path, rate)
+        return decode(path, rate, channel)
 
     monkeypatch.setattr(cache_module, "decode", counting)
     return seen

@@ -65,6 +65,102 @@ def test_split_folders(tmp_path: Path, name: str) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("training", "testing"), ["train", "test"]),
+        (("train", "val", "eval"), ["train", "validation", "test"]),
+        (("Train", "dev", "held_out"), ["train", "validation", "test"]),
+        (("validation", "test"), ["validation", "test"]),
+    ],
+)
+def test_whatever_splits_are_called(tmp_path: Path, folders, splits) -> None:
+    touch(tmp_path, *(f"{folder}/{label}/1.wav" for folder in folders for label in "ab"))
+    clips = find_clips(tmp_path)
+    assert {(clip.split, clip.label) for clip in clips} == {(s, c) for s in splits for c in "ab"}
+
+
+def test_folds(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"fold{fold}/{label}/1.wav" for fold in (1, 2, 10) for label in "ab"))
+    assert {(clip.fold, clip.label) for clip in find_clips(tmp_path)} == {
+        (fold, label) for fold in ("1", "2", "10") for label in "ab"
+    }
+
+
+@pytest.mark.parametrize("other", ["extra", "fold1", "2024"])
+def test_what_looks_like_splits_and_is_not_named_so(tmp_path: Path, other: str) -> None:
+    touch(tmp_path, *(f"{folder}/{label}/1.wav" for folder in ("train", other) for label in "abc"))
+    with pytest.raises(DataError, match=r"look like parts of a data set, for both hold a, b, c"):
+        find_clips(tmp_path)
+
+
+def test_what_systems_leave_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "b/@eaDir/1.wav")
+    names = ("$RECYCLE.BIN", "System Volume Information", "@eaDir", "lost+found", "__MACOSX")
+    touch(tmp_path, *(f"{name}/x.wav" for name in names))
+    assert len(find_clips(tmp_path)) == 2
+
+
+def test_background_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "_background_noise_/hum.wav")
+    with pytest.warns(UserWarning, match=r"_background_noise_: holds background and is no class"):
+        assert labels_of(find_clips(tmp_path)) == ["a", "b"]
+
+
+def test_one_level_too_many(tmp_path: Path) -> None:
+    touch(tmp_path, "data/a/1.wav", "data/b/1.wav", "data/b/2.wav")
+    with pytest.raises(DataError, match="all 3 clips .*; is .*/data meant, which holds 2 folders"):
+        find_clips(tmp_path)
+
+
+def test_every_suffix_that_libsndfile_reads(tmp_path: Path) -> None:
+    names = ("1.au", "2.caf", "3.w64", "4.oga", "5.aifc", "6.WAVE", "7.rf64", "8.snd")
+    touch(tmp_path, "a/1.wav", *(f"b/{name}" for name in names))
+    assert len(find_clips(tmp_path)) == 9
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    touch(tmp_path, "a/1.wav", "b/1.wav", "b/2.m4a", "b/3.M4A", "a/4.wma")
+    (tmp_path / "a" / "5.wav").symlink_to(tmp_path / "nowhere.wav")
+    with pytest.warns(UserWarning) as caught:
+        assert len(find_clips(tmp_path)) == 2
+    messages = [str(warning.message) for warning in caught]
+    assert any("2 .m4a, 1 .wma passed over; they need ffmpeg" in text for text in messages)
+    assert any("1 links that lead nowhere are passed over" in text for text in messages)
+
+
+TABLE = "file_name,label\n1.wav,x\n2.wav,y\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"metadata.csv": TABLE}, {("1.wav", None), ("2.wav", None)}),
+        (
+            {"train/metadata.csv": TABLE, "test/metadata.csv": TABLE},
+            {(f"{s}/{i}.wav", s) for s in ("train", "test") for i in (1, 2)},
+        ),
+        (
+            {"train.csv": TABLE, "dev.tsv": "path\tlabel\n3.wav\tx\n"},
+            {("1.wav", "train"), ("2.wav", "train"), ("3.wav", "validation")},
+        ),
+        (
+            {"meta/esc50.csv": "filename,fold,target,category\n1.wav,1,0,x\n2.wav,2,1,y\n"},
+            {("audio/1.wav", None), ("audio/2.wav", None)},
+        ),
+    ],
+)
+def test_tables_as_others_lay_them_out(tmp_path: Path, files, expected) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    touch(tmp_path, *(path for path, _ in expected))
+    clips = find_clips(tmp_path)
+    found = {(clip.path.relative_to(tmp_path).as_posix(), clip.split) for clip in clips}
+    assert found == expected
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     touch(tmp_path, "train/day1/1.wav", "plane/1.wav")
     assert labels_of(find_clips(tmp_path)) == ["plane", "train"]

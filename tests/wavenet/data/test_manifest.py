@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from wavenet.classifier.data import Clip, read_manifest
+from wavenet.classifier.data.manifest import parse_columns
 from wavenet.errors import DataError
 
 
@@ -36,11 +37,13 @@ def test_an_empty_optional_column_is_none(manifest: Path) -> None:
         ("", "is empty; expected a header"),
         ("\n\n", "is empty; expected a header"),
         ("path,label\n", "has a header but no rows"),
-        ("file,label\na.wav,x\n", r"no column 'path'; its columns are \['file', 'label'\]"),
+        ("what,label\na.wav,x\n", r"no column 'path'; its columns are \['what', 'label'\]"),
         (
-            "path;label\na.wav;x\n",
-            r"'path' and no column 'label'; its columns are \['path;label'\]",
+            "path|label\na.wav|x\n",
+            r"'path' and no column 'label'; its columns are \['path\|label'\]",
         ),
+        ("path,label,start\na.wav,x,soon\n", "line 2: the field 'start' is 'soon'; accepted are"),
+        ("path,label,start,end\na.wav,x,2,1\n", "line 2: ends at 1 s, but starts at 2 s"),
         ("path,label,label\na.wav,x,y\n", "names the column 'label' more than once"),
         ("path,label\na.wav,x\n,y\n", "line 3: the field 'path' is empty"),
         ("path,label\na.wav,x\n\nb.wav, \n", "line 4: the field 'label' is empty"),
@@ -63,10 +66,69 @@ def test_wrong(manifest: Path, text: str, message: str) -> None:
     assert str(manifest) in str(caught.value)
 
 
-def test_not_utf8(manifest: Path) -> None:
-    manifest.write_bytes("path,label\nä.wav,x\n".encode("latin-1"))
-    with pytest.raises(DataError, match="is not UTF-8 text"):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_and_encodings(manifest: Path, separator: str, encoding: str) -> None:
+    text = "path,label,group\nä.wav,Füße,α\nb.wav,x,β\n".replace(",", separator)
+    bom = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
+    manifest.write_bytes((bom + text).encode(encoding))
+    assert read_manifest(manifest) == [
+        Clip(manifest.parent / "ä.wav", "Füße", group="α"),
+        Clip(manifest.parent / "b.wav", "x", group="β"),
+    ]
+
+
+def test_windows_1252(manifest: Path) -> None:
+    manifest.write_bytes("path,label\nä.wav,x\n".encode("cp1252"))
+    with pytest.warns(UserWarning, match=r"is not UTF-8 \(byte 11\); it is read as Windows-1252"):
+        assert read_manifest(manifest) == [Clip(manifest.parent / "ä.wav", "x")]
+
+
+@pytest.mark.parametrize("content", [b"path,label\n\x81.wav,x\n", b"\xff\xfep\0a"])
+def test_no_text(manifest: Path, content: bytes) -> None:
+    manifest.write_bytes(content)
+    with pytest.raises(DataError, match="is not text|has no column"):
         read_manifest(manifest)
+
+
+def test_columns_of_other_names(manifest: Path) -> None:
+    manifest.write_text("filename,fold,target,category,speaker\na.wav,1,0,dog,theo\n")
+    (clip,) = read_manifest(manifest)
+    assert clip == Clip(manifest.parent / "a.wav", "dog", fold="1", group="theo")
+    columns = parse_columns("label=target, group=category")
+    (clip,) = read_manifest(manifest, columns=columns)
+    assert clip == Clip(manifest.parent / "a.wav", "0", fold="1", group="dog")
+
+
+@pytest.mark.parametrize("text", ["label", "label=", "sound=x", "=x"])
+def test_columns_that_are_none(text: str) -> None:
+    with pytest.raises(DataError, match="accepted is NAME=COLUMN"):
+        parse_columns(text)
+
+
+def test_parts_of_recordings(manifest: Path) -> None:
+    manifest.write_text("path,label,start,end\na.wav,x,0,1.5\na.wav,y,1.5,\n")
+    first, second = read_manifest(manifest)
+    assert (first.start, first.end, second.start, second.end) == (0, 1.5, 1.5, None)
+    assert second.name.endswith("a.wav (1.5 s to its end)")
+
+
+def test_paths_of_windows(manifest: Path) -> None:
+    (manifest.parent / "x").mkdir()
+    (manifest.parent / "x" / "a.wav").touch()
+    manifest.write_text("path,label\nx\\a.wav,x\n")
+    assert [clip.path for clip in read_manifest(manifest)] == [manifest.parent / "x/a.wav"]
+
+
+@pytest.mark.parametrize("folder", ["audio", "clips", "wavs", "../audio"])
+def test_recordings_in_a_folder_of_their_own(tmp_path: Path, folder: str) -> None:
+    manifest = tmp_path / "meta" / "list.csv"
+    manifest.parent.mkdir()
+    root = (manifest.parent / folder).resolve()
+    root.mkdir()
+    (root / "a.wav").touch()
+    manifest.write_text("path,label\na.wav,x\n")
+    assert [clip.path for clip in read_manifest(manifest)] == [root / "a.wav"]
 
 
 def test_not_a_file(tmp_path: Path) -> None:

@@ -15,8 +15,21 @@ _INTERPRETED = tl.constexpr(interpreted())
 
 
 @triton.jit
+def round_to_tf32(x):
+    # Tensor cores ignore the bits that TF32 doesn't have: without this, every factor would be too
+    # small, and sums off by three times what PyTorch's are.
+    bits = tl.inline_asm_elementwise(
+        "cvt.rna.tf32.f32 $0, $1;", "=r,f", [x], dtype=tl.int32, is_pure=True, pack=1
+    )
+    return bits.to(tl.float32, bitcast=True)
+
+
+@triton.jit
 def dot(a, b, sums, PRECISION: tl.constexpr):
     """sums + a b, in float32."""
+    if PRECISION == "tf32":
+        a = round_to_tf32(a)
+        b = round_to_tf32(b)
     if _INTERPRETED:  # which multiplies the bits of bfloat16; products of 16-bit numbers are exact
         a = a.to(tl.float32)
         b = b.to(tl.float32)

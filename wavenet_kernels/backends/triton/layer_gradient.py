@@ -13,7 +13,7 @@ gradient of x needs that of the pre-activations, ga, at other rows. With d the d
       x, gr, gs  --recompute, gate, dot V-->  ga (BLOCK_T, 2D)  --> ring: this program's last tiles
       ga from the ring, shifted  --dot W_k-->  gx               written once
       gW_k += ga^T x_k   gV += [gr ; gs]^T z                    in registers, for all its segments
-      sums of ga over the tile's rows                           written, a row for each tile
+      sums of ga and gr over the tile's rows                    written, a row for each tile
 
 So ga never goes through device memory: the rings of all programs together stay in L2. A segment
 computes the tiles of its neighbours again that it needs ga of, (K-1) of them at most.
@@ -81,7 +81,7 @@ def layer_gradient_kernel(
     out_ptr, grad_residual_ptr, grad_skip_ptr,
     grad_cond_ptr, grad_cond_batch, grad_cond_time,
     grad_x_ptr, ring_ptr,
-    conv_sums_ptr, out_sums_ptr, a_sums_ptr,
+    conv_sums_ptr, out_sums_ptr, tile_sums_ptr,
     T, dilation, left, left_taps, residual_scale,
     stride, shift, columns, column_tiles, segments, segment_tiles, total, later, earlier,
     R: tl.constexpr, D: tl.constexpr, S: tl.constexpr, K: tl.constexpr,
@@ -157,7 +157,8 @@ def layer_gradient_kernel(
                 tile = (b * columns + column % columns) * column_tiles + i  # 64 bits, as b is
                 c = tl.arange(0, 2 * BLOCK_D)
                 sums = tl.sum(ga.to(tl.float32), axis=0)
-                tl.store(a_sums_ptr + tile * (2 * D) + c, sums, mask=c < 2 * D)
+                to = tile_sums_ptr + tile * (2 * D + R if RESIDUAL else 2 * D)
+                tl.store(to + c, sums, mask=c < 2 * D)
                 source = t - left
                 w0 = _add_tap(w0, ga, clip_x, source, exists, T, R, BLOCK_R, PRECISION)
                 if K > 1:
@@ -169,6 +170,8 @@ def layer_gradient_kernel(
                 # Read again, from L1: kept from above they would take registers all the while.
                 if RESIDUAL:
                     gr = load_rows(clip_residual, R, t, exists, 0, R, BLOCK_R)
+                    c = tl.arange(0, BLOCK_R)
+                    tl.store(to + 2 * D + c, tl.sum(gr.to(tl.float32), axis=0), mask=c < R)
                     v_r = dot(tl.trans(gr), z, v_r, PRECISION)
                 if SKIP:
                     gs = load_rows(clip_skip, S, t, exists, 0, S, BLOCK_S)

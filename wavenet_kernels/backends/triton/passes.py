@@ -19,7 +19,10 @@ from wavenet_kernels.backends.triton.gradient import gate_gradient_kernel, weigh
 from wavenet_kernels.backends.triton.launcher import current_launcher
 from wavenet_kernels.backends.triton.layer_forward import layer_kernel
 from wavenet_kernels.backends.triton.layer_gradient import MOST_TAPS, layer_gradient_kernel
+from wavenet_kernels.backends.triton.sums import sum_partials_kernel
 from wavenet_kernels.rows import empty_rows
+
+SUMS_BLOCK, SUMS_ROWS = 64, 16  # columns of a program of `sum_partials_kernel`, rows at once
 
 
 @dataclass(frozen=True)
@@ -275,7 +278,8 @@ def fused_backward(
     launcher = current_launcher()
     blocks = launcher.configure("layer_gradient", x, **sizes)
     block_t = blocks["BLOCK_T"]
-    programs = launcher.processors(x.device)
+    # Registers are what there is room for: eight warps', with the sums that each keeps.
+    programs = launcher.processors(x.device) * max(1, 8 // blocks["num_warps"])
     walk = Walk.of(layer, batch, time, block_t, programs)
     programs = min(programs, walk.total)
     slots = walk.later + walk.earlier + 2
@@ -289,15 +293,16 @@ def fused_backward(
 
     conv = x.new_empty(programs, *layer.conv.shape, dtype=torch.float32)
     out = sums(programs, *layer.out.shape)
-    tiles = batch * walk.columns * walk.column_tiles
-    a_sums = x.new_empty(tiles, gated, dtype=torch.float32)
+    tiles = walk.columns * walk.column_tiles
+    columns = gated + (sizes["R"] if _has_channels(grad_residual) else 0)
+    tile_sums = x.new_empty(batch, tiles, columns, dtype=torch.float32)
     launcher.bind(layer_gradient_kernel, (programs,))(
         x, layer.conv, _pointer(layer.conv_bias, x),
         _pointer(layer.cond, x), *_batch_and_time(layer.cond),
         layer.out, _pointer(grad_residual, x), _pointer(grad_skip, x),
         _pointer(grad_cond, x), *_batch_and_time(grad_cond),
         _pointer(grad_x, x), ring,
-        conv, out, a_sums,
+        conv, out, tile_sums,
         time, layer.dilation, layer.left, layer.left_taps, layer.residual_scale, *walk.scalars(),
         **sizes,
         HAS_CONV_BIAS=layer.conv_bias is not None, HAS_COND=layer.cond is not None,
@@ -305,15 +310,31 @@ def fused_backward(
         GRAD_X=grad_x is not None, GRAD_COND=grad_cond is not None,
         **blocks, **launcher.numerics(x),
     )  # fmt: skip
-    # Filter and gate channels alternate.
-    a_sums = a_sums.view(batch, -1, gated // 2, 2).sum(1).transpose(1, 2).reshape(batch, gated)
-    return LayerGradients(
-        conv.sum(0),
-        a_sums.sum(0),
-        out.sum(0),
-        _compute_residual_bias(layer, x, grad_residual),
-        a_sums,
+    return _sum_partials(layer, conv, out, tile_sums)
+
+
+def _sum_partials(
+    layer: PackedLayer, conv: Tensor, out: Tensor, tile_sums: Tensor
+) -> LayerGradients:
+    """Of what programs and tiles have left: (programs, ...) twice and (B, tiles, columns)."""
+    batch, tiles, columns = tile_sums.shape
+    residual, gated = layer.sizes["R"], 2 * layer.sizes["D"]
+    conv_sum, out_sum, sums = (
+        like.new_empty(shape)
+        for like, shape in ((conv, conv.shape[1:]), (out, out.shape[1:]), (conv, (batch, columns)))
     )
+    of_each = triton.cdiv(columns, SUMS_BLOCK) * batch
+    grid = triton.cdiv(conv_sum.numel(), SUMS_BLOCK) + triton.cdiv(out_sum.numel(), SUMS_BLOCK)
+    current_launcher().bind(sum_partials_kernel, (grid + of_each,))(
+        conv, out, tile_sums, conv_sum, out_sum, sums,
+        conv.shape[0], tiles, layer.residual_scale,
+        CONV=conv_sum.numel(), OUT=out_sum.numel(), D=gated // 2, COLUMNS=columns,
+        BLOCK=SUMS_BLOCK, ROWS=SUMS_ROWS, num_warps=4, num_stages=1,
+    )  # fmt: skip
+    over_clips = sums.sum(0)
+    has_residual = columns > gated
+    residual_bias = over_clips[gated:] if has_residual else sums.new_zeros(residual)
+    return LayerGradients(conv_sum, over_clips[:gated], out_sum, residual_bias, sums[:, :gated])
 
 
 def backward(

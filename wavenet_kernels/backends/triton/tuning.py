@@ -1,7 +1,8 @@
 """Block sizes, warps and stages for every kernel, by architecture, dtype and channels.
 
 tuning.json holds what was chosen for sizes that people use, and on what grounds; any other size
-goes by the rules below, which keep accumulators in registers and operands in shared memory. No
+goes by the rules below: what spills no register on any chip (tests/sass/triton_sweep.py), and is
+fastest on sm_90 by a model of it (`python -m benchmarks model tune`; benchmarks/NOTES.md). No
 kernel is tuned while it is used: `python -m benchmarks triton-tuning` measures candidates on a
 device and writes such a table; WAVENET_KERNELS_TRITON_TABLE names one that is looked into first.
 
@@ -28,6 +29,10 @@ Config = dict[str, int]
 
 # Sums of `layer_gradient_kernel` that a program's registers hold beside the rest (float32 each).
 MOST_GRADIENT_SUMS = 32 * 1024
+
+# Chips whose tensor cores find operands in shared memory, of which there are 227 KiB, and leave
+# registers for the rest. Others have 99 KiB, or 163.
+ROOMY = ("sm_90", "sm_100")
 
 MOST_CHANNELS = 512  # of a block: of D always, as a program has all gates of its rows
 
@@ -59,7 +64,7 @@ def choose(kernel: str, architecture: str, dtype: torch.dtype, **sizes: int) -> 
         same = (row["kernel"], row["arch"], row["sizes"]) == (kernel, architecture, sizes)
         if same and name in row["dtypes"]:
             return dict(row["config"])
-    return RULES[kernel](dtype.itemsize == 2, **sizes)
+    return RULES[kernel](dtype.itemsize == 2, architecture in ROOMY, **sizes)
 
 
 # What to change of the chosen configuration, by kernel.
@@ -85,50 +90,72 @@ def neighbours(kernel: str, config: Config) -> list[Config]:
     """Changes that are worth trying: half and twice the rows of a block, other warps."""
     rows, warps = config["BLOCK_T"], config["num_warps"]
     # Registers are shared out among a block's warps: fewer rows of it need fewer.
-    tried = [{"BLOCK_T": rows * 2}, {"BLOCK_T": rows // 2}, {"num_warps": 12 - warps}]
+    other = 4 if warps == 8 else 8
+    tried = [{"BLOCK_T": rows * 2}, {"BLOCK_T": rows // 2}, {"num_warps": other}]
     return [way for way in tried if 16 <= way.get("BLOCK_T", 16) <= 256]
 
 
-def _layer(half: bool, R: int, D: int, S: int, K: int) -> Config:
-    # Filter and gate are 2 BLOCK_T x BLOCK_D sums: 64 registers a thread, 128 for wide layers,
-    # whose weights are so many that each should serve many rows. (fp32 products, which go without
-    # tensor cores, keep operands in registers too.)
+def _layer(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> Config:
+    """Few rows and no stages where layers are narrow: many small blocks hide each other's waits.
+
+    Of wide ones, whose weights are many, each block serves as many rows as its registers hold
+    filter and gate of, 2 BLOCK_T x BLOCK_D sums, beside conditioning and addresses.
+    """
     block_d = block(D)
-    sums = (8192 if block_d < 256 else 16384) if half else 1024
-    block_t = max(16, min(128, sums // block_d))
+    if not half:  # products go without tensor cores, and keep operands in registers
+        return {
+            "BLOCK_T": max(16, min(128, 1024 // block_d)),
+            "BLOCK_R": block(R, 16),
+            "BLOCK_D": block_d,
+            "BLOCK_O": block(max(R, S), 16),
+            "num_warps": 8 if block_d >= 128 else 4,
+            "num_stages": 2,
+        }
+    if block_d <= 64 or (roomy and block_d == 128):
+        return {
+            "BLOCK_T": 64,
+            "BLOCK_R": block(R, 64),
+            "BLOCK_D": block_d,
+            "BLOCK_O": block(max(R, S), max(32, block_d)),
+            "num_warps": 4 if block_d <= 64 else 8,
+            "num_stages": 1,
+        }
     return {
-        "BLOCK_T": block_t,
-        "BLOCK_R": block(R, 64 if half and block_d <= 128 else 32 if half else 16),
+        "BLOCK_T": min(64, (16384 if roomy else 8192) // block_d),
+        "BLOCK_R": block(R, 32),
         "BLOCK_D": block_d,
-        "BLOCK_O": block(max(R, S), 64 if half and block_d <= 128 else 32 if half else 16),
-        "num_warps": 8 if block_d >= (64 if half else 128) else 4,
-        "num_stages": 2,
+        "BLOCK_O": block(max(R, S), 64 if roomy else 32),
+        "num_warps": 8 if roomy else 16,
+        "num_stages": 3 if roomy else 2,
     }
 
 
-def _convolution(half: bool, R: int, C: int, K: int) -> Config:
+def _convolution(half: bool, roomy: bool, R: int, C: int, K: int) -> Config:
+    many = half and roomy  # small blocks at once, as of a layer
     return {
-        "BLOCK_T": 128 if half else 32,
+        "BLOCK_T": 64 if many else 128 if half else 32,
         "BLOCK_R": block(R, 32),
         "BLOCK_C": block(C, 128 if half else 64),
         "num_warps": 8 if half and C > 64 else 4,
-        "num_stages": 3 if half else 2,
+        "num_stages": 1 if many else 3 if half else 2,
     }
 
 
-def _gate_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
+def _gate_gradient(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> Config:
     # Filter, gate and gz: three BLOCK_T x BLOCK_D sums.
+    many = half and roomy
+    most = 64 if many else 32 if half else 16
     return {
         "BLOCK_T": 64 if half else 16,
-        "BLOCK_R": block(R, 32 if half else 16),
+        "BLOCK_R": block(R, most),
         "BLOCK_D": block(D, 64 if half else 32),
-        "BLOCK_O": block(max(R, S), 32 if half else 16),
-        "num_warps": 8 if half and D > 32 else 4,
-        "num_stages": 2,
+        "BLOCK_O": block(max(R, S), most),
+        "num_warps": 8 if half and D > 32 and not many else 4,
+        "num_stages": 1 if many else 2,
     }
 
 
-def _weight_gradient(half: bool, M: int, N: int, K: int) -> Config:
+def _weight_gradient(half: bool, roomy: bool, M: int, N: int, K: int) -> Config:
     return {
         "BLOCK_T": 64 if half else 32,
         "BLOCK_M": block(M, 128 if half else 32),
@@ -138,14 +165,16 @@ def _weight_gradient(half: bool, M: int, N: int, K: int) -> Config:
     }
 
 
-def _layer_gradient(half: bool, R: int, D: int, S: int, K: int) -> Config:
-    # One stage: the ring's rows must not be asked for before they are written.
+def _layer_gradient(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> Config:
+    # One stage: the ring's rows must not be asked for before they are written. Four warps: then two
+    # programs share a multiprocessor.
+    sums = gradient_sums(R, D, S, K)
     return {
-        "BLOCK_T": 64 if gradient_sums(R, D, S, K) <= 16 * 1024 else 32,
+        "BLOCK_T": 64 if roomy and 8 * 1024 < sums <= 16 * 1024 else 32,
         "BLOCK_R": block(R),
         "BLOCK_D": block(D),
         "BLOCK_S": block(max(S, 1)),
-        "num_warps": 8 if D > 16 else 4,
+        "num_warps": 4 if sums <= 8 * 1024 else 8,
         "num_stages": 1,
     }
 

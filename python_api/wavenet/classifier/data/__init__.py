@@ -6,6 +6,7 @@ from wavenet.classifier.data.clip_check import CheckReport, Skipped, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
 from wavenet.classifier.data.dataset import Batch, ClipDataset, Draw, collate
 from wavenet.classifier.data.find import find_clips
+from wavenet.classifier.data.group_folds import fold_groups
 from wavenet.classifier.data.manifest import read_manifest
 from wavenet.classifier.data.prepare import (
     DataConfig,
@@ -39,6 +40,7 @@ __all__ = [
     "collate_draws",
     "default_cache_folder",
     "find_clips",
+    "fold_groups",
     "labels_of",
     "read_manifest",
     "prepare_data",

@@ -122,6 +122,12 @@ class Augmentation:
             raise DataError(f"{name} is {given}; {accepted} or None is accepted")
         object.__setattr__(self, name, pair)
 
+    def lengths(self, before: Sequence[int]) -> list[int]:
+        """The most samples that clips of these lengths may have when they are learned from."""
+        slowest = min(1.0, self.speed[0]) if self.speed and self.speed_probability else 1.0
+        longest = [math.ceil(length / slowest) for length in before]
+        return [max(longest)] * len(longest) if self.mixes and longest else longest
+
     @property
     def mixes(self) -> bool:
         """Whether clips may be mixed with others."""

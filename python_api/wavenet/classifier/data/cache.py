@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 import threading
+import time
 import uuid
 import warnings
 from pathlib import Path
@@ -14,30 +17,41 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from wavenet.audio.reading import decode
-from wavenet.errors import DataError
+from wavenet.audio.reading import decode, require_channel
+from wavenet.classifier.data.cache_folder import KEPT, limit_bytes, prune, size_of
+from wavenet.classifier.data.clips import Clip
+from wavenet.errors import AudioError, DataError
 
 # Part of every key: raise it when the same file would decode to other samples.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def default_cache_folder() -> Path:
-    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`."""
+    """`$WAVENET_CACHE`, else `$XDG_CACHE_HOME/wavenet`, else `~/.cache/wavenet`.
+
+    Where the user has no home (an unknown uid in a container), a folder for temporary files.
+    """
     if folder := os.environ.get("WAVENET_CACHE"):
         return Path(folder).expanduser()
     if folder := os.environ.get("XDG_CACHE_HOME"):
         return Path(folder) / "wavenet"
-    return Path("~/.cache/wavenet").expanduser()
+    try:
+        return Path.home() / ".cache" / "wavenet"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"wavenet-{os.getuid()}"
 
 
 class AudioCache:
-    """Clips at one sample rate, decoded at most once.
+    """Clips at one sample rate, mono, decoded at most once.
 
     Two layers. In memory the first clips that fit into a budget (a training run visits all clips
     equally often, so evicting would only churn). On disk one .npy file per clip, keyed by the
-    recording's absolute path, size, modification time and the sample rate; it outlives the run
-    and is mapped, not read, so a crop of a long file costs only the crop. Deleting the folder is
-    safe at any time.
+    recording's absolute path, size, modification time, the sample rate and the channel; it outlives
+    the run and is mapped, not read, so a crop of a long file costs only the crop. Deleting the
+    folder is safe at any time.
+
+    The folder has a limit (`cache_folder.limit_bytes`), beyond which the clips go that were not
+    used for longest; those of this run stay, and if they alone are too many, some are not stored.
 
     A damaged cache file is decoded anew. A folder that can't be written (read-only, full) gives
     one warning and the cache goes on without it. Threads and DataLoader workers may share one
@@ -47,6 +61,7 @@ class AudioCache:
     Args:
         folder: where the disk layer lives; None means `default_cache_folder()`.
         sample_rate: in Hz, of every clip that is handed out.
+        channel: as `read_audio`'s.
         memory_bytes: budget of the memory layer; 0 switches it off.
 
     Raises:
@@ -58,16 +73,23 @@ class AudioCache:
         folder: str | os.PathLike[str] | None,
         sample_rate: int,
         *,
+        channel: int = 0,
         memory_bytes: int = 1 << 29,
     ) -> None:
         if sample_rate < 1:
             raise DataError(f"sample_rate is {sample_rate}; at least 1 Hz is accepted")
         if memory_bytes < 0:
             raise DataError(f"memory_bytes is {memory_bytes}; 0 or more is accepted")
+        require_channel(channel)
         self.sample_rate = sample_rate
+        self.channel = channel
         self.memory_bytes = memory_bytes
         self.folder = default_cache_folder() if folder is None else Path(folder)
         self._writable = True
+        self._limit = limit_bytes()
+        self._started = time.time()
+        self._size: int | None = None  # of the folder, once that matters
+        self._full = False
         self._memory: dict[str, NDArray[np.float32]] = {}
         self._memory_used = 0
         self._lock = threading.Lock()
@@ -86,6 +108,22 @@ class AudioCache:
             samples = self._remember(key, samples)
         return samples
 
+    def open_clip(self, clip: Clip) -> NDArray[np.float32]:
+        """The samples of a clip, which may be a part of a recording, as `open` gives them.
+
+        Raises:
+            AudioError: as `read_audio`; or the recording ends before the clip starts.
+        """
+        samples = self.open(clip.path)
+        if not clip.start and clip.end is None:
+            return samples
+        end = None if clip.end is None else round(clip.end * self.sample_rate)
+        part = samples[round(clip.start * self.sample_rate) : end]
+        if not part.size:
+            seconds = samples.size / self.sample_rate
+            raise AudioError(f"{clip.name}: the recording ends at {seconds:g} s", "empty")
+        return part
+
     def read(self, path: str | os.PathLike[str]) -> torch.Tensor:
         """The clip's samples as the caller's own tensor, float32 (T,).
 
@@ -97,10 +135,13 @@ class AudioCache:
     def _open_uncached(self, path: Path) -> NDArray[np.float32]:
         stored = self._stored(path)
         if stored is None:
-            return decode(path, self.sample_rate)
+            return decode(path, self.sample_rate, self.channel)
         samples = _load(stored)
-        if samples is None:
-            samples = decode(path, self.sample_rate)
+        if samples is not None:
+            with contextlib.suppress(OSError):
+                os.utime(stored)  # what was used lately goes last
+        else:
+            samples = decode(path, self.sample_rate, self.channel)
             self._store(stored, samples)
         return samples
 
@@ -108,7 +149,7 @@ class AudioCache:
         """Where the disk layer keeps this clip; None without the clip."""
         try:
             stat = path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return None  # decoding says what is wrong with the path
         identity = (
             FORMAT_VERSION,
@@ -116,13 +157,14 @@ class AudioCache:
             stat.st_size,
             stat.st_mtime_ns,
             self.sample_rate,
+            *([self.channel] if self.channel else []),
         )
         name = hashlib.sha256("\0".join(map(str, identity)).encode(errors="surrogateescape"))
         digest = name.hexdigest()
         return self.folder / digest[:2] / f"{digest[2:40]}.npy"
 
     def _store(self, target: Path, samples: NDArray[np.float32]) -> None:
-        if not self._writable:
+        if not self._writable or not self._has_room(samples.nbytes):
             return
         partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex}.partial")
         try:
@@ -143,6 +185,19 @@ class AudioCache:
                     RuntimeWarning,
                     stacklevel=2,
                 )
+
+    def _has_room(self, size: int) -> bool:
+        """Whether so many bytes more may be stored, after others have gone if need be."""
+        with self._lock:
+            if self._size is None:
+                self._size = size_of(self.folder)
+            if self._size + size > self._limit and not self._full:
+                goal = round(KEPT * self._limit) - size
+                self._size = prune(self.folder, max(0, goal), used_before=self._started)
+                self._full = self._size + size > self._limit  # of clips that stay
+            fits = not self._full
+            self._size += size if fits else 0
+        return fits
 
     def _remember(self, key: str, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._memory_used + samples.nbytes > self.memory_bytes:

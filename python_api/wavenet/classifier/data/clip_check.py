@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
+from wavenet.audio.reading import require_sound
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clips import Clip, labels_of, natural_key
 from wavenet.errors import AudioError, DataError
@@ -158,13 +157,10 @@ def _examine(
             "unknown label",
         )
     try:
-        samples = cache.open(clip.path)
+        samples = cache.open_clip(clip)
+        require_sound(clip.name, samples, threshold)
     except AudioError as error:
         return error
-    mean = float(samples.mean(dtype=np.float64))
-    peak = max(float(samples.max()) - mean, mean - float(samples.min()))
-    if peak < threshold:
-        return AudioError(f"{clip.path}: is silent (peak {_decibels(peak)})", "silent")
     return samples.size
 
 
@@ -207,10 +203,6 @@ def _notes(
             f"{most} has {high} clips and {least} only {low}: class-balanced sampling may help"
         )
     return notes
-
-
-def _decibels(peak: float) -> str:
-    return f"{20 * np.log10(peak):.0f} dBFS" if peak > 0 else "zero"
 
 
 def _many(number: int, one: str, several: str | None = None) -> str:

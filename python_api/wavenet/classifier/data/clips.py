@@ -7,18 +7,20 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 # How people call the three parts, and what we call them.
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel"), "validation"),
+    **dict.fromkeys(
+        ("test", "testing", "tst", "eval", "evaluation", "heldout", "held_out"), "test"
+    ),
 }
+
+
+# A recording, and the times of a part of it.
+Place: TypeAlias = tuple[Path, float, float | None]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Clip:
 
     `split` is "train", "validation" or "test". `fold` names a cross-validation fold. `group` names
     what must not be on both sides of a split: the speaker, the machine, the recording session.
+    `start` and `end` are seconds where it is a part of a recording; None: to its end.
     """
 
     path: Path
@@ -34,6 +37,21 @@ class Clip:
     split: str | None = None
     fold: str | None = None
     group: str | None = None
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def place(self) -> Place:
+        """What it is of: another clip of the same place is the same sound."""
+        return self.path, self.start, self.end
+
+    @property
+    def name(self) -> str:
+        """The path, with the times of a part, for people."""
+        if self.end is None and not self.start:
+            return str(self.path)
+        end = "its end" if self.end is None else f"{self.end:g} s"
+        return f"{self.path} ({self.start:g} s to {end})"
 
 
 def labels_of(clips: Iterable[Clip]) -> list[str]:

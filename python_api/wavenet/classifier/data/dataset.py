@@ -97,7 +97,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def lengths(self) -> list[int]:
         """Samples of each item, for batches of similar length; reads clips that aren't cached."""
         longest = self.max_samples
-        totals = (self.cache.open(clip.path).size for clip in self.clips)
+        totals = (self.cache.open_clip(clip).size for clip in self.clips)
         return [total if longest is None else min(total, longest) for total in totals]
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             IndexError: there is no such clip.
         """
         draw = index if isinstance(index, Draw) else Draw(index, 0)
-        samples = self._crop(self.cache.open(self.clips[draw.clip].path), draw)
+        samples = self._crop(self.cache.open_clip(self.clips[draw.clip]), draw)
         return torch.from_numpy(np.array(samples)), self.targets[draw.clip]
 
     def _crop(self, samples: NDArray[np.float32], draw: Draw) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from wavenet.audio.reading import UNDECODABLE, soundfile, undecodable
+from wavenet.audio.opening import open_audio
 from wavenet.classifier.data.clips import Clip, natural_key
 
 # So many samples in a row at full scale are a cut-off peak, not a peak.
 CLIPPED_RUN = 3
 FULL_SCALE = 0.999
-BLOCK = 1 << 20
+# Power of the channels' mean, as a part of the mean of their powers: 20 dB below.
+CANCELLED = 0.01
+# Floats beyond are no samples of [-1, 1) with a loud moment, but integers that were not scaled.
+UNSCALED = 8.0
 NAMED = 3
 
 
@@ -37,12 +41,22 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """One file: rate in Hz, channels, seconds, longest run at full scale, hash of its samples."""
+    """One clip, as it is in its file.
+
+    Attributes:
+        rate: in Hz.
+        clipped_run: the longest run of samples at full scale.
+        peak: the largest sample, of any channel.
+        cancels: the channels' mean is next to nothing beside them.
+        digest: a hash of the samples.
+    """
 
     rate: int
     channels: int
     seconds: float
     clipped_run: int
+    peak: float
+    cancels: bool
     digest: str
 
 
@@ -97,8 +111,8 @@ def audit(
         except BaseException:  # Ctrl-C must not wait for thousands of files
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    findings = [*_copies(placed, facts), *_mixtures(facts), *_clipping(placed, facts)]
-    findings += _absent(splits)
+    findings = [*_copies(placed, facts), *_groups(splits), *_mixtures(facts)]
+    findings += [*_loudness(placed, facts), *_absent(splits), *_spellings(splits)]
     labels = sorted({clip.label for _, clip in placed}, key=natural_key)
     counts = Counter((clip.label, name) for name, clip in placed)
     return Audit(
@@ -111,16 +125,29 @@ def audit(
 
 
 def _facts(clip: Clip) -> Facts:
-    digest, run = hashlib.sha256(), 0
-    try:
-        with soundfile().SoundFile(clip.path) as file:
-            for block in file.blocks(BLOCK, dtype="float32", always_2d=True):
-                digest.update(np.ascontiguousarray(block).tobytes())
-                run = max(run, *(_longest_run(np.abs(c) >= FULL_SCALE) for c in block.T))
-            rate, channels, frames = file.samplerate, file.channels, file.tell()
-    except UNDECODABLE as error:
-        raise undecodable(clip.path, error) from error
-    return Facts(rate, channels, frames / rate, run, digest.hexdigest())
+    digest, run, peak = hashlib.sha256(), 0, 0.0
+    loudness = mono_loudness = 0.0
+    with open_audio(clip.path) as recording:
+        rate, channels, frames, at = recording.rate, recording.channels, 0, 0
+        for whole in recording.blocks():
+            block = whole[_part_of(clip, rate, at, len(whole))]
+            at += len(whole)
+            digest.update(np.ascontiguousarray(block).tobytes())
+            if not len(block):
+                continue
+            run = max(run, *(_longest_run(np.abs(c) >= FULL_SCALE) for c in block.T))
+            peak = max(peak, float(np.abs(block).max()))
+            loudness += float(np.square(block, dtype=np.float64).mean(1).sum())
+            mono_loudness += float(np.square(block.mean(1), dtype=np.float64).sum())
+            frames += len(block)
+    cancels = channels > 1 and mono_loudness < CANCELLED * loudness
+    return Facts(rate, channels, frames / rate, run, peak, cancels, digest.hexdigest())
+
+
+def _part_of(clip: Clip, rate: int, before: int, frames: int) -> slice:
+    """What of a block of the recording is the clip's, which `before` frames come ahead of."""
+    end = before + frames if clip.end is None else round(clip.end * rate)
+    return slice(max(0, round(clip.start * rate) - before), max(0, end - before))
 
 
 def _longest_run(flags: np.ndarray) -> int:
@@ -142,13 +169,13 @@ def _copies(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]
             continue
         first, second = items[0], next((i for i in items if i[0] != items[0][0]), items[1])
         if first[0] != second[0]:
-            across.append(f"{first[1].path} ({first[0]}) and {second[1].path} ({second[0]})")
+            across.append(f"{first[1].name} ({first[0]}) and {second[1].name} ({second[0]})")
         else:
-            within.append(f"{first[1].path} and {second[1].path}")
+            within.append(f"{first[1].name} and {second[1].name}")
         other = next((item for item in items if item[1].label != first[1].label), None)
         if other is not None:
             labelled.append(
-                f"{first[1].path} ({first[1].label}) and {other[1].path} ({other[1].label})"
+                f"{first[1].name} ({first[1].label}) and {other[1].name} ({other[1].label})"
             )
     return [
         *_finding("duplicates across splits", True, across, "the same audio is in two splits"),
@@ -157,14 +184,59 @@ def _copies(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]
     ]
 
 
-def _clipping(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]:
-    clipped = [
-        str(clip.path)
-        for (_, clip), fact in zip(placed, facts, strict=True)
-        if fact.clipped_run >= CLIPPED_RUN
+def _groups(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
+    """Groups that lie on both sides: what was heard in training isn't new in a test."""
+    of_group: dict[str, list[str]] = defaultdict(list)
+    for name, clips in splits.items():
+        for group in {clip.group for clip in clips if clip.group is not None}:
+            of_group[group].append(name)
+    shared = sorted((g for g, names in of_group.items() if len(names) > 1), key=natural_key)
+    if not shared:
+        return []
+    named = [f"{group} ({', '.join(of_group[group])})" for group in shared]
+    message = (
+        f"{len(shared)} of {len(of_group)} groups are in several splits, whose figures are then of "
+        f"groups that training knows: {_listed(named, '; ')}"
+    )
+    return [Finding("groups across splits", True, message, tuple(shared))]
+
+
+def _loudness(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]:
+    def names(wanted: Callable[[Facts], bool]) -> list[str]:
+        return [clip.name for (_, clip), fact in zip(placed, facts, strict=True) if wanted(fact)]
+
+    clipped = f"{CLIPPED_RUN} or more samples in a row are at full scale"
+    cancel = "the channels cancel each other (data.channel chooses one)"
+    unscaled = "floating-point samples are far beyond [-1, 1], as integers that were not scaled"
+    return [
+        *_finding(
+            "clipping",
+            False,
+            names(lambda fact: fact.clipped_run >= CLIPPED_RUN and fact.peak < UNSCALED),
+            clipped,
+        ),
+        *_finding("cancelling channels", True, names(lambda fact: fact.cancels), cancel),
+        *_finding("unscaled", True, names(lambda fact: fact.peak >= UNSCALED), unscaled),
     ]
-    text = f"{CLIPPED_RUN} or more samples in a row are at full scale"
-    return _finding("clipping", False, clipped, text)
+
+
+def _spellings(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
+    """Labels that people may have meant as one: Rain and rain, 1 and 01."""
+    same: dict[str, set[str]] = defaultdict(set)
+    for clips in splits.values():
+        for clip in clips:
+            same[_plain(clip.label)].add(clip.label)
+    alike = [sorted(labels) for labels in same.values() if len(labels) > 1]
+    texts = [" and ".join(labels) for labels in alike]
+    message = "labels differ in case, blanks or how a number is written"
+    return _finding("labels alike", False, texts, message)
+
+
+def _plain(label: str) -> str:
+    try:
+        return repr(float(label))
+    except ValueError:
+        return re.sub(r"[\s_-]+", " ", label.casefold())
 
 
 def _mixtures(facts: list[Facts]) -> list[Finding]:

@@ -1,99 +1,237 @@
-"""Finding the recordings of a data set: class folders, split folders, or a CSV manifest."""
+"""Finding the recordings of a data set: class folders, split or fold folders, or a manifest."""
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from wavenet.audio.opening import FFMPEG_SUFFIXES, audio_suffixes
 from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, labels_of, natural_key, normal_label
-from wavenet.classifier.data.manifest import read_manifest
+from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from wavenet.errors import DataError
 
-# What libsndfile decodes; a CSV manifest may name files with other suffixes.
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"})
 MANIFEST_NAME = "manifest.csv"
+# What systems leave in folders, and where Speech Commands and its kin keep what no class is.
+_SYSTEM_FOLDERS = frozenset(
+    ("$recycle.bin", "system volume information", "@eadir", "lost+found", "__macosx", "#recycle")
+)
+_BACKGROUND_FOLDERS = frozenset(("_background_noise_", "_background_", "_noise_"))
+_FOLD = re.compile(r"fold[ _-]?0*(\d+)", re.IGNORECASE)
 
 
-def find_clips(source: str | os.PathLike[str], *, min_classes: int = 2) -> list[Clip]:
+@dataclass
+class PassedOver:
+    """What is in a folder and is no clip: it is counted, and said once."""
+
+    undecodable: list[Path] = field(default_factory=list)
+    dangling: list[Path] = field(default_factory=list)
+    background: list[Path] = field(default_factory=list)
+
+    def warn(self, root: Path) -> None:
+        """A sentence for each kind."""
+        if paths := self.undecodable:
+            kinds = Counter(path.suffix.lower() for path in paths)
+            listed = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common())
+            _warn(
+                f"{root}: {listed} passed over; they need ffmpeg, which is not installed (first: "
+                f"{paths[0].relative_to(root)})"
+            )
+        if paths := self.dangling:
+            first = f"first: {paths[0].relative_to(root)}"
+            _warn(f"{root}: {len(paths)} links that lead nowhere are passed over ({first})")
+        for path in self.background:
+            _warn(
+                f"{path}: holds background and is no class; augmentation.noise_folder can be set "
+                "to it"
+            )
+
+
+def find_clips(
+    source: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    min_classes: int = 2,
+) -> list[Clip]:
     """Find the recordings of a data set; no audio is opened.
 
     Args:
         source: one of
-            - a CSV manifest, or a folder that holds `manifest.csv` (columns `path`, `label` and
-              optionally `split`, `fold`, `group`; relative paths start at the manifest);
+            - a manifest (see `read_manifest`), or a folder that holds `manifest.csv`, or
+              `metadata.csv` as Hugging Face has it (in split folders too), or one of `train.csv`,
+              `test.csv` ... for each split, or `meta/NAME.csv` beside `audio/` as ESC-50 has it;
             - a folder with one sub-folder per class, audio files at any depth inside;
-            - a folder with `train/` and `validation/` (or `val/`, `valid/`) and/or `test/`, each
-              with one sub-folder per class.
-          Hidden files, files that are not audio and folders without audio are passed over.
+            - a folder of `train/`, `validation/`, `test/` (or what else people call them: see
+              `SPLIT_NAMES`) or of `fold1/`, `fold2/` ..., each with one sub-folder per class.
+          Hidden files, files that are not audio, folders without audio and those that systems
+          leave (`lost+found`, `@eaDir`, ...) are passed over; so are, with a warning, links that
+          lead nowhere, formats that need an ffmpeg where there is none, and `_background_noise_`.
+        columns: of a manifest, as `read_manifest` takes them.
         min_classes: fewer distinct labels than this are an error.
 
     Returns:
         The clips, in the manifest's order or sorted by path (numbers by value, so "2" before "10").
 
     Raises:
-        DataError: the path is missing, there are no classes, a manifest's row is wrong, or there
-            are fewer than `min_classes` labels.
+        DataError: the path is missing, there are no classes, a manifest's row is wrong, folders
+            look like splits but not all have a known name, or there are fewer than `min_classes`
+            labels.
     """
     path = Path(source)
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; a data set is a folder or a CSV manifest")
+        raise DataError(f"{path}: no such file or folder; a data set is a folder or a manifest")
+    hint = ""
     if path.is_dir():
-        manifest = path / MANIFEST_NAME
-        clips = read_manifest(manifest) if manifest.is_file() else _find_in_folder(path)
-    elif path.suffix.lower() == ".csv":
-        clips = read_manifest(path)
+        manifests = _manifests(path)
+        if manifests:
+            clips = [
+                clip
+                for manifest, split in manifests
+                for clip in read_manifest(manifest, columns=columns, split=split)
+            ]
+        else:
+            clips, hint = _find_in_folder(path)
+    elif path.suffix.lower() in MANIFEST_SUFFIXES:
+        clips = read_manifest(path, columns=columns)
     else:
         raise DataError(
-            f"{path}: a data set is a folder with a sub-folder per class or a .csv manifest, "
-            f"not a {path.suffix or 'suffix-less'} file"
+            f"{path}: a data set is a folder with a sub-folder per class or a manifest "
+            f"({', '.join(MANIFEST_SUFFIXES)}), not a {path.suffix or 'suffix-less'} file"
         )
     labels = labels_of(clips)
     if len(labels) < min_classes:
         raise DataError(
             f"{path}: all {len(clips)} clips have the label {labels[0]!r}; "
-            f"at least {min_classes} classes are needed"
+            f"at least {min_classes} classes are needed{hint}"
         )
     return clips
 
 
-def _find_in_folder(root: Path) -> list[Clip]:
-    folders = [folder for folder in _folders(root) if next(audio_files(folder), None)]
-    names = {folder.name.lower() for folder in folders}
-    # A class may be called "train"; a split is meant when nothing but splits is there.
-    if len(folders) > 1 and "train" in names and names <= SPLIT_NAMES.keys():
-        clips = [clip for folder in folders for clip in _find_in_split(root, folder)]
-    else:
-        clips = [clip for folder in folders for clip in _find_in_class(root, folder, None)]
-    loose = sum(map(_is_audio, _visible(root)))
-    if not clips:
+def _manifests(root: Path) -> list[tuple[Path, str | None]]:
+    """A data set's tables, with the split that each is of; none: it is one of folders."""
+    for name in (MANIFEST_NAME, "metadata.csv"):
+        if (root / name).is_file():
+            return [(root / name, None)]
+    entries = _visible(root)
+    of_split = [
+        (entry / "metadata.csv", SPLIT_NAMES[entry.name.lower()])
+        for entry in entries
+        if entry.name.lower() in SPLIT_NAMES and (entry / "metadata.csv").is_file()
+    ]
+    of_split = of_split or [
+        (entry, SPLIT_NAMES[entry.stem.lower()])
+        for entry in entries
+        if entry.suffix.lower() in MANIFEST_SUFFIXES and entry.stem.lower() in SPLIT_NAMES
+    ]
+    if "train" in {split for _, split in of_split}:
+        return [*of_split]
+    tables = [entry for entry in (root / "meta").glob("*.csv") if entry.is_file()]
+    return [(tables[0], None)] if len(tables) == 1 and (root / "audio").is_dir() else []
+
+
+def _find_in_folder(root: Path) -> tuple[list[Clip], str]:
+    """The clips, and what may be meant if they are of one class."""
+    passed_over = PassedOver()
+    inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
+    loose = 0
+    for path in audio_files(root, passed_over):
+        first, *rest = path.relative_to(root).parts
+        if rest:
+            inside[first].append(path)
+        else:
+            loose += 1
+    passed_over.warn(root)
+    if not inside:
         came = f"{loose} audio files but no sub-folders with audio" if loose else "no audio files"
         raise DataError(
             f"{root}: found {came}; expected one sub-folder per class with audio files "
-            f"({', '.join(sorted(AUDIO_SUFFIXES))}), or a {MANIFEST_NAME} with path,label"
+            f"({', '.join(sorted(audio_suffixes()))}), or a {MANIFEST_NAME} with path,label"
         )
     if loose:
-        warnings.warn(
-            f"{root}: {loose} audio files are in no class folder and are passed over", stacklevel=3
-        )
-    return clips
+        _warn(f"{root}: {loose} audio files are in no class folder and are passed over")
+    parts = _parts(root, inside)
+    clips: list[Clip] = []
+    for folder, paths in inside.items():
+        for path in sorted(paths, key=lambda p: natural_key(p.relative_to(root).as_posix())):
+            if folder in parts:
+                label = _class_in(root, folder, path)
+                split, fold = parts[folder]
+                clips.append(Clip(path, normal_label(label), split, fold))
+            else:
+                clips.append(Clip(path, normal_label(folder)))
+    return clips, _deeper(root, inside)
 
 
-def _find_in_split(root: Path, folder: Path) -> Iterator[Clip]:
-    loose = next((path for path in _visible(folder) if _is_audio(path)), None)
-    if loose is not None:
+def _parts(
+    root: Path, inside: Mapping[str, Sequence[Path]]
+) -> dict[str, tuple[str | None, str | None]]:
+    """Which split or fold each folder is; none are where the folders are classes.
+
+    A class may be called "train", or "test": splits are meant where nothing but splits is there.
+
+    Raises:
+        DataError: some folders are splits or folds, it seems, and others are not.
+    """
+    named: dict[str, tuple[str | None, str | None]] = {}
+    for folder in inside:
+        fold = _FOLD.fullmatch(folder)
+        if split := SPLIT_NAMES.get(folder.lower()):
+            named[folder] = split, None
+        elif fold:
+            named[folder] = None, fold[1]
+    kinds = {split is None for split, _ in named.values()}
+    if len(inside) > 1 and len(named) == len(inside) and len(kinds) == 1:
+        splits = {split for split, _ in named.values()}
+        if "train" in splits or not _has_loose(root, inside):
+            return named
+        return {}
+    classes = {folder: _sub_folders(root, paths) for folder, paths in inside.items()}
+    for folder in named:
+        for other in inside:
+            both = classes[folder] & classes[other] - {""}
+            if other != folder and len(both) > 1 and not {""} & (classes[folder] | classes[other]):
+                raise DataError(
+                    f"{root}: {folder}/ and {other}/ look like parts of a data set, for both hold "
+                    f"{', '.join(sorted(both, key=natural_key)[:3])}; parts are called "
+                    "train, validation, test or fold1, fold2, ..., all of one kind, with nothing "
+                    f"beside them; else write a {MANIFEST_NAME} with path,label,split"
+                )
+    return {}
+
+
+def _class_in(root: Path, folder: str, path: Path) -> str:
+    """The class of a recording in a split's or fold's folder."""
+    name, *rest = path.relative_to(root / folder).parts
+    if not rest:
         raise DataError(
-            f"{root}: holds the splits train/, test/ ..., but {loose.relative_to(root)} is in no "
-            f"class; expected one sub-folder per class inside {folder.name}/"
+            f"{root}: holds the splits or folds {folder}/ ..., but {path.relative_to(root)} is in "
+            f"no class; expected one sub-folder per class inside {folder}/"
         )
-    for class_folder in _folders(folder):
-        yield from _find_in_class(root, class_folder, SPLIT_NAMES[folder.name.lower()])
+    return name
 
 
-def _find_in_class(root: Path, folder: Path, split: str | None) -> list[Clip]:
-    paths = sorted(audio_files(folder), key=lambda p: natural_key(p.relative_to(root).as_posix()))
-    return [Clip(path, normal_label(folder.name), split) for path in paths]
+def _sub_folders(root: Path, paths: Sequence[Path]) -> set[str]:
+    """Of one of root's folders, those that hold recordings; "" where some lie in none."""
+    parts = (path.relative_to(root).parts for path in paths)
+    return {part[1] if len(part) > 2 else "" for part in parts}
+
+
+def _has_loose(root: Path, inside: Mapping[str, Sequence[Path]]) -> bool:
+    return any("" in _sub_folders(root, paths) for paths in inside.values())
+
+
+def _deeper(root: Path, inside: Mapping[str, Sequence[Path]]) -> str:
+    """What to say where there is one folder, and the classes may be in it."""
+    if len(inside) != 1:
+        return ""
+    (folder, paths), *_ = inside.items()
+    if "" in (classes := _sub_folders(root, paths)) or len(classes) < 2:
+        return ""
+    return f"; is {root / folder} meant, which holds {len(classes)} folders?"
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -101,25 +239,56 @@ def _visible(folder: Path) -> list[Path]:
         entries = list(folder.iterdir())
     except OSError as error:
         raise DataError(f"{folder}: can't be listed ({error.strerror})") from error
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    visible = [
+        entry
+        for entry in entries
+        if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_FOLDERS
+    ]
     return sorted(visible, key=lambda entry: natural_key(entry.name))
 
 
-def _folders(folder: Path) -> list[Path]:
-    return [entry for entry in _visible(folder) if entry.is_dir()]
+def audio_files(
+    folder: Path,
+    passed_over: PassedOver | None = None,
+    *,
+    unlistable: list[Path] | None = None,
+    seen: frozenset[Path] = frozenset(),
+) -> Iterator[Path]:
+    """Audio files at any depth; links to folders are followed, circles of them are not.
 
+    With `passed_over` a data set is meant, whose background is no class: it takes what is left out.
+    With `unlistable` it takes the folders that can't be listed, which are an error otherwise.
 
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-
-
-def audio_files(folder: Path, seen: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """Audio files at any depth; links to folders are followed, circles of them are not."""
+    Raises:
+        DataError: a folder can't be listed.
+    """
     real = folder.resolve()
     if real in seen:
         return
-    for entry in _visible(folder):
+    suffixes = audio_suffixes()
+    try:
+        entries = _visible(folder)
+    except DataError:
+        if unlistable is None:
+            raise
+        unlistable.append(folder)
+        return
+    for entry in entries:
+        suffix = entry.suffix.lower()
         if entry.is_dir():
-            yield from audio_files(entry, seen | {real})
-        elif _is_audio(entry):
+            if passed_over is not None and entry.name.lower() in _BACKGROUND_FOLDERS:
+                passed_over.background.append(entry)
+            else:
+                yield from audio_files(
+                    entry, passed_over, unlistable=unlistable, seen=seen | {real}
+                )
+        elif suffix in suffixes and entry.is_file():
             yield entry
+        elif passed_over is not None and entry.is_symlink() and not entry.exists():
+            passed_over.dangling.append(entry)
+        elif passed_over is not None and suffix in FFMPEG_SUFFIXES and entry.is_file():
+            passed_over.undecodable.append(entry)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)

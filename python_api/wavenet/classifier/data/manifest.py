@@ -1,37 +1,73 @@
-"""The CSV manifest: path,label[,split][,fold][,group], checked row by row."""
+"""Manifests: tables of recordings with their labels, as people and other programs write them."""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import math
+import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, normal_label
+from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, Place, normal_label
 from wavenet.errors import DataError
 
+MANIFEST_SUFFIXES = (".csv", ".tsv")
+SEPARATORS = (",", ";", "\t")
 REQUIRED = ("path", "label")
-OPTIONAL = ("split", "fold", "group")
+OPTIONAL = ("split", "fold", "group", "start", "end")
+# What the columns are called elsewhere (Hugging Face, ESC-50, UrbanSound8K, Common Voice), in the
+# order in which one is taken.
+ALIASES = {
+    "path": ("file_name", "filename", "slice_file_name", "file", "filepath", "file_path", "audio"),
+    "label": ("category", "class", "class_name", "labels", "target"),
+    "group": ("speaker", "speaker_id", "client_id"),
+    "start": ("onset", "begin"),
+    "end": ("offset",),
+}
+# Where recordings are, relative to a manifest's folder, if not there.
+_FOLDERS = ("", "audio", "clips", "wavs", "../audio", "..")
 
 
-def read_manifest(path: Path) -> list[Clip]:
-    """Read a manifest (UTF-8, comma-separated, with a header); the audio is not looked at.
+def read_manifest(
+    path: Path, *, columns: Mapping[str, str] | None = None, split: str | None = None
+) -> list[Clip]:
+    """Read a table of recordings; the audio is not looked at.
 
-    Relative paths start at the manifest's folder. Columns other than the five known ones are
-    passed over. An optional column is filled in every row or empty in every row.
+    Separated by commas, semicolons or tabs, with a header; UTF-8 or UTF-16 (anything else is taken
+    for Windows-1252, with a warning). Its columns:
+
+        path, label       required; relative paths start at the manifest's folder, or at `audio`,
+                          `clips` or `wavs` in or beside it, where the first one is found
+        split             train, validation, test (see `SPLIT_NAMES`)
+        fold, group       see `Clip`
+        start, end        seconds, of a part of the recording; `end` may be empty: to its end
+
+    or what `ALIASES` lists for them; others are passed over. An optional column is filled in every
+    row or empty in every row (but for `end`).
+
+    Args:
+        path: the file.
+        columns: what columns are called here, by the names above.
+        split: of all clips, where there is no such column.
 
     Returns:
         The clips in the order of the rows.
 
     Raises:
         DataError: the file can't be read, lacks a column, has no rows, or a row (named by its line
-            number) lacks a field, names an unknown split, or repeats an earlier row's path.
+            number) lacks a field, names an unknown split or no times, or repeats an earlier row's
+            path (and times).
     """
-    rows = _read_rows(path)
-    header = [name.strip().lower() for name in rows[0][1]]
+    rows = _read_rows(path, _named(path, columns or {}))
+    header = rows[0][1]
     absent = [name for name in REQUIRED if name not in header]
     if absent:
         raise DataError(
             f"{path}: has no column {' and no column '.join(map(repr, absent))}; its columns are "
-            f"{header}, expected path,label and optionally split,fold,group (comma-separated)"
+            f"{header}, expected path,label and optionally {','.join(OPTIONAL)} "
+            "(data.columns maps them: path=NAME,label=NAME)"
         )
     twice = sorted({name for name in REQUIRED + OPTIONAL if header.count(name) > 1})
     if twice:
@@ -40,37 +76,102 @@ def read_manifest(path: Path) -> list[Clip]:
         raise DataError(f"{path}: has a header but no rows; expected one row per recording")
 
     filled = _filled_columns(path, header, rows[1:])
+    root = _root(path, rows[1][1][header.index("path")].strip())
     clips: list[Clip] = []
-    line_of: dict[Path, int] = {}
+    line_of: dict[Place, int] = {}
     for line, row in rows[1:]:
-        clip = _clip(path, line, dict(zip(header, row, strict=True)), filled)
-        if clip.path in line_of:
+        clip = _clip(path, root, line, dict(zip(header, row, strict=True)), filled, split)
+        if clip.place in line_of:
             raise DataError(
                 f"{path}, line {line}: {clip.path.name} is already listed in line "
-                f"{line_of[clip.path]}; each recording may be listed once"
+                f"{line_of[clip.place]}; each recording may be listed once"
             )
-        line_of[clip.path] = line
+        line_of[clip.place] = line
         clips.append(clip)
     return clips
 
 
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, with the line each ends on; the header is the first."""
+def parse_columns(text: str) -> dict[str, str]:
+    """`path=filename,label=category` as a mapping.
+
+    Raises:
+        DataError: it is none, or of columns that there are not.
+    """
+    columns: dict[str, str] = {}
+    for item in filter(None, text.split(",")):
+        name, equals, column = (part.strip() for part in item.partition("="))
+        if not equals or not column or name not in REQUIRED + OPTIONAL:
+            raise DataError(
+                f"columns is {text!r}; accepted is NAME=COLUMN,..., a NAME being one of "
+                f"{', '.join(REQUIRED + OPTIONAL)}"
+            )
+        columns[name] = column
+    return columns
+
+
+def _named(path: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What each column may be called, lower case, likeliest first."""
+    names = {name: (name, *ALIASES.get(name, ())) for name in REQUIRED + OPTIONAL}
+    return names | {name: (column.strip().lower(),) for name, column in columns.items()}
+
+
+def _read_rows(path: Path, names: Mapping[str, tuple[str, ...]]) -> list[tuple[int, list[str]]]:
+    """The rows that are not blank, with the line each ends on; the header, in our words, first."""
+    text = _read_text(path)
+    lines = text.splitlines(keepends=True)
+    first = next((line for line in lines if line.strip()), "")
+    # The one that makes a header we know, or else the likeliest.
+    separator = max(
+        SEPARATORS,
+        key=lambda s: (len(set(_translated(_cells(first, s), names)) & set(REQUIRED)), s in first),
+    )
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from None
+        reader = csv.reader(lines, delimiter=separator)
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{path}: is not a CSV file ({error})") from error
     if not rows:
         raise DataError(f"{path}: is empty; expected a header path,label and one row per recording")
+    rows[0] = (rows[0][0], _translated(rows[0][1], names))
     return rows
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _translated(header: list[str], names: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The header with our names in place of others' for the same."""
+    own = [cell.strip().lower() for cell in header]
+    for name, called in names.items():
+        column = next((column for column in called if column in own), None)
+        if column is not None and column != name:
+            own = [name if cell == column else cell if cell != name else "" for cell in own]
+    return own
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        try:
+            if wide:
+                raise error
+            text = content.decode("cp1252")
+        except UnicodeDecodeError:
+            raise DataError(f"{path}: is not text (byte {error.start}); save it as UTF-8") from None
+        warnings.warn(
+            f"{path}: is not UTF-8 (byte {error.start}); it is read as Windows-1252", stacklevel=2
+        )
+    return text.replace("\0", "\ufffd")  # no path holds one, and csv stops at it
 
 
 def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> set[str]:
@@ -81,7 +182,7 @@ def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[st
         if len(row) != len(header):
             raise DataError(
                 f"{path}, line {line}: has {len(row)} fields, the header has {len(header)}; "
-                "a comma inside a field needs quotes around the field"
+                "a separator inside a field needs quotes around the field"
             )
         for name, value in zip(header, row, strict=True):
             if name in REQUIRED and not value.strip():
@@ -89,7 +190,7 @@ def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[st
             if name in OPTIONAL:
                 (first_filled if value.strip() else first_empty).setdefault(name, line)
     for name in first_filled:
-        if name in first_empty:
+        if name in first_empty and name != "end":
             raise DataError(
                 f"{path}, line {first_empty[name]}: the field {name!r} is empty, but line "
                 f"{first_filled[name]} fills it; fill it in every row or in none"
@@ -97,14 +198,61 @@ def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[st
     return set(first_filled)
 
 
-def _clip(manifest: Path, line: int, row: dict[str, str], filled: set[str]) -> Clip:
-    extra = {name: row[name].strip() for name in OPTIONAL if name in filled}
-    if "split" in extra:
-        split = SPLIT_NAMES.get(extra["split"].lower())
-        if split is None:
+def _root(manifest: Path, first: str) -> Path:
+    """Where relative paths start: the folder that the first recording is found in."""
+    for folder in _FOLDERS:
+        root = Path(os.path.normpath(manifest.parent / folder)) if folder else manifest.parent
+        if _is_file(root / first) or _is_file(root / first.replace("\\", "/")):
+            return root
+    return manifest.parent
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long a name
+        return False
+
+
+def _clip(
+    manifest: Path, root: Path, line: int, row: dict[str, str], filled: set[str], split: str | None
+) -> Clip:
+    text = {name: row[name].strip() for name in ("split", "fold", "group") if name in filled}
+    if "split" in text:
+        known = SPLIT_NAMES.get(text["split"].lower())
+        if known is None:
             raise DataError(
-                f"{manifest}, line {line}: the split is {extra['split']!r}; accepted are train, "
+                f"{manifest}, line {line}: the split is {text['split']!r}; accepted are train, "
                 "validation (or val, valid, dev) and test"
             )
-        extra["split"] = split
-    return Clip(manifest.parent / row["path"].strip(), normal_label(row["label"]), **extra)
+        text["split"] = known
+    elif split is not None:
+        text["split"] = split
+    times = {name: row[name].strip() for name in ("start", "end") if name in filled}
+    start = _seconds(manifest, line, "start", times.get("start") or "0")
+    end = _seconds(manifest, line, "end", times["end"]) if times.get("end") else None
+    if end is not None and end <= start:
+        raise DataError(f"{manifest}, line {line}: ends at {end:g} s, but starts at {start:g} s")
+    name = row["path"].strip()
+    path = root / name
+    if "\\" in name and not _is_file(path):
+        path = root / name.replace("\\", "/")
+    return Clip(
+        path,
+        normal_label(row["label"]),
+        start=start,
+        end=end,
+        **text,
+    )
+
+
+def _seconds(manifest: Path, line: int, name: str, text: str) -> float:
+    try:
+        value = float(text.replace(",", "."))
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError
+    except ValueError:
+        raise DataError(
+            f"{manifest}, line {line}: the field {name!r} is {text!r}; accepted are seconds"
+        ) from None
+    return value

@@ -10,6 +10,8 @@ from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
 from wavenet.classifier.data.find import find_clips
+from wavenet.classifier.data.group_folds import fold_groups
+from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.splits import select, split_validation
 from wavenet.errors import DataError, require_field
 
@@ -19,25 +21,34 @@ class DataConfig:
     """Which recordings are used, and for what.
 
     Attributes:
-        source: a folder with a sub-folder per class, or a CSV manifest (path, label, and if there
-            are: split, fold, group).
+        source: a folder with a sub-folder per class, or a manifest; see `find_clips`.
+        columns: what a manifest's columns are called, "path=NAME,label=NAME,...", where it is none
+            of the names that are known.
+        channel: which one of each recording is heard, counted from 1; 0: the mean of all.
         validation_fraction: the part of the training clips that the best checkpoint is chosen on,
             where the data has no validation split of its own.
-        validation_by_group: split that part off by whole groups (speakers, say).
+        validation_by_group: split that part off by whole groups (speakers, say) where all clips
+            have one, and there are several.
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
         leave_out_fold: the same with a fold; one of the two can be left out.
-        max_seconds: longer clips are cropped, at random in training; 0: never.
+        group_folds: the folds are so many, "1", "2", ..., made of whole groups; 0: they are those
+            of the data.
+        max_seconds: of longer clips so much is heard at a time, at random in training and the
+            middle otherwise; 0: all of them.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
     """
 
     source: str = ""
+    columns: str = ""
+    channel: int = 0
     validation_fraction: float = 0.1
-    validation_by_group: bool = False
+    validation_by_group: bool = True
     leave_out_group: str = ""
     leave_out_fold: str = ""
-    max_seconds: float = 0.0
+    group_folds: int = 0
+    max_seconds: float = 10.0
     cache: str = ""
     workers: int = 0
 
@@ -47,8 +58,13 @@ class DataConfig:
         )
         one = not (self.leave_out_fold and self.leave_out_group)
         require_field(one, self, "leave_out_fold", "empty where leave_out_group is not")
+        require_field(
+            self.group_folds == 0 or self.group_folds >= 2, self, "group_folds", "0, or 2 or more"
+        )
         require_field(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
         require_field(self.workers >= 0, self, "workers", "0 or more")
+        require_field(self.channel >= 0, self, "channel", "0 (the mean of all), 1, 2, ...")
+        parse_columns(self.columns)
 
     def max_samples(self, sample_rate: int) -> int | None:
         """The longest clip in samples; None: as long as it is."""
@@ -84,6 +100,8 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
         DataError: a group or fold that no clip has, or nothing left to train on.
     """
     validation: list[Clip] = []
+    if config.group_folds:
+        clips = fold_groups(clips, config.group_folds)
     if config.leave_out_group:
         test = select(clips, group=config.leave_out_group)
         rest = select(clips, exclude_group=config.leave_out_group)
@@ -97,8 +115,10 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
     if not rest:
         raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
     if not validation:
+        groups = {clip.group for clip in rest}
+        by_group = config.validation_by_group and len(groups) > 1 and None not in groups
         rest, validation = split_validation(
-            rest, config.validation_fraction, seed, by_group=config.validation_by_group
+            rest, config.validation_fraction, seed, by_group=by_group
         )
     return Splits(rest, validation, test)
 
@@ -122,8 +142,8 @@ def prepare_data(
     Raises:
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
-    clips = find_clips(Path(config.source))
-    cache = AudioCache(config.cache or None, sample_rate)
+    clips = find_clips(Path(config.source), columns=parse_columns(config.columns))
+    cache = AudioCache(config.cache or None, sample_rate, channel=config.channel)
     report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
     splits = split_clips(report.kept, config, seed)
     labels = tuple(labels_of(splits.train))

@@ -113,7 +113,8 @@ def _names(clips: Sequence[Clip]) -> dict[Clip, str]:
         names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     except ValueError:  # on different drives
         names = [Path(path).as_posix() for path in paths]
-    return dict(zip(clips, names, strict=True))
+    parts = (f"@{clip.start}-{clip.end}" if clip.start or clip.end else "" for clip in clips)
+    return {c: name + part for c, name, part in zip(clips, names, parts, strict=True)}
 
 
 def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
@@ -153,7 +154,8 @@ def _groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
     if not candidates:
         raise DataError(
             f"no validation part can be split off by group: each of the {len(of_group)} groups "
-            "holds all clips of some class"
+            "holds all clips of some class (data.validation_by_group: false splits it off clip by "
+            "clip)"
         )
     taken: Counter[str] = Counter()
     names: set[str] = set()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,26 +20,37 @@ from wavenet.classifier.data import (
     AudioCache,
     Clip,
     ClipDataset,
+    DataConfig,
     check_clips,
     collate,
     find_clips,
     select,
 )
+from wavenet.classifier.data.clips import Place
+from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.seeding import generator
+from wavenet.classifier.inference.known_clips import known_splits, root_of
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
+from wavenet.classifier.memory import inference_bytes, samples_within
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import read_clips, read_config
 from wavenet.errors import ConfigError
 from wavenet.pictures import new_figure, png_of
 
+# What a batch's layers may take: where clips are long, fewer at a time than `batch_size`.
+MEMORY_GB = 2.0
 Classify = Callable[[Tensor, Tensor], Tensor]
 SPLITS = ("train", "validation", "test", "all")
 
 
 @dataclass(frozen=True)
 class EvaluationClips:
-    """The clips, where they come from, and why some of that split are not among them."""
+    """The clips, where they come from, and why some of that split are not among them.
+
+    `unknown` counts clips that were left out because the model does not know their label; they are
+    among those of `skipped`, the reasons. `trained_on` counts the clips that the run learned from.
+    """
 
     clips: list[Clip]
     cache: AudioCache
@@ -44,6 +58,43 @@ class EvaluationClips:
     split: str
     max_samples: int | None
     skipped: list[str]
+    unknown: dict[str, int] = field(default_factory=dict)
+    trained_on: int = 0
+    moved: bool = False
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """For the JSON files: what figures are about, and what they leave out."""
+        return {
+            "data": self.source,
+            "split": self.split,
+            "left_out": len(self.skipped),
+            "unknown_labels": self.unknown,
+            "trained_on": self.trained_on,
+        }
+
+    def remarks(self) -> list[str]:
+        """What somebody who reads the figures has to know, a line each."""
+        lines = []
+        if self.skipped:
+            lines.append(
+                f"{len(self.skipped)} of {len(self.skipped) + len(self.clips)} clips are left out "
+                "of all figures"
+            )
+        if self.unknown:
+            named = ", ".join(f"{label} ({count})" for label, count in self.unknown.items())
+            lines[-1] += (
+                f", {sum(self.unknown.values())} of them with labels that the model does not "
+                f"know: {named}"
+            )
+        if self.moved:
+            lines.append("the recordings are the run's own, moved: its splits are gone by")
+        if self.trained_on and self.split != "train":
+            lines.append(
+                f"{self.trained_on} of {len(self.clips)} clips are ones that this run was trained "
+                "on: the figures flatter it"
+            )
+        return lines
 
 
 def choose_clips(
@@ -54,7 +105,8 @@ def choose_clips(
     Args:
         run: the run folder. Its clips.csv says which clips were in which split.
         model: the model's configuration: labels and sample rate.
-        data: recordings to use instead, with splits of their own or without any.
+        data: recordings to use instead, with splits of their own or without any. If they are those
+            of the run, moved elsewhere, the splits are the run's.
         split: one of "train", "validation", "test" and "all"; None: test if there is one, else
             validation for the run's own data and all of other recordings.
 
@@ -63,19 +115,29 @@ def choose_clips(
     """
     if split is not None and split not in SPLITS:
         raise ConfigError(f"--split is {split!r}; accepted are {', '.join(SPLITS)}")
-    config = read_config(run) or RunConfig()
+    config = read_config(run) or RunConfig(data=DataConfig(max_seconds=0))
     of_the_run = read_clips(run)
     if data is not None:
-        clips = find_clips(data, min_classes=1)
+        columns = parse_columns(config.data.columns)
+        clips = find_clips(data, columns=columns, min_classes=1)
     elif of_the_run is not None:
         clips, _ = of_the_run
     else:
         raise ConfigError(f"{run}: does not say which data it was trained on; give --data")
+    known: dict[Place, str] = {}
+    moved = False
+    if of_the_run is not None:
+        its_root = root_of(config.data.source)
+        known, moved = known_splits(clips, root_of(data or its_root), of_the_run[0], its_root)
+    if moved and not any(clip.split for clip in clips):
+        clips = [replace(clip, split=known[clip.place]) for clip in clips]
+        if split is None:
+            split = "test" if "test" in known.values() else "validation"
     if split is None:
         has_test = any(clip.split == "test" for clip in clips)
         split = "test" if has_test else "validation" if data is None else "all"
     wanted = clips if split == "all" else select(clips, split=split)
-    cache = AudioCache(config.data.cache or None, model.sample_rate)
+    cache = AudioCache(config.data.cache or None, model.sample_rate, channel=config.data.channel)
     report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
     return EvaluationClips(
         report.kept,
@@ -84,6 +146,13 @@ def choose_clips(
         split,
         config.data.max_samples(model.sample_rate),
         [skipped.reason for skipped in report.skipped],
+        dict(
+            Counter(
+                skipped.clip.label for skipped in report.skipped if skipped.kind == "unknown label"
+            )
+        ),
+        sum(known.get(clip.place) == "train" for clip in report.kept),
+        moved and data is not None,
     )
 
 
@@ -103,7 +172,8 @@ def evaluate(
         model: in any mode, on any device; it is evaluated in eval mode and left as it was.
         clips: their labels are among the model's.
         cache: reads the clips, at the model's sample rate.
-        batch_size: clips at a time; they are grouped by length, which no result depends on.
+        batch_size: clips at a time, fewer where they are long; they are grouped by length, which
+            no result depends on.
         max_samples: clips longer than this are cropped at their centre.
         snr_db: add white noise this many decibels below each clip's mean power; the same noise
             whenever the clips are the same. None: none.
@@ -115,7 +185,7 @@ def evaluate(
     try:
         logits, targets = classify_clips(
             lambda waveform, lengths: model(waveform.to(device), lengths.to(device)),
-            model.config.labels,
+            model.config,
             clips,
             cache,
             batch_size=batch_size,
@@ -131,7 +201,7 @@ def evaluate(
 @torch.inference_mode()
 def classify_clips(
     classify: Classify,
-    labels: Sequence[str],
+    config: WaveNetConfig,
     clips: Sequence[Clip],
     cache: AudioCache,
     *,
@@ -144,27 +214,44 @@ def classify_clips(
 
     Args:
         classify: waveform (B, T) and lengths (B,) -> logits (B, classes), on any device.
-        labels: class names; the clips' labels are among them.
+        config: of the model that this is; the clips' labels are among its.
         clips, cache, batch_size, max_samples, snr_db, progress: as of `evaluate`.
 
     Returns:
         logits float32 (clips, classes) and class indices (clips,), on the CPU, in the clips' order.
     """
-    dataset = ClipDataset(clips, labels, cache, max_samples=max_samples)
-    order = np.argsort(np.array(dataset.lengths()), kind="stable").tolist()
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
+    room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
+    batches = _batches(dataset.lengths(), batch_size, room)
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
-    logits = torch.empty(len(clips), len(labels))
+    logits: Tensor | None = None
     done = 0
     for indices, batch in zip(batches, loader, strict=True):
         waveform = batch.waveform
         if snr_db is not None:
             waveform = _with_noise(waveform, batch.lengths, indices, snr_db)
-        logits[indices] = classify(waveform, batch.lengths).float().cpu()
+        rows = classify(waveform, batch.lengths).float().cpu()
+        if logits is None:
+            logits = torch.empty(len(clips), rows.shape[1])
+        logits[indices] = rows
         done += len(indices)
         if progress is not None:
             progress(done, len(clips))
+    assert logits is not None  # there are clips
     return logits, torch.tensor(dataset.targets)
+
+
+def _batches(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
+    """Short clips first, so that there is not much padding; up to `room` samples with it."""
+    batches: list[list[int]] = []
+    for clip in sorted(range(len(lengths)), key=lengths.__getitem__):
+        last = batches[-1] if batches else []
+        fits = (len(last) + 1) * lengths[clip] <= room
+        if last and len(last) < batch_size and fits:
+            last.append(clip)
+        else:
+            batches.append([clip])
+    return batches
 
 
 def metrics_of(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> Metrics:

@@ -6,34 +6,34 @@ Each takes `waveform` (B, T) float32 and `lengths` (B,) int64, with B and T free
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import importlib
-import io
 import json
-import logging
 import statistics
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from wavenet.classifier.inference.evaluate import Classify
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.errors import DataError, ModelError, extra, require_seconds
-from wavenet_kernels.decompositions import decompositions
+from wavenet.errors import DataError, ModelError, require_seconds
+from wavenet.portable import (
+    onnx_bytes,
+    onnx_function,
+    plain_program,
+    quiet,
+    require,
+    torch_bytes,
+    torch_function,
+)
 
 FORMATS = ("onnx", "torch")
 # What an exported model may differ by from PyTorch's, in logits.
 TOLERANCE = 1e-4
 # A clip of one frame or less is a case of its own in torch.export; its T is above this.
 FRAMES_AT_LEAST = 2
-# Weights are taken out of the stack's tensors when exporting, not whenever the file is run.
-FOLD_BYTES = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,18 +90,18 @@ def export_model(
             f"seconds is {seconds}; accepted is at least {shortest / rate:g}, {FRAMES_AT_LEAST} "
             "frames of the model"
         )
-    program = plain_program(model)
+    program = program_of(model)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
     if "onnx" in formats:
         content = onnx_file(program, model)
-        made.append(("model.onnx", content, len(content), onnx_classifier(content)))
+        made.append(("model.onnx", content, len(content), onnx_function(content)))
         if int8:
             small = quantised(content)
-            made.append(("model.int8.onnx", small, len(small), onnx_classifier(small)))
+            made.append(("model.int8.onnx", small, len(small), onnx_function(small)))
     if "torch" in formats:
-        content = torch_file(program, model)
-        made.append(("model.pt2", content, len(content), torch_classifier(content)))
+        content = torch_bytes(program, dataclasses.asdict(model.config))
+        made.append(("model.pt2", content, len(content), torch_function(content)))
     exported = []
     for name, content, size, classify in made:
         difference = largest_difference(model, classify)
@@ -116,7 +116,7 @@ def export_model(
     return exported
 
 
-def plain_program(model: WaveNetClassifier) -> torch.export.ExportedProgram:
+def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:
     """The model as a graph of PyTorch's own operators, for T of more than one 10 ms frame.
 
     A shorter clip is padded to that; `lengths` says how long it is.
@@ -125,19 +125,7 @@ def plain_program(model: WaveNetClassifier) -> torch.export.ExportedProgram:
     frame = model.config.steps_per_frame * model.config.stem_stride
     example = (torch.zeros(2, 10 * frame), torch.tensor([10 * frame, 5 * frame]))
     free = torch.export.Dim.DYNAMIC
-    shapes = {"waveform": {0: free, 1: free}, "lengths": {0: free}}
-    with _quiet(), torch.no_grad():
-        program = torch.export.export(model, example, dynamic_shapes=shapes)
-        return program.run_decompositions(decompositions())
-
-
-def torch_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -> bytes:
-    """The content of a .pt2 file; ``torch.export.load(path).module()`` runs it."""
-    content = io.BytesIO()
-    extra = {"config.json": json.dumps(dataclasses.asdict(model.config))}
-    with _quiet():
-        torch.export.save(program, content, extra_files=extra)
-    return content.getvalue()
+    return plain_program(model, example, {"waveform": {0: free, 1: free}, "lengths": {0: free}})
 
 
 def onnx_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -> bytes:
@@ -146,25 +134,11 @@ def onnx_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -
     Raises:
         MissingPackageError: the packages of the extra "export" are not installed.
     """
-    _require("onnx", "onnxscript")
-    from onnxscript import optimizer
-
-    with _quiet():
-        made = torch.onnx.export(
-            program,
-            (),
-            input_names=["waveform", "lengths"],
-            output_names=["logits"],
-            dynamo=True,
-            verbose=False,
-            optimize=False,
-        )
-        assert made is not None
-        optimizer.optimize(made.model, input_size_limit=FOLD_BYTES, output_size_limit=FOLD_BYTES)
-    made.model.metadata_props["labels"] = json.dumps(model.config.labels)
-    made.model.metadata_props["sample_rate"] = str(model.config.sample_rate)
-    content: bytes = made.model_proto.SerializeToString()
-    return content
+    metadata = {
+        "labels": json.dumps(model.config.labels),
+        "sample_rate": str(model.config.sample_rate),
+    }
+    return onnx_bytes(program, ("waveform", "lengths"), "logits", metadata)
 
 
 def quantised(onnx: bytes) -> bytes:
@@ -173,7 +147,7 @@ def quantised(onnx: bytes) -> bytes:
     The stem is left in float32: it is a small part of the work, and hears the waveform's quiet
     parts, which 8 bits would lose.
     """
-    _require("onnx", "onnxruntime")
+    require("onnx", "onnxruntime")
     import onnx as onnx_package
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -181,7 +155,7 @@ def quantised(onnx: bytes) -> bytes:
     shapes = {weight.name: weight.dims for weight in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     stem = [node.name for node in convolutions if shapes[node.input[1]][1] == 1]
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(onnx)
         quantize_dynamic(
@@ -194,34 +168,6 @@ def quantised(onnx: bytes) -> bytes:
             nodes_to_exclude=stem,
         )
         return target.read_bytes()
-
-
-def onnx_classifier(onnx: bytes) -> Classify:
-    """Runs the content of an .onnx file in onnxruntime, on as many CPU threads as torch has."""
-    _require("onnxruntime")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-
-    def classify(waveform: Tensor, lengths: Tensor) -> Tensor:
-        inputs = {"waveform": waveform.numpy(), "lengths": lengths.numpy()}
-        return torch.from_numpy(session.run(None, inputs)[0])
-
-    return classify
-
-
-def torch_classifier(content: bytes) -> Classify:
-    """Runs the content of a .pt2 file."""
-    module = torch.export.load(io.BytesIO(content)).module()
-
-    def classify(waveform: Tensor, lengths: Tensor) -> Tensor:
-        logits: Tensor = module(waveform, lengths)
-        return logits
-
-    return classify
 
 
 @torch.inference_mode()
@@ -249,25 +195,3 @@ def measure_latency_ms(classify: Classify, samples: int, rounds: int = 20) -> fl
         classify(waveform, lengths)
         times.append(time.perf_counter() - started)
     return 1000 * statistics.median(times[2:])
-
-
-def _require(*packages: str) -> None:
-    with extra("export"):
-        for package in packages:
-            importlib.import_module(package)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks, none of which is about the model."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
-import json
 import os
-import re
-from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
-from wavenet.classifier.run_folder import MODEL_NAMES
-from wavenet.errors import ConfigError, ModelError
+from wavenet.errors import ConfigError
+from wavenet.saved import CLASSIFIER, load_saved
 
 
 def load_model(source: str | os.PathLike[str], device: str = "cpu") -> WaveNetClassifier:
-    """A trained classifier in eval mode.
+    """A trained classifier in eval mode; `wavenet.load_model` loads the others, too.
 
     Args:
-        source: a folder with config.json and model.safetensors (a run folder is one), or the name
-            of a repository on the Hugging Face Hub, "owner/name".
+        source: a folder with config.json and model.safetensors (a run folder is one), or a
+            repository on the Hugging Face Hub, "hf://owner/name".
         device: where the model goes, say "cpu" or "cuda".
 
     Raises:
-        ModelError: no such folder, a file missing in it or damaged, or weights that don't fit.
+        ModelError: no such folder, a file missing in it or damaged, another architecture, or
+            weights that don't fit.
     """
-    folder = Path(source)
-    place = _device(device)
-    on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)) and not folder.parent.is_dir()
-    if not folder.is_dir() and not on_the_hub:
-        raise ModelError(f"{source}: there is no such folder with a saved model")
-    if folder.is_dir():
-        for name in MODEL_NAMES:
-            if not (folder / name).is_file():
-                raise ModelError(f"{source}: has no {name}; accepted is a folder of a saved model")
-        _check_config(folder / MODEL_NAMES[0])
-    try:
-        # The mixin prints where it loads from; standard output belongs to predictions.
-        with contextlib.redirect_stdout(io.StringIO()):
-            model = WaveNetClassifier.from_pretrained(str(source), strict=True)
-    except (SafetensorError, RuntimeError, OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{source}: can't be loaded: {error}") from error
-    return model.to(place).eval()
+    model: Any = load_saved(
+        source, device, {CLASSIFIER: lambda: (WaveNetClassifier, WaveNetConfig)}
+    )
+    classifier: WaveNetClassifier = model
+    return classifier
 
 
 @torch.no_grad()
@@ -82,26 +65,3 @@ def start_from(model: WaveNetClassifier, source: str) -> None:
         else:
             kept[name] = weights[name]
     model.load_state_dict(kept)
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()  # "meta" has no values
-    except (RuntimeError, AssertionError) as error:  # NotImplementedError is one
-        what = next(iter(str(error).splitlines()), "")
-        raise ModelError(f"device {name!r} can't be used here: {what}") from None
-    return device
-
-
-def _check_config(path: Path) -> None:
-    """A configuration with fields that this version lacks would make another network."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds a {type(content).__name__}; accepted are fields")
-    unknown = sorted(set(content) - {f.name for f in dataclasses.fields(WaveNetConfig)})
-    if unknown:
-        raise ModelError(f"{path}: has fields that this version does not know: {unknown}")

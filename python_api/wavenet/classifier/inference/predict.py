@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 
 from wavenet.audio import read_audio
-from wavenet.classifier.data.find import AUDIO_SUFFIXES, audio_files
+from wavenet.audio.opening import audio_suffixes
+from wavenet.audio.reading import require_sound
+from wavenet.classifier.data.find import audio_files
 from wavenet.classifier.inference.decisions import top_classes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import AudioError, DataError
@@ -19,7 +21,7 @@ from wavenet.errors import AudioError, DataError
 class Prediction:
     """The likeliest classes of a recording, best first, with their probabilities.
 
-    Where a recording can't be read, `error` says why and `top` is empty.
+    Where a recording can't be read or is silent, `error` says why and `top` is empty.
     """
 
     path: Path
@@ -30,15 +32,17 @@ class Prediction:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Files as they are, folders replaced by the recordings anywhere inside them, in order.
 
+    A folder that can't be listed stays in the list, for `predict` to say so.
+
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
     """
     recordings: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = list(audio_files(path))
+            inside = _inside(path)
             if not inside:
-                accepted = ", ".join(sorted(AUDIO_SUFFIXES))
+                accepted = ", ".join(sorted(audio_suffixes()))
                 raise DataError(f"{path}: holds no recordings ({accepted})")
             recordings += inside
         elif path.exists():
@@ -48,21 +52,32 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     return recordings
 
 
+def _inside(folder: Path) -> list[Path]:
+    """The recordings in a folder, and the folders in there that can't be listed."""
+    unlistable: list[Path] = []
+    return [*audio_files(folder, unlistable=unlistable), *unlistable]
+
+
 @torch.inference_mode()
-def predict(model: WaveNetClassifier, paths: Sequence[Path], top: int = 1) -> Iterator[Prediction]:
+def predict(
+    model: WaveNetClassifier, paths: Sequence[Path], top: int = 1, *, channel: int = 0
+) -> Iterator[Prediction]:
     """Classify recordings one after another, each whole.
 
     Args:
         model: in eval mode.
-        paths: files of any format and rate that libsndfile reads; see `find_recordings`.
+        paths: files of any format and rate that `read_audio` reads; see `find_recordings`.
         top: how many classes to give for each.
+        channel: which one is heard, counted from 1; 0: the mean of all.
     """
     device = next(model.parameters()).device
     for path in paths:
         try:
-            waveform = read_audio(path, model.config.sample_rate)
-        except AudioError as error:
-            yield Prediction(path, error=str(error))
+            waveform = read_audio(path, model.config.sample_rate, channel=channel)
+            require_sound(path, waveform.numpy())
+        except (AudioError, OSError) as error:
+            denied = path.is_dir() and f"{path}: the folder can't be listed"
+            yield Prediction(path, error=denied or str(error))
             continue
         logits = model(waveform.unsqueeze(0).to(device))[0]
         yield Prediction(path, tuple(top_classes(logits, model.config.labels, top)))

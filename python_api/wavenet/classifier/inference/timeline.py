@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.streaming import StreamingClassifier
+from wavenet.classifier.inference.threads import paying_threads
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, require_seconds
 
@@ -72,11 +74,15 @@ def classify_stream(
     window_seconds: float = 1.0,
     hop_seconds: float = 0.5,
 ) -> Iterator[Decision]:
-    """The decisions of a `StreamingClassifier` over a whole recording, `finish` included."""
+    """The decisions of a `StreamingClassifier` over a whole recording, `finish` included.
+
+    It computes with one thread where more don't make it faster.
+    """
     listener = StreamingClassifier(model, window_seconds=window_seconds, hop_seconds=hop_seconds)
-    for block in blocks:
-        yield from listener.push(block)
-    yield from listener.finish()
+    with paying_threads(next(model.parameters()).device) as threads:
+        for block in blocks:
+            yield from threads.compute(functools.partial(listener.push, block), len(block))
+        yield from listener.finish()
 
 
 def merge_decisions(decisions: Sequence[Decision], min_probability: float = 0.0) -> list[Segment]:

@@ -48,7 +48,7 @@ def make_report(
     """
     labels = model.config.labels
     logits, targets = classify_clips(
-        model, labels, chosen.clips, chosen.cache, max_samples=chosen.max_samples
+        model, model.config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
     )
     metrics = metrics_of(logits, targets, labels)
     reliability = measure_calibration(logits, targets)
@@ -106,7 +106,7 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
             f"What was evaluated and saved is the moving average of the weights, decay "
             f"{settings.ema_decay:g}."
         )
-    best = rank_epochs(history)[0]
+    best = rank_epochs(history, settings.best_by)[0]
     if settings.patience and len(history) - best["epoch"] >= settings.patience:
         notes.append(
             f"Training stopped early, after {settings.patience} epoch(s) without a better one."

@@ -60,7 +60,7 @@ def preview_augmentation(config: RunConfig, out: Path, clips: int, versions: int
     rows = []
     for number, index in enumerate(np.linspace(0, len(train) - 1, clips).astype(int).tolist(), 1):
         clip = train[index]
-        row = [(f"{clip.label}: original", data.cache.read(clip.path).numpy())]
+        row = [(f"{clip.label}: original", np.array(data.cache.open_clip(clip)))]
         for epoch in range(versions):
             batch = augmenting(collate_draws([drawn[Draw(index, epoch)]]))
             row.append((_title(clip, epoch, data.labels, batch.targets), batch.waveform[0].numpy()))

@@ -30,7 +30,6 @@ from torch import Tensor
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_folder import (
     CHECKPOINTS_NAME,
-    MODEL_NAMES,
     Row,
     checkpoint_folder,
     checkpoints,
@@ -39,6 +38,7 @@ from wavenet.classifier.run_folder import (
 from wavenet.classifier.training.learner import Learner
 from wavenet.errors import CheckpointError
 from wavenet.files import sync
+from wavenet.saved import MODEL_NAMES
 
 # Raise it when what is written can't be read by an earlier version, or the other way round.
 FORMAT = 2
@@ -50,7 +50,7 @@ class RunState:
 
     `step` counts optimizer steps of the whole run, `batch` those of the epoch that is under way,
     whose sums over all processes so far are `loss_sum`, `correct`, `clips` and `seconds`.
-    `history` is a row for each finished epoch.
+    `history` is a row for each finished epoch, `best_by` what makes one the best.
     """
 
     epoch: int = 0
@@ -61,11 +61,17 @@ class RunState:
     clips: int = 0
     seconds: float = 0.0
     history: list[Row] = field(default_factory=list)
+    best_by: str = "accuracy"
+
+    @property
+    def ranked(self) -> list[Row]:
+        """The rows, best epoch first."""
+        return rank_epochs(self.history, self.best_by)
 
     @property
     def epochs_since_best(self) -> int:
         """Finished epochs after the best one."""
-        return self.epoch - int(rank_epochs(self.history)[0]["epoch"]) if self.history else 0
+        return self.epoch - int(self.ranked[0]["epoch"]) if self.history else 0
 
     def sums(self) -> Tensor:
         """(3,) float64: the epoch's loss, clips classified right, and clips so far."""
@@ -100,12 +106,13 @@ def save_checkpoint(learner: Learner, run: Path, state: RunState, keep_best: int
         _write_model(learner.evaluated, partial)
         save_file(learner.tensors(), partial / "state.safetensors")
         content = {"format": FORMAT, "scaler": learner.scaler.state_dict(), **asdict(state)}
+        del content["best_by"]  # the configuration's
         (partial / "progress.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         for path in (*partial.iterdir(), partial):
             sync(path)
         partial.rename(final)
         sync(folder)
-    best = rank_epochs(state.history)[:keep_best]
+    best = state.ranked[:keep_best]
     kept = {final} | {checkpoint_folder(run, int(row["step"])) for row in best}
     for older in checkpoints(run):
         if older not in kept:
@@ -184,6 +191,8 @@ def writing(run: Path, partial: Path | None = None) -> Iterator[None]:
 
 def _write_model(model: WaveNetClassifier, folder: Path) -> None:
     model.save_pretrained(folder)
+    # safetensors' files are their owner's alone, whatever the umask says.
+    shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])
     (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,8 @@ from wavenet.classifier.run_folder import (
     TENSORBOARD_NAME,
     Row,
     history_table,
-    rank_epochs,
 )
+from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.learner import Learner
 from wavenet.files import replace_file
@@ -42,6 +43,7 @@ class Display:
     def __init__(self, console: Console, active: bool) -> None:
         self.console = console
         self.active = active
+        self.majority = 0.0  # of validation clips, of the most frequent class
 
     @contextmanager
     def checking(self) -> Iterator[Callable[[int, int], None]]:
@@ -50,12 +52,25 @@ class Display:
             task = bar.add_task("reading clips", total=None, figures="")
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
-    def describe(self, data: PreparedData, learner: Learner) -> None:
-        """The data, the splits, the model and the device, a line each."""
+    def describe(
+        self, data: PreparedData, learner: Learner, batches: TrainingBatches, max_seconds: float
+    ) -> None:
+        """The data, what is heard of it, the splits, the model, the device, what a step takes."""
         if not self.active:
             return
+        labels = Counter(clip.label for clip in data.splits.validation)
+        self.majority = max(labels.values()) / labels.total()
         model = learner.model
         self.console.print(data.report.summary(), highlight=False, markup=False)
+        rate = data.cache.sample_rate
+        long = sum(samples > max_seconds * rate for samples in data.report.samples)
+        if max_seconds and long:
+            self.console.print(
+                f"{long} of {len(data.report.samples)} clips are longer than {max_seconds:g} s: so "
+                "much of them is heard at a time, in training another part in every epoch "
+                "(data.max_seconds)",
+                highlight=False,
+            )
         parts = data.splits
         self.console.print(
             f"{len(parts.train)} to train on, {len(parts.validation)} to choose the best "
@@ -68,6 +83,11 @@ class Display:
             f"({model.receptive_field_ms:.0f} ms), on {learner.device}, "
             f"{learner.accelerator.num_processes} process(es), precision {learner.precision}, "
             f"{torch.get_num_threads()} CPU threads",
+            highlight=False,
+        )
+        self.console.print(
+            f"a step takes about {batches.memory / 1e9:.2g} GB of memory in each process: up to "
+            f"{batches.clips} clips of {batches.seconds:.3g} s at a time",
             highlight=False,
         )
 
@@ -125,7 +145,8 @@ class TrainingDisplay:
         self.display.console.print(
             f"epoch {row['epoch']:>3.0f}/{self.epochs}  loss {row['train_loss']:.3f}  "
             f"accuracy {row['train_accuracy']:.1%}  validation loss {row['validation_loss']:.3f}  "
-            f"accuracy {row['validation_accuracy']:.1%}  {row['clips_per_second']:.0f} clips/s"
+            f"accuracy {row['validation_accuracy']:.1%} (majority {self.display.majority:.1%})  "
+            f"macro-F1 {row['validation_macro_f1']:.3f}  {row['clips_per_second']:.0f} clips/s"
             f"{'  best' if state.epochs_since_best == 0 else ''}",
             highlight=False,
         )
@@ -133,7 +154,7 @@ class TrainingDisplay:
     def stopped_early(self, state: RunState) -> None:
         """A line for training that ends before its last epoch."""
         if self.display.active:
-            best = rank_epochs(state.history)[0]["epoch"]
+            best = state.ranked[0]["epoch"]
             self.display.console.print(
                 f"stopped after epoch {state.epoch}: no better one since epoch {best:.0f}",
                 highlight=False,

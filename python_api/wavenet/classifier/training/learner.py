@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from wavenet.classifier.data import Batch
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_config import TrainingConfig
 
+# More than steps have, so that no two parts of a run draw alike.
+SEEDS_OF_A_PART = 40
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,7 +46,7 @@ class Learner:
         self.accelerator = accelerator
         self.steps = steps
         self.device = accelerator.device
-        self.precision = _choose_precision(settings.mixed_precision, self.device)
+        self.precision = choose_precision(settings.mixed_precision, self.device)
         loss_of = ClassificationLoss(model, settings.label_smoothing)
         if settings.compile:
             loss_of.compile(dynamic=True)
@@ -87,7 +89,7 @@ class Learner:
         processes and parts.
 
         Args:
-            parts: this process's share of the clips, `settings.accumulation` batches.
+            parts: this process's share of the clips, as many batches in each process.
             clips: how many there are in all processes and parts together.
             step: the number of this step; learning rate and dropout depend on it.
 
@@ -101,9 +103,8 @@ class Learner:
             group["lr"] = settings.learning_rate * rate
         several = self.accelerator.num_processes > 1
         sums = torch.zeros(3, dtype=torch.float64, device=self.device_of_sums)
-        for index, batch in enumerate(parts):
+        for index, (batch, last) in enumerate(_marking_the_last(parts)):
             self._seed_dropout(step, index)
-            last = index == settings.accumulation - 1
             # Gradients of the earlier parts wait for those of the last.
             waiting = several and not last
             with self.accelerator.no_sync(self.loss_of) if waiting else contextlib.nullcontext():
@@ -179,11 +180,11 @@ class Learner:
 
     def _seed_dropout(self, step: int, part: int) -> None:
         """Another seed for each step, part and process, whatever happened before."""
-        parts = step * self.settings.accumulation + part
         accelerator = self.accelerator
         seed = (
-            self.settings.seed * 1_000_003 + parts
+            self.settings.seed * 1_000_003 + step
         ) * accelerator.num_processes + accelerator.process_index
+        seed += part << SEEDS_OF_A_PART
         if self.device.type == "cpu":
             # torch.manual_seed keeps a traceback for each kind of device that is not there yet.
             torch.default_generator.manual_seed(seed)
@@ -223,6 +224,15 @@ class ClassificationLoss(nn.Module):
         return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
 
 
+def _marking_the_last(parts: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+    parts = iter(parts)
+    batch = next(parts)
+    for following in parts:
+        yield batch, False
+        batch = following
+    yield batch, True
+
+
 def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     """The average of a model's weights: `update_parameters` after each step; `.module` has them.
 
@@ -248,7 +258,8 @@ def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _choose_precision(wanted: str, device: torch.device) -> str:
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """What "auto" stands for: bf16 on a device that computes in it natively, else "no"."""
     if wanted != "auto":
         return wanted
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(False)

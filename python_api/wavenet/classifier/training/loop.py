@@ -21,13 +21,14 @@ from wavenet.classifier.data import AudioCache, Clip, PreparedData, prepare_data
 from wavenet.classifier.inference import Metrics, evaluate
 from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import (
     CLIPS_NAME,
     CONFIG_NAME,
     checkpoints,
     clips_table,
-    rank_epochs,
+    forget_failed_start,
+    holds_run,
 )
 from wavenet.classifier.training.backends import decided
 from wavenet.classifier.training.batches import TrainingBatches
@@ -38,6 +39,7 @@ from wavenet.classifier.training.checkpoint import (
     save_model,
     writing,
 )
+from wavenet.classifier.training.claim import claimed
 from wavenet.classifier.training.display import Display, RunLog
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import (
@@ -47,6 +49,7 @@ from wavenet.classifier.training.processes import (
     stop_requests,
     sum_over_processes,
 )
+from wavenet.classifier.training.step_memory import require_memory
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
 
@@ -82,7 +85,8 @@ def train(
         console: where progress is shown; None: the standard output.
 
     Raises:
-        ConfigError: the folder holds another run, or `resume` comes with another configuration.
+        ConfigError: the folder holds another run, or another process is training into it, or
+            `resume` comes with another configuration, or a step takes more memory than it may.
         DataError: no usable data.
         ModelError: the model to start from can't be loaded.
         CheckpointError: a checkpoint that can't be resumed, or a folder that can't be written.
@@ -102,9 +106,16 @@ def train_among(
     console: Console | None,
 ) -> Result:
     """`train` in processes that are there already: torchrun's can be joined only once."""
-    settings = config.training
     display = Display(console or Console(), accelerator.is_main_process)
-    run_on_main(accelerator, lambda: _claim(run, config, resume))
+    with claimed(accelerator, config, run, resume):
+        return _train(accelerator, config, run, resume, display)
+
+
+def _train(
+    accelerator: Accelerator, config: RunConfig, run: Path, resume: bool, display: Display
+) -> Result:
+    """In a run folder that is ours."""
+    settings = config.training
     _make_deterministic(accelerator.device)
     data = once_per_machine(accelerator, lambda: _prepare(config, display))
     torch.manual_seed(settings.seed)
@@ -113,10 +124,12 @@ def train_among(
     if settings.init_from and not resume:
         start_from(model, settings.init_from)
     batches = TrainingBatches(config, data, accelerator)
+    require_memory(batches, settings, accelerator.device)
     learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
-    display.describe(data, learner)
+    display.describe(data, learner, batches, config.data.max_seconds)
     run_on_main(accelerator, lambda: _record(run, config, data))
     state = (load_checkpoint(learner, run) if resume else None) or RunState()
+    state.best_by = settings.best_by
     log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
 
     def save() -> None:
@@ -197,7 +210,7 @@ def train_among(
                 raise TrainingInterrupted(number)
     if log is not None:
         log.close()
-    best = rank_epochs(state.history)[0]
+    best = state.ranked[0]
     seconds = sum(row["seconds"] for row in state.history)
     return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
 
@@ -232,37 +245,13 @@ def _prepare(config: RunConfig, display: Display) -> PreparedData:
         return prepare_data(config.data, model.sample_rate, model.receptive_field, seed, checked)
 
 
-def _claim(run: Path, config: RunConfig, resume: bool) -> None:
-    """The run folder belongs to this run and can be written; a new one waits for usable data."""
-    if not config.data.source:
-        raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
-    saved = run / CONFIG_NAME
-    if saved.exists() and not resume:
-        raise ConfigError(
-            f"{run}: holds a run already; --resume goes on with it, another --out starts a new one"
-        )
-    if saved.exists() and (different := load_config(saved).differences(config)):
-        raise ConfigError(
-            f"{run}: can't be resumed with another configuration than its own, {saved}; "
-            f"different are {', '.join(different)}"
-        )
-    try:
-        new = not run.exists()
-        run.mkdir(parents=True, exist_ok=True)
-        (run / ".writable").touch()
-        (run / ".writable").unlink()
-        if new:
-            run.rmdir()
-    except OSError as error:
-        raise ConfigError(f"{run}: can't be made a run folder: {error.strerror}") from None
-
-
 def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
     """Leave the resolved configuration and the clips; on resuming, they are the same."""
     table = clips_table(data)
     saved = run / CLIPS_NAME
     with writing(run):
-        run.mkdir(exist_ok=True)
+        if not holds_run(run):
+            forget_failed_start(run)
         if not saved.exists():
             replace_file(saved, table)
         elif saved.read_text(encoding="utf-8") != table:

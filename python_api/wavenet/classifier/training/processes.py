@@ -7,6 +7,7 @@ SIGTERM ask for a stop: the step is finished, the run is saved.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -40,8 +41,11 @@ def processes(device: str) -> Iterator[Accelerator]:
     several times, with other settings.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    # Accelerate joins processes on CPUs only where it is told that they are meant.
+    no_device = not torch.accelerator.is_available()
     accelerator = Accelerator(
-        cpu=device == "cpu",
+        cpu=device == "cpu" or (started > 1 and no_device),
         mixed_precision="no",  # the training step casts by itself, on CPUs too
         kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
@@ -51,6 +55,11 @@ def processes(device: str) -> Iterator[Accelerator]:
             raise TrainingError(
                 f"accelerate is configured for {kind.value}; accepted is data parallel training: "
                 "torchrun, or accelerate launch without a sharding plugin"
+            )
+        if accelerator.num_processes != started:
+            raise TrainingError(
+                f"WORLD_SIZE is {started}, but this process trains with "
+                f"{accelerator.num_processes - 1} others; each would write the same run folder"
             )
         yield accelerator
     finally:

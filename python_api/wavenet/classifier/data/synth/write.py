@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wavenet.audio.reading import soundfile
+from wavenet.audio.opening import soundfile
 from wavenet.classifier.data.find import MANIFEST_NAME
 from wavenet.classifier.data.synth.scene import SOUNDS, synthesise
 from wavenet.errors import DataError

@@ -1,0 +1,98 @@
+// The products of the sampling loop (sampler.h): a few rows of activations times weights that are read once, in order.
+// Included by isa.cpp, of floats only.
+//
+//   weights   panels of some vectors of outputs, the last one narrower; of a panel all inputs one after another, each
+//             a run of its outputs. As wide as the sums of the rows that are computed at once fill the registers, so
+//             that a product reads its weights from front to back
+//
+// A row's sums are made in chains of kChain inputs, in order, whatever the other rows and vectors are: a result
+// depends neither on how many signals nor on how many samples are computed at once.
+#pragma once
+
+constexpr int64_t kSampleSums = 8;  // as many vectors of sums as keep two multipliers of four cycles busy
+
+inline Vector load_weights(const float* from) { return load(from); }
+inline Vector load_weights(const uint16_t* from) { return from_bits(load_halves(from, 0, kLanes) << 16); }
+
+template <int ROWS, int VECTORS, class Weight>
+__attribute__((noinline)) void sample_block(const Weight* weights, int64_t stride, int64_t inputs,
+                                            const float* const* x, float* const* y, int64_t at) {
+  for (int64_t c = 0; c < inputs;) {
+    const int64_t end = smaller(inputs, c + kChain);
+    Vector sums[ROWS][VECTORS] = {};
+    for (; c < end; ++c, weights += stride) {
+      Vector w[VECTORS];
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load_weights(weights + j * kLanes);
+      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+        const Vector v = broadcast(x[i][c]);
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) sums[i][j] += v * w[j];
+      }
+    }
+    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+        float* to = y[i] + at + j * kLanes;
+        store(to, load(to) + sums[i][j]);
+      }
+    }
+  }
+}
+
+// One panel, in parts of at most 8 sums.
+template <int ROWS, class Weight>
+inline void sample_panel(const Weight* weights, int64_t vectors, int64_t inputs, const float* const* x,
+                         float* const* y, int64_t at) {
+  const int64_t stride = vectors * kLanes;
+  for (int64_t j = 0, left; (left = vectors - j) > 0;) {
+    const Weight* from = weights + j * kLanes;
+    const int64_t here = at + j * kLanes;
+    if (ROWS == 1 && left >= 8) {
+      sample_block<ROWS, ROWS == 1 ? 8 : 1>(from, stride, inputs, x, y, here), j += 8;
+    } else if (ROWS <= 2 && left >= 4) {
+      sample_block<ROWS, ROWS <= 2 ? 4 : 1>(from, stride, inputs, x, y, here), j += 4;
+    } else if (left >= 2) {
+      sample_block<ROWS, 2>(from, stride, inputs, x, y, here), j += 2;
+    } else {
+      sample_block<ROWS, 1>(from, stride, inputs, x, y, here), j += 1;
+    }
+  }
+}
+
+template <class Weight>
+inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
+                        const float* const* x, float* const* y) {
+  for (int64_t at = 0; at < outputs; at += width) {
+    const int64_t vectors = smaller(width, outputs - at) / kLanes;
+    const Weight* panel = weights + at * inputs;
+    for (int64_t i = 0; i < rows;) {
+      if (rows - i >= 4) {
+        sample_panel<4>(panel, vectors, inputs, x + i, y + i, at), i += 4;
+      } else if (rows - i >= 2) {
+        sample_panel<2>(panel, vectors, inputs, x + i, y + i, at), i += 2;
+      } else {
+        sample_panel<1>(panel, vectors, inputs, x + i, y + i, at), i += 1;
+      }
+    }
+  }
+}
+
+// Outputs of a panel for products of so many rows.
+inline int64_t sample_panel_outputs(int64_t rows) {
+  return kSampleSums / (rows >= 4 ? 4 : rows >= 2 ? 2 : 1) * kLanes;
+}
+
+// y[i] += W x[i]; `outputs` is a whole number of vectors, `width` of them are a panel.
+inline void sample_product(const void* weights, bool half, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
+                           const float* const* x, float* const* y) {
+  if (half) return sample_rows(static_cast<const uint16_t*>(weights), width, outputs, inputs, rows, x, y);
+  sample_rows(static_cast<const float*>(weights), width, outputs, inputs, rows, x, y);
+}
+
+// z = tanh(a[0 ..]) sigmoid(a[channels ..]), of a whole number of vectors.
+inline void sample_gate(const float* a, int64_t channels, float* z) {
+  for (int64_t c = 0; c < channels; c += kLanes) store(z + c, gate(load(a + c), load(a + channels + c)));
+}
+
+// to = exp(scale x - shift), x at most shift / scale; below exp(-40) it stays there. Of a whole number of vectors.
+inline void sample_exp(const float* x, int64_t count, float scale, float shift, float* to) {
+  for (int64_t i = 0; i < count; i += kLanes) store(to + i, exp_of_minus(shift - load(x + i) * scale));
+}

@@ -1,0 +1,54 @@
+"""Which recordings a run has had already, also where they lie elsewhere by now."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wavenet.classifier.data import Clip
+from wavenet.classifier.data.clips import Place
+from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES
+
+
+def known_splits(
+    clips: Sequence[Clip], root: Path, of_the_run: Sequence[Clip], its_root: Path
+) -> tuple[dict[Place, str], bool]:
+    """The splits in which a run used clips, by their places now; and whether they have moved.
+
+    A recording is known by its path or, under another root, by its path from there: if the one of
+    the run is gone, or has the same content. They have moved if all are known and those are gone.
+
+    Args:
+        clips: what was found.
+        root: of these, a folder; also that of a manifest.
+        of_the_run: what its clips.csv lists.
+        its_root: of these.
+    """
+    at = {(os.path.realpath(clip.path), *clip.place[1:]): clip for clip in of_the_run}
+    named = {(_name(clip.path, its_root), *clip.place[1:]): clip for clip in of_the_run}
+    known: dict[Place, str] = {}
+    gone = 0
+    for clip in clips:
+        times = clip.place[1:]
+        used = at.get((os.path.realpath(clip.path), *times))
+        there = named.get((_name(clip.path, root), *times))
+        if used is None and there is not None:
+            is_gone = not there.path.exists()
+            gone += is_gone
+            if is_gone or filecmp.cmp(there.path, clip.path, shallow=False):
+                used = there
+        if used is not None:
+            known[clip.place] = str(used.split)
+    return known, 0 < gone == len(clips)
+
+
+def root_of(source: str | os.PathLike[str]) -> Path:
+    """The folder that a data set's relative paths start at."""
+    path = Path(source)
+    return path.parent if path.suffix.lower() in MANIFEST_SUFFIXES else path
+
+
+def _name(path: Path, root: Path) -> str:
+    return os.path.relpath(os.path.realpath(path), os.path.realpath(root))

@@ -1,0 +1,80 @@
+"""How much memory a network takes for so many samples: known before it is taken.
+
+Counted are the tensors that are there at the peak. `tests/wavenet/test_memory.py` measures them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from wavenet.networks.architecture import Architecture
+
+# Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
+FLOATS_OF_A_SAMPLE = 6
+# Of an output of the head's convolutions: the input padded, the output, and its gradient.
+COPIES_IN_HEAD = 3
+# Of the next-sample head's logits: themselves, their logarithmic softmax and the gradient.
+COPIES_OF_LOGITS = 3
+NEXT_SAMPLE_CLASSES = 256
+MANY = 1_000_000
+
+
+def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -> int:
+    """What forward and backward take of a padded batch of so many samples in all.
+
+    Args:
+        model: the network.
+        samples: clips times the samples of the longest one.
+        bytes_of_float: of an activation; 2 in mixed precision.
+    """
+    residual, skip, every = model.residual_channels, model.skip_channels, model.checkpoint_every
+    layers = len(model.dilations)
+    # Layers' inputs, and the skip sum with its gradient.
+    floats = residual * len(range(0, layers, every)) + 2 * skip
+    if every > 1:  # a segment's inputs anew, and the gradients of three of them
+        floats += residual * (min(every, layers) - 1 + 3)
+    if model.next_sample_weight > 0:
+        floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
+    return _bytes(model, floats, samples, bytes_of_float)
+
+
+def inference_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -> int:
+    """What a forward pass alone takes: inputs of layers in turn, the skip sum, and it above 0."""
+    floats = 3 * model.residual_channels + 2 * model.skip_channels
+    return _bytes(model, floats, samples, bytes_of_float)
+
+
+def _bytes(model: Architecture, floats: float, samples: int, bytes_of_float: int) -> int:
+    """Of `floats` a step, and what every pass has."""
+    floats += COPIES_IN_HEAD * model.head_layers * model.head_channels / model.steps_per_frame
+    if model.input == "one-hot":  # codes and rows of the weight are int64
+        floats += 8 / bytes_of_float * (model.stem_kernel_size + 4 * model.stem_stride)
+    steps = samples / model.stem_stride
+    return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
+
+
+def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:
+    """The most samples of which `bytes_of` is no more than so many gigabytes; at least one.
+
+    Bytes are proportional to samples.
+    """
+    return max(1, int(MANY * gigabytes * 1e9 / bytes_of(MANY)))
+
+
+def memory_of(device: torch.device) -> int | None:
+    """Bytes that a device has, or this process of the machine's; None: nobody says."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    try:
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+    try:  # what a container may take
+        allowed = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return machine
+    return min(machine, allowed)

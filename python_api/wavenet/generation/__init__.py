@@ -1,0 +1,1 @@
+"""Making sound sample by sample: distributions, WaveNets, and the generation loop's other ends."""

@@ -1,0 +1,114 @@
+"""Everything that defines a WaveGlow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wavenet.data.mel import MelConfig
+from wavenet.errors import require_field
+
+
+@dataclass(frozen=True)
+class WaveGlowConfig:
+    """The configuration of a `WaveGlow`; it is what config.json holds.
+
+    Attributes:
+        sample_rate: of the waveform, in Hz; that of `mel`.
+        mel: the description of what it is conditioned on.
+        flows: each is an invertible 1x1 and a coupling.
+        group: samples of one step; even, a divisor of the hop.
+        early_every: before every n-th flow some channels leave as a part of z ...
+        early_size: ... so many; even, and 0 for none.
+        layers: of each coupling's network, with dilations 1, 2, 4, ..., 2^(layers - 1) steps.
+        channels: C of them.
+        kernel_size: K, odd.
+        upsample_kernel_size: taps of the transposed convolution from frames to samples; None: four
+            hops.
+        swap_halves: odd flows couple the first half by the second, as NVIDIA's glow_old.py does.
+        sigma: standard deviation of z that the loss assumes.
+        reversible: activations are computed anew from a flow's outputs in the backward pass instead
+            of being kept: memory doesn't grow with the flows, a step takes half a forward longer.
+        checkpoint_every: the couplings' stacks keep every n-th layer's input for backward.
+        architecture: "waveglow"; tells config.json from others.
+    """
+
+    sample_rate: int = 22050
+    mel: MelConfig = field(default_factory=MelConfig.tacotron2)
+    flows: int = 12
+    group: int = 8
+    early_every: int = 4
+    early_size: int = 2
+    layers: int = 8
+    channels: int = 256
+    kernel_size: int = 3
+    upsample_kernel_size: int | None = None
+    swap_halves: bool = False
+    sigma: float = 1.0
+    reversible: bool = False
+    checkpoint_every: int = 1
+    architecture: str = "waveglow"
+
+    def __post_init__(self) -> None:
+        mel: Any = self.mel
+        if isinstance(mel, Mapping):  # of JSON and YAML
+            object.__setattr__(self, "mel", MelConfig(**mel))
+        if self.upsample_kernel_size is None:
+            object.__setattr__(self, "upsample_kernel_size", 4 * self.mel.hop)
+        for name in ("flows", "early_every", "layers", "channels", "kernel_size"):
+            self._require(_whole(getattr(self, name), 1), name, "an int from 1")
+        self._require(_whole(self.checkpoint_every, 1), "checkpoint_every", "an int from 1")
+        hop, rate = self.mel.hop, self.mel.sample_rate
+        self._require(self.sample_rate == rate, "sample_rate", f"{rate} Hz, which is that of mel")
+        fits = _whole(self.group, 2) and self.group % 2 == 0 and hop % self.group == 0
+        self._require(fits, "group", f"an even divisor of the hop, {hop}")
+        early = _whole(self.early_size, 0) and self.early_size % 2 == 0
+        self._require(early, "early_size", "an even int from 0")
+        left = self.channels_of_flow[-1]
+        most = f"so small that 2 of {self.group} channels are left after {self.exits} exits"
+        self._require(left >= 2, "early_size", most)
+        self._require(self.kernel_size % 2 == 1, "kernel_size", "an odd int")
+        covers = _whole(self.upsample_kernel_size, hop)
+        self._require(covers, "upsample_kernel_size", f"an int from the hop, {hop}")
+        self._require(0 < self.sigma < math.inf, "sigma", "more than 0")
+        self._require(self.architecture == "waveglow", "architecture", "waveglow")
+
+    def _require(self, condition: bool, name: str, accepted: str) -> None:
+        require_field(condition, self, name, accepted)
+
+    def exits_before(self, flow: int) -> bool:
+        """Whether channels leave before this flow."""
+        return flow > 0 and flow % self.early_every == 0
+
+    @property
+    def exits(self) -> int:
+        """How often channels leave early."""
+        return (self.flows - 1) // self.early_every
+
+    @property
+    def channels_of_flow(self) -> tuple[int, ...]:
+        """Channels that each flow works on."""
+        return tuple(
+            self.group - self.early_size * (flow // self.early_every) for flow in range(self.flows)
+        )
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Of a coupling's layers, in steps."""
+        return tuple(2**layer for layer in range(self.layers))
+
+    @property
+    def hop(self) -> int:
+        """Samples of one frame."""
+        return self.mel.hop
+
+    @property
+    def reach(self) -> int:
+        """Steps to either side that a step depends on, through all flows."""
+        return self.flows * (self.kernel_size - 1) // 2 * sum(self.dilations)
+
+
+def _whole(value: object, least: int) -> bool:
+    return type(value) is int and value >= least

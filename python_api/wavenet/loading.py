@@ -1,0 +1,52 @@
+"""Loading a saved model of any architecture."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from wavenet.saved import CLASSIFIER, load_saved
+
+if TYPE_CHECKING:
+    from wavenet.classifier.model import WaveNetClassifier
+    from wavenet.generation.model import WaveNet
+    from wavenet.generation.waveglow import WaveGlow
+
+
+def load_model(
+    source: str | os.PathLike[str], device: str = "cpu"
+) -> WaveNetClassifier | WaveNet | WaveGlow:
+    """A trained classifier, WaveNet or WaveGlow in eval mode, whichever it is.
+
+    Args:
+        source: a folder with config.json and model.safetensors (a run folder is one), or a
+            repository on the Hugging Face Hub, "hf://owner/name".
+        device: where the model goes, say "cpu" or "cuda".
+
+    Raises:
+        ModelError: no such folder, a file missing in it or damaged, or weights that don't fit.
+    """
+    kinds = {CLASSIFIER: _classifier, "wavenet": _wavenet, "waveglow": _waveglow}
+    model: Any = load_saved(source, device, kinds)
+    loaded: WaveNetClassifier | WaveNet | WaveGlow = model
+    return loaded
+
+
+def _classifier() -> tuple[Any, Any]:
+    from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
+
+    return WaveNetClassifier, WaveNetConfig
+
+
+def _wavenet() -> tuple[Any, Any]:
+    from wavenet.generation.config import GeneratorConfig
+    from wavenet.generation.model import WaveNet
+
+    return WaveNet, GeneratorConfig
+
+
+def _waveglow() -> tuple[Any, Any]:
+    from wavenet.generation.waveglow import WaveGlow
+    from wavenet.generation.waveglow_config import WaveGlowConfig
+
+    return WaveGlow, WaveGlowConfig

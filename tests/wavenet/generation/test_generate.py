@@ -1,0 +1,165 @@
+"""Generation is the teacher-forced forward pass, sample by sample, however it is cut."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_generators import CASES, double, inputs_of, small_generator, waveform_of
+
+from wavenet.audio.filters import pre_emphasize
+from wavenet_kernels.sampling import uniforms
+
+EVERY = pytest.mark.parametrize("case", CASES)
+
+
+@EVERY
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loops_parameters_are_the_forward_passs(case, dtype):
+    model = small_generator(case)
+    given = inputs_of(model, 2)
+    made = model.generate(**given, samples=96, count=2, seed=3, return_parameters=True, dtype=dtype)
+    assert made.audio.shape == (2, 96) and made.audio.abs().max() <= 1
+    said = model.to(dtype)(made.audio, **given)
+    bound = 1e-5 if dtype == torch.float32 else 1e-13
+    assert torch.allclose(said, made.parameters, rtol=0, atol=bound)
+
+
+@EVERY
+def test_teacher_forced_it_says_what_the_forward_pass_says(case):
+    model = small_generator(case)
+    given, waveform = inputs_of(model, 2), waveform_of(2)
+    made = model.generate(**given, forced=waveform, return_parameters=True)
+    assert torch.allclose(model(waveform, **given), made.parameters, rtol=0, atol=1e-5)
+
+
+@EVERY
+def test_given_noise_and_the_seeds_are_the_same(case):
+    model = small_generator(case)
+    given = inputs_of(model, 2)
+    noise = uniforms(5, 96, batch=2)
+    by_seed = model.generate(**given, samples=96, count=2, seed=5, temperature=0.8)
+    assert torch.equal(model.generate(**given, noise=noise, temperature=0.8), by_seed)
+    drawn = model.generate(**given, forced=by_seed, noise=noise, temperature=0.8)
+    assert torch.allclose(drawn, by_seed, atol=1e-6)
+    assert not torch.equal(model.generate(**given, samples=96, count=2, seed=6), by_seed)
+
+
+@EVERY
+def test_samples_are_the_distributions(case):
+    """What is drawn from the parameters by the distribution itself."""
+    model = small_generator(case)
+    noise = uniforms(5, 96)
+    made = model.generate(**inputs_of(model, 1), noise=noise, return_parameters=True)
+    values = model.distribution.sample(made.parameters, noise)
+    if model.config.distribution == "softmax":
+        from wavenet.generation.samples import decode
+
+        values = decode(values, model.config)
+    if model.config.companding == "none":
+        assert torch.allclose(values, made.audio, atol=1e-6)
+
+
+@EVERY
+def test_a_stream_in_any_chunks_is_the_whole(case):
+    model = small_generator(case)
+    given = inputs_of(model, 1)
+    whole = model.generate(**given, samples=96, seed=2)
+    if "mel" in given:
+        mel = given.pop("mel")
+        for sizes in ([1] * 6, [2, 0, 4], [5, 1]):
+            chunks = model.stream(mel.split(sizes, dim=2), **given, seed=2)
+            assert torch.equal(torch.cat(list(chunks), dim=1), whole), sizes
+    else:
+        chunks = model.stream(**given, seed=2, chunk=7)
+        assert torch.equal(torch.cat([next(chunks) for _ in range(14)], dim=1)[:, :96], whole)
+
+
+@pytest.mark.parametrize("case", ["codes", "logistic", "speakers"])
+def test_a_prime_is_heard(case):
+    model = small_generator(case).double()
+    given, prime = inputs_of(model, 1), waveform_of(1, 30).double()
+    options = {"dtype": torch.float64, "return_parameters": True}
+    made = model.generate(**given, prime=prime, samples=20, **options)
+    said = model(torch.cat([prime, made.audio], dim=1), **given)[:, :, 30:]
+    assert torch.allclose(said, made.parameters, rtol=0, atol=1e-12)
+
+
+def test_pre_emphasis_and_gain_are_undone():
+    plain = small_generator("logistic")
+    model = small_generator("logistic", pre_emphasis=0.85, gain=20.0)
+    noise = uniforms(1, 60)
+    options = {"noise": noise, "temperature": 0.05, "dtype": torch.float64}
+    heard, finished = plain.generate(**options), model.generate(**options)
+    assert finished.abs().max() < 1  # nothing was clipped
+    assert torch.allclose(pre_emphasize(finished * 20.0, 0.85), heard, atol=1e-9)
+
+
+@EVERY
+def test_a_signal_of_a_batch_is_made_alone(case):
+    """Bit by bit."""
+    model = small_generator(case)
+    given = inputs_of(model, 3)
+    together = model.generate(**given, samples=96, count=3, seed=4)
+    if "mel" in given:
+        given["mel"] = given["mel"][2:]
+    if "speaker" in given:
+        given["speaker"] = given["speaker"][2:]
+    alone = model.generate(**given, samples=96, seed=4, first_signal=2)
+    assert torch.equal(together[2:], alone)
+
+
+def test_what_is_refused():
+    model, with_mel = small_generator("codes"), small_generator("mel repeated")
+    for call, sentence in (
+        (lambda: model.generate(), "seconds is missing; accepted is seconds or samples"),
+        (
+            lambda: model.generate(samples=5, temperature=0.0),
+            "temperature is 0.0; accepted is more",
+        ),
+        (lambda: model.generate(samples=0), "samples is 0; accepted is an int from 1"),
+        (lambda: model.generate(samples=5, noise=torch.rand(1, 4, 6)), r"ask for \[5, 6\]"),
+        (lambda: model.generate(forced=torch.full((1, 5), 300)), "forced: .*codes 300 to 300"),
+        (lambda: with_mel.generate(seconds=1.0), "mel is missing"),
+        (lambda: with_mel.generate(torch.zeros(1, 4, 2)), r"mel has shape \(1, 4, 2\)"),
+        (lambda: next(with_mel.stream()), "mel is missing"),
+        (lambda: next(model.stream([torch.zeros(1, 5, 1)])), "mel_chunks is given; this model"),
+        (
+            lambda: next(with_mel.stream([torch.zeros(1, 4, 2)])),
+            r"a chunk of mel_chunks has shape \(1, 4, 2\)",
+        ),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call()
+
+
+def test_parameters_that_are_no_numbers_stop_it():
+    model = small_generator("logistic")
+    with torch.no_grad():
+        model.output.bias[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="sample 0: the network's parameters are not"):
+        model.generate(samples=4)
+
+
+@pytest.mark.slow
+def test_a_network_that_learned_a_sine_makes_it():
+    torch.manual_seed(0)
+    model = small_generator("codes", residual_channels=16, layers_per_stack=6, stacks=1)
+    period = 20
+    sine = 0.6 * torch.sin(torch.arange(400) * 2 * torch.pi / period)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(300):
+        shift = torch.randint(0, period, (4,))
+        loss = model.loss(torch.stack([sine[s : s + 300] for s in shift]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    made = model.generate(seconds=0.1, prime=sine[None, :100], seed=1)[0]
+    spectrum = torch.fft.rfft(made[:800]).abs()
+    assert spectrum.argmax().item() == 800 // period
+    assert spectrum.max() ** 2 > 0.9 * spectrum.square().sum()
+
+
+def test_float64_inputs_are_not_narrowed():
+    model = small_generator("gaussian").double()
+    given = double(inputs_of(model, 1))
+    assert model(waveform_of(1).double(), **given).dtype == torch.float64

@@ -1,0 +1,222 @@
+"""The generative WaveNet: what each position sees, likelihoods, saving, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from small_generators import CASES, MEL, double, inputs_of, small_generator, waveform_of
+
+from wavenet import GeneratorConfig, WaveNet
+from wavenet.errors import DataError
+from wavenet.generation.samples import decode, encode, first_value
+from wavenet_kernels import reference
+
+EVERY = pytest.mark.parametrize("case", CASES)
+
+
+@EVERY
+def test_a_position_depends_on_earlier_samples_alone_and_on_as_many_as_is_said(case):
+    model = small_generator(case).double()
+    field = model.receptive_field
+    waveform, at = waveform_of(1).double(), 40
+    given = double(inputs_of(model, 1))
+    said = model(waveform, **given)
+    assert said.shape == (1, model.distribution.channels, 96)
+    waveform[0, at] = -waveform[0, at]
+    changed = ((model(waveform, **given) - said).abs() > 0).any(1)[0].nonzero().flatten()
+    assert changed[0] == at + 1 and changed[-1] == min(95, at + field)
+
+
+@EVERY
+def test_it_is_the_reference_of_its_parts(case):
+    """One sample at a time in plain PyTorch: input, stack, head."""
+    model = small_generator(case).double()
+    given = double(inputs_of(model, 2))
+    waveform = waveform_of(2).double()
+    network, conditioning = model.sample_network(torch.float64), model.conditioning
+    mel = conditioning.prepare_mel(given.get("mel"), 2, 96)
+    ids = conditioning.prepare_speaker(given.get("speaker"), 2, waveform.device)
+    cond = conditioning(mel, ids)
+    values = encode(waveform, model.config) if network.codes else waveform
+    if model.config.companding == "mu-law" and not network.codes:
+        mu = model.config.mu
+        values = values.sign() * (mu * values.abs()).log1p() / math.log1p(mu)
+    first = values.new_full((2, network.taps), first_value(model.config))
+    past = torch.cat([first, values], dim=1)
+    embedded = torch.stack([network.embed(past[:, t : t + network.taps]) for t in range(96)], dim=2)
+    weights = (network.conv_weight, network.conv_bias, network.out_weight, network.out_bias)
+    _, skip = reference.residual_stack(
+        embedded,
+        *weights,
+        cond,
+        dilations=network.dilations,
+        residual_scale=network.residual_scale,
+        last_residual=False,
+    )
+    expected = network.head(skip.transpose(1, 2)).transpose(1, 2)
+    assert torch.allclose(model(waveform, **given), expected, rtol=0, atol=1e-12)
+
+
+@EVERY
+def test_the_loss_is_the_mean_of_what_counts_and_everything_learns(case):
+    model = small_generator(case)
+    given, waveform = inputs_of(model, 3), waveform_of(3)
+    lengths = torch.tensor([96, 5, 0])
+    loss = model.loss(waveform, **given, lengths=lengths)
+    target = waveform
+    if model.config.distribution == "softmax":
+        target = encode(waveform, model.config)
+        assert torch.equal(model.loss(target, **given, lengths=lengths), loss)
+    elif model.config.companding == "mu-law":
+        target = waveform.sign() * (255 * waveform.abs()).log1p() / math.log(256)
+    each = model.distribution.nll(model(waveform, **given), target)
+    assert loss.item() == pytest.approx((each[0].sum() + each[1, :5].sum()).item() / 101, rel=1e-5)
+    bits = model.bits_per_sample(waveform, **given, lengths=lengths)
+    extra = 15.0 if model.config.distribution == "gaussian" else 0.0
+    assert bits[1].item() == pytest.approx(
+        each[1, :5].mean().item() / math.log(2) + extra, rel=1e-5
+    )
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_the_gain_is_taken_out_of_a_densitys_bits():
+    """A signal of half the size, and a network that works on twice of it, say the same."""
+    model, with_gain = small_generator("gaussian"), small_generator("gaussian", gain=0.5)
+    bits, more = (m.bits_per_sample(waveform_of(1)) for m in (model, with_gain))
+    assert more.item() == pytest.approx(bits.item() + 1.0)
+    assert "16-bit" in model.bits_counted and "code of 256" in small_generator("codes").bits_counted
+
+
+@pytest.mark.parametrize("case", ["codes", "logistic", "gaussian", "mel interpolated"])
+def test_under_bfloat16_losses_are_float32(case):
+    model = small_generator(case)
+    given, waveform = inputs_of(model, 1), waveform_of(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(waveform, **given)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(model.loss(waveform, **given).item(), rel=0.05)
+    loss.backward()
+
+
+@pytest.mark.parametrize("case", ["mel interpolated", "mel repeated"])
+def test_conditioning_before_upsampling_changes_nothing(case):
+    model = small_generator(case).double()
+    conditioning = model.conditioning
+    mel = conditioning.prepare_mel(double(inputs_of(model, 2))["mel"], 2, 96)
+    before = conditioning.local_of(mel)
+    frames = mel if conditioning.frames is None else conditioning.frames(mel)
+    after = conditioning.local(conditioning.upsample(frames))
+    assert model.config.conditioned_before_upsampling
+    assert torch.allclose(before, after, rtol=0, atol=1e-14)
+
+
+def test_context_frames_are_copies_of_the_ends_unless_given():
+    model = small_generator("mel interpolated")
+    given, waveform = inputs_of(model, 2), waveform_of(2)
+    mel = given.pop("mel")
+    padded = torch.cat([mel[:, :, :1]] * 2 + [mel] + [mel[:, :, -1:]] * 2, dim=2)
+    assert torch.equal(model(waveform, mel, **given), model(waveform, padded, **given))
+
+
+def test_speakers_by_name_id_and_one_for_all():
+    model, waveform = small_generator("speakers"), waveform_of(2)
+    by_name = model(waveform, speaker=["jackson", "george"])
+    for same in ([1, 0], torch.tensor([1, 0]), torch.tensor([[1], [0]])):
+        assert torch.equal(model(waveform, speaker=same), by_name)
+    both = model(waveform, speaker="jackson")
+    assert torch.equal(both[0], by_name[0]) and not torch.allclose(both[1], by_name[1])
+
+
+@EVERY
+def test_saved_and_loaded_it_is_the_same(case, tmp_path):
+    model = small_generator(case)
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["architecture"] == "wavenet"
+    loaded = WaveNet.from_pretrained(tmp_path)
+    assert loaded.config == model.config
+    given, waveform = inputs_of(model, 1), waveform_of(1)
+    assert torch.equal(loaded(waveform, **given), model(waveform, **given))
+
+
+def test_codes():
+    rounded = small_generator("codes").config
+    truncated = small_generator("codes truncated").config
+    of_256 = GeneratorConfig(mu_law="truncated", mu=256)
+    assert [first_value(c) for c in (rounded, truncated, of_256)] == [128, 127, 128]
+    x = torch.linspace(-1, 1, 100_001, dtype=torch.float64)
+    y = x.sign() * (255 * x.abs()).log1p() / math.log(256)
+    assert torch.equal(encode(x, rounded), ((y + 1) * 127.5 + 0.5).floor().long())
+    # Up to what float32 has as a code's own value.
+    formula = ((y + 1) * 127.5).trunc().long()
+    assert (encode(x, truncated) != formula).sum() <= 1
+    for config in (rounded, truncated, of_256, small_generator("codes as scalars").config):
+        codes = torch.arange(config.classes)
+        assert torch.equal(encode(decode(codes, config), config), codes)
+
+
+REFUSED = [
+    ("codes", {"waveform": torch.zeros(5)}, r"waveform has shape \(5,\); accepted is \(B, T\)"),
+    ("codes", {"waveform": torch.full((1, 4), 256)}, "codes 256 to 256; accepted are 0 to 255"),
+    (
+        "logistic",
+        {"waveform": torch.zeros(1, 4).long()},
+        "waveform is torch.int64; accepted are fl",
+    ),
+    ("logistic", {"waveform": torch.full((1, 4), math.nan)}, "waveform holds values that aren't"),
+    ("codes", {"mel": torch.zeros(1, 5, 6)}, "mel is given; this model has no local"),
+    ("codes", {"speaker": "george"}, "speaker is given; this model has no speakers"),
+    ("mel repeated", {}, r"mel is missing; .* \(B, 5, F\)"),
+    ("mel repeated", {"mel": torch.zeros(1, 4, 6)}, r"shape \(1, 4, 6\); accepted is \(1, 5, 6\)"),
+    ("mel repeated", {"mel": torch.zeros(1, 5, 7)}, r"shape \(1, 5, 7\); accepted is \(1, 5, 6\)"),
+    ("mel repeated", {"mel": torch.full((1, 5, 6), math.inf)}, "mel holds values that aren't"),
+    (
+        "mel repeated",
+        {"waveform": torch.zeros(1, 95), "mel": torch.zeros(1, 5, 6)},
+        "waveform has 95 samples; accepted with mel is a multiple of the hop, 16",
+    ),
+    ("mel interpolated", {"mel": torch.zeros(1, 5, 9), "speaker": 0}, "6.*, or 10 frames with"),
+    ("speakers", {}, "speaker is missing; accepted are george, jackson, or 0 to 1"),
+    ("speakers", {"speaker": "nobody"}, "speaker is 'nobody'; accepted are george, jackson"),
+    ("speakers", {"speaker": 2}, "speaker is 2; accepted are"),
+    ("speakers", {"speaker": [0, 1]}, "speaker names 2; accepted is one, or one for each of 1"),
+    ("speaker vectors", {"speaker": 1}, r"speaker is 1; accepted is a tensor \(1, 3\)"),
+]
+
+
+@pytest.mark.parametrize(("case", "given", "sentence"), REFUSED)
+def test_what_is_refused(case, given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        small_generator(case)(**{"waveform": torch.zeros(1, 96), **given})
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"distribution": "cauchy"}, "distribution is 'cauchy'; accepted is one of"),
+        ({"distribution": "logistic", "input": "codes"}, "input is 'codes'; .* only a softmax"),
+        ({"mel": MEL, "sample_rate": 16000}, "sample_rate is 16000; accepted is 8000 Hz"),
+        ({"mel": MEL, "upsample_scales": (4, 5)}, r"\(4, 5\); .* product is the hop, 16"),
+        ({"mel": MEL, "upsample": "none"}, "upsample is 'none'; accepted is one of"),
+        ({"upsample": "repeat"}, "upsample is 'repeat'; accepted is none without mel"),
+        ({"speakers": ("a", "a")}, "speakers is .*; accepted is names that are all different"),
+        ({"skip_scale": 2}, "skip_scale is 2; accepted is one of"),
+        ({"pre_emphasis": 1.0}, "pre_emphasis is 1.0; accepted is from 0, below 1"),
+        ({"classes": 1}, "classes is 1; accepted is an int from 2"),
+    ],
+)
+def test_configurations_that_are_refused(fields, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        GeneratorConfig(**{"sample_rate": 8000, **fields})
+
+
+def test_another_description_of_the_mel_is_named():
+    other = {**MEL.as_dict(), "hop": 8, "compression": "ln"}
+    MEL.check_same(MEL.as_dict(), "a.npy")
+    with pytest.raises(DataError, match="a.npy: .* hop 8 instead of 16; compression 'ln' instead"):
+        MEL.check_same(other, "a.npy")

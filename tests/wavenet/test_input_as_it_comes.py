@@ -1,0 +1,184 @@
+"""Pipes, terminals, folders and users that aren't what one would wish for: a sentence each."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small_runs import MODEL
+
+from wavenet import WaveNetClassifier, WaveNetConfig
+from wavenet.audio.containers import open_raw
+from wavenet.classifier.data import default_cache_folder
+from wavenet.errors import DataError
+from wavenet_kernels.calibration import store
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A model whose labels few terminals of old can show."""
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    labels = ("Vögel", "雨", "\N{DOG FACE}")
+    WaveNetClassifier(WaveNetConfig(**{**MODEL, "labels": labels})).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tone():
+    return (0.3 * np.sin(np.arange(2 * RATE) * 0.3)).astype(np.float32)
+
+
+def _piped(monkeypatch, content: bytes | None) -> None:
+    stdin = None if content is None else io.TextIOWrapper(io.BufferedReader(io.BytesIO(content)))
+    monkeypatch.setattr(sys, "stdin", stdin)
+
+
+def _wav(samples, subtype="PCM_16", form="WAV", rate=RATE) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, format=form, subtype=subtype)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(("subtype", "form"), [
+    ("PCM_16", "WAV"), ("PCM_32", "WAV"), ("FLOAT", "WAV"), ("FLOAT", "WAVEX"), ("PCM_16", "RF64"),
+])  # fmt: skip
+def test_a_wav_in_a_pipe_is_heard_as_the_file(
+    run, tone, tmp_path, wavenet, monkeypatch, subtype, form
+):
+    """In stereo and at another rate than the model's, which the header says."""
+    content = _wav(np.stack([tone, tone], 1), subtype, form, rate=2 * RATE)
+    (tmp_path / "tone.wav").write_bytes(content)
+    expected = wavenet("stream", run, tmp_path / "tone.wav")
+    _piped(monkeypatch, content)
+    heard = wavenet("stream", run)
+    assert heard.code == 0 and len(heard.out.splitlines()) == len(expected.out.splitlines()) == 10
+    for line, truth in zip(heard.out.splitlines(), expected.out.splitlines(), strict=True):
+        line, truth = json.loads(line), json.loads(truth)
+        assert line["label"] == truth["label"]
+        assert line["probability"] == pytest.approx(truth["probability"], abs=1e-3)
+
+
+def test_what_lies_between_header_and_samples_is_passed_over(tone):
+    whole = _wav(tone)
+    data = whole.index(b"data")
+    chunk = b"LIST" + struct.pack("<I", 5) + b"abcde\0"
+    file, told = open_raw(io.BytesIO(whole[:data] + chunk + whole[data:]), "the pipe")
+    assert told == {"pcm_format": "s16", "rate": RATE, "channels": 1}
+    assert file.read(10**6) == whole[data + 8 :]
+
+
+@pytest.mark.parametrize("suffix", ["", "x.raw"])
+@pytest.mark.parametrize(("form", "subtype", "named"), [
+    ("FLAC", "PCM_16", "brings FLAC, not raw PCM; give the recording as a file, or decode it"),
+    ("OGG", "VORBIS", "brings Ogg"), ("AIFF", "PCM_16", "brings AIFF"), ("CAF", "PCM_16", "CAF"),
+    ("AU", "PCM_16", "brings AU"), ("WAV", "PCM_24", "brings WAV of 24 bits (format 1); accepted"),
+])  # fmt: skip
+def test_other_containers_are_named(
+    run, tone, tmp_path, wavenet, monkeypatch, form, subtype, named, suffix
+):
+    content = _wav(tone, subtype, form)
+    if suffix:
+        (tmp_path / suffix).write_bytes(content)
+        done = wavenet("stream", run, tmp_path / suffix)
+    else:
+        _piped(monkeypatch, content)
+        done = wavenet("stream", run)
+    assert done.code == 2 and named in done.err and done.out == ""
+
+
+@pytest.mark.parametrize(
+    "head", [b"\0\0\0\x18ftypM4A ", b"\x1aE\xdf\xa3" + b"\0" * 8, b"ID3\4" + b"\0" * 8]
+)
+def test_containers_that_nobody_here_writes_are_named_too(head):
+    with pytest.raises(DataError, match="not raw PCM"):
+        open_raw(io.BytesIO(head + b"\0" * 100), "the pipe")
+
+
+def test_a_wav_without_samples_and_options_beside_a_header(run, tone, wavenet, monkeypatch):
+    _piped(monkeypatch, _wav(tone)[:30])
+    done = wavenet("stream", run)
+    assert done.code == 2 and "brings WAV without samples" in done.err
+    _piped(monkeypatch, _wav(tone))
+    done = wavenet("stream", run, "--rate", 8000)
+    assert done.code == 2 and "brings WAV, which says itself what is in it" in done.err
+
+
+def test_a_pipe_that_is_empty_short_or_closed(run, wavenet, monkeypatch):
+    for content in (b"", b"\0"):
+        _piped(monkeypatch, content)
+        done = wavenet("stream", run)
+        assert done.code == 0 and "no audio came" in done.err and done.out == ""
+    _piped(monkeypatch, None)
+    done = wavenet("stream", run)
+    assert done.code == 2 and "the standard input is closed; pipe raw PCM" in done.err
+
+
+def test_a_timeline_of_raw_pcm_is_no_traceback(run, tmp_path, wavenet):
+    for name in ("x.raw", "x.pcm", "x.dat"):
+        (tmp_path / name).write_bytes(bytes(4000))
+        done = wavenet("timeline", run, tmp_path / name)
+        assert done.code == 2 and "Traceback" not in done.err
+        if name != "x.dat":
+            assert "raw PCM does not say its rate; `wavenet stream` hears it" in done.err
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_a_terminal_that_lacks_characters(run, tone, tmp_path, wavenet, monkeypatch, encoding):
+    """Tables are escaped; JSON stays JSON."""
+    soundfile.write(tmp_path / "tone.wav", tone, RATE)
+    for options in (("--json",), ()):
+        bytes_ = io.BytesIO()
+        out = io.TextIOWrapper(bytes_, encoding=encoding)
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", out)
+            assert wavenet("predict", run, tmp_path / "tone.wav", *options).code == 0
+            assert wavenet("info", run).code == 0
+            out.flush()
+        text = bytes_.getvalue().decode(encoding)
+        if options:
+            top = json.loads(text.splitlines()[0])["top"]
+            assert {one["label"] for one in top} == {"Vögel", "雨", "\N{DOG FACE}"}
+        assert ("雨" in text) == (encoding == "utf-8")
+
+
+def test_a_user_without_a_home_has_caches_all_the_same(monkeypatch):
+    for name in ("HOME", "WAVENET_CACHE", "XDG_CACHE_HOME", "WAVENET_KERNELS_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(*_):
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    assert default_cache_folder().name == f"wavenet-{os.getuid()}"
+    assert store.folder().name == f"wavenet_kernels-{os.getuid()}"
+
+
+def test_a_folder_that_can_not_be_listed_does_not_stop_the_rest(
+    run, tone, tmp_path, wavenet, monkeypatch
+):
+    for name in ("a", "closed", "z"):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "tone.wav", tone, RATE)
+    listed = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "closed":  # root may list everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    done = wavenet("predict", run, tmp_path, "--json")
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert done.code == 1 and [("error" in line) for line in lines] == [False, True, False]
+    assert lines[1]["error"].endswith("closed: the folder can't be listed")

@@ -1,0 +1,17 @@
+"""The sampling loop: random numbers, draws from distributions, and the loop as an operator."""
+
+from wavenet_kernels.sampling.draws import draw_class, draw_gaussian, draw_logistic, normal_of
+from wavenet_kernels.sampling.network import SampleNetwork
+from wavenet_kernels.sampling.philox import philox, uniforms
+from wavenet_kernels.sampling.sampler import Sampler
+
+__all__ = [
+    "SampleNetwork",
+    "Sampler",
+    "draw_class",
+    "draw_gaussian",
+    "draw_logistic",
+    "normal_of",
+    "philox",
+    "uniforms",
+]
