@@ -11,7 +11,7 @@ GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager ag
 GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test test-quick sass lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-calibrate gpu-tune clean
+.PHONY: help install demo clean-demo test test-quick sass mutations lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-calibrate gpu-tune clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test     the tests"
 	@echo "make test-quick  each of them once on each backend, without the slow ones, in minutes"
 	@echo "make sass     the GPU kernels' machine code on the CPU, on all cases: an hour (make test: on a few)"
+	@echo "make mutations  each barrier and wait of the CUDA kernels taken out of their machine code: it must be missed"
 	@echo "make lint     formatting, lint, types, import rules"
 	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
 	@echo "make gpu      build, tests, sanitizer and benchmarks on a GPU, with the torch of $(PYTHON); no network"
@@ -67,6 +68,9 @@ test-quick: install
 # What tests/sass runs of a few cases in `make test`, of all of them.
 sass: install
 	WAVENET_SASS_ALL=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests/sass
+
+mutations: install
+	WAVENET_SASS_ALL=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/sass/test_mutations.py
 
 lint: install
 	$(BIN)/ruff format --check .

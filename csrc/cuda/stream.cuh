@@ -100,8 +100,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
           }
         }
       }
-      __syncthreads();  // z is whole, and x is not read by the convolution any more
-
+      // The next slab's barrier is z's, too, and nobody reads x for the convolution after it.
       const T* const out_bias =
           args.out_bias ? static_cast<const T*>(args.out_bias) + int64_t(layer) * (args.R + args.S) : nullptr;
       for (int part = 0; part < 2; ++part) {  // residual, skip
@@ -138,6 +137,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
       __syncthreads();
     }
 
+    // Each thread reads what it will write to itself, for the next times.
     for (int i = threadIdx.x; i < rows * units; i += kThreads) {
       const int row = i / units, unit = i % units;
       *reinterpret_cast<uint4*>(row_at<T>(args.residual, b, t0 + row) + unit * kUnit) =
@@ -145,7 +145,6 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
     }
     for (int i = threadIdx.x; i < rows * args.S; i += kThreads)
       row_at<T>(args.skip, b, t0 + i / args.S)[i % args.S] = from_float<T>(skip[i]);
-    __syncthreads();  // x and skip are written to again
   }
   if (threadIdx.x == 0) args.positions[b] = position + args.T;
   copy_async_wait<0>();  // nothing may arrive after the block has ended

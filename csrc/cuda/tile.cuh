@@ -108,7 +108,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
       copy_async_commit();
     }
     copy_async_wait<0>();
-    __syncthreads();
+    __syncthreads();  // the tile is here for everybody, and so are weights that stay; slabs of a ring have their own
     char* const here = shared + buffer * bytes;
     if (buffers == 2) {
       buffer ^= 1;
@@ -118,7 +118,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
     work(tile, here);
     tile = next;
   }
-  copy_async_wait<0>();  // nothing may arrive after the block has ended
+  copy_async_wait<0>();  // nothing may arrive after the block has ended, as slabs of a ring might
 }
 
 }  // namespace wavenet::cuda
