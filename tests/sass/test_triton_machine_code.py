@@ -10,6 +10,7 @@ from pathlib import Path
 import executor
 import pytest
 from machine_code import FOLDER, ROOT
+from sass_cases import ALL
 
 HERE = Path(__file__).parent
 
@@ -23,7 +24,7 @@ def test_triton_cases(arch):
 
 @pytest.mark.skipif(executor.obstacle() is not None, reason=str(executor.obstacle()))
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", range(3 if ALL else 1))
 def test_triton_sweep(part):
     """In parts, that several processes may compile at once."""
     run("triton_sweep.py", f"part{part}")

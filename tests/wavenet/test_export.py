@@ -120,10 +120,10 @@ def test_other_inputs_and_pooling_export(fields):
 
 
 def test_what_is_not_the_model_is_not_written(tones, tmp_path, monkeypatch, wavenet):
-    monkeypatch.setattr(export, "plain_program", lambda model: None)
-    monkeypatch.setattr(export, "torch_file", lambda program, model: b"another model")
+    monkeypatch.setattr(export, "program_of", lambda model: None)
+    monkeypatch.setattr(export, "torch_bytes", lambda program, config: b"another model")
     other = torch.ones(1, 3)
-    monkeypatch.setattr(export, "torch_classifier", lambda content: lambda *inputs: other)
+    monkeypatch.setattr(export, "torch_function", lambda content: lambda *inputs: other)
     done = wavenet("export", tones.run, "--out", tmp_path / "out", "--format", "torch")
     assert done.code == 2
     assert "model.pt2: its logits differ from PyTorch's by" in done.err

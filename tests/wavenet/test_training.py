@@ -235,7 +235,10 @@ def test_validation_never_comes_from_the_test_part():
         for label in ("a", "b")
         for i in range(25)
     ]
-    splits = split_clips(clips, DataConfig(source="x", validation_fraction=0.2), seed=3)
+    config = DataConfig(source="x", validation_fraction=0.2)
+    assert {c.group for c in split_clips(clips, config, seed=3).validation} == {"g0"}
+    config = DataConfig(source="x", validation_fraction=0.2, validation_by_group=False)
+    splits = split_clips(clips, config, seed=3)
     assert {c.split for c in splits.test} == {"test"}
     assert {c.split for c in splits.train + splits.validation} == {"train"}
     assert len(splits.validation) == 8

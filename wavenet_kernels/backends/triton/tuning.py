@@ -174,7 +174,7 @@ def _layer_gradient(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> 
     if not whole:
         rows = 16
     elif roomy:
-        rows = 64 if 8 * 1024 < sums <= 16 * 1024 else 32
+        rows = 16 if sums <= 8 * 1024 else 64 if sums <= 16 * 1024 else 32
     else:
         rows = 32 if sums <= 16 * 1024 else 16
     return {
