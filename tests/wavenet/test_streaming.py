@@ -130,6 +130,7 @@ def test_a_decision_names_its_classes():
     assert listener.finish() == []  # nothing was heard since
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow():
     listener = StreamingClassifier(_model(), window_seconds=0.5, hop_seconds=0.1)
     chunk = torch.rand(800)

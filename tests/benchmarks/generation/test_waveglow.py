@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from benchmarks.generation import waveglow
 
 
+@pytest.mark.slow
 def test_both_networks_agree_and_are_timed(tmp_path, capsys):
     out = tmp_path / "waveglow.json"
     small = ["--channels", "8", "--flows", "2", "--seconds", "0.02", "--rounds", "1"]

@@ -125,7 +125,7 @@ def _layer(half: bool, roomy: bool, R: int, D: int, S: int, K: int) -> Config:
         "BLOCK_T": min(64, gated // block_d),
         "BLOCK_R": block(R, 32),
         "BLOCK_D": block_d,
-        "BLOCK_O": block(max(R, S), 64 if roomy else 32),
+        "BLOCK_O": block(max(R, S), 64 if roomy or D == block_d else 32),
         "num_warps": 8 if roomy else 16,
         "num_stages": 3 if roomy else 2,
     }
