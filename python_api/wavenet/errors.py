@@ -90,6 +90,11 @@ def require_seconds(**times: float) -> None:
             raise DataError(f"{name} is {value}; accepted is more than 0, up to {DAY} (a day)")
 
 
+def is_whole(value: object, least: int) -> bool:
+    """Whether a field holds an int, and no bool, from `least` on."""
+    return type(value) is int and value >= least
+
+
 def require_field(condition: bool, config: object, name: str, accepted: str) -> None:
     """Raise ValueError about a field of a configuration, where the condition isn't met."""
     if not condition:

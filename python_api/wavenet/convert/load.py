@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from wavenet.convert.hparams import HParams, read_hparams
+from wavenet.convert.hparams import HParams, Reading, read_hparams
 from wavenet.convert.nv_wavenet import from_nv_wavenet, is_nv_wavenet
 from wavenet.convert.state_dicts import fold_weight_norm, state_dict_of, width_of
 from wavenet.convert.torch_files import read_torch_file
@@ -107,7 +107,7 @@ def import_checkpoint(
         f"{config.distribution}, {len(config.dilations)} layers in {config.stacks} stacks, "
         f"{config.sample_rate} Hz"
     )
-    return Imported(model.to(width).eval(), found, tuple(reading.assumed))
+    return _imported(model, width, found, reading)
 
 
 def _waveglow(
@@ -119,7 +119,7 @@ def _waveglow(
         f"WaveGlow, {layout}, weight norm {norm}: {config.flows} flows of {config.layers} x "
         f"{config.channels}, {config.mel.mels} mels, {config.sample_rate} Hz"
     )
-    return Imported(model.to(width).eval(), found, tuple(reading.assumed))
+    return _imported(model, width, found, reading)
 
 
 def _nv_wavenet(
@@ -131,4 +131,10 @@ def _nv_wavenet(
         f"nv-wavenet: {config.classes} classes, {len(config.dilations)} layers in {config.stacks} "
         f"stacks, {config.sample_rate} Hz"
     )
+    return _imported(model, width, found, reading)
+
+
+def _imported(
+    model: WaveNet | WaveGlow, width: torch.dtype, found: str, reading: Reading
+) -> Imported:
     return Imported(model.to(width).eval(), found, tuple(reading.assumed))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wavenet.convert.hparams import Reading
 from wavenet.convert.state_dicts import split_weight_norm
+from wavenet.convert.weights import Weights
 from wavenet.data.mel import MelConfig
 from wavenet.errors import ModelError
 from wavenet.generation.flow import Flow
@@ -139,32 +140,27 @@ def _config_of(weights: Mapping[str, Tensor], reading: Reading) -> WaveGlowConfi
 
 
 def _our_weights(weights: Mapping[str, Tensor], config: WaveGlowConfig) -> dict[str, Tensor]:
-    theirs = dict(weights)
-    ours = {f"upsample.{part}": _take(theirs, f"upsample.{part}") for part in ("weight", "bias")}
+    theirs = Weights(weights)
+    ours = {f"upsample.{part}": theirs.take(f"upsample.{part}") for part in ("weight", "bias")}
     width = config.channels
     for k in range(config.flows):
         flow, wn = f"flows.{k}", f"WN.{k}"
-        ours[f"{flow}.convolution.weight"] = _take(theirs, f"convinv.{k}.conv.weight").squeeze(2)
+        ours[f"{flow}.convolution.weight"] = theirs.take(f"convinv.{k}.conv.weight").squeeze(2)
         for our, their in (("start", "start"), ("condition", "cond_layer"), ("end", "end")):
             name = f"{flow}.network.{our}"
-            ours[f"{name}.weight"] = _take(theirs, f"{wn}.{their}.weight").squeeze(2)
-            ours[f"{name}.bias"] = _take(theirs, f"{wn}.{their}.bias")
-        layers = range(config.layers)
+            ours[f"{name}.weight"] = theirs.take(f"{wn}.{their}.weight").squeeze(2)
+            ours[f"{name}.bias"] = theirs.take(f"{wn}.{their}.bias")
         stack = f"{flow}.network.stack"
-        ours[f"{stack}.conv_weight"] = torch.stack(
-            [_take(theirs, f"{wn}.in_layers.{i}.weight") for i in layers]
-        )
-        ours[f"{stack}.conv_bias"] = torch.stack(
-            [_take(theirs, f"{wn}.in_layers.{i}.bias") for i in layers]
-        )
-        for part, our in (("weight", "out_weight"), ("bias", "out_bias")):
-            rows = [_take(theirs, f"{wn}.res_skip_layers.{i}.{part}") for i in layers]
+        for part in ("weight", "bias"):
+            name = f"{wn}.in_layers.{{}}.{part}"
+            ours[f"{stack}.conv_{part}"] = theirs.stack(name, config.layers)
+            layers = range(config.layers)
+            rows = [theirs.take(f"{wn}.res_skip_layers.{i}.{part}") for i in layers]
             # The last layer has no residual: its rows are there, zeros, and not used.
             rows[-1] = torch.cat((torch.zeros_like(rows[-1][:width]), rows[-1]))
             values = torch.stack(rows)
-            ours[f"{stack}.{our}"] = values.squeeze(3) if part == "weight" else values
-    if theirs:
-        raise ModelError(f"has weights of no known use: {', '.join(sorted(theirs)[:5])}")
+            ours[f"{stack}.out_{part}"] = values.squeeze(3) if part == "weight" else values
+    theirs.finish()
     return ours
 
 

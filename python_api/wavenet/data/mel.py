@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.errors import DataError, require_field
+from wavenet.errors import DataError, is_whole, require_field
 
 COMPRESSIONS = ("ln", "log10", "db")
 PADDINGS = ("reflect", "lws")
@@ -58,7 +58,7 @@ class MelConfig:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "n_fft", "hop", "window", "mels"):
             value = getattr(self, name)
-            require_field(type(value) is int and value >= 1, self, name, "an int from 1")
+            require_field(is_whole(value, 1), self, name, "an int from 1")
         require_field(self.window <= self.n_fft, self, "window", f"at most n_fft = {self.n_fft}")
         require_field(0 <= self.low_hz < self.high_hz, self, "low_hz", "from 0, below high_hz")
         nyquist = self.sample_rate / 2

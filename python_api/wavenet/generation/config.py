@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import require_field
+from wavenet.errors import is_whole, require_field
 from wavenet.generation.distributions import (
     EDGES,
     LOG_SCALE_MIN,
@@ -128,9 +128,9 @@ class GeneratorConfig:
             "speaker_channels",
             "checkpoint_every",
         ):
-            self._require(_whole(getattr(self, name), 1), name, "an int from 1")
+            self._require(is_whole(getattr(self, name), 1), name, "an int from 1")
         for name in ("context_frames", "speaker_features"):
-            self._require(_whole(getattr(self, name), 0), name, "an int from 0")
+            self._require(is_whole(getattr(self, name), 0), name, "an int from 0")
         for name, accepted in (
             ("architecture", ("wavenet",)),
             ("edges", EDGES),
@@ -178,9 +178,9 @@ class GeneratorConfig:
             self._set("upsample_scales", scales_product)
 
     def _check_samples(self) -> None:
-        self._require(_whole(self.classes, 2), "classes", "an int from 2")
-        self._require(_whole(self.mixtures, 1), "mixtures", "an int from 1")
-        self._require(_whole(self.mu, 1), "mu", "an int from 1")
+        self._require(is_whole(self.classes, 2), "classes", "an int from 2")
+        self._require(is_whole(self.mixtures, 1), "mixtures", "an int from 1")
+        self._require(is_whole(self.mu, 1), "mu", "an int from 1")
         softmax = self.distribution == "softmax"
         allowed = INPUTS if softmax else ("scalar",)
         reason = "" if softmax else f" with {self.distribution}: only a softmax is over codes"
@@ -204,10 +204,10 @@ class GeneratorConfig:
         self._require(same, "sample_rate", f"{self.mel.sample_rate} Hz, which is that of mel")
         self._require(self.upsample != "none", "upsample", f"one of {UPSAMPLINGS[1:]} with mel")
         taps = self.upsample_frequency_taps
-        odd = _whole(taps, 1) and taps is not None and taps % 2 == 1
+        odd = is_whole(taps, 1) and taps is not None and taps % 2 == 1
         self._require(odd, "upsample_frequency_taps", "an odd int from 1")
         if self.upsample == "deconvolution":
-            covers = _whole(self.upsample_taps, self.mel.hop)
+            covers = is_whole(self.upsample_taps, self.mel.hop)
             self._require(covers, "upsample_taps", f"an int from the hop, {self.mel.hop}")
             self._require(self.context_frames == 0, "context_frames", "0 with deconvolution")
         if self.upsample != "repeat":
@@ -263,7 +263,3 @@ class GeneratorConfig:
         """Whether upsampling is linear and alike for all channels, so that 1x1s may go first."""
         linear = self.upsample_activation == "none" and self.upsample_frequency_taps == 1
         return self.upsample == "repeat" or (self.upsample == "interpolate" and linear)
-
-
-def _whole(value: object, least: int) -> bool:
-    return type(value) is int and value >= least

@@ -84,9 +84,11 @@ class InvertibleConv1x1(nn.Module):
         """(B, N, channels) -> the same."""
         return times(rows, self.weight.to(rows.dtype).T)
 
-    def inverse(self, rows: Tensor) -> Tensor:
-        """What `forward` makes these of. The inverse is that of the weight as it is now."""
-        return times(rows, self.inverted().to(rows.dtype).T)
+    def inverse(self, rows: Tensor, inverted: Tensor | None = None) -> Tensor:
+        """What `forward` makes these of; the inverse is a given one, or that of the weight now."""
+        if inverted is None:
+            inverted = self.inverted()
+        return times(rows, inverted.to(rows.dtype).T)
 
     def inverted(self) -> Tensor:
         """The inverse matrix, in float64, which costs nothing here."""
@@ -126,9 +128,7 @@ class Flow(nn.Module):
         says, changed = self.halves(rows)
         shift, log_scale = self.network(says, condition)
         mixed = self.whole(says, (changed - shift) * (-log_scale).exp())
-        if inverted is None:
-            inverted = self.convolution.inverted()
-        return times(mixed, inverted.to(mixed.dtype).T)
+        return self.convolution.inverse(mixed, inverted)
 
     def halves(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What says, and what is changed."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import require_field
+from wavenet.errors import is_whole, require_field
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class WaveGlowConfig:
         if self.upsample_kernel_size is None:
             object.__setattr__(self, "upsample_kernel_size", 4 * self.mel.hop)
         for name in ("flows", "early_every", "layers", "channels", "kernel_size"):
-            self._require(_whole(getattr(self, name), 1), name, "an int from 1")
-        self._require(_whole(self.checkpoint_every, 1), "checkpoint_every", "an int from 1")
+            self._require(is_whole(getattr(self, name), 1), name, "an int from 1")
+        self._require(is_whole(self.checkpoint_every, 1), "checkpoint_every", "an int from 1")
         hop, rate = self.mel.hop, self.mel.sample_rate
         self._require(self.sample_rate == rate, "sample_rate", f"{rate} Hz, which is that of mel")
-        fits = _whole(self.group, 2) and self.group % 2 == 0 and hop % self.group == 0
+        fits = is_whole(self.group, 2) and self.group % 2 == 0 and hop % self.group == 0
         self._require(fits, "group", f"an even divisor of the hop, {hop}")
-        early = _whole(self.early_size, 0) and self.early_size % 2 == 0
+        early = is_whole(self.early_size, 0) and self.early_size % 2 == 0
         self._require(early, "early_size", "an even int from 0")
         left = self.channels_of_flow[-1]
         most = f"so small that 2 of {self.group} channels are left after {self.exits} exits"
         self._require(left >= 2, "early_size", most)
         self._require(self.kernel_size % 2 == 1, "kernel_size", "an odd int")
-        covers = _whole(self.upsample_kernel_size, hop)
+        covers = is_whole(self.upsample_kernel_size, hop)
         self._require(covers, "upsample_kernel_size", f"an int from the hop, {hop}")
         self._require(0 < self.sigma < math.inf, "sigma", "more than 0")
         self._require(self.architecture == "waveglow", "architecture", "waveglow")
@@ -108,7 +108,3 @@ class WaveGlowConfig:
     def reach(self) -> int:
         """Steps to either side that a step depends on, through all flows."""
         return self.flows * (self.kernel_size - 1) // 2 * sum(self.dilations)
-
-
-def _whole(value: object, least: int) -> bool:
-    return type(value) is int and value >= least

@@ -252,7 +252,6 @@ def audio_files(
     passed_over: PassedOver | None = None,
     *,
     unlistable: list[Path] | None = None,
-    seen: frozenset[Path] = frozenset(),
 ) -> Iterator[Path]:
     """Audio files at any depth; links to folders are followed, circles of them are not.
 
@@ -262,32 +261,34 @@ def audio_files(
     Raises:
         DataError: a folder can't be listed.
     """
-    real = folder.resolve()
-    if real in seen:
-        return
-    suffixes = audio_suffixes()
-    try:
-        entries = _visible(folder)
-    except DataError:
-        if unlistable is None:
-            raise
-        unlistable.append(folder)
-        return
-    for entry in entries:
-        suffix = entry.suffix.lower()
-        if entry.is_dir():
-            if passed_over is not None and entry.name.lower() in _BACKGROUND_FOLDERS:
-                passed_over.background.append(entry)
-            else:
-                yield from audio_files(
-                    entry, passed_over, unlistable=unlistable, seen=seen | {real}
-                )
-        elif suffix in suffixes and entry.is_file():
-            yield entry
-        elif passed_over is not None and entry.is_symlink() and not entry.exists():
-            passed_over.dangling.append(entry)
-        elif passed_over is not None and suffix in FFMPEG_SUFFIXES and entry.is_file():
-            passed_over.undecodable.append(entry)
+    suffixes = audio_suffixes()  # which looks for an ffmpeg
+
+    def walk(folder: Path, seen: frozenset[Path]) -> Iterator[Path]:
+        real = folder.resolve()
+        if real in seen:
+            return
+        try:
+            entries = _visible(folder)
+        except DataError:
+            if unlistable is None:
+                raise
+            unlistable.append(folder)
+            return
+        for entry in entries:
+            suffix = entry.suffix.lower()
+            if entry.is_dir():
+                if passed_over is not None and entry.name.lower() in _BACKGROUND_FOLDERS:
+                    passed_over.background.append(entry)
+                else:
+                    yield from walk(entry, seen | {real})
+            elif suffix in suffixes and entry.is_file():
+                yield entry
+            elif passed_over is not None and entry.is_symlink() and not entry.exists():
+                passed_over.dangling.append(entry)
+            elif passed_over is not None and suffix in FFMPEG_SUFFIXES and entry.is_file():
+                passed_over.undecodable.append(entry)
+
+    yield from walk(folder, frozenset())
 
 
 def _warn(message: str) -> None:
