@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,14 @@ def load_saved(source: str | os.PathLike[str], device: str, kinds: Mapping[str, 
     except (SafetensorError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise ModelError(f"{source}: can't be loaded: {error}") from error
     return model.to(place).eval()
+
+
+def write_model(model: Any, folder: Path) -> None:
+    """Write a model into a folder that is there: what `load_saved` reads, and nothing else."""
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
+    # safetensors' files are their owner's alone, whatever the umask says.
+    shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])
 
 
 def _repository(source: str | os.PathLike[str]) -> str:

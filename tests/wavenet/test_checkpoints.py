@@ -165,7 +165,7 @@ def test_no_space_left_is_said_wherever_it_happens(config, interrupted, monkeypa
 
     target = {
         "checkpoint's state": "wavenet.classifier.training.checkpoint.save_file",
-        "model": "wavenet.classifier.training.checkpoint._write_model",
+        "model": "wavenet.classifier.training.checkpoint.write_model",
         "metrics": "wavenet.classifier.training.display.replace_file",
     }
     monkeypatch.setattr(target[what], full)

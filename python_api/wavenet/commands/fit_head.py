@@ -36,6 +36,7 @@ def fit_head(
     """
     from wavenet.classifier.data import (
         AudioCache,
+        DataConfig,
         PreparedData,
         Splits,
         check_clips,
@@ -47,6 +48,7 @@ def fit_head(
     from wavenet.classifier.run_folder import CLIPS_NAME, HEAD_NAME, clips_table, holds_run
     from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
+    from wavenet.saved import write_model
 
     require_folder(out)
     if holds_run(out):
@@ -63,11 +65,10 @@ def fit_head(
         say(f"skipped: {skipped.reason}")
     labels = tuple(labels_of(clips))
     test = [clip for clip in test if clip.label in labels]
-    max_samples = max(1, round(max_seconds * rate)) if max_seconds else None
+    max_samples = DataConfig(max_seconds=max_seconds).max_samples(rate)
     fitted = fit(model, clips, labels, cache, neighbours=neighbours, max_samples=max_samples)
     out.mkdir(parents=True, exist_ok=True)
-    fitted.model.save_pretrained(out)
-    (out / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
+    write_model(fitted.model, out)
     prepared = PreparedData(Splits(clips, [], test), labels, cache, report)
     replace_file(out / CLIPS_NAME, clips_table(prepared))
     figures = {key: value for key, value in vars(fitted).items() if key != "model"}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wavenet.classifier.data.clips import Clip, natural_key
+from wavenet.classifier.data.splits import require_groups
 from wavenet.errors import DataError
 
 
@@ -19,12 +20,7 @@ def fold_groups(clips: Sequence[Clip], folds: int) -> list[Clip]:
     Raises:
         DataError: a clip without a group, or fewer groups than folds.
     """
-    without = [clip for clip in clips if clip.group is None]
-    if without:
-        raise DataError(
-            f"folds of groups need a group for every clip, {len(without)} have none (first: "
-            f"{without[0].path}); add a column group to the manifest"
-        )
+    require_groups(clips, "folds of groups need")
     sizes = Counter(str(clip.group) for clip in clips)
     if len(sizes) < folds:
         raise DataError(

@@ -91,6 +91,16 @@ def split_validation(
     return [clip for clip in clips if clip not in chosen], validation
 
 
+def require_groups(clips: Sequence[Clip], what: str) -> None:
+    """Raise DataError where a clip has no group, which is what is asked for."""
+    without = [clip for clip in clips if clip.group is None]
+    if without:
+        raise DataError(
+            f"{what} a group for every clip, {len(without)} have none (first: {without[0].path}); "
+            "add a column group to the manifest"
+        )
+
+
 def _known_names(clips: Sequence[Clip], field: str, choice: str | Collection[str]) -> set[str]:
     names = {choice} if isinstance(choice, str) else set(choice)
     known = values_of(clips, field)
@@ -132,12 +142,7 @@ def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
 
 def _groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
     """Whole groups in hashed order, each taken if it brings the shares nearer to the aim."""
-    without = [clip for clip in clips if clip.group is None]
-    if without:
-        raise DataError(
-            f"by_group needs a group for every clip, {len(without)} have none (first: "
-            f"{without[0].path}); add a column group to the manifest"
-        )
+    require_groups(clips, "by_group needs")
     total = Counter(clip.label for clip in clips)
     of_group: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:

@@ -38,7 +38,7 @@ from wavenet.classifier.run_folder import (
 from wavenet.classifier.training.learner import Learner
 from wavenet.errors import CheckpointError
 from wavenet.files import sync
-from wavenet.saved import MODEL_NAMES
+from wavenet.saved import MODEL_NAMES, write_model
 
 # Raise it when what is written can't be read by an earlier version, or the other way round.
 FORMAT = 2
@@ -103,7 +103,7 @@ def save_checkpoint(learner: Learner, run: Path, state: RunState, keep_best: int
     with writing(run, partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        _write_model(learner.evaluated, partial)
+        write_model(learner.evaluated, partial)
         save_file(learner.tensors(), partial / "state.safetensors")
         content = {"format": FORMAT, "scaler": learner.scaler.state_dict(), **asdict(state)}
         del content["best_by"]  # the configuration's
@@ -160,7 +160,7 @@ def save_model(model: WaveNetClassifier, run: Path) -> None:
     with writing(run, partial):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        _write_model(model, partial)
+        write_model(model, partial)
         # The weights come last: whoever finds new ones finds the configuration that goes with them.
         for name in MODEL_NAMES:
             sync(partial / name)
@@ -187,13 +187,6 @@ def writing(run: Path, partial: Path | None = None) -> Iterator[None]:
             f"{run}: can't be written to ({reason}); {left}. With room and permission to write, "
             "--resume goes on"
         ) from error
-
-
-def _write_model(model: WaveNetClassifier, folder: Path) -> None:
-    model.save_pretrained(folder)
-    # safetensors' files are their owner's alone, whatever the umask says.
-    shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])
-    (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
 
 
 def _current(content: dict[str, Any]) -> dict[str, Any]:
