@@ -126,7 +126,7 @@ def test_a_child_that_does_not_start_is_no_candidates_fault(monkeypatch, gpu):
     assert computed_by(convolution()) == "eager"
     (decision,) = calibration.decisions()
     assert decision.source == "shipped"
-    assert decision.why == "there was no time to verify every candidate"
+    assert decision.why == "there was no time to verify every backend"
     assert store.entries(store.VERDICTS) == []
 
 
@@ -158,6 +158,22 @@ def test_a_configuration_is_a_candidate_of_its_own(gpu):
     arguments = dict(zip(TENSORS, stack[0], strict=True))
     stream = Call.of("residual_stack_stream", {**arguments, "dilations": (1, 2, 4)})
     assert chosen.stream(stream.as_stream_from_nothing()).state() is not None
+
+
+def test_configurations_that_there_is_no_time_for_are_left_out(gpu, monkeypatch):
+    gpu.has(reference=4.0, two_ways=3.0)
+    gpu.take(**{'two_ways {"tile": 64}': 2.0, 'two_ways {"tile": 7}': 1.0})
+    asked = []
+
+    def run(jobs, device, *, deadline):
+        asked.extend(job.configuration for job in jobs)
+        return ["", *[None] * (len(jobs) - 1)]
+
+    monkeypatch.setattr(trial, "run", run)
+    decision = decide(convolution(), step=True)
+    assert asked == [None, {"tile": 64}, {"tile": 7}]  # the backend by itself comes first
+    assert decision.candidate == Candidate("two_ways") and decision.source == "measured"
+    assert set(decision.refused.values()) == {"there was no time to verify it"}
 
 
 # Who wins.
