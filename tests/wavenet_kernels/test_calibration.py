@@ -19,7 +19,7 @@ from wavenet_kernels import backends, calibration, numerics, use_backend
 from wavenet_kernels.calibration import choice, keys, program, store, timing, trial, verify
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
-from wavenet_kernels.call import TENSORS, Call
+from wavenet_kernels.call import SETTINGS, TENSORS, Call
 from wavenet_kernels.nn import ResidualStack
 
 CPU = torch.device("cpu")
@@ -290,9 +290,11 @@ def test_another_device_driver_or_version_is_another_key(gpu, monkeypatch):
     assert len(hashes) == 8
 
 
-def test_the_fast_key_has_every_tensor():
-    """A new field of Tensors belongs into the key in `choice.choose`."""
+def test_the_fast_key_has_every_tensor_and_setting():
+    """A new field of Tensors or Settings belongs into the key in `choice.choose`."""
     assert TENSORS == ("x", "conv_weight", "conv_bias", "out_weight", "out_bias", "cond")
+    named = {"dilations", "padding", "residual_scale", "last_residual", "checkpoint_every"}
+    assert named == SETTINGS
 
 
 def test_a_decision_survives_json(gpu):
@@ -649,7 +651,7 @@ def call_of(name, tensors, settings):
 
 
 def test_a_decided_call_costs_next_to_nothing():
-    """Microseconds are measured in benchmarks/measurements/choice.py."""
+    """Microseconds are measured by `python -m benchmarks calibration`."""
     call = convolution()
     choice.choose(call, "auto", step=True)
     start = time.perf_counter()
