@@ -222,7 +222,7 @@ def classify_clips(
     """
     dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
     room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
-    batches = _batches(dataset.lengths(), batch_size, room)
+    batches = batches_of(dataset.lengths(), batch_size, room)
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
     logits: Tensor | None = None
     done = 0
@@ -241,7 +241,7 @@ def classify_clips(
     return logits, torch.tensor(dataset.targets)
 
 
-def _batches(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
+def batches_of(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
     """Short clips first, so that there is not much padding; up to `room` samples with it."""
     batches: list[list[int]] = []
     for clip in sorted(range(len(lengths)), key=lengths.__getitem__):
