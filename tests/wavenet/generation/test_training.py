@@ -20,6 +20,7 @@ from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.classifier.run_folder import checkpoints
 from wavenet.classifier.training import train
 from wavenet.classifier.training.generation import GenerativeLearner
+from wavenet.classifier.training.learner import learning_rate
 from wavenet.classifier.training.processes import processes
 from wavenet.classifier.training.tasks import task_of
 from wavenet.errors import ConfigError, DataError, TrainingError
@@ -247,6 +248,31 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(recordings, tmp_path):
 def test_what_does_not_fit_is_said(recordings, tmp_path, overrides, said):
     with pytest.raises(ConfigError, match=said):
         config_of(recordings, tmp_path, *overrides)
+
+
+COMMITTED = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in COMMITTED if "architecture: wave" in p.read_text()], ids=lambda p: p.stem
+)
+def test_committed_configurations_are_of_models(path, tmp_path):
+    config = load_config(path)
+    resolved = config.model.resolved(("a", "b") if config.model.speakers else (), None)
+    assert resolved.architecture in ("wavenet", "waveglow")
+    config.save(tmp_path / "again.yaml")
+    assert load_config(tmp_path / "again.yaml") == config
+    if path.stem.startswith("vocoder"):
+        assert config.training.schedule == "step" and resolved.hop == 256
+        assert round(config.data.crop_seconds * resolved.sample_rate / resolved.hop) == 40
+        outputs = {"mol": 30, "gaussian": 2, "mulaw256": 256}[path.stem.partition("-")[2]]
+        assert resolved.sample_distribution.channels == outputs
+
+
+def test_the_rate_is_halved_step_by_step():
+    rates = [learning_rate(step, 100, 0.0, 10) for step in (0, 9, 10, 25)]
+    assert rates == [1.0, 1.0, 0.5, 0.25]
+    assert learning_rate(0, 100, 0.05, 10) == pytest.approx(1 / 6)
 
 
 def test_options_of_generation_are_not_a_classifiers(recordings, tmp_path):
