@@ -26,6 +26,9 @@ class Architecture:
             not hear. Best with input "raw".
         stem_kernel_size: taps of the causal convolution before the stack, in samples.
         stem_stride: samples between its outputs (steps); > 1 makes everything after it cheaper.
+        filters: 0: the stem is a plain convolution. From 1: it is so many pairs of band filters of
+            stem_kernel_size taps, on the mel scale at first, whose log energies are mixed into the
+            residual channels: what little data do not teach. 64, of 25 to 40 ms, are usual.
         residual_channels, dilation_channels, skip_channels: R, D, S of the residual layers.
         kernel_size: K, taps of the dilated convolutions.
         layers_per_stack: a stack's dilations are 1, 2, 4, ... 2^(layers_per_stack - 1) steps.
@@ -44,6 +47,7 @@ class Architecture:
     clip_norm: bool = False
     stem_kernel_size: int = 2
     stem_stride: int = 1
+    filters: int = 0
     residual_channels: int = 64
     dilation_channels: int = 64
     skip_channels: int = 128
@@ -86,6 +90,13 @@ class Architecture:
             raise ValueError(
                 f"head_kernel_size is {self.head_kernel_size}; accepted is an odd number, because "
                 "the head's convolutions are symmetric"
+            )
+        if type(self.filters) is not int or self.filters < 0:
+            raise ValueError(f"filters is {self.filters!r}; accepted is an int from 0")
+        if self.filters and self.input == "one-hot":
+            raise ValueError(
+                f"filters is {self.filters}; accepted is 0 with input one-hot, because filters "
+                "hear a waveform"
             )
         if self.stem_kernel_size < self.stem_stride:
             raise ValueError(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
 from wavenet.networks.architecture import Architecture
+from wavenet.networks.filterbank import BandEnergies
 from wavenet_kernels.nn import CausalConv1d
 
 
@@ -27,6 +28,22 @@ class Stem(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         x = mu_law_compress(waveform) if self.companded else waveform
         return self.conv(x.unsqueeze(1))
+
+
+class FilterbankStem(nn.Module):
+    """Log energies of learned band filters, mixed: (B, T) -> (B, R, ceil(T / stride))."""
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.companded = config.input == "mu-law"
+        self.bands = BandEnergies(
+            config.filters, config.stem_kernel_size, config.stem_stride, config.sample_rate
+        )
+        self.mix = CausalConv1d(config.filters, config.residual_channels, 1)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = mu_law_compress(waveform) if self.companded else waveform
+        return self.mix(self.bands(x).to(self.mix.weight.dtype))
 
 
 class OneHotStem(nn.Module):
@@ -59,3 +76,10 @@ class OneHotStem(nn.Module):
         batch, steps, _ = rows.shape
         summed = F.embedding_bag(rows.reshape(batch * steps, -1), self.weight, mode="sum")
         return (summed + self.bias).view(batch, steps, -1).transpose(1, 2)
+
+
+def make_stem(config: Architecture) -> nn.Module:
+    """The one that a configuration asks for."""
+    if config.filters:
+        return FilterbankStem(config)
+    return OneHotStem(config) if config.input == "one-hot" else Stem(config)
