@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from wavenet.networks import Architecture
-from wavenet.networks.filterbank import FLOOR, OFFSET, SCALE, BandEnergies
+from wavenet.networks.filterbank import FLOOR, OFFSET, SCALE, BandEnergies, drop_bands
 from wavenet.networks.stem import FilterbankStem
 
 RATE = 8000
@@ -83,3 +83,26 @@ def test_half_precision_keeps_quiet_sounds_apart():
         with torch.autocast("cpu", torch.bfloat16):
             torch.testing.assert_close(stem.bands(quiet), exact, rtol=0, atol=0.05)
             assert stem(quiet).isfinite().all()
+
+
+def test_bands_are_dropped_in_two_stretches_of_a_clip_at_most():
+    torch.manual_seed(0)
+    kept = drop_bands(torch.ones(500, 40, 3), 0.25)
+    assert torch.equal(kept[:, :, 0], kept[:, :, 2])
+    dropped = kept[:, :, 0] == 0
+    edges = torch.nn.functional.pad(dropped.int(), (1, 1)).diff().abs().sum(1)
+    assert 0 < int(edges.max()) <= 4
+    assert 10 < int(dropped.sum(1).max()) <= 20
+    assert 8 < float(dropped.sum(1).float().mean()) < 10.5  # of 2 x 5, some of them twice
+    assert dropped.any(0).all()
+
+
+def test_bands_are_dropped_in_training_only():
+    config = Architecture(
+        sample_rate=RATE, filters=20, stem_kernel_size=256, stem_stride=80, filter_dropout=0.5
+    )
+    stem, waveform = FilterbankStem(config), torch.randn(4, 2000)
+    trained = stem(waveform)
+    assert not torch.equal(stem(waveform), trained)
+    stem.eval()
+    assert torch.equal(stem(waveform), stem(waveform))

@@ -48,6 +48,17 @@ CASES = {
         16,
         80000,
     ),
+    "filter layers": (
+        {
+            **NARROW,
+            "filters": 64,
+            "filter_layers": 2,
+            "stem_kernel_size": 400,
+            "stem_stride": 640,
+        },
+        16,
+        80000,
+    ),
     "one-hot": ({**NARROW, "input": "one-hot", "stem_kernel_size": 8}, 8, 24000),
 }
 # In a process of its own: how much its peak rises above what it had after a first, small step.

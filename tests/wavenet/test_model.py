@@ -35,6 +35,7 @@ def _batch():
         {"input": "mu-law"},
         {"input": "one-hot"},
         {"filters": 6},
+        {"filters": 7, "filter_layers": 2},
         {"filters": 6, "input": "mu-law", "clip_norm": True},
     ],
 )
@@ -162,6 +163,10 @@ def test_lengths_shape():
         ("stem_kernel_size", 3),
         ("filters", -1),
         ("filters", True),
+        ("filter_layers", -1),
+        ("filter_layers", 1),
+        ("filter_dropout", 0.1),
+        ("filter_dropout", 1.0),
         ("stacks", 0),
         ("head_kernel_size", 4),
         ("head_layers", -1),

@@ -42,7 +42,9 @@ def _listen(listener: StreamingClassifier, waveform: torch.Tensor, longest: int)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
-@pytest.mark.parametrize("fields", [{}, {"input": "mu-law"}, {"input": "one-hot"}, {"filters": 5}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"input": "mu-law"}, {"input": "one-hot"}, {"filters": 5, "filter_layers": 1}]
+)
 def test_the_last_decision_about_all_is_the_models(fields, pooling):
     model = _model(**fields, pooling=pooling)
     listener = StreamingClassifier(model, window_seconds=None, hop_seconds=0.05)
@@ -63,6 +65,7 @@ def test_the_last_decision_about_all_is_the_models(fields, pooling):
         {"head_kernel_size": 1, "pooling": "max"},
         {"stem_stride": 1, "stem_kernel_size": 1, "kernel_size": 3},
         {"filters": 7, "stem_stride": 80, "stem_kernel_size": 200},
+        {"filters": 7, "filter_layers": 3, "stem_stride": 80, "stem_kernel_size": 64},
     ],
 )
 @pytest.mark.parametrize("longest", [1, 900, 20000])

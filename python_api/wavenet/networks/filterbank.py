@@ -85,6 +85,17 @@ class BandEnergies(nn.Module):
         return energies * (SCALE * self.gain.exp()) + (OFFSET + self.bias)
 
 
+def drop_bands(energies: Tensor, share: float) -> Tensor:
+    """(B, filters, times) with two stretches of bands at 0 in each clip, each up to this share."""
+    batch, filters, _ = energies.shape
+    sizes, places = torch.rand(2, batch, 2, 1, device=energies.device)
+    sizes = sizes * (share * filters)
+    starts = places * (filters - sizes)
+    bands = torch.arange(filters, device=energies.device) + 0.5
+    dropped = ((bands > starts) & (bands < starts + sizes)).any(1)
+    return energies.masked_fill(dropped.unsqueeze(2), 0.0)
+
+
 def _mel(hertz: float) -> float:
     return 2595 * math.log10(1 + hertz / 700)
 
