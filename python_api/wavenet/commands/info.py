@@ -55,8 +55,10 @@ def info(run: Run) -> None:
         f"{config.stacks} x {config.layers_per_stack}, {config.kernel_size} taps, R, D, S = "
         f"{config.residual_channels}, {config.dilation_channels}, {config.skip_channels}",
     )
+    bands = f"{config.filters} bands, " if config.filters else ""
     table.add_row(
-        "stem", f"{config.stem_kernel_size} taps, one step every {config.stem_stride} samples"
+        "stem",
+        f"{bands}{config.stem_kernel_size} taps, one step every {config.stem_stride} samples",
     )
     table.add_row(
         "head",
