@@ -42,6 +42,7 @@ CASES = {
     "defaults": ({}, 1, 12000),
     "checkpoints": ({"checkpoint_every": 5}, 2, 12000),
     "small": (SMALL, 32, 24000),
+    "wide": ({"residual_channels": 128, "dilation_channels": 128, "stacks": 1}, 1, 12000),
     "next sample": ({**NARROW, "next_sample_weight": 1.0}, 4, 24000),
     "one-hot": ({**NARROW, "input": "one-hot", "stem_kernel_size": 8}, 8, 24000),
 }
