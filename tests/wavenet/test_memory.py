@@ -43,6 +43,7 @@ CASES = {
     "defaults": ({}, 1, 12000),
     "checkpoints": ({"checkpoint_every": 5}, 2, 12000),
     "small": (SMALL, 32, 24000),
+    "wide": ({"residual_channels": 128, "dilation_channels": 128, "stacks": 1}, 1, 12000),
     "next sample": ({**NARROW, "next_sample_weight": 1.0}, 4, 24000),
     "filters": (FILTERS, 16, 40000),
     "filter layers": ({**FILTERS, "filter_layers": 2, "stem_stride": 160}, 16, 40000),

@@ -13,6 +13,7 @@ import torch
 
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.stem import FIRST_CHANNELS
+from wavenet_kernels.call import is_wide
 
 # Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
 FLOATS_OF_A_SAMPLE = 6
@@ -38,6 +39,9 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     layers = len(model.dilations)
     # Layers' inputs, and the skip sum with its gradient.
     floats = residual * len(range(0, layers, every)) + 2 * skip
+    # On a CPU what goes into wide layers' gates as well, in float32.
+    if every == 1 and bytes_of_float == 4 and is_wide(residual, model.kernel_size):
+        floats += 2 * model.dilation_channels * layers
     if every > 1:  # a segment's inputs anew, and the gradients of three of them
         floats += residual * (min(every, layers) - 1 + 3)
     floats += _of_filter_layers(model)  # gradients
