@@ -8,7 +8,7 @@
 // depend on how rows were cut into tiles and blocks, nor therefore on the number of threads.
 #pragma once
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kRows = 12;      // 12 x 2 accumulators + 2 panel vectors + broadcasts, of 32 registers
 constexpr int kOuterRows = 8;  // 8 x 2 accumulators; a panel of a Matrix is a whole number of these
 #else
@@ -133,7 +133,7 @@ constexpr int64_t outer_block_size(int64_t columns_left) {
 template <int VECTORS>
 inline void outer_block(int64_t columns, int64_t rows, const Real* a, const Real* b, Vector* sums) {
   switch (columns) {
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
     case kOuterRows:
       return outer<kOuterRows, VECTORS>(rows, a, b, sums);
 #endif

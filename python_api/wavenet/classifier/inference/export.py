@@ -1,7 +1,8 @@
-"""Classifiers as files that run without this package: ONNX, ONNX in int8, torch.export.
+"""Classifiers as files that run without this package: ONNX, ONNX in int8, torch.export, C library.
 
-Each takes `waveform` (B, T) float32 and `lengths` (B,) int64, with B and T free, and gives
-`logits` (B, classes), as the model does. Labels and sample rate travel in the file's metadata.
+Each but the C library's takes `waveform` (B, T) float32 and `lengths` (B,) int64, with B and T
+free, and gives `logits` (B, classes), as the model does. Labels and sample rate travel in the
+file's metadata.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 
 from wavenet.classifier.inference.evaluate import Classify
+from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, ModelError, require_seconds
 from wavenet.portable import (
@@ -29,7 +31,7 @@ from wavenet.portable import (
     torch_function,
 )
 
-FORMATS = ("onnx", "torch")
+FORMATS = ("onnx", "torch", "runtime")
 # What an exported model may differ by from PyTorch's, in logits.
 TOLERANCE = 1e-4
 # A clip of one frame or less is a case of its own in torch.export; its T is above this.
@@ -39,6 +41,8 @@ FRAMES_AT_LEAST = 2
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """A file, or "PyTorch" for the model itself, and how it compares with the model.
+
+    The C library's file is not run here, so that of it nothing is measured.
 
     Attributes:
         name: of the file.
@@ -52,8 +56,8 @@ class Exported:
     name: str
     content: bytes
     size: int
-    difference: float
-    latency_ms: float
+    difference: float | None
+    latency_ms: float | None
     accuracy: float | None
 
 
@@ -65,11 +69,11 @@ def export_model(
     seconds: float = 1.0,
     accuracy: Callable[[Classify], float] | None = None,
 ) -> list[Exported]:
-    """The model and its files: model.onnx, model.int8.onnx, model.pt2.
+    """The model and its files: model.onnx, model.int8.onnx, model.pt2, model.wavenet.
 
     Args:
         model: it is put on the CPU and into eval mode.
-        formats: "onnx", "torch" or both.
+        formats: of "onnx", "torch" and "runtime".
         int8: beside the ONNX file, one in 8 bits.
         seconds: length of the clip that is timed.
         accuracy: measures a classifier; None: not measured.
@@ -90,9 +94,11 @@ def export_model(
             f"seconds is {seconds}; accepted is at least {shortest / rate:g}, {FRAMES_AT_LEAST} "
             "frames of the model"
         )
-    program = program_of(model)
+    model = model.cpu().eval()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
+    if {"onnx", "torch"} & set(formats):
+        program = program_of(model)
     if "onnx" in formats:
         content = onnx_file(program, model)
         made.append(("model.onnx", content, len(content), onnx_function(content)))
@@ -113,6 +119,9 @@ def export_model(
         latency = measure_latency_ms(classify, round(seconds * rate))
         measured = None if accuracy is None else accuracy(classify)
         exported.append(Exported(name, content, size, difference, latency, measured))
+    if "runtime" in formats:
+        content = runtime_file(model)
+        exported.append(Exported("model.wavenet", content, len(content), None, None, None))
     return exported
 
 
