@@ -37,6 +37,9 @@ COMMANDS = {
         "operators.triton_tuning", "measure configurations of the Triton kernels on this GPU"
     ),
     "model": Command("model.run", "predicted times of the GPU kernels, with no GPU", compiles=True),
+    "predictions": Command(
+        "reporting.predictions", "what the model predicted of the GPU kernels, beside measurements"
+    ),
     "calibration": Command(
         "operators.calibration", 'what "auto" finds out here, what that and every call costs'
     ),

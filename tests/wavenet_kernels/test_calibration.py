@@ -19,7 +19,7 @@ from wavenet_kernels import backends, calibration, numerics, use_backend
 from wavenet_kernels.calibration import choice, keys, program, store, timing, trial, verify
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
-from wavenet_kernels.call import TENSORS, Call
+from wavenet_kernels.call import SETTINGS, TENSORS, Call
 from wavenet_kernels.nn import ResidualStack
 
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ def test_a_child_that_does_not_start_is_no_candidates_fault(monkeypatch, gpu):
     assert computed_by(convolution()) == "eager"
     (decision,) = calibration.decisions()
     assert decision.source == "shipped"
-    assert decision.why == "there was no time to verify every candidate"
+    assert decision.why == "there was no time to verify every backend"
     assert store.entries(store.VERDICTS) == []
 
 
@@ -158,6 +158,22 @@ def test_a_configuration_is_a_candidate_of_its_own(gpu):
     arguments = dict(zip(TENSORS, stack[0], strict=True))
     stream = Call.of("residual_stack_stream", {**arguments, "dilations": (1, 2, 4)})
     assert chosen.stream(stream.as_stream_from_nothing()).state() is not None
+
+
+def test_configurations_that_there_is_no_time_for_are_left_out(gpu, monkeypatch):
+    gpu.has(reference=4.0, two_ways=3.0)
+    gpu.take(**{'two_ways {"tile": 64}': 2.0, 'two_ways {"tile": 7}': 1.0})
+    asked = []
+
+    def run(jobs, device, *, deadline):
+        asked.extend(job.configuration for job in jobs)
+        return ["", *[None] * (len(jobs) - 1)]
+
+    monkeypatch.setattr(trial, "run", run)
+    decision = decide(convolution(), step=True)
+    assert asked == [None, {"tile": 64}, {"tile": 7}]  # the backend by itself comes first
+    assert decision.candidate == Candidate("two_ways") and decision.source == "measured"
+    assert set(decision.refused.values()) == {"there was no time to verify it"}
 
 
 # Who wins.
@@ -274,9 +290,11 @@ def test_another_device_driver_or_version_is_another_key(gpu, monkeypatch):
     assert len(hashes) == 8
 
 
-def test_the_fast_key_has_every_tensor():
-    """A new field of Tensors belongs into the key in `choice.choose`."""
+def test_the_fast_key_has_every_tensor_and_setting():
+    """A new field of Tensors or Settings belongs into the key in `choice.choose`."""
     assert TENSORS == ("x", "conv_weight", "conv_bias", "out_weight", "out_bias", "cond")
+    named = {"dilations", "padding", "residual_scale", "last_residual", "checkpoint_every"}
+    assert named == SETTINGS
 
 
 def test_a_decision_survives_json(gpu):
@@ -633,7 +651,7 @@ def call_of(name, tensors, settings):
 
 
 def test_a_decided_call_costs_next_to_nothing():
-    """Microseconds are measured in benchmarks/measurements/choice.py."""
+    """Microseconds are measured by `python -m benchmarks calibration`."""
     call = convolution()
     choice.choose(call, "auto", step=True)
     start = time.perf_counter()

@@ -12,11 +12,16 @@ from pathlib import Path
 import torch
 
 from wavenet.networks.architecture import Architecture
+from wavenet.networks.stem import FIRST_CHANNELS
 
 # Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
 FLOATS_OF_A_SAMPLE = 6
 # Of an output of the head's convolutions: the input padded, the output, and its gradient.
 COPIES_IN_HEAD = 3
+# Of a band: the pair of filters' outputs and their squares, energy, logarithm, and gradients.
+FLOATS_OF_A_BAND = 8
+# Of an output of the layers after them: before and after ReLU, each with its gradient.
+COPIES_IN_FILTER_LAYERS = 4
 # Of the next-sample head's logits: themselves, their logarithmic softmax and the gradient.
 COPIES_OF_LOGITS = 3
 NEXT_SAMPLE_CLASSES = 256
@@ -53,6 +58,11 @@ def _bytes(model: Architecture, floats: float, samples: int, bytes_of_float: int
     floats += COPIES_IN_HEAD * model.head_layers * model.head_channels / model.steps_per_frame
     if model.input == "one-hot":  # codes and rows of the weight are int64
         floats += 8 / bytes_of_float * (model.stem_kernel_size + 4 * model.stem_stride)
+    if model.filters:  # and the windows that the filters are multiplied with
+        times = 2**model.filter_layers
+        floats += times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
+        if model.filter_layers:  # channels double where bands and times halve: half, a quarter, ...
+            floats += COPIES_IN_FILTER_LAYERS * times * FIRST_CHANNELS * model.filters / 2
     steps = samples / model.stem_stride
     return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
 

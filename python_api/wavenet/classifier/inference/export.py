@@ -163,7 +163,12 @@ def quantised(onnx: bytes) -> bytes:
     graph = onnx_package.load_from_string(onnx).graph
     shapes = {weight.name: weight.dims for weight in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    stem = [node.name for node in convolutions if shapes[node.input[1]][1] == 1]
+    # Filters of a filterbank are computed, and are no weights.
+    stem = [
+        node.name
+        for node in convolutions
+        if node.input[1] not in shapes or shapes[node.input[1]][1] == 1
+    ]
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(onnx)
