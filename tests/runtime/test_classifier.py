@@ -12,7 +12,10 @@ from c_library import Error, Listener, Refused
 from small_classifiers import LABELS, signal, small, write
 
 import wavenet
+from wavenet.classifier.inference.export import formats_of
+from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
+from wavenet.errors import DataError
 
 
 def same(ours, theirs) -> None:
@@ -86,6 +89,13 @@ def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
     assert json.dumps([d[2].tolist() for d in made]) == json.dumps(
         [d[2].tolist() for d in expected]
     )
+
+
+def test_a_filterbank_is_refused_and_left_out_by_default():
+    model = small(filters=6, stem_stride=4)
+    with pytest.raises(DataError, match="the model's stem has 6 filters"):
+        runtime_file(model)
+    assert formats_of(model) == ("onnx", "torch")
 
 
 def test_bad_arguments_get_a_sentence(library, tmp_path):

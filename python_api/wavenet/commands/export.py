@@ -45,7 +45,7 @@ def export(
 
     from wavenet.classifier.inference import load_model
     from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, metrics_of
-    from wavenet.classifier.inference.export import FORMATS, export_model
+    from wavenet.classifier.inference.export import export_model
     from wavenet.classifier.run_folder import CLIPS_NAME
     from wavenet.errors import DataError
     from wavenet.files import replace_file
@@ -73,7 +73,7 @@ def export(
 
     exported = export_model(
         model,
-        formats or FORMATS,
+        formats,
         int8=int8,
         seconds=seconds,
         accuracy=accuracy if chosen else None,

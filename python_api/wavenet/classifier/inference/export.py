@@ -63,7 +63,7 @@ class Exported:
 
 def export_model(
     model: WaveNetClassifier,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
     *,
     int8: bool = True,
     seconds: float = 1.0,
@@ -73,17 +73,19 @@ def export_model(
 
     Args:
         model: it is put on the CPU and into eval mode.
-        formats: of "onnx", "torch" and "runtime".
+        formats: of "onnx", "torch" and "runtime"; None: all that the model can be (`formats_of`).
         int8: beside the ONNX file, one in 8 bits.
         seconds: length of the clip that is timed.
         accuracy: measures a classifier; None: not measured.
 
     Raises:
-        DataError: another format, or seconds of less than two frames or more than a day.
+        DataError: another format, or one that the model can't be; seconds of less than two frames
+            or more than a day.
         MissingPackageError: the packages of the extra "export" are not installed.
         ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
             may).
     """
+    formats = formats_of(model) if formats is None else formats
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
     require_seconds(seconds=seconds)
@@ -123,6 +125,11 @@ def export_model(
         content = runtime_file(model)
         exported.append(Exported("model.wavenet", content, len(content), None, None, None))
     return exported
+
+
+def formats_of(model: WaveNetClassifier) -> tuple[str, ...]:
+    """Those of `FORMATS` that the model can be: the C library has no filterbanks."""
+    return tuple(name for name in FORMATS if name != "runtime" or not model.config.filters)
 
 
 def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from wavenet.audio.effects import SILENCE
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.errors import DataError
 from wavenet.networks.architecture import INPUTS, POOLINGS
 from wavenet.networks.clip_norm import FLAT_VARIANCE, LEVEL
 
@@ -21,8 +22,17 @@ TYPES = {"float32": 1, "float64": 2, "int64": 3, "uint8": 4}  # uint8: text
 
 
 def runtime_file(model: WaveNetClassifier) -> bytes:
-    """The content of a model.wavenet: what the model is, and its weights in float32."""
+    """The content of a model.wavenet: what the model is, and its weights in float32.
+
+    Raises:
+        DataError: the model's stem is a filterbank, which the C library does not have.
+    """
     config, weights = model.config, model.state_dict()
+    if config.filters:
+        raise DataError(
+            f"format runtime: the model's stem has {config.filters} filters; the C library accepts "
+            "models whose stem is a plain convolution (filters: 0)"
+        )
     arrays: dict[str, NDArray[np.generic]] = {
         "kind": _text("classifier"),
         "labels": _text(*config.labels),
