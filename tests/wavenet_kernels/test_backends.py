@@ -232,3 +232,15 @@ def test_module_command_lists_every_backend():
         assert name in done.stdout
     assert torch.__version__ in done.stdout
     assert "works" in done.stdout
+
+
+def test_an_input_of_many_taps_is_computed_alike_in_any_memory_order():
+    """The cpu backend brings one of more than three taps to rows before its kernels read it."""
+    x, weight = torch.randn(2, 5, 40), torch.randn(6, 5, 5)
+    results = []
+    for given in (x, x.transpose(1, 2).contiguous().transpose(1, 2)):
+        leaves = [given.requires_grad_(), weight.clone().requires_grad_()]
+        with use_backend("cpu"):
+            y = wavenet_kernels.dilated_conv1d(*leaves, dilation=3)
+        results.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    assert all(map(torch.equal, *results))

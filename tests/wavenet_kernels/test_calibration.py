@@ -20,7 +20,7 @@ from wavenet_kernels.calibration import choice, keys, program, store, timing, tr
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
 from wavenet_kernels.call import SETTINGS, TENSORS, Call
-from wavenet_kernels.nn import ResidualStack
+from wavenet_kernels.nn import ResidualStack, StackStream
 
 CPU = torch.device("cpu")
 
@@ -739,3 +739,21 @@ def test_a_large_element_hides_no_error_of_small_ones():
     assert said.startswith("root mean square error 0.02, eager's 0, bound")
     empty = torch.zeros(0, dtype=torch.float64)
     assert numerics.violation(empty.float(), empty, empty) is None
+
+
+def test_streams_go_by_the_shipped_rule(gpu):
+    gpu.has(reference=2.0, right=1.0)
+    stack = ResidualStack(4, 4, 4, dilations=[1, 2])
+    weights = (stack.conv_weight, stack.conv_bias, stack.out_weight, stack.out_bias)
+
+    def streamed():
+        with torch.no_grad():
+            state = torch.zeros(1, 3, 4)
+            wavenet_kernels.residual_stack_stream(
+                torch.zeros(1, 4, 5), state, *weights, dilations=(1, 2)
+            )
+            StackStream(*weights, dilations=(1, 2))(torch.zeros(1, 4, 5))
+
+    assert calibration.calibrate(streamed) == [] and gpu.timed == []
+    streamed()
+    assert gpu.timed == [] and calibration.decisions() == []

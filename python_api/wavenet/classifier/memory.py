@@ -18,10 +18,8 @@ from wavenet.networks.stem import FIRST_CHANNELS
 FLOATS_OF_A_SAMPLE = 6
 # Of an output of the head's convolutions: the input padded, the output, and its gradient.
 COPIES_IN_HEAD = 3
-# Of a band: the pair of filters' outputs and their squares, energy, logarithm, and gradients.
-FLOATS_OF_A_BAND = 8
-# Of an output of the layers after them: before and after ReLU, each with its gradient.
-COPIES_IN_FILTER_LAYERS = 4
+# Of a band: the pair of filters' outputs, energy and its logarithm.
+FLOATS_OF_A_BAND = 4
 # Of the next-sample head's logits: themselves, their logarithmic softmax and the gradient.
 COPIES_OF_LOGITS = 3
 NEXT_SAMPLE_CLASSES = 256
@@ -42,6 +40,7 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     floats = residual * len(range(0, layers, every)) + 2 * skip
     if every > 1:  # a segment's inputs anew, and the gradients of three of them
         floats += residual * (min(every, layers) - 1 + 3)
+    floats += _of_filter_layers(model)  # gradients
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
     return _bytes(model, floats, samples, bytes_of_float)
@@ -61,10 +60,17 @@ def _bytes(model: Architecture, floats: float, samples: int, bytes_of_float: int
     if model.filters:  # and the windows that the filters are multiplied with
         times = 2**model.filter_layers
         floats += times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
-        if model.filter_layers:  # channels double where bands and times halve: half, a quarter, ...
-            floats += COPIES_IN_FILTER_LAYERS * times * FIRST_CHANNELS * model.filters / 2
+        floats += _of_filter_layers(model)
     steps = samples / model.stem_stride
     return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
+
+
+def _of_filter_layers(model: Architecture) -> float:
+    """Outputs of a step: bands and times halve where channels double, so that layers' do."""
+    if not model.filter_layers:
+        return 0
+    first = FIRST_CHANNELS * model.filters / 2 * 2**model.filter_layers / 2
+    return 2 * first
 
 
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:

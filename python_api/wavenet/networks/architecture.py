@@ -107,9 +107,13 @@ class Architecture:
                 f"filters is {self.filters}; accepted is 0 with input one-hot, because filters "
                 "hear a waveform"
             )
-        if self.filter_layers and not self.filters:
+        for name in ("filter_layers", "filter_dropout"):
+            value = getattr(self, name)
+            if value and not self.filters:
+                raise ValueError(f"{name} is {value}; accepted is 0 without filters")
+        if not 0.0 <= self.filter_dropout < 1.0:
             raise ValueError(
-                f"filter_layers is {self.filter_layers}; accepted is 0 without filters"
+                f"filter_dropout is {self.filter_dropout}; accepted is 0 <= filter_dropout < 1"
             )
         if self.filter_layers > 8 or self.stem_stride % 2**self.filter_layers:
             raise ValueError(
