@@ -67,5 +67,6 @@ struct Isa {
 extern const Kernels kernels_portable_float, kernels_portable_double;
 extern const Kernels kernels_avx2_float, kernels_avx2_double;
 extern const Kernels kernels_avx512_float, kernels_avx512_double;
+extern const Kernels kernels_neon_float, kernels_neon_double;
 
 }  // namespace wavenet::cpu

@@ -8,7 +8,7 @@
 // depend on how rows were cut into tiles and blocks, nor therefore on the number of threads.
 #pragma once
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kRows = 12;      // 12 x 2 accumulators + 2 panel vectors + broadcasts, of 32 registers
 constexpr int kOuterRows = 8;  // 8 x 2 accumulators; a panel of a Matrix is a whole number of these
 #else
