@@ -21,6 +21,7 @@ COMMANDS = {
     "run": Command("operators.run", "measure the operators against PyTorch's, write JSON"),
     "report": Command("reporting.report", "draw tables and plots of what was measured"),
     "compare": Command("reporting.compare", "say how two results, or two commits, differ"),
+    "kept": Command("operators.kept", "a training step by what it keeps: products, memory, time"),
     "profile": Command("profiles.profile", "where a backend's time goes"),
     "instruction-counts": Command(
         "compiled.instruction_counts", "what the CPU kernels execute, against the committed counts"

@@ -8,26 +8,13 @@ add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
-set(WAVENET_CPU_ISAS portable)
-set(flags_portable "")
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  list(APPEND WAVENET_CPU_ISAS avx2 avx512)
-  set(flags_avx2 -mavx2 -mfma)
-  set(flags_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
-endif()
-
+include("${CMAKE_CURRENT_LIST_DIR}/isas.cmake")
 set(kernels "")
 foreach(isa IN LISTS WAVENET_CPU_ISAS)
   foreach(real float double)
     set(target wavenet_cpu_${isa}_${real})
     list(APPEND kernels ${target})
-    add_library(${target} OBJECT csrc/cpu/isa.cpp)
-    target_include_directories(${target} PRIVATE csrc)
-    # Multiply and add contract into one instruction everywhere alike, so that a row comes out the same
-    # whichever of the kernel's variants computed it.
-    target_compile_options(${target} PRIVATE
-        -Wall -Wextra -ffp-contract=fast -fno-math-errno ${flags_${isa}})
-    target_compile_definitions(${target} PRIVATE WAVENET_ISA=${isa} WAVENET_REAL=${real})
+    wavenet_kernels_of(${isa} ${real} ${target})
     target_sources(wavenet_cpu PRIVATE $<TARGET_OBJECTS:${target}>)
   endforeach()
   string(TOUPPER ${isa} upper)

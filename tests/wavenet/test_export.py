@@ -98,13 +98,14 @@ def test_weights_are_constants_in_int8(exported):
     [
         {"input": "one-hot", "pooling": "max"},
         {"input": "raw", "pooling": "attention", "clip_norm": True},
+        {"filters": 4, "filter_layers": 2, "stem_kernel_size": 100, "stem_stride": 40},
     ],
 )
 def test_other_inputs_and_pooling_export(fields):
+    fields = {"stem_kernel_size": 3, **fields}
     config = WaveNetConfig(
         labels=("a", "b"),
         sample_rate=4000,
-        stem_kernel_size=3,
         residual_channels=4,
         dilation_channels=4,
         skip_channels=4,

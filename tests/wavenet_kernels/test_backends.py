@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from wavenet_kernels import (
     reference,
     use_backend,
 )
+from wavenet_kernels.backends.contract import KEEPS_INPUTS
 from wavenet_kernels.backends.triton.launcher import interpreted
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Outputs, Settings, Tensors, astuple
 from wavenet_kernels.ops import _run
@@ -114,6 +116,18 @@ def test_a_setting_that_a_backend_does_not_have_is_refused_above_it(monkeypatch)
             wavenet_kernels.gated_conv1d(x, weight, padding="same")
     z = wavenet_kernels.gated_conv1d(x, weight, padding="same")
     torch.testing.assert_close(z, reference.gated_conv1d(x, weight, padding="same"))
+
+
+def test_backends_of_gpus_refuse_to_keep_gates():
+    x, weights = torch.empty(2, 16, 50, device="meta"), torch.empty(1, 32, 16, 2, device="meta")
+    tensors = Tensors(x, weights, None, torch.empty(1, 48, 16, device="meta"))
+    for keep in ("auto", "inputs", "gates"):
+        call = Call("residual_stack", tensors, Settings(dilations=(1,), keep=keep))
+        assert call.keeps_gates == (keep == "gates")
+    triton = backends.load("triton")
+    if interpreted():
+        call = replace(call, tensors=tensors.map(lambda t: torch.empty(t.shape)))
+        assert triton.supports(call) == KEEPS_INPUTS
 
 
 def test_supports_reads_metadata_alone():

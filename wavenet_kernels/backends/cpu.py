@@ -79,6 +79,7 @@ def forward(call: Call, outputs: Outputs) -> None:
         saved=saved,
         saved_stride=saved_stride,
         checkpoint_every=call.settings.checkpoint_every,
+        gates=address_of(outputs.gates),
         scratch=tuple(map(rows_of, scratch)),
     )
 
@@ -90,6 +91,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     )
     inputs = None if gradients.saved is None else gradients.saved.contiguous()
     saved, saved_stride = rows_of_saved(inputs)
+    gates = None if gradients.gates is None else gradients.gates.contiguous()
     # It holds the gradients of later layers' inputs as well.
     grad_x = outputs.x
     if grad_x is None and len(call.settings.dilations) > 1:
@@ -103,6 +105,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
         grad_skip=rows_of(skip),
         saved=saved,
         saved_stride=saved_stride,
+        gates=address_of(gates),
         grad_x=rows_of(grad_x),
         want_x=outputs.x is not None,
         grad_conv_weight=grad_conv_weight,

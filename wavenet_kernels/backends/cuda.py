@@ -21,7 +21,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from wavenet_kernels.backends.contract import Configuration
+from wavenet_kernels.backends.contract import KEEPS_INPUTS, Configuration
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Sizes, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
@@ -145,6 +145,8 @@ def supports(call: Call) -> str | None:
         )
     if call.operator == "gated_activation":
         return None
+    if call.settings.keep == "gates":
+        return KEEPS_INPUTS
     if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
         return (
             "multiplies float32 matrices in TF32, which "

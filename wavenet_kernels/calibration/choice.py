@@ -82,6 +82,7 @@ def choose(call: Call, name: str, *, step: bool) -> Backend:
         settings.residual_scale,
         settings.last_residual,
         settings.checkpoint_every,
+        settings.keep,
         _threads(),
         _precision(),
     )
