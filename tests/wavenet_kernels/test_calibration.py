@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -293,8 +294,21 @@ def test_another_device_driver_or_version_is_another_key(gpu, monkeypatch):
 def test_the_fast_key_has_every_tensor_and_setting():
     """A new field of Tensors or Settings belongs into the key in `choice.choose`."""
     assert TENSORS == ("x", "conv_weight", "conv_bias", "out_weight", "out_bias", "cond")
-    named = {"dilations", "padding", "residual_scale", "last_residual", "checkpoint_every"}
-    assert named == SETTINGS
+    others = {
+        "dilations": (1,),
+        "padding": "same",
+        "residual_scale": 0.5,
+        "last_residual": False,
+        "checkpoint_every": 2,
+        "keep": "inputs",
+    }
+    assert set(others) == SETTINGS
+    call = convolution()
+    computed_by(call)
+    known = len(choice._chosen)
+    for number, (name, value) in enumerate(others.items(), 1):
+        computed_by(replace(call, settings=replace(call.settings, **{name: value})))
+        assert len(choice._chosen) == known + number, name
 
 
 def test_a_decision_survives_json(gpu):
