@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "model": Command("model.run", "predicted times of the GPU kernels, with no GPU", compiles=True),
     "predictions": Command(
-        "reporting.predictions", "what the model predicted of the GPU kernels, beside measurements"
+        "operators.predictions", "what the model predicted of the GPU kernels, beside measurements"
     ),
     "calibration": Command(
         "operators.calibration", 'what "auto" finds out here, what that and every call costs'

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environment import RESULTS
+from benchmarks.operators import predictions
 from benchmarks.operators.workloads import WORKLOADS, for_gpu
-from benchmarks.reporting import compare, predictions, report
+from benchmarks.reporting import compare, report
 from benchmarks.reporting.compare import differences
 
 ROOT = Path(__file__).resolve().parents[3]
