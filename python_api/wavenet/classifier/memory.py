@@ -37,7 +37,7 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     residual, skip, every = model.residual_channels, model.skip_channels, model.checkpoint_every
     layers = len(model.dilations)
     # Layers' inputs, and the skip sum with its gradient.
-    floats = residual * len(range(0, layers, every)) + 2 * skip
+    floats: float = residual * len(range(0, layers, every)) + 2 * skip
     if every > 1:  # a segment's inputs anew, and the gradients of three of them
         floats += residual * (min(every, layers) - 1 + 3)
     floats += _of_filter_layers(model)  # gradients
