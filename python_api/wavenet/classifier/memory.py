@@ -38,7 +38,7 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     residual, skip, every = model.residual_channels, model.skip_channels, model.checkpoint_every
     layers = len(model.dilations)
     # Layers' inputs, and the skip sum with its gradient.
-    floats = residual * len(range(0, layers, every)) + 2 * skip
+    floats: float = residual * len(range(0, layers, every)) + 2 * skip
     # On a CPU what goes into wide layers' gates as well, in float32.
     if every == 1 and bytes_of_float == 4 and is_wide(residual, model.kernel_size):
         floats += 2 * model.dilation_channels * layers

@@ -36,11 +36,11 @@ def runtime_file(model: WaveNetClassifier) -> bytes:
     arrays: dict[str, NDArray[np.generic]] = {
         "kind": _text("classifier"),
         "labels": _text(*config.labels),
-        "sample_rate": np.float64([config.sample_rate]),
-        "input": np.int64([INPUTS.index(config.input)]),
-        "pooling": np.int64([POOLINGS.index(config.pooling)]),
-        "dilations": np.int64(config.dilations),
-        "residual_scale": np.float64([model.stack.residual_scale]),
+        "sample_rate": _numbers(np.float64, config.sample_rate),
+        "input": _numbers(np.int64, INPUTS.index(config.input)),
+        "pooling": _numbers(np.int64, POOLINGS.index(config.pooling)),
+        "dilations": _numbers(np.int64, *config.dilations),
+        "residual_scale": _numbers(np.float64, model.stack.residual_scale),
     }
     for name in (
         "residual_channels",
@@ -54,14 +54,20 @@ def runtime_file(model: WaveNetClassifier) -> bytes:
         "head_channels",
         "head_kernel_size",
     ):
-        arrays[name] = np.int64([getattr(config, name)])
+        arrays[name] = _numbers(np.int64, getattr(config, name))
     if config.clip_norm:
         constants = {"level": LEVEL, "silence": SILENCE, "flat_variance": FLAT_VARIANCE}
-        arrays |= {f"clip_norm.{name}": np.float64([value]) for name, value in constants.items()}
+        arrays |= {
+            f"clip_norm.{name}": _numbers(np.float64, value) for name, value in constants.items()
+        }
     for name, weight in weights.items():
         if not name.startswith("next_sample."):  # for training only
             arrays[name.replace("stem.conv.", "stem.")] = weight.detach().float().cpu().numpy()
     return _packed(arrays)
+
+
+def _numbers(dtype: type[np.generic], *values: float) -> NDArray[np.generic]:
+    return np.array(values, dtype)
 
 
 def _text(*texts: str) -> NDArray[np.generic]:
