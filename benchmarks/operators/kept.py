@@ -22,6 +22,7 @@ from benchmarks.operators.contenders import Ours, Stack
 from benchmarks.operators.memory import peak_mib
 from benchmarks.operators.stack import pass_of
 from benchmarks.operators.workloads import WORKLOADS, Workload
+from benchmarks.timing import Run
 from wavenet_kernels import reference
 
 
@@ -50,6 +51,12 @@ def contenders() -> dict[str, Stack]:
     }
 
 
+def steps(workload: Workload) -> dict[str, Run]:
+    """A training step of each contender."""
+    tensors = workload.tensors("cpu", torch.float32)
+    return {name: pass_of("step", stack, workload, tensors) for name, stack in contenders().items()}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks kept")
@@ -67,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(workload: Workload, rounds: int, table: Table) -> None:
-    tensors = workload.tensors("cpu", torch.float32)
-    runs = {name: pass_of("step", stack, workload, tensors) for name, stack in contenders().items()}
+    runs = steps(workload)
     peaks = {name: peak_mib(run, "cpu") for name, run in runs.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
