@@ -771,3 +771,17 @@ def test_streams_go_by_the_shipped_rule(gpu):
     assert calibration.calibrate(streamed) == [] and gpu.timed == []
     streamed()
     assert gpu.timed == [] and calibration.decisions() == []
+
+
+def test_on_a_gpu_the_cache_is_flushed_and_the_device_waited_for(monkeypatch):
+    events = []
+
+    class Buffer:
+        def zero_(self):
+            events.append("flush")
+
+    monkeypatch.setattr(torch, "empty", lambda *sizes, **named: Buffer())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append("wait"))
+    stopwatch = timing.stopwatch(torch.device("cuda"))
+    assert stopwatch("a", lambda: events.append("run")) >= 0
+    assert events == ["flush", "wait", "run", "wait"]
