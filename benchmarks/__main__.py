@@ -48,6 +48,7 @@ COMMANDS = {
     "end-to-end": Command("classifier.end_to_end", "clips a second in training, time by part"),
     "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),
     "generation": Command("generation.sampling", "samples a second of the whole sampling loop"),
+    "speech": Command("generation.speech", "train and evaluate a generative model on a data set"),
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
