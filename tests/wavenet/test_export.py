@@ -35,15 +35,17 @@ def exported(tones, tmp_path_factory):
     return out, done.output
 
 
-def test_three_files_and_a_table(exported):
+def test_files_and_a_table(exported):
     out, printed = exported
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.int8.onnx", "model.pt2"}
+    files = {"model.onnx", "model.int8.onnx", "model.pt2", "model.wavenet"}
+    assert {path.name for path in out.iterdir()} == files
     rows = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
         for line in printed.splitlines()
         if line.startswith("│")
     }
-    assert set(rows) == {"PyTorch", "model.onnx", "model.int8.onnx", "model.pt2"}
+    assert set(rows) == {"PyTorch", *files}
+    assert rows.pop("model.wavenet")[1:] == ["-", "-", "-"]  # not run here
     for name in ("model.onnx", "model.pt2"):
         assert float(rows[name][1]) <= 1e-4
     accuracies = {name: float(row[3].removesuffix("%")) for name, row in rows.items()}

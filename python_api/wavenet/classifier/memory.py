@@ -39,9 +39,10 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     layers = len(model.dilations)
     # Layers' inputs, and the skip sum with its gradient.
     floats: float = residual * len(range(0, layers, every)) + 2 * skip
-    # On a CPU what goes into wide layers' gates as well, in float32.
+    # On a CPU what goes into wide layers' gates as well, in float32: beside them the gradients of
+    # two layers' inputs count.
     if every == 1 and bytes_of_float == 4 and is_wide(residual, model.kernel_size):
-        floats += 2 * model.dilation_channels * layers
+        floats += 2 * model.dilation_channels * layers + 2 * residual
     if every > 1:  # a segment's inputs anew, and the gradients of three of them
         floats += residual * (min(every, layers) - 1 + 3)
     floats += _of_filter_layers(model)  # gradients
