@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from benchmarks.operators import kept
 from benchmarks.operators.memory import peak_mib
@@ -22,7 +23,18 @@ def test_products_are_those_of_the_notes():
     assert found["reference"] == found["small"] == (3.0, 2.57)
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures(
+    "one_thread"
+)  # each further one has a workspace, which layers do not add to
 @pytest.mark.parametrize("name", ["vocoder", "flow"])
 def test_kept_gates_take_no_more_memory_than_eager(name):
     workload = next(workload for workload in WORKLOADS if workload.name == name)
