@@ -17,6 +17,8 @@ from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.errors import DataError
 
+pytestmark = pytest.mark.slow  # the library is compiled first
+
 
 def same(ours, theirs) -> None:
     assert [d[:2] for d in ours] == [(d.start, d.end) for d in theirs]

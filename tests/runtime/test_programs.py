@@ -16,6 +16,8 @@ from small_classifiers import signal, small, write
 import wavenet
 from wavenet.classifier.inference.streaming import StreamingClassifier
 
+pytestmark = pytest.mark.slow  # the library is compiled first
+
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples" / "c"
 
@@ -49,7 +51,6 @@ def test_nothing_is_allocated_while_it_listens(static_library, tmp_path):
         assert not said.startswith("0 decisions"), said
 
 
-@pytest.mark.slow
 def test_hostile_files_under_sanitizers(tmp_path):
     library = c_library.build(
         tmp_path / "sanitized",

@@ -60,6 +60,7 @@ def test_generate_writes_what_the_model_makes(models, tmp_path, wavenet):
         assert np.abs(made / 32767 - expected[row].numpy()).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_generate_pipes_pcm(models):
     command = [sys.executable, "-m", "wavenet", "generate", str(models / "voices"), "--raw"]
     command += ["--seconds", "0.1", "--speaker", "0", "--seed", "3"]
