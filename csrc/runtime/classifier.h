@@ -27,7 +27,7 @@ class Classifier {
   void finish() { finished_ = true; }
   bool read(Decision& decision);  // the one that waits
 
-  double delay() const { return static_cast<double>(listener_->lookahead() * net_.frame_samples()) / net_.sample_rate; }
+  double delay() const { return static_cast<double>(net_.lookahead() * net_.frame_samples()) / net_.sample_rate; }
 
  private:
   void count_frame();

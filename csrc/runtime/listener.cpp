@@ -7,7 +7,7 @@
 namespace wavenet::runtime {
 
 ChunkedNetwork::ChunkedNetwork(const cpu::Isa& isa, const Network& net, int64_t window)
-    : means_(isa, net), head_(isa, net), pooling_(isa, net, window), frame_(net.S), lookahead_(net.lookahead()) {}
+    : means_(isa, net), head_(isa, net), pooling_(isa, net, window), frame_(net.S) {}
 
 void ChunkedNetwork::reset() {
   means_.reset(), head_.reset(), pooling_.reset();

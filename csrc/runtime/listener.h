@@ -17,7 +17,6 @@ class Listener {
   virtual void hear(const float* samples, int64_t count) = 0;  // of those
   virtual bool next() = 0;                                   // takes the frame that is there, if one is
   virtual bool next_at_end() = 0;                            // the same at the signal's end; false: that was all
-  virtual int64_t lookahead() const = 0;                     // frames
 
   // The last window's frames, pooled: at least one was taken.
   virtual void pooled(float* to) = 0;
@@ -32,7 +31,6 @@ class ChunkedNetwork : public Listener {
   void hear(const float* samples, int64_t count) override { means_.hear(samples, count); }
   bool next() override;
   bool next_at_end() override;
-  int64_t lookahead() const override { return lookahead_; }
   void pooled(float* to) override { pooling_.pooled(to); }
 
  private:
@@ -42,7 +40,6 @@ class ChunkedNetwork : public Listener {
   Head head_;
   Pooling pooling_;
   std::vector<float> frame_;
-  int64_t lookahead_;
   bool heard_all_ = false;
 };
 
@@ -55,7 +52,6 @@ class WholeWindows : public Listener {
   void hear(const float* samples, int64_t count) override;
   bool next() override;
   bool next_at_end() override;
-  int64_t lookahead() const override { return 0; }
   void pooled(float* to) override;
 
  private:

@@ -88,6 +88,7 @@ Network::Network(const File& file) {
 }
 
 int64_t Network::lookahead() const {
+  if (clip_norm) return 0;  // a window is a clip of its own
   int64_t frames = 0;
   for (const Weights& conv : head) frames += conv.taps / 2;
   return frames;

@@ -47,7 +47,7 @@ struct Network {
 
   int64_t frame_samples() const { return frame_steps * stride; }
   int64_t pooled_channels() const { return classifier.channels; }
-  int64_t lookahead() const;  // frames that an output of the head sees beyond its own
+  int64_t lookahead() const;  // frames beyond a window that a decision about it waits for
 };
 
 }  // namespace wavenet::runtime

@@ -10,10 +10,11 @@ import c_library
 import numpy as np
 import pytest
 import torch
-from c_library import run
 from small_classifiers import signal, small, write
 
 import wavenet
+from benchmarks.programs import cmake as find_cmake
+from benchmarks.programs import run
 from wavenet.classifier.inference.streaming import StreamingClassifier
 
 pytestmark = pytest.mark.slow  # the library is compiled first
@@ -26,8 +27,8 @@ def compiled(source: Path, library: Path, *options: str, compiler: str = "c++") 
     """The program, with the static library that was built in a folder."""
     program = library / source.stem
     run(
-        [compiler, str(source), "-O0", f"-I{c_library.RUNTIME}", "-Wall", "-Wextra", "-Werror"]
-        + [*options, str(library / "libwavenet.a"), "-lstdc++", "-lm", "-o", str(program)]
+        *(compiler, str(source), "-O0", f"-I{c_library.RUNTIME}", "-Wall", "-Wextra", "-Werror"),
+        *(*options, str(library / "libwavenet.a"), "-lstdc++", "-lm", "-o", str(program)),
     )
     return program
 
@@ -46,7 +47,7 @@ def test_nothing_is_allocated_while_it_listens(static_library, tmp_path):
         {"input": "one-hot", "stem_stride": 1},
         {"frame_ms": 400.0, "stem_stride": 2, "kernel_size": 3},  # frames of 200 steps
     ):
-        said = run([str(program), str(write(small(**fields), tmp_path))])
+        said = run(str(program), str(write(small(**fields), tmp_path)))
         assert " 0 allocations" in said, said
         assert not said.startswith("0 decisions"), said
 
@@ -66,7 +67,7 @@ def test_hostile_files_under_sanitizers(tmp_path):
     tiny = {"layers_per_stack": 2, "stacks": 1, "residual_channels": 4, "skip_channels": 5}
     for seed, fields in enumerate(({}, {"clip_norm": True}, {"pooling": "attention"})):
         model = write(small(**tiny, dilation_channels=3, head_channels=6, **fields), tmp_path)
-        said = run([str(program), str(model), "2000", str(seed)])
+        said = run(str(program), str(model), "2000", str(seed))
         assert said.startswith("used ") and not said.startswith("used 0,"), said
 
 
@@ -93,11 +94,11 @@ def agree(ours: list[list[str]], theirs: list[list[str]]) -> None:
 
 def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_folder):
     prefix = tmp_path / "prefix"
-    cmake = c_library.programs.cmake()
-    run([cmake, "--install", str(library_folder), "--prefix", str(prefix)])
+    cmake = find_cmake()
+    run(cmake, "--install", str(library_folder), "--prefix", str(prefix))
     build = tmp_path / "build"
-    run([cmake, "-S", str(EXAMPLES), "-B", str(build), f"-DCMAKE_PREFIX_PATH={prefix}"])
-    run([cmake, "--build", str(build)])
+    run(cmake, "-S", str(EXAMPLES), "-B", str(build), f"-DCMAKE_PREFIX_PATH={prefix}")
+    run(cmake, "--build", str(build))
     model, heard = small(pooling="attention"), signal(2345)
     command = [str(build / "listen"), str(write(model, tmp_path)), "0.5", "0.2"]
     agree(listened(command, heard), expected(model, heard))
@@ -106,10 +107,10 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
 
     if shutil.which("pkg-config"):
         (described,) = prefix.rglob("wavenet.pc")
-        environment = {"PKG_CONFIG_PATH": str(described.parent), "PATH": "/usr/bin:/bin"}
-        flags = run(["pkg-config", "--cflags", "--libs", "wavenet"], env=environment).split()
+        asked = ("pkg-config", "--cflags", "--libs", "wavenet")
+        flags = run(*asked, PKG_CONFIG_PATH=str(described.parent)).split()
         program = tmp_path / "by-pkg-config"
-        run(["cc", str(EXAMPLES / "listen.c"), *flags, "-o", str(program)])
+        run("cc", str(EXAMPLES / "listen.c"), *flags, "-o", str(program))
         found = {"LD_LIBRARY_PATH": str(described.parents[1])}
         agree(listened([str(program), *command[1:]], heard, env=found), expected(model, heard))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +39,9 @@ def build(folder: Path, **definitions: str) -> Path:
     """Configure and build into the folder; that folder."""
     cmake = programs.cmake()
     defined = [f"-D{name}={value}" for name, value in definitions.items()]
-    run([cmake, "-S", str(RUNTIME), "-B", str(folder), *defined])
-    run([cmake, "--build", str(folder), "--parallel", "2"])
+    programs.run(cmake, "-S", str(RUNTIME), "-B", str(folder), *defined)
+    programs.run(cmake, "--build", str(folder), "--parallel", "2")
     return folder
-
-
-def run(command: list[str], **options: object) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
-    assert done.returncode == 0, done.stdout + done.stderr
-    return str(done.stdout)
 
 
 class Library:

@@ -114,3 +114,8 @@ def interruptible(go_on: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"interrupted; to go on: {go_on}")
         raise typer.Exit(130) from None
+
+
+def nobody_reads() -> None:
+    """Whoever read the standard output has gone: Python would complain when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

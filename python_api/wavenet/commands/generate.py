@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, require_folder, say
+from wavenet.commands.common import Device, Run, nobody_reads, require_folder, say
 from wavenet.commands.sounds import (
     Making,
     Raw,
@@ -92,8 +90,7 @@ def generate(
         if not raw:
             raise
     except BrokenPipeError:
-        # Who heard us has gone. Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
     making.say()
     if out is None:
         return

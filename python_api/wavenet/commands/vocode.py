@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wavenet.commands.common import Device, Run, require_folder, say
+from wavenet.commands.common import Device, Run, nobody_reads, require_folder, say
 from wavenet.commands.sounds import (
     MEL_SUFFIXES,
     Making,
@@ -135,7 +133,7 @@ def vocode(
         try:
             made = list(making.follow(chunks))
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            nobody_reads()
             return
         sound = torch.cat(made, dim=1)
         if constant is not None and denoise is not None:

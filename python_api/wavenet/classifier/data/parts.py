@@ -15,7 +15,7 @@ from wavenet.classifier.data.clips import Clip
 from wavenet.classifier.data.dataset import Draw
 from wavenet.classifier.data.seeding import generator
 from wavenet.generation.config import GeneratorConfig
-from wavenet.generation.recordings import hear
+from wavenet.generation.recordings import context_of, hear
 from wavenet.generation.waveglow_config import WaveGlowConfig
 
 
@@ -149,7 +149,7 @@ class GenerationClips(Dataset[Part]):
 
 def collate_parts(parts: Sequence[Part], config: GeneratorConfig | WaveGlowConfig) -> PartBatch:
     """Padded at their ends with silence, and copies of the last frame; there may be none."""
-    hop, context = config.hop, getattr(config, "context_frames", 0)
+    hop, context = config.hop, context_of(config)
     time = max((len(part.waveform) for part in parts), default=hop)
     waveform = torch.zeros(len(parts), time)
     for row, part in zip(waveform, parts, strict=True):
