@@ -31,12 +31,7 @@ else()
 endif()
 
 if(WAVENET_KERNELS_SANITIZE)
-  foreach(target wavenet_cpu ${kernels})
-    target_compile_options(${target} PRIVATE -fsanitize=${WAVENET_KERNELS_SANITIZE}
-                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
-    target_compile_definitions(${target} PRIVATE WAVENET_POISON=1)
-  endforeach()
-  target_link_options(wavenet_cpu PUBLIC -fsanitize=${WAVENET_KERNELS_SANITIZE})
+  wavenet_sanitize("${WAVENET_KERNELS_SANITIZE}" wavenet_cpu ${kernels})
   if(WAVENET_KERNELS_SANITIZE MATCHES thread)
     find_package(Threads REQUIRED)
     target_compile_definitions(wavenet_cpu PUBLIC WAVENET_STD_THREADS=1)
