@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import RESULTS, read_results
+from benchmarks.environment import BUILD, RESULTS, read_results
 from benchmarks.reporting.plots import PLOTS, save
-from benchmarks.reporting.tables import CELLS, ceilings, heading, summary, table_of
+from benchmarks.reporting.tables import CELLS, ceilings, claim, heading, summary, table_of
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SHOWN = "stack-cpu-avx2-float32"  # on the first page
@@ -35,10 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS)
+    parser.add_argument("folder", nargs="?", type=Path, default=BUILD)
     parser.add_argument("--readme", type=Path, help="the first page; by default this project's")
     given = parser.parse_args(arguments)
     records = dict(read(given.folder))
+    committed = given.folder.resolve() == RESULTS
     if not records:
         raise SystemExit(f"{given.folder}: no result of {', '.join(CELLS)} is there")
     for name, record in records.items():
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = given.folder / "README.md"
     page.write_text(results_page(records), encoding="utf-8")
     print(f"wrote {page} and {given.folder / 'plots'}")
-    readme = given.readme or (RESULTS.parents[1] / "README.md" if given.folder == RESULTS else None)
+    readme = given.readme or (RESULTS.parents[1] / "README.md" if committed else None)
     if readme and SHOWN in records:
         text = readme.read_text(encoding="utf-8")
         readme.write_text(with_measured(text, records[SHOWN]), encoding="utf-8")
@@ -85,5 +86,5 @@ def with_measured(text: str, record: dict[str, Any]) -> str:
     if not (begin and end):
         raise ValueError(f"the page has no {BEGIN} followed by {END}")
     plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.png)"
-    shown = [BEGIN, plot, heading(record), summary(record["rows"]), END]
+    shown = [BEGIN, claim(record), summary(record["rows"]), plot, heading(record), END]
     return before + "\n\n".join(shown) + after

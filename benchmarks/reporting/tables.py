@@ -173,27 +173,49 @@ def place_name(row: Row, key: str) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Of stacks: a line for each workload and pass, contenders side by side."""
-    names = [name for name in dict.fromkeys(row["contender"] for row in rows)]
-    columns = [name for name in names if name != BEHIND]
-    ours = [name for name in columns if name.startswith("ours ") and name != PLAIN]
-    heads = [f"{name.replace('compile', 'torch.compile')}, ms" for name in columns]
+    """Of stacks, for a first page: a line for each workload and pass, eager PyTorch and ours."""
+    ours = ours_of(rows)
+    heads = ["residual stack", "pass", "eager, ms"]
     for name in ours:
-        heads += [f"{name}: x eager", "x torch.compile", "of floor", "MiB, eager's"]
+        heads += [f"{name}, ms", "x eager"]
     lines = []
     for by_name in places(rows).values():
         row = next(iter(by_name.values()))
-        cells = [short(time_of(by_name.get(name))) for name in columns]
-        eager, compiled = by_name.get(EAGER, {}), by_name.get("compile", {})
+        eager = time_of(by_name.get(EAGER))
+        cells = [place_name(row, "workload"), place_name(row, "pass"), short(eager)]
         for name in ours:
             mine = by_name.get(name, {})
-            cells += [_times_eager(mine, time_of(other)) for other in (eager, compiled)]
-            memory = (short(one.get("peak_mib")) for one in (mine, eager))
-            cells += [_of_floor(mine, None), ", ".join(memory)]
-        lines.append([place_name(row, "workload"), place_name(row, "pass"), *cells])
-    heads = ["residual stack", "pass", *heads]
+            cells += [short(time_of(mine)), _times_eager(mine, eager)]
+        lines.append(cells)
     rule = ["---"] * 2 + ["---:"] * (len(heads) - 2)
     return "\n".join(map(line, [heads, rule, *_without_repeats(lines, 1)]))
+
+
+def claim(record: dict[str, Any]) -> str:
+    """What a first page may say of a result in a sentence: from the slowest to the fastest."""
+    named = {"forward": "forward passes", "step": "training steps"}
+    ranges = []
+    for what, name in named.items():
+        ratios = [
+            eager / mine
+            for where, by_name in places(record["rows"]).items()
+            if where[3] == what and (eager := time_of(by_name.get(EAGER)))
+            for ours in ours_of(record["rows"])
+            if (mine := time_of(by_name.get(ours)))
+        ]
+        if ratios:
+            ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times as fast")
+    networks = len({where[2] for where in places(record["rows"])})
+    return (
+        f"On {record['threads']} threads of an {record['device']}, {record['dtype']}, the stacks "
+        f"of {networks} networks have {' and '.join(ranges)} as eager PyTorch has them."
+    )
+
+
+def ours_of(rows: Sequence[Row]) -> list[str]:
+    """Our contenders, as somebody would use them."""
+    names = dict.fromkeys(row["contender"] for row in rows)
+    return [name for name in names if name.startswith("ours ") and name not in (PLAIN, BEHIND)]
 
 
 def heading(record: dict[str, Any]) -> str:

@@ -14,12 +14,29 @@ if TYPE_CHECKING:
     import typer
 
 
+GREETING = """\
+wavenet: from a folder of recordings to a model that knows them, in five commands.
+
+  wavenet synth sounds/                        recordings to try it with (or take your own:
+                                               a folder with a sub-folder for each class)
+  wavenet train --data sounds/                 train a model of them, in runs/sounds
+  wavenet evaluate runs/sounds                 how good is it?
+  wavenet predict runs/sounds FILE_OR_FOLDER   what are these recordings?
+  wavenet info runs/sounds                     what is this model?
+
+wavenet --help names all commands, wavenet COMMAND --help explains one, with an example;
+wavenet doctor says what is slow or missing on this machine."""
+
+
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
     warnings.formatwarning = lambda message, *_, **__: _as_a_line(message)
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
+    if len(sys.argv) == 1:
+        print(GREETING)
+        return
     try:
         application()()
     except Exception as error:
@@ -45,6 +62,7 @@ def application() -> typer.Typer:
         from wavenet.commands.convert import convert
         from wavenet.commands.cross_validate import cross_validate
         from wavenet.commands.demo_app import demo_app
+        from wavenet.commands.doctor import doctor
         from wavenet.commands.embed import embed
         from wavenet.commands.evaluate import evaluate
         from wavenet.commands.export import export
@@ -95,7 +113,7 @@ def application() -> typer.Typer:
         demo_app,
     )
     of_sound = (generate, vocode, mel, convert)
-    for command in (*before_training, train, cross_validate, *of_a_run, *of_sound):
+    for command in (*before_training, train, cross_validate, *of_a_run, *of_sound, doctor):
         app.command()(command)
     return app
 

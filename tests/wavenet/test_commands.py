@@ -54,6 +54,7 @@ def test_there_are_these_commands():
         "convert",
         "cross-validate",
         "demo-app",
+        "doctor",
         "embed",
         "evaluate",
         "export",
