@@ -173,7 +173,7 @@ def place_name(row: Row, key: str) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Of stacks, for a first page: a line for each workload and pass, eager PyTorch and ours."""
+    """Of stacks, for a first page: forward passes and training steps, eager PyTorch and ours."""
     ours = ours_of(rows)
     heads = ["residual stack", "pass", "eager, ms"]
     for name in ours:
@@ -181,6 +181,8 @@ def summary(rows: Sequence[Row]) -> str:
     lines = []
     for by_name in places(rows).values():
         row = next(iter(by_name.values()))
+        if row["pass"] == "backward":
+            continue
         eager = time_of(by_name.get(EAGER))
         cells = [place_name(row, "workload"), place_name(row, "pass"), short(eager)]
         for name in ours:
@@ -204,12 +206,29 @@ def claim(record: dict[str, Any]) -> str:
             if (mine := time_of(by_name.get(ours)))
         ]
         if ratios:
-            ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times as fast")
+            ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times")
     networks = len({where[2] for where in places(record["rows"])})
     return (
-        f"On {record['threads']} threads of an {record['device']}, {record['dtype']}, the stacks "
-        f"of {networks} networks have {' and '.join(ranges)} as eager PyTorch has them."
+        f"On {record['threads']} threads of a CPU ({record['device']}), in {record['dtype']}, the "
+        f"residual stacks of {networks} networks compute {' and '.join(ranges)} as fast as eager "
+        "PyTorch."
     )
+
+
+def accuracies(records: Sequence[dict[str, Any]]) -> str:
+    """Of classifiers: a line for each, what it was trained on, how it was tested, what it got."""
+    lines = []
+    for record in records:
+        protocol, accuracy = record["protocol"], record["test_accuracy"]
+        if "parts" in record:
+            clips = {part["clips"] for part in record["parts"]}
+            deviation = record["test_accuracy_standard_deviation"]
+            figure = f"{accuracy:.1%} ± {deviation:.1%} of {'/'.join(map(str, sorted(clips)))} each"
+        else:
+            figure = f"{accuracy:.1%} of {record['test']['clips']}"
+        lines.append([f"`--config {record['config'].removesuffix('.yaml')}`", protocol, figure])
+    heads = ["classifier", "tested on", "accuracy"]
+    return "\n".join(map(line, [heads, ["---", "---", "---:"], *lines]))
 
 
 def ours_of(rows: Sequence[Row]) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wavenet.errors import UserError, extra
 
@@ -55,6 +56,7 @@ def application() -> typer.Typer:
     """
     with extra("classifier"):
         import typer
+        from typer.core import TyperCommand
 
         from wavenet.commands.augment_preview import augment_preview
         from wavenet.commands.cache import cache
@@ -77,6 +79,16 @@ def application() -> typer.Typer:
         from wavenet.commands.timeline import timeline
         from wavenet.commands.train import train
         from wavenet.commands.vocode import vocode
+
+    class Command(TyperCommand):
+        """A switch takes no value, and its help names none."""
+
+        def get_params(self, ctx: Any) -> list[Any]:
+            params = super().get_params(ctx)
+            for param in params:
+                if getattr(param, "is_flag", False):
+                    param.metavar = ""
+            return params
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -114,8 +126,14 @@ def application() -> typer.Typer:
     )
     of_sound = (generate, vocode, mel, convert)
     for command in (*before_training, train, cross_validate, *of_a_run, *of_sound, doctor):
-        app.command()(command)
+        app.command(cls=Command, help=_paragraphs(command.__doc__ or ""))(command)
     return app
+
+
+def _paragraphs(docstring: str) -> str:
+    """Each on a line of its own, which the terminal breaks where its width asks for it."""
+    parts = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in parts)
 
 
 def _as_a_line(message: Warning | str) -> str:
