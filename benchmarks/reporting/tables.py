@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.reporting.rows import AGAIN, BEHIND, EAGER, PLAIN, Row
 
 MISSING = "-"
+BUSY = "†"  # beside a contender that was measured while the machine was busy
 PLACE = ("axis", "value", "workload", "pass")  # what rows that are compared have in common
 # What a cell says of a row, given the time of eager PyTorch in the same place.
 Cell = Callable[[Row, "float | None"], str]
@@ -146,7 +147,8 @@ def table_of(kind: str, rows: Sequence[Row]) -> str:
                 figures = [f"none: {row['error']}", *[""] * (len(cells) - 1)]
             else:
                 figures = [cell(row, eager) for cell in cells.values()]
-            lines.append([*(place_name(row, key) for key in used), name, *figures])
+            shown = f"{name} {BUSY}" if "busy" in row else name
+            lines.append([*(place_name(row, key) for key in used), shown, *figures])
     heads = [*(PLACE_HEADS[key] for key in used), "contender", *cells]
     rule = ["---"] * (len(used) + 1) + ["---:"] * len(cells)
     return "\n".join(map(line, [heads, rule, *_without_repeats(lines, len(used))]))
@@ -244,6 +246,9 @@ def heading(record: dict[str, Any]) -> str:
     rounds = f"; medians of {record['rounds']}, contenders interleaved"
     if record.get("benchmark") == "first-call":
         rounds = "; each in processes of its own"
+    busy = sum("busy" in row for row in record["rows"])
+    if busy:
+        rounds += f"; {busy} of {len(record['rows'])} rows on a busy machine ({BUSY})"
     return (
         f"{record['device']}, {record['threads']} thread{'s' * (record['threads'] > 1)}, "
         f"{record.get('dtype', 'float32')}, Python {record['python']}, {versions}; "
