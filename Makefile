@@ -80,6 +80,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/typed/user.py
 	$(BIN)/lint-imports
 
 docs: install

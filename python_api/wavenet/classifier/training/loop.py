@@ -1,7 +1,8 @@
 """The training loop.
 
 All randomness of a step is a function of (seed, step), all order of (seed, epoch), so a run that
-was killed and resumed ends with the weights of one that was not, bit for bit.
+was killed and resumed ends with the weights of one that was not, bit for bit, on as many threads
+(PyTorch's own sums on a CPU depend on their number).
 """
 
 from __future__ import annotations
