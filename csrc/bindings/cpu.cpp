@@ -104,6 +104,10 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
   cpu::run_backward(call.execution.isa, call.op, std::move(gradients), call.execution.threads);
 }
 
+void copy_rows(const Execution& execution, int64_t B, int64_t T, int64_t C, const Rows& from, const Rows& to) {
+  cpu::copy_rows(execution.isa, from, execution.dtype, B, T, C, to, execution.threads);
+}
+
 cpu::Draw draw_of(const std::string& name) {
   if (name == "softmax") return cpu::Draw::softmax;
   if (name == "logistic") return cpu::Draw::logistic;
@@ -186,6 +190,8 @@ PYBIND11_MODULE(_cpu, m) {
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"));
 
   const py::call_guard<py::gil_scoped_release> release;
+  m.def("copy_rows", &copy_rows, release, py::arg("execution"), py::kw_only(), py::arg("B"), py::arg("T"),
+        py::arg("C"), py::arg("from_"), py::arg("to"));
   m.def("forward", &forward, release, py::arg("call"), py::kw_only(), py::arg("y"), py::arg("residual"),
         py::arg("skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("checkpoint_every"), py::arg("gates"),
         py::arg("scratch"));

@@ -8,6 +8,8 @@
 // WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
 
+#include <utility>
+
 #define WAVENET_JOIN_(a, b, c, d) a##b##c##d
 #define WAVENET_JOIN(a, b, c, d) WAVENET_JOIN_(a, b, c, d)
 #define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
@@ -58,7 +60,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::tile,
 #if WAVENET_FORWARD_ONLY
                                                                       nullptr, nullptr, nullptr, nullptr, nullptr,
-                                                                      nullptr, nullptr, here::copy_row, nullptr,
+                                                                      nullptr, nullptr, here::copy_rows, nullptr,
 #else
                                                                       here::backward_packed_reals,
                                                                       here::backward_pack_units,
@@ -67,7 +69,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::backward_tile,
                                                                       here::backward_x_tile,
                                                                       here::sum_slices,
-                                                                      here::copy_row,
+                                                                      here::copy_rows,
                                                                       here::store_reals,
 #endif
                                                                       here::kSample};

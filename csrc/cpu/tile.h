@@ -130,14 +130,16 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
 inline Real* kept_row(const Layer& l, int64_t b, int64_t t) { return static_cast<Real*>(l.a.data) + offset(l.a, b, t); }
 
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
-  for (int64_t t = begin; t < end; ++t) {
-    for (int64_t first = 0; first < l.D; first += kLanes) {
-      const int64_t there = l.D - first;
-      Vector f = load_row(l.a, l.dtype, b, t, first, there), g = load_row(l.a, l.dtype, b, t, l.D + first, there);
-      add_cond(l, b, t, first, f, g);
-      store_row(l.z, l.dtype, b, t, first, gate(f, g), there);
+  for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
+    const int64_t there = l.D - first;
+    Vector f[kLanes], g[kLanes];
+    load_block(l.a, l.dtype, b, t, rows, first, there, f);
+    load_block(l.a, l.dtype, b, t, rows, l.D + first, there, g);
+    for (int64_t i = 0; i < rows; ++i) {
+      add_cond(l, b, t + i, first, f[i], g[i]);
+      store_row(l.z, l.dtype, b, t + i, first, gate(f[i], g[i]), there);
     }
-  }
+  });
 }
 
 int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {

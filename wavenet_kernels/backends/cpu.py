@@ -1,8 +1,7 @@
 """The backend of the C++ kernels in csrc/cpu: any shape and dtype on CPUs, all of torch's threads.
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
-place, whatever its other strides, and so is an input x in any strides that convolutions of few taps
-read; others are copied once.
+place, whatever its other strides; others are copied once, but for what a bare gate reads.
 bfloat16 and float16 activations are computed on in float32, with weights that were converted.
 WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set, otherwise the best
 one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three taps plain sums of
@@ -19,7 +18,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 # torch before the compiled module: it loads the OpenMP runtime that both then share.
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from wavenet_kernels.backends.contract import Configuration
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
-from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
+from wavenet_kernels.rows import address_of, empty_rows, is_in_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
 try:
@@ -36,11 +35,6 @@ except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
 SETTINGS = COMMON_SETTINGS
-
-# Kernels gather x once for each tap, an element at a time where channels are not side by side. Of
-# more taps than this, a copy in rows is faster (`python -m benchmarks run operators`: R=64, K=7
-# takes a quarter less; K=2 and 3, the same).
-_MOST_TAPS_IN_PLACE = 3
 
 
 def unavailable() -> str | None:
@@ -86,9 +80,8 @@ def forward(call: Call, outputs: Outputs) -> None:
 
 def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     prepared = _Prepared(call)
-    y, residual, skip = (
-        channels_last(grad) for grad in (gradients.y, gradients.residual, gradients.skip)
-    )
+    y = gradients.y if call.operator == "gated_activation" else _in_rows(gradients.y)
+    residual, skip = _in_rows(gradients.residual), _in_rows(gradients.skip)
     inputs = None if gradients.saved is None else gradients.saved.contiguous()
     saved, saved_stride = rows_of_saved(inputs)
     gates = None if gradients.gates is None else gradients.gates.contiguous()
@@ -139,7 +132,7 @@ class _CpuStream:
             )
             self._outputs, self._time = (residual, skip), time
             self._rows = rows_of(residual), rows_of(skip)
-        cond = channels_last(cond)
+        cond = _in_rows(cond)
         residual_rows, skip_rows = self._rows
         self._kernels.step(
             T=time,
@@ -176,14 +169,12 @@ class _Prepared:
 
     def __init__(self, call: Call) -> None:
         tensors, settings, sizes = call.tensors, call.settings, call.sizes
-        x = tensors.x
-        if call.operator == "gated_activation" or sizes.K > _MOST_TAPS_IN_PLACE:
-            x = channels_last(x)
+        x = tensors.x if call.operator == "gated_activation" else _in_rows(tensors.x)
         real = _real(x.dtype)
         conv_weight, conv_bias, out_weight, out_bias = (
             None if weight is None else weight.to(real).contiguous() for weight in tensors.weights()
         )
-        cond = channels_last(tensors.cond)
+        cond = _in_rows(tensors.cond)
         held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
         self._held = held
         convolution = held.conv_weight
@@ -206,6 +197,22 @@ class _Prepared:
             out_bias=address_of(held.out_bias),
             cond=rows_of(held.cond),
         )
+
+
+@overload
+def _in_rows(x: Tensor) -> Tensor: ...
+@overload
+def _in_rows(x: Tensor | None) -> Tensor | None: ...
+def _in_rows(x: Tensor | None) -> Tensor | None:
+    """(B, C, T) with channel stride 1: x itself, or a copy."""
+    if x is None or is_in_rows(x):
+        return x
+    (batch, channels, time), rows = x.shape, empty_rows(x, *x.shape)
+    if x.numel():
+        _cpu.copy_rows(
+            _execution(x), B=batch, T=time, C=channels, from_=rows_of(x), to=rows_of(rows)
+        )
+    return rows
 
 
 def _scratch(call: Call, outputs: Outputs) -> tuple[Tensor | None, Tensor | None]:
