@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Data, Device, Run, Split, console, require_folder, say
+from wavenet.commands.common import (
+    Data,
+    Device,
+    Run,
+    Split,
+    console,
+    progress,
+    require_folder,
+    say,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from wavenet.generation.model import WaveNet
@@ -77,11 +87,13 @@ def evaluate(
         return
     chosen = choose_clips(run, model.config, data, split)
     settings = (model, chosen.clips, chosen.cache)
-    if snrs:
-        curve = measure_noise_curve(*settings, snrs, max_samples=chosen.max_samples)
-        metrics = curve.clean
-    else:
-        metrics = evaluate_model(*settings, max_samples=chosen.max_samples)
+    with progress("listening") as heard:
+        longest = chosen.max_samples
+        if snrs:
+            curve = measure_noise_curve(*settings, snrs, max_samples=longest, progress=heard)
+            metrics = curve.clean
+        else:
+            metrics = evaluate_model(*settings, max_samples=longest, progress=heard)
     folder.mkdir(parents=True, exist_ok=True)
     content = {**chosen.description, **metrics.as_dict()}
     replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
@@ -110,6 +122,10 @@ def evaluate(
         for level, noisy in curve.noisy.items():
             say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
         say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")
+    suggest(
+        (["report", run], "all of it as one page, with the worst mistakes to listen to"),
+        (["predict", run, "FILE_OR_FOLDER"], "what other recordings are"),
+    )
 
 
 def _likelihood(
@@ -117,7 +133,6 @@ def _likelihood(
 ) -> None:
     """Bits a sample of a generative model."""
     from rich.markup import escape
-    from rich.progress import Progress
     from rich.table import Table
 
     from wavenet.classifier.inference.evaluate import choose_clips
@@ -126,14 +141,9 @@ def _likelihood(
     from wavenet.files import replace_file
 
     chosen = choose_clips(run, model.config, data, split)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("listening", total=len(chosen.clips))
+    with progress("listening", len(chosen.clips)) as heard:
         found = likelihood(
-            model,
-            chosen.clips,
-            chosen.cache,
-            max_samples=chosen.max_samples,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            model, chosen.clips, chosen.cache, max_samples=chosen.max_samples, progress=heard
         )
     bits = model.bits_of(found.loss)
     speakers = {}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, say
+from wavenet.commands.common import Device, Run, console, progress, say
 
 RAW_SUFFIXES = (".raw", ".pcm")
 SUFFIXES = (".json", ".csv", ".txt")
@@ -45,7 +45,6 @@ def timeline(
     """
     import torch
     from rich.markup import escape
-    from rich.progress import Progress
     from rich.table import Table
 
     from wavenet.audio import audio_blocks
@@ -73,13 +72,15 @@ def timeline(
         )
     model = load_model(run, device)
     classify = classify_stream if streamed else classify_windows
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("listening", total=_seconds(recording))
+    total = _seconds(recording)
+    with progress("seconds listened to", total) as listened:
 
         def blocks() -> Iterator[torch.Tensor]:
+            heard = 0.0
             for block in audio_blocks(recording, model.config.sample_rate):
                 yield block
-                bar.advance(task, len(block) / model.config.sample_rate)
+                heard += len(block) / model.config.sample_rate
+                listened(heard, total or heard)
 
         decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
     segments = merge_decisions(decisions, min_probability)
