@@ -44,7 +44,7 @@ def export(
     from rich.table import Table
 
     from wavenet.classifier.inference import load_model
-    from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, metrics_of
+    from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, measure
     from wavenet.classifier.inference.export import export_model
     from wavenet.classifier.run_folder import CLIPS_NAME
     from wavenet.errors import DataError
@@ -62,14 +62,14 @@ def export(
             chosen = choose_clips(run, model.config, None, None)
         except DataError as error:  # the model may be here without what it was trained on
             warn(f"accuracy is not measured: {error}")
-    labels = model.config.labels
+    config = model.config
 
     def accuracy(classify: Classify) -> float:
         assert chosen is not None
         classified = classify_clips(
-            classify, model.config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
+            classify, config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
         )
-        return metrics_of(*classified, labels).accuracy
+        return measure(config, *classified).figures["map" if config.tags else "accuracy"]
 
     exported = export_model(
         model,
@@ -79,7 +79,8 @@ def export(
         accuracy=accuracy if chosen else None,
     )
     out.mkdir(parents=True, exist_ok=True)
-    table = Table("file", "MB", "logits differ by", f"ms for {seconds:g} s", "accuracy")
+    figure = "mAP" if config.tags else "accuracy"
+    table = Table("file", "MB", "logits differ by", f"ms for {seconds:g} s", figure)
     for one in exported:
         if one.content:
             replace_file(out / one.name, one.content)
@@ -92,6 +93,6 @@ def export(
         )
     console.print(table)
     if chosen is not None:
-        say(f"accuracy on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
+        say(f"{figure} on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
     names = ", ".join(one.name for one in exported if one.content)
     say(f"{names} are in {out}; timed on {torch.get_num_threads()} thread(s)")

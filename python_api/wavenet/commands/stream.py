@@ -47,9 +47,11 @@ def stream(
 ) -> None:
     """Decisions about raw PCM from a pipe, or a file, as JSON lines while it comes.
 
-    A line says from when to when (seconds since the start) a decision is about, and the likeliest
-    classes. At the end the standard error says how much faster than real time it was. Memory does
-    not grow with the signal. Ctrl-C ends it as the signal's end does.
+    A line says from when to when (seconds since the start) a decision is about, and what is heard:
+    the likeliest class, "unknown" where its probability is below what training has chosen,
+    "silence" where there is no sound; of a model of tags all that are. At the end the standard
+    error says how much faster than real time it was. Memory does not grow with the signal. Ctrl-C
+    ends it as the signal's end does.
 
     Example: arecord -q -f S16_LE -r 8000 | wavenet stream runs/mine
 
@@ -125,11 +127,10 @@ def _blocks(
 
 def _print(decisions: list[Any], top: int) -> None:
     for decision in decisions:
-        content = {
+        content: dict[str, object] = {
             "start": round(decision.start, 4),
             "end": round(decision.end, 4),
-            "label": decision.label,
-            "probability": round(decision.probability, 6),
+            **_named(decision),
         }
         if top > 1:
             content["top"] = [
@@ -137,3 +138,10 @@ def _print(decisions: list[Any], top: int) -> None:
                 for label, probability in decision.top(top)
             ]
         print_json(content)
+
+
+def _named(decision: Any) -> dict[str, object]:
+    """What is heard: the label, or all tags that are."""
+    if decision.rule is None or not decision.rule.tags:
+        return {"label": decision.label, "probability": round(decision.probability, 6)}
+    return {"tags": {label: round(probability, 6) for label, probability in decision.meant}}

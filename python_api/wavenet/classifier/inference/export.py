@@ -128,8 +128,10 @@ def export_model(
 
 
 def formats_of(model: WaveNetClassifier) -> tuple[str, ...]:
-    """Those of `FORMATS` that the model can be: the C library has no filterbanks."""
-    return tuple(name for name in FORMATS if name != "runtime" or not model.config.filters)
+    """Those of `FORMATS` that the model can be: the C library has no filterbanks and no tags."""
+    config = model.config
+    of_runtime = not config.filters and not config.tags
+    return tuple(name for name in FORMATS if name != "runtime" or of_runtime)
 
 
 def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:
@@ -153,6 +155,8 @@ def onnx_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -
     metadata = {
         "labels": json.dumps(model.config.labels),
         "sample_rate": str(model.config.sample_rate),
+        "tags": json.dumps(model.config.tags),  # probabilities are sigmoids, else softmax
+        "thresholds": json.dumps(model.config.rule.least),
     }
     return onnx_bytes(program, ("waveform", "lengths"), "logits", metadata)
 

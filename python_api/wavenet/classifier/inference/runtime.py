@@ -25,13 +25,19 @@ def runtime_file(model: WaveNetClassifier) -> bytes:
     """The content of a model.wavenet: what the model is, and its weights in float32.
 
     Raises:
-        DataError: the model's stem is a filterbank, which the C library does not have.
+        DataError: the model's stem is a filterbank, or its labels are tags, which the C library
+            does not have.
     """
     config, weights = model.config, model.state_dict()
     if config.filters:
         raise DataError(
             f"format runtime: the model's stem has {config.filters} filters; the C library accepts "
             "models whose stem is a plain convolution (filters: 0)"
+        )
+    if config.tags:
+        raise DataError(
+            "format runtime: the model's labels are tags; the C library accepts models of one "
+            "label a clip"
         )
     arrays: dict[str, NDArray[np.generic]] = {
         "kind": _text("classifier"),

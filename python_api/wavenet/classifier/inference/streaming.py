@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wavenet.classifier.inference.decisions import Decision
+from wavenet.classifier.inference.levels import FrameLevels
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, require_seconds
 from wavenet.networks.frames import frame_means
@@ -72,6 +73,7 @@ class StreamingClassifier:
             require_seconds(window_seconds=window_seconds)
         config = model.config
         self.labels = config.labels
+        self.rule = config.rule
         self.sample_rate = config.sample_rate
         self._frame_samples = config.steps_per_frame * config.stem_stride
         self._window = None if window_seconds is None else self._frames(window_seconds)
@@ -111,6 +113,7 @@ class StreamingClassifier:
         self._end: float = math.inf  # samples of the signal, once that is known
         self._network.reset()
         self._pool.reset()
+        self._levels = FrameLevels(self._frame_samples, self._window is not None)
 
     @torch.inference_mode()
     def push(self, waveform: Tensor | NDArray[np.floating]) -> list[Decision]:
@@ -134,6 +137,7 @@ class StreamingClassifier:
         decisions = []
         for piece in waveform.split(max(1, round(PIECE_SECONDS * self.sample_rate))):
             self._samples += len(piece)
+            self._levels.push(piece)
             decisions += self._decide(self._network.push(piece))
         return decisions
 
@@ -168,7 +172,10 @@ class StreamingClassifier:
         # The signal's last frame may be a short one.
         end = min(self._pooled * self._frame_samples, self._end)
         rate = self.sample_rate
-        return Decision(start * self._frame_samples / rate, end / rate, logits, self.labels)
+        silent = self._levels.silent(start, self._pooled)
+        return Decision(
+            start * self._frame_samples / rate, end / rate, logits, self.labels, self.rule, silent
+        )
 
 
 class _ChunkedNetwork:
