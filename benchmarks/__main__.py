@@ -52,6 +52,7 @@ COMMANDS = {
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
+    "runtime": Command("classifier.runtime", "the C library on a stream: size, memory, time"),
     "synth-baseline": Command(
         "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"
     ),

@@ -6,13 +6,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import c_library
 import numpy as np
 import pytest
 import torch
 from small_classifiers import signal, small, write
 
 import wavenet
+from benchmarks.compiled import c_library
 from benchmarks.programs import cmake as find_cmake
 from benchmarks.programs import run
 from wavenet.classifier.inference.streaming import StreamingClassifier

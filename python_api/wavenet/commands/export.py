@@ -24,6 +24,9 @@ def export(
         typer.Option("--format", help="onnx, torch or runtime; may be repeated. Default: all."),
     ] = None,
     int8: Annotated[bool, typer.Option(help="Beside the ONNX file, one in 8 bits.")] = True,
+    weights: Annotated[
+        str, typer.Option(help="Of model.wavenet: float32, bfloat16 or int8 (stack and head).")
+    ] = "float32",
     data: Data = None,
     split: Split = None,
     seconds: Annotated[float, typer.Option(help="Length of the clip that is timed.")] = 1.0,
@@ -75,6 +78,7 @@ def export(
         model,
         formats,
         int8=int8,
+        weights=weights,
         seconds=seconds,
         accuracy=accuracy if chosen else None,
     )

@@ -6,33 +6,44 @@ import struct
 import zlib
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from wavenet.audio.effects import SILENCE
+from wavenet.classifier.inference.weights import (
+    in_bfloat16,
+    in_int8,
+    quantized,
+    require_weights,
+)
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.errors import DataError
 from wavenet.networks.architecture import INPUTS, POOLINGS
 from wavenet.networks.clip_norm import FLAT_VARIANCE, LEVEL
+from wavenet.networks.filterbank import FLOOR, OFFSET, SCALE
+from wavenet.networks.stem import FilterbankStem
 
 # csrc/runtime/file.h describes the format.
 MAGIC = b"wavenet\0"
 VERSION = 1
 ALIGNMENT = 64
-TYPES = {"float32": 1, "float64": 2, "int64": 3, "uint8": 4}  # uint8: text
+# uint8: text; uint16: bfloat16
+TYPES = {"float32": 1, "float64": 2, "int64": 3, "uint8": 4, "int8": 5, "uint16": 6}
 
 
-def runtime_file(model: WaveNetClassifier) -> bytes:
-    """The content of a model.wavenet: what the model is, and its weights in float32.
+def runtime_file(model: WaveNetClassifier, weights: str = "float32") -> bytes:
+    """The content of a model.wavenet: what the model is, and its weights.
+
+    Args:
+        model: a classifier.
+        weights: one of `WEIGHTS`. "bfloat16": half the bytes; "int8": a quarter of them for the
+            stack and the head, which are computed in 8 bits then, the rest in float32.
 
     Raises:
-        DataError: the model's stem is a filterbank, which the C library does not have.
+        DataError: other weights.
     """
-    config, weights = model.config, model.state_dict()
-    if config.filters:
-        raise DataError(
-            f"format runtime: the model's stem has {config.filters} filters; the C library accepts "
-            "models whose stem is a plain convolution (filters: 0)"
-        )
+    require_weights(weights)
+    config = model.config
     arrays: dict[str, NDArray[np.generic]] = {
         "kind": _text("classifier"),
         "labels": _text(*config.labels),
@@ -60,10 +71,48 @@ def runtime_file(model: WaveNetClassifier) -> bytes:
         arrays |= {
             f"clip_norm.{name}": _numbers(np.float64, value) for name, value in constants.items()
         }
-    for name, weight in weights.items():
+    tensors = {name: weight.detach().float().cpu() for name, weight in model.state_dict().items()}
+    if isinstance(model.stem, FilterbankStem):
+        arrays |= _filterbank(model.stem, tensors)
+    for name, weight in tensors.items():
         if not name.startswith("next_sample."):  # for training only
-            arrays[name.replace("stem.conv.", "stem.")] = weight.detach().float().cpu().numpy()
+            arrays |= _weight(name.replace("stem.conv.", "stem."), weight, weights)
     return _packed(arrays)
+
+
+@torch.no_grad()
+def _filterbank(stem: FilterbankStem, tensors: dict[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+    """Its sizes. Of the tensors, those of the stem become what csrc/runtime/filterbank.h takes."""
+    bands, layers = stem.bands, len(stem.layers)
+    arrays = {
+        "filters": _numbers(np.int64, len(bands.gain)),
+        "filter_layers": _numbers(np.int64, layers),
+        "stem.floor": _numbers(np.float64, FLOOR),
+    }
+    for name in [name for name in tensors if name.startswith("stem.bands.")]:
+        del tensors[name]
+    tensors["stem.filters"] = bands.filters().float().cpu()
+    tensors["stem.gain"] = (SCALE * bands.gain.exp()).flatten().cpu()
+    tensors["stem.offset"] = (OFFSET + bands.bias).flatten().cpu()
+    channels = 1
+    for i in range(layers):
+        name = f"stem.layers.{i}"
+        weight = tensors[f"{name}.weight"]  # (outputs, channels, bands, times)
+        channels = len(weight)
+        arrays[f"{name}.channels"] = _numbers(np.int64, channels)
+        tensors[f"{name}.weight"] = weight.permute(0, 2, 3, 1).contiguous()
+    mix = tensors["stem.mix.weight"]  # (R, channels * bands, 1)
+    tensors["stem.mix.weight"] = mix.unflatten(1, (channels, -1)).transpose(1, 2).contiguous()
+    return arrays
+
+
+def _weight(name: str, weight: Tensor, weights: str) -> dict[str, NDArray[np.generic]]:
+    if weights == "int8" and in_int8(name):
+        numbers, scales = quantized(name, weight)
+        return {name: numbers.numpy(), f"{name}.scale": scales.numpy()}
+    if weights == "bfloat16" and in_bfloat16(name, weight):
+        return {name: weight.bfloat16().view(torch.uint16).numpy()}
+    return {name: weight.numpy()}
 
 
 def _numbers(dtype: type[np.generic], *values: float) -> NDArray[np.generic]:
