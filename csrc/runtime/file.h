@@ -1,4 +1,4 @@
-// A model file: named arrays, checked once, used where they lie. Written by wavenet/classifier/inference/runtime.py.
+// A model file: named arrays, checked once, used where they lie. Written by wavenet/packed.py.
 //
 //   0   char[8]   "wavenet\0"
 //   8   uint32    version of the format, 1

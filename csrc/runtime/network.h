@@ -3,11 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "runtime/file.h"
+#include "runtime/weights.h"
 
 namespace wavenet::runtime {
 
@@ -15,17 +14,6 @@ enum class Input { raw, mu_law, one_hot };
 enum class PoolingKind { mean, max, attention };
 
 constexpr int64_t kCodes = 256;  // of mu-law
-
-// A convolution's weight (outputs, channels, taps), and its bias or none; of a stack, layer after layer. In int8 there
-// is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h). What the file has in
-// bfloat16 is held as floats.
-struct Weights {
-  const float *weight = nullptr, *bias = nullptr;
-  int64_t outputs = 0, channels = 0, taps = 1;
-  const int8_t* quantized = nullptr;
-  const float* scale = nullptr;
-  std::shared_ptr<float[]> held;
-};
 
 // A stem of band filters (filterbank.h). No `count`: the stem is a plain convolution.
 struct Bands {
