@@ -205,11 +205,11 @@ struct BackwardTile {
     const Layer& l = g.layer;
     const int64_t rows = units * rows_per_unit(l), channels = l.C / parts;
     ring_at = scratch.take<int64_t>(rows);
-    for (int64_t p = 0; p < parts; ++p) ga[p] = scratch.matrix(rows, channels);
-    z = scratch.matrix(rows, op == Operator::block ? l.D : 0);
-    gr = scratch.matrix(rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
-    gs = scratch.matrix(rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
-    for (Matrix& m : made) m = scratch.matrix(paired(l) ? units : 0, channels);
+    for (int64_t p = 0; p < parts; ++p) ga[p] = take_matrix(scratch, rows, channels);
+    z = take_matrix(scratch, rows, op == Operator::block ? l.D : 0);
+    gr = take_matrix(scratch, rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
+    gs = take_matrix(scratch, rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
+    for (Matrix& m : made) m = take_matrix(scratch, paired(l) ? units : 0, channels);
   }
 };
 

@@ -10,18 +10,9 @@
 
 #include <utility>
 
-#define WAVENET_JOIN_(a, b, c, d) a##b##c##d
-#define WAVENET_JOIN(a, b, c, d) WAVENET_JOIN_(a, b, c, d)
-#define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
-#define WAVENET_IS_float 0
-#define WAVENET_IS_double 1
-#define WAVENET_DOUBLE WAVENET_JOIN(WAVENET_, IS, _, WAVENET_REAL)
+#include "cpu/instance.h"
 
-#if defined(__clang__)
-#define WAVENET_UNROLL _Pragma("unroll")
-#else
-#define WAVENET_UNROLL _Pragma("GCC unroll 32")
-#endif
+#define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
 
 namespace wavenet::cpu {
 namespace WAVENET_HERE {
@@ -30,8 +21,8 @@ namespace WAVENET_HERE {
 #include "cpu/vector.h"
 #include "cpu/storage.h"
 #include "cpu/gate.h"
-#include "cpu/micro_kernel.h"
 #include "cpu/scratch.h"
+#include "cpu/micro_kernel.h"
 #include "cpu/fast.h"
 #include "cpu/packing.h"
 #include "cpu/tile.h"

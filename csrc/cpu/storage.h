@@ -15,11 +15,7 @@ inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
 
 #else
 
-typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
 typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
-
-inline Vector from_bits(Bits bits) { return (Vector)bits; }
-inline Bits to_bits(Vector v) { return (Bits)v; }
 
 inline Bits load_halves(const void* data, int64_t at, int64_t n) {
   const uint16_t* from = static_cast<const uint16_t*>(data) + at;

@@ -146,7 +146,7 @@ int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
   if (op == Operator::gate) return 0;
   Scratch scratch(nullptr);
   const Tile tile(scratch, l, units, l.R);
-  if (op == Operator::block) scratch.matrix(tile.rows, l.D);
+  if (op == Operator::block) take_matrix(scratch, tile.rows, l.D);
   return scratch.used();
 }
 
@@ -173,7 +173,7 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     return;
   }
 
-  const Matrix z = scratch.matrix(tile.rows, l.D);
+  const Matrix z = take_matrix(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
   sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
     store(z.at(row, first), gate(f, g));

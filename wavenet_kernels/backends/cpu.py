@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
@@ -35,6 +35,9 @@ except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
 SETTINGS = COMMON_SETTINGS
+
+# Longer chunks are taken in pieces, so that memory does not grow with them.
+_MOST_QUANTIZED_ROWS = 1024
 
 
 def unavailable() -> str | None:
@@ -159,6 +162,55 @@ class _CpuStream:
 
 def stream(call: Call) -> _CpuStream:
     return _CpuStream(replace(call, operator="residual_stack"))
+
+
+class QuantizedStream:
+    """The compiled stream in int8 of one signal.
+
+    Weights come as (numbers, scales): (L, 2D, R, K) and (L, R+S, D), with (L, 2D) and (L, R+S).
+    """
+
+    def __init__(
+        self,
+        conv: tuple[Tensor, Tensor],
+        conv_bias: Tensor | None,
+        out: tuple[Tensor, Tensor],
+        out_bias: Tensor | None,
+        dilations: Sequence[int],
+        residual_scale: float,
+    ) -> None:
+        _, width, self.residual_channels, taps = conv[0].shape
+        self._skip_channels = out[0].shape[1] - self.residual_channels
+        biases = [
+            None if b is None else b.detach().float().contiguous() for b in (conv_bias, out_bias)
+        ]
+        held = [tensor.contiguous() for tensor in (*conv, *out)]  # until they are packed
+        self._kernels = _cpu.QuantizedStream(
+            isa=_isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", "")),
+            R=self.residual_channels,
+            D=width // 2,
+            S=self._skip_channels,
+            K=taps,
+            dilations=tuple(dilations),
+            residual_scale=residual_scale,
+            conv_weight=address_of(held[0]),
+            conv_scale=address_of(held[1]),
+            conv_bias=address_of(biases[0]),
+            out_weight=address_of(held[2]),
+            out_scale=address_of(held[3]),
+            out_bias=address_of(biases[1]),
+            most_rows=_MOST_QUANTIZED_ROWS,
+        )
+
+    def step(self, x: Tensor) -> Tensor:
+        """(1, R, T) -> the skip sum (1, S, T)."""
+        rows = x[0].t().clone(memory_format=torch.contiguous_format)  # the kernels work on it
+        skip = rows.new_empty(len(rows), self._skip_channels)
+        self._kernels.step(T=len(rows), rows=rows.data_ptr(), skip=skip.data_ptr())
+        return skip.t().unsqueeze(0)
+
+    def reset(self) -> None:
+        self._kernels.reset()
 
 
 class _Prepared:
