@@ -51,7 +51,11 @@ COMMANDS = {
     "speech": Command("generation.speech", "train and evaluate a generative model on a data set"),
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
+    "many-clips": Command(
+        "classifier.many_clips", "an epoch of many short clips: start-up, memory, waiting for data"
+    ),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
+    "runtime": Command("classifier.runtime", "the C library on a stream: size, memory, time"),
     "synth-baseline": Command(
         "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"
     ),

@@ -128,6 +128,14 @@ CELLS: dict[str, dict[str, Cell]] = {
         "outside our operators": _share("outside"),
         "outside the stack": _share("outside_stack"),
     },
+    "runtime": {
+        "us for 10 ms": _figure("median_us"),
+        "p10-p90": _spread("us"),
+        "processor us": _figure("processor_us"),
+        "x real time": _figure("real_time"),
+        "file KiB": _figure("file_kib"),
+        "memory KiB": _figure("memory_kib"),
+    },
 }
 PLACE_HEADS = {"axis": "axis", "value": "size", "workload": "workload", "pass": "pass"}
 

@@ -73,8 +73,10 @@ def application() -> typer.Typer:
         from wavenet.commands.info import info
         from wavenet.commands.mel import mel
         from wavenet.commands.predict import predict
+        from wavenet.commands.prepare import prepare
         from wavenet.commands.report import report
         from wavenet.commands.stream import stream
+        from wavenet.commands.sweep import sweep
         from wavenet.commands.synth import synth
         from wavenet.commands.timeline import timeline
         from wavenet.commands.train import train
@@ -111,7 +113,7 @@ def application() -> typer.Typer:
     ) -> None:
         """Train and use WaveNet audio classifiers."""
 
-    before_training = (synth, check_data, augment_preview, cache)
+    before_training = (synth, check_data, prepare, augment_preview, cache)
     of_a_run = (
         evaluate,
         report,
@@ -125,7 +127,7 @@ def application() -> typer.Typer:
         demo_app,
     )
     of_sound = (generate, vocode, mel, convert)
-    for command in (*before_training, train, cross_validate, *of_a_run, *of_sound, doctor):
+    for command in (*before_training, train, cross_validate, sweep, *of_a_run, *of_sound, doctor):
         app.command(cls=Command, help=_paragraphs(command.__doc__ or ""))(command)
     return app
 

@@ -71,7 +71,7 @@ def load_saved(source: str | os.PathLike[str], device: str, kinds: Mapping[str, 
 
 def write_model(model: Any, folder: Path) -> None:
     """Write a model into a folder that is there: what `load_saved` reads, and nothing else."""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, config=model.config)  # as it is, not as the model was made
     (folder / "README.md").unlink(missing_ok=True)  # the Hub's model card, empty
     # safetensors' files are their owner's alone, whatever the umask says.
     shutil.copymode(folder / MODEL_NAMES[0], folder / MODEL_NAMES[1])

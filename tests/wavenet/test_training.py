@@ -38,6 +38,7 @@ def test_a_run_learns_and_leaves_what_it_should(tones):
         "backends.json",
         "model.safetensors",
         "config.json",
+        "README.md",
         "train.yaml",
         "clips.csv",
         "metrics.csv",

@@ -2,6 +2,7 @@
 
 from wavenet_kernels.nn.convolution import CausalConv1d, GatedConv1d
 from wavenet_kernels.nn.eager import EagerLayer, MigratedStack, from_eager, require_agreement
+from wavenet_kernels.nn.quantized import QuantizedStackStream
 from wavenet_kernels.nn.residual import ResidualBlock, ResidualStack
 from wavenet_kernels.nn.streams import StackStream
 
@@ -10,6 +11,7 @@ __all__ = [
     "EagerLayer",
     "GatedConv1d",
     "MigratedStack",
+    "QuantizedStackStream",
     "ResidualBlock",
     "ResidualStack",
     "StackStream",

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.audio.mp3 import with_length
+from wavenet.audio.shards import in_tar, read_member
 from wavenet.errors import AudioError, extra
 
 # By their suffixes: what libsndfile decodes, and what takes an ffmpeg.
@@ -119,15 +120,22 @@ class Recording:
 def open_audio(path: Path) -> Iterator[Recording]:
     """A recording of any format that libsndfile, or an ffmpeg that is installed, reads.
 
+    The path may lead into a tar file (see `wavenet.audio.shards`), in which libsndfile alone reads.
+
     Raises:
         AudioError: the file is missing or empty, can't be decoded, or claims an absurd rate.
     """
-    _require_file(path)
+    member = in_tar(path)
+    if member is None:
+        _require_file(path)
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(_open(path))
+            content = None if member is None else io.BytesIO(read_member(*member))
+            file = stack.enter_context(_open(path) if content is None else _open_bytes(content))
         except UNDECODABLE as error:
-            if not _is_unknown(error):
+            if isinstance(error, AudioError):
+                raise
+            if member is not None or not _is_unknown(error):
                 raise _undecodable(path, error) from error
             if ffmpeg() is None:
                 raise _undecodable(path, error, _advice(path)) from error
@@ -163,6 +171,11 @@ def _open(path: Path) -> Any:
     with _complaints(path):
         content = with_length(path) if path.suffix.lower() == ".mp3" else None
         return soundfile().SoundFile(path if content is None else io.BytesIO(content))
+
+
+def _open_bytes(content: io.BytesIO) -> Any:
+    """A file in memory; libsndfile knows its format by its content."""
+    return soundfile().SoundFile(content)
 
 
 def _is_unknown(error: Exception) -> bool:

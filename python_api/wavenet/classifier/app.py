@@ -15,7 +15,6 @@ from torch import Tensor
 
 from wavenet.audio import audio_blocks
 from wavenet.classifier.inference import Segment, classify_windows, merge_decisions
-from wavenet.classifier.inference.decisions import top_classes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, extra
 from wavenet.pictures import colour_map, new_figure, png_of
@@ -46,8 +45,8 @@ class LabelledRecording:
                 hop_seconds=min(hop_seconds, window_seconds),
             )
         )
-        mean = torch.stack([decision.logits.softmax(0) for decision in decisions]).mean(0)
-        self.top = top_classes(mean.log(), model.config.labels, 5)
+        mean = torch.stack([decision.probabilities for decision in decisions]).mean(0)
+        self.top = model.config.rule.top(mean, 5)
         self.segments = merge_decisions(decisions)
         self.picture = self._picture(model.config.labels)
 

@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from wavenet.classifier.data import find_clips, fold_groups, labels_of, values_of
+from wavenet.classifier.data import find_labelled, fold_groups, labels_of, values_of
 from wavenet.classifier.inference import evaluate, load_model
 from wavenet.classifier.inference.evaluate import choose_clips
+from wavenet.classifier.inference.intervals import wilson_interval
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME, LEFT_OUT_NAME
 from wavenet.classifier.training.loop import train_among
@@ -37,7 +38,7 @@ class CrossValidation:
     parts: list[dict[str, Any]]
 
     def mean(self, figure: str) -> float:
-        """Of "accuracy", "macro_f1" or "loss", every part counting the same."""
+        """Of "accuracy" (of tags "map"), "macro_f1" or "loss", every part counting the same."""
         return statistics.mean(part[figure] for part in self.parts)
 
     def standard_deviation(self, figure: str) -> float:
@@ -46,9 +47,15 @@ class CrossValidation:
         return statistics.stdev(values) if len(values) > 1 else 0.0
 
     def as_dict(self, parts_in_all: int) -> dict[str, Any]:
-        """For cross_validation.json; `confusion` is the sum over the parts."""
-        figures = ("accuracy", "macro_f1", "loss")
-        confusion = np.sum([part["confusion"] for part in self.parts], axis=0)
+        """For cross_validation.json; `confusion`, of classes, is the sum over the parts."""
+        names = ("accuracy", "map", "macro_f1", "loss")
+        figures = tuple(name for name in names if name in self.parts[0])
+        summed: dict[str, Any] = {}
+        if "confusion" in self.parts[0]:
+            confusion = np.sum([part["confusion"] for part in self.parts], axis=0)
+            summed = {"confusion": confusion.tolist()}
+            clips = int(confusion.sum())
+            summed["accuracy_interval"] = list(wilson_interval(int(confusion.trace()), clips))
         return {
             "by": self.by,
             "parts_done": len(self.parts),
@@ -63,7 +70,7 @@ class CrossValidation:
                 for figure in figures
             },
             "labels": list(self.labels),
-            "confusion": confusion.tolist(),
+            **summed,
             "parts": self.parts,
         }
 
@@ -98,7 +105,7 @@ def cross_validate(
         )
     if not config.data.source:
         raise ConfigError("data.source is empty; accepted are a folder and a manifest (--data)")
-    clips = find_clips(config.data.source)
+    clips = find_labelled(config.data, Path(config.data.source))
     if config.data.group_folds:
         clips = fold_groups(clips, config.data.group_folds)
     names = values_of(clips, by)
@@ -106,7 +113,7 @@ def cross_validate(
         have = f"its only {by} is {names[0]!r}" if names else f"no clip has a {by}"
         raise DataError(f"{config.data.source}: {have}; at least two are needed")
     for label in labels_of(clips):  # rather now than when all parts but one are trained
-        having = {getattr(clip, by) for clip in clips if clip.label == label}
+        having = {getattr(clip, by) for clip in clips if label in clip.labels}
         if len(having) < 2:
             raise DataError(
                 f"{config.data.source}: all clips of {label!r} are of {by} {having.pop()!r}; a "

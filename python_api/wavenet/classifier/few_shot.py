@@ -18,7 +18,7 @@ from torch import Tensor
 
 from wavenet.classifier.data import AudioCache, Clip, fold_groups
 from wavenet.classifier.inference.evaluate import classify_clips
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.errors import DataError
 
 FOLDS = 5
@@ -52,7 +52,7 @@ def embed_clips(
 ) -> tuple[Tensor, Tensor]:
     """`model.embed` of labelled clips: float32 (clips, C), and class indices (clips,)."""
     device = next(model.parameters()).device
-    config = dataclasses.replace(model.config, labels=tuple(labels))
+    config = _with_classes(model.config, labels)
     return classify_clips(
         lambda waveform, lengths: model.embed(waveform.to(device), lengths.to(device)),
         config,
@@ -106,12 +106,19 @@ def fit_head(
             functools.partial(nearest_classes, classes=classes, neighbours=neighbours)
         )
     weight, bias = fit_linear(x, truth, classes, strength)
-    config = dataclasses.replace(model.config, labels=tuple(labels), next_sample_weight=0.0)
+    config = dataclasses.replace(_with_classes(model.config, labels), next_sample_weight=0.0)
     fitted = WaveNetClassifier(config)
     known = {**model.state_dict(), "classifier.weight": weight, "classifier.bias": bias}
     fitted.load_state_dict({name: known[name] for name in fitted.state_dict()})
     count = 0 if folds is None else int(folds.max()) + 1
     return FittedHead(fitted.eval(), len(clips), count, strength, linear, nearest, neighbours)
+
+
+def _with_classes(config: WaveNetConfig, labels: Sequence[str]) -> WaveNetConfig:
+    """The same network for other classes, of which nothing is known yet."""
+    return dataclasses.replace(
+        config, labels=tuple(labels), tags=False, thresholds=(), background=""
+    )
 
 
 def fit_linear(x: Tensor, truth: Tensor, classes: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wavenet.audio.mulaw import mu_law_encode
+from wavenet.classifier.rule import Rule
 from wavenet.errors import extra
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.clip_norm import normalize_level
@@ -26,16 +27,38 @@ class WaveNetConfig(Architecture):
 
     Attributes:
         labels: class names; logit i belongs to labels[i].
+        tags, thresholds, background: see `Rule`; training chooses the thresholds.
     """
 
     labels: tuple[str, ...] = field(kw_only=True)
+    tags: bool = field(default=False, kw_only=True)
+    thresholds: tuple[float, ...] = field(default=(), kw_only=True)
+    background: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         # JSON and YAML have lists only.
         object.__setattr__(self, "labels", tuple(str(label) for label in self.labels))
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels is {self.labels}; accepted are two or more, all different")
+        object.__setattr__(self, "thresholds", tuple(float(value) for value in self.thresholds))
+        least = 1 if self.tags else 2
+        if len(self.labels) < least or len(set(self.labels)) != len(self.labels):
+            number = "one" if self.tags else "two"
+            raise ValueError(
+                f"labels is {self.labels}; accepted are {number} or more, all different"
+            )
+        inside = all(0 <= value <= 1 for value in self.thresholds)
+        if len(self.thresholds) not in (0, len(self.labels)) or not inside:
+            raise ValueError(
+                f"thresholds is {self.thresholds}; accepted are none, or one from 0 to 1 for each "
+                "label"
+            )
+        if self.background and self.background not in self.labels:
+            raise ValueError(f"background is {self.background!r}; accepted is one of the labels")
         super().__post_init__()
+
+    @property
+    def rule(self) -> Rule:
+        """Which labels are meant."""
+        return Rule(self.labels, self.tags, self.thresholds, self.background)
 
     @property
     def architecture(self) -> Architecture:

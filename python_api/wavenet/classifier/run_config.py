@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from wavenet.classifier.data import Augmentation, DataConfig
+from wavenet.classifier.data.background import BACKGROUND
 from wavenet.classifier.model import WaveNetConfig
 from wavenet.configs import locate
 from wavenet.data.mel import MelConfig
@@ -36,10 +37,16 @@ from wavenet.saved import CLASSIFIER
 with extra("classifier"):
     import yaml
 
-# What an epoch may be the best by.
+# What an epoch may be the best by: of classes, and of tags.
 FIGURES = ("accuracy", "macro_f1", "loss")
+FIGURES_OF_TAGS = ("map", "macro_f1", "loss")
 SCHEDULES = ("cosine", "step")
 ARCHITECTURE = "model.architecture="
+# A section that `wavenet sweep` reads, and nothing else.
+SWEEP = "sweep"
+
+# Of the classification loss.
+OF_CLASSES = ("label_smoothing", "label_smoothing_of", "class_weights", "focal_gamma")
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
@@ -51,6 +58,7 @@ OF_THE_MACHINE = frozenset(
         "training.compile",
         "training.device",
         "training.keep_best",
+        "training.loggers",
         "training.memory_gb",
     }
 )
@@ -74,7 +82,16 @@ class TrainingConfig:
         weight_decay: AdamW's, on weights; biases have none.
         max_grad_norm: gradients are scaled down to this norm; 0: never.
         label_smoothing: of the classification loss.
-        balanced: draw every class equally often.
+        label_smoothing_of: the same of single labels, where it is another.
+        class_weights: a class's clips weigh (1 / its share of the clips)^class_weights in the loss:
+            0 the same, 1 as much as another class's together. Of tags the clips that have one weigh
+            (those without it / those with it)^class_weights.
+        focal_gamma: of the focal loss, 2 say: what is known well already counts less; 0: it is not.
+        rejection: this share of the validation clips that are classified right may be called
+            unknown; the threshold that it stands for is the model's. 0: nothing is unknown.
+        rates: of parts of the network (stem, stack, head, pooling, classifier, next_sample), as
+            shares of the learning rate: {stem: 0, stack: 0.1} freezes the stem.
+        balanced: draw every class equally often, a clip with several labels for its rarest.
         seed: of initialisation, order, augmentation and dropout.
         mixed_precision: "no", "bf16", "fp16", or "auto": bf16 on a device that computes in it
             natively, else none. Weights stay float32; "fp16" scales the loss.
@@ -88,7 +105,10 @@ class TrainingConfig:
         patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
         best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the
-            same) and "loss" of the validation part; "loss" of a generative model.
+            same) and "loss" of the validation part; of tags "map" (mean average precision),
+            "macro_f1" or "loss"; "loss" of a generative model.
+        loggers: names between commas of what else is told the figures: wandb, mlflow, or another of
+            accelerate's trackers.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
     """
 
@@ -103,6 +123,11 @@ class TrainingConfig:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     label_smoothing: float = 0.0
+    label_smoothing_of: dict[str, float] = field(default_factory=dict)
+    class_weights: float = 0.0
+    focal_gamma: float = 0.0
+    rejection: float = 0.05
+    rates: dict[str, float] = field(default_factory=dict)
     balanced: bool = False
     seed: int = 0
     mixed_precision: str = "auto"
@@ -113,6 +138,7 @@ class TrainingConfig:
     patience: int = 0
     checkpoint_steps: int = 0
     best_by: str = "accuracy"
+    loggers: str = ""
     keep_best: int = 1
 
     def __post_init__(self) -> None:
@@ -128,12 +154,20 @@ class TrainingConfig:
         require_field(self.weight_decay >= 0, self, "weight_decay", "0 or more")
         require_field(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
         require_field(0 <= self.label_smoothing < 1, self, "label_smoothing", "0 or more, below 1")
+        smoothed = all(0 <= value < 1 for value in self.label_smoothing_of.values())
+        require_field(smoothed, self, "label_smoothing_of", "0 or more, below 1, of each label")
+        require_field(0 <= self.class_weights <= 1, self, "class_weights", "from 0 to 1")
+        require_field(self.focal_gamma >= 0, self, "focal_gamma", "0 (none) or more")
+        require_field(0 <= self.rejection < 1, self, "rejection", "0 (none) or more, below 1")
+        positive = all(value >= 0 for value in self.rates.values())
+        require_field(positive, self, "rates", "0 (frozen) or more of each part")
         require_field(0 <= self.seed < 2**31, self, "seed", "0 or more, below 2**31")
         require_field(0 <= self.ema_decay < 1, self, "ema_decay", "0 (no average) or more, below 1")
         require_field(self.patience >= 0, self, "patience", "0 (never stop early) or more")
         require_field(self.keep_best >= 0, self, "keep_best", "0 or more")
         require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
-        require_field(self.best_by in FIGURES, self, "best_by", str(FIGURES))
+        figures = tuple(dict.fromkeys(FIGURES + FIGURES_OF_TAGS))
+        require_field(self.best_by in figures, self, "best_by", str(figures))
         precisions = ("auto", "no", "bf16", "fp16")
         require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
         require_field(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")
@@ -153,6 +187,12 @@ class RunConfig:
         if isinstance(self.model, GenerativeModel):
             self._check_generative(self.model)
             return
+        figures = FIGURES_OF_TAGS if self.data.label_separator else FIGURES
+        if self.training.best_by not in figures:
+            kind = "a data.label_separator" if self.data.label_separator else "one label a clip"
+            raise ConfigError(
+                f"training.best_by is {self.training.best_by!r}; accepted with {kind} are {figures}"
+            )
         for name in ("crop_seconds", "context", "normalize_mel"):
             if getattr(self.data, name):
                 raise ConfigError(f"data.{name} is set; it is of generative models alone")
@@ -165,7 +205,9 @@ class RunConfig:
         own_mean = model.mel is not None and model.mel.mean is not None
         for name, wrong, accepted in (
             ("training.best_by", training.best_by != "loss", "loss"),
-            ("training.label_smoothing", training.label_smoothing != 0, "0"),
+            *((f"training.{name}", getattr(training, name), "none") for name in OF_CLASSES),
+            ("data.label_separator", self.data.label_separator, "none"),
+            ("data.background", self.data.background, "none"),
             (
                 f"augmentation.{changed[0] if changed else ''}",
                 changed,
@@ -201,7 +243,11 @@ class RunConfig:
 
     def model_config(self, labels: Sequence[str]) -> WaveNetConfig:
         """The classifier's configuration for these labels."""
-        return WaveNetConfig(labels=tuple(labels), **vars(self.architecture))
+        tags = bool(self.data.label_separator)
+        background = BACKGROUND if self.data.background and not tags else ""
+        return WaveNetConfig(
+            labels=tuple(labels), tags=tags, background=background, **vars(self.architecture)
+        )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """The sections, every field spelled out."""
@@ -245,7 +291,7 @@ def load_config(
     model = model or Architecture()
 
     def build(chosen: Sequence[str]) -> RunConfig:
-        content = {} if path is None else _read_yaml(locate(path))
+        content = {} if path is None else read_yaml(locate(path))
         for override in chosen:
             _apply(content, override)
         return _build(content, f"--set {chosen[-1]}" if chosen else str(path), model)
@@ -262,7 +308,12 @@ def load_config(
     return config
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The content of a configuration file.
+
+    Raises:
+        ConfigError: it is missing, or holds no sections.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -299,7 +350,7 @@ def _build(
         "training": TrainingConfig,
     }
     for section in content:
-        if section not in ("model", *sections):
+        if section not in ("model", *sections, SWEEP):
             names = ", ".join(("model", *sections))
             raise ConfigError(f"{where}: no section {section!r}; there are {names}")
     built: dict[str, Any] = {}
@@ -311,9 +362,7 @@ def _build(
             if section == "model":
                 built[section] = _model(values, name, model)
             else:
-                # What a generative model's epoch is the best by, if nobody says so.
-                generative = isinstance(built["model"], GenerativeModel)
-                usual = {"best_by": "loss"} if section == "training" and generative else {}
+                usual = {"best_by": _usual_figure(built)} if section == "training" else {}
                 cls = sections[section]
                 built[section] = cls(**usual | _checked(cls, values, name))
         except ConfigError:
@@ -321,6 +370,13 @@ def _build(
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {section}.{error}") from None
     return RunConfig(**built)
+
+
+def _usual_figure(built: Mapping[str, Any]) -> str:
+    """What an epoch is the best by, if nobody says so."""
+    if isinstance(built["model"], GenerativeModel):
+        return "loss"
+    return "map" if built["data"].label_separator else "accuracy"
 
 
 def _model(
@@ -363,6 +419,13 @@ def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:
         if accepted == "float":
             # YAML 1.1 takes 1e-3 for a string.
             value = _number(value, f"{where}.{key}")
+        elif accepted == "dict[str, float]":
+            if not isinstance(value, dict):
+                raise ConfigError(f"{where}.{key} is {value!r}; accepted are names and numbers")
+            value = {
+                str(name): _number(number, f"{where}.{key}.{name}")
+                for name, number in value.items()
+            }
         elif accepted == "str" and value is False:
             value = "no"  # which YAML 1.1 takes for false
         elif accepted == "str" and isinstance(value, (int, float)) and not isinstance(value, bool):

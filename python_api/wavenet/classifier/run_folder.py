@@ -4,15 +4,17 @@
     backends.json                    which backends computed it, why, and on what device
     clips.csv                        every clip: path, label, split, or why it was skipped
     config.json, model.safetensors   the best model so far
+    README.md                        its model card: data, licence, figures, limits
     metrics.csv                      a row of figures for each epoch; also as training_curve.png
     tensorboard/                     the same figures for TensorBoard
     sounds/epoch-0001.wav, .png      of a generative model: what it makes after each epoch
     checkpoints/step-00000123/       what a run goes on from; each is a saved model too
 
-`wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
-noise_curve.png, for other recordings in others/NAME; `wavenet report` report.html; a
-cross-validation left_out.json in the run of each part and cross_validation.json beside them;
-`wavenet fit-head` head.json beside a model and clips.csv. While a run is trained, .lock is there.
+`wavenet evaluate` leaves metrics.json, confusion_matrix.png (of tags precision_recall.png) and, in
+noise, noise_curve.json and noise_curve.png, for other recordings in others/NAME; `wavenet report`
+report.html; a cross-validation left_out.json in the run of each part and cross_validation.json
+beside them; `wavenet sweep` sweep.json; `wavenet fit-head` head.json beside a model and clips.csv.
+While a run is trained, .lock is there.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
+from wavenet.classifier.data.clips import with_tags
 from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.saved import MODEL_NAMES
 
 CONFIG_NAME = "train.yaml"
 CLIPS_NAME = "clips.csv"
+CARD_NAME = "README.md"
 BACKENDS_NAME = "backends.json"
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"
@@ -38,6 +42,8 @@ SOUNDS_NAME = "sounds"
 CHECKPOINTS_NAME = "checkpoints"
 METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion_matrix.png"
+# The same of clips with several labels.
+CURVES_NAME = "precision_recall.png"
 NOISE_NAME = "noise_curve.json"
 NOISE_PICTURE_NAME = "noise_curve.png"
 # Of what `wavenet evaluate --data` was given: a folder for each name.
@@ -83,8 +89,11 @@ def _times(clip: Clip) -> tuple[str, str]:
     return (f"{clip.start!r}" if clip.start else "", "" if clip.end is None else f"{clip.end!r}")
 
 
-def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
-    """The run's clips with their splits, and why others were skipped; None where it doesn't say."""
+def read_clips(run: Path, separator: str = "") -> tuple[list[Clip], list[str]] | None:
+    """The run's clips with their splits, and why others were skipped; None where it doesn't say.
+
+    `separator` is that of its `data.label_separator`.
+    """
     if not (run / CLIPS_NAME).is_file():
         return None
     with open(run / CLIPS_NAME, newline="", encoding="utf-8") as file:
@@ -100,7 +109,7 @@ def read_clips(run: Path) -> tuple[list[Clip], list[str]] | None:
         for row in rows
         if not row["skipped"]
     ]
-    return used, [row["skipped"] for row in rows if row["skipped"]]
+    return with_tags(used, separator), [row["skipped"] for row in rows if row["skipped"]]
 
 
 def history_table(history: Sequence[Row]) -> str:
@@ -128,6 +137,15 @@ def rank_epochs(history: Sequence[Row], by: str = "accuracy") -> list[Row]:
         return value if by == "loss" else -value, row["validation_loss"]
 
     return sorted(history, key=key)
+
+
+def headline(row: Row) -> str:
+    """What an epoch's validation is judged by, for people."""
+    if "validation_bits" in row:
+        return f"validation {row['validation_bits']:.3f} bits a sample"
+    if "validation_map" in row:
+        return f"validation mAP {row['validation_map']:.3f}"
+    return f"validation accuracy {row['validation_accuracy']:.1%}"
 
 
 def best_epoch(run: Path) -> Row | None:

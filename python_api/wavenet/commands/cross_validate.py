@@ -67,13 +67,15 @@ def cross_validate(
     by = "group" if groups else "fold"
     with interruptible("the same command"):
         result = run_all(settings, out, by=by, console=console)
-    table = Table(f"{by} left out", "clips", "accuracy", "macro-F1", "loss")
+    figure = "map" if "map" in result.parts[0] else "accuracy"
+    name = "mAP" if figure == "map" else figure
+    table = Table(f"{by} left out", "clips", name, "macro-F1", "loss")
     for part in result.parts:
-        figures = (f"{part['accuracy']:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")
+        figures = (f"{part[figure]:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")
         table.add_row(escape(part["name"]), str(part["clips"]), *figures)
     console.print(table)
     say(
-        f"accuracy {result.mean('accuracy'):.2%} +- {result.standard_deviation('accuracy'):.2%}, "
+        f"{name} {result.mean(figure):.2%} +- {result.standard_deviation(figure):.2%}, "
         f"macro-F1 {result.mean('macro_f1'):.4f} +- {result.standard_deviation('macro_f1'):.4f} "
         f"(mean and standard deviation over {len(result.parts)} {by}s); "
         f"{CROSS_VALIDATION_NAME} is in {out}"

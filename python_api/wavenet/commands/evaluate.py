@@ -47,7 +47,8 @@ def evaluate(
 ) -> None:
     """Accuracy, macro-F1, per-class table and confusion matrix on labelled recordings.
 
-    Of a generative model bits a sample, of all clips and of each speaker's.
+    Of a model of tags mean average precision, AUC and F1. Of a generative model bits a sample, of
+    all clips and of each speaker's.
 
     Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
     `wavenet predict` hears recordings whole.
@@ -57,13 +58,13 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.classifier.inference import draw_confusion
-    from wavenet.classifier.inference import evaluate as evaluate_model
-    from wavenet.classifier.inference.evaluate import choose_clips
+    from wavenet.classifier.inference.evaluate import choose_clips, classify, measure
     from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+    from wavenet.classifier.inference.thresholds import rejection
     from wavenet.classifier.model import WaveNetClassifier
     from wavenet.classifier.run_folder import (
         CONFUSION_NAME,
+        CURVES_NAME,
         METRICS_NAME,
         NOISE_NAME,
         NOISE_PICTURE_NAME,
@@ -86,27 +87,34 @@ def evaluate(
         _likelihood(run, model, data, split, folder)
         return
     chosen = choose_clips(run, model.config, data, split)
-    settings = (model, chosen.clips, chosen.cache)
+    settings, longest = (model, chosen.clips, chosen.cache), chosen.max_samples
     with progress("listening") as heard:
-        longest = chosen.max_samples
-        if snrs:
-            curve = measure_noise_curve(*settings, snrs, max_samples=longest, progress=heard)
-            metrics = curve.clean
-        else:
-            metrics = evaluate_model(*settings, max_samples=longest, progress=heard)
-    folder.mkdir(parents=True, exist_ok=True)
+        logits, targets = classify(*settings, max_samples=longest, progress=heard)
+    config, metrics = model.config, measure(model.config, logits, targets)
     content = {**chosen.description, **metrics.as_dict()}
+    rejected = None
+    if not config.tags and any(config.thresholds):
+        rejected = rejection(config, logits, targets)
+        content["rejection"] = vars(rejected)
+    folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
-    replace_file(folder / CONFUSION_NAME, draw_confusion(metrics))
-
+    picture = CURVES_NAME if config.tags else CONFUSION_NAME
+    replace_file(folder / picture, metrics.picture())
     if snrs:
+        with progress("listening in noise") as heard:
+            curve = measure_noise_curve(
+                *settings, snrs, clean=metrics, max_samples=longest, progress=heard
+            )
         content = {**chosen.description, **curve.as_dict()}
         replace_file(folder / NOISE_NAME, json.dumps(content, indent=1))
         replace_file(folder / NOISE_PICTURE_NAME, curve.picture())
 
-    table = Table("class", "precision", "recall", "F1", "clips")
+    columns = {"precision": "precision", "recall": "recall", "f1": "F1"}
+    if config.tags:
+        columns = {"average_precision": "AP", "auc": "AUC", **columns, "threshold": "threshold"}
+    table = Table("class", *columns.values(), "clips")
     for row in metrics.per_class:
-        figures = (f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        figures = (f"{row[name]:.3f}" for name in columns)
         table.add_row(escape(row["label"]), *figures, str(row["support"]))
     console.print(table)
     for reason in chosen.skipped:
@@ -114,13 +122,15 @@ def evaluate(
     for line in chosen.remarks():
         say(line)
     say(
-        f"{chosen.split}: accuracy {metrics.accuracy:.2%}, macro-F1 {metrics.macro_f1:.4f}, "
-        f"loss {metrics.loss:.4f} on {metrics.clips} clips; "
-        f"{METRICS_NAME} and {CONFUSION_NAME} are in {folder}"
+        f"{chosen.split}: {metrics.summary()} on {metrics.clips} clips; "
+        f"{METRICS_NAME} and {picture} are in {folder}"
     )
+    if rejected is not None:
+        say(rejected.summary())
     if snrs:
         for level, noisy in curve.noisy.items():
-            say(f"white noise at {level:g} dB: accuracy {noisy.accuracy:.2%}")
+            name, value = curve.headline(noisy)
+            say(f"white noise at {level:g} dB: {name} {value:.2%}")
         say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")
     suggest(
         (["report", run], "all of it as one page, with the worst mistakes to listen to"),

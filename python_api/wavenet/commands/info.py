@@ -27,7 +27,7 @@ def info(run: Run) -> None:
     from rich.table import Table
 
     from wavenet.classifier.model import WaveNetClassifier
-    from wavenet.classifier.run_folder import best_epoch, read_history
+    from wavenet.classifier.run_folder import best_epoch, headline, read_history
     from wavenet.loading import load_model
 
     model = load_model(run)
@@ -46,6 +46,11 @@ def info(run: Run) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     table = Table(show_header=False)
     table.add_row("labels", escape(f"{len(config.labels)}: {', '.join(config.labels)}"))
+    rule = config.rule
+    if rule.tags:
+        table.add_row("output", "tags, each from its own threshold on")
+    elif max(rule.least):
+        table.add_row("output", f"one class, unknown below {max(rule.least):.1%}")
     table.add_row("sample rate", f"{config.sample_rate} Hz, input {config.input}")
     table.add_row(
         "receptive field", f"{model.receptive_field} samples, {model.receptive_field_ms:.0f} ms"
@@ -69,8 +74,7 @@ def info(run: Run) -> None:
     if best := best_epoch(run):
         table.add_row(
             "trained",
-            f"{len(read_history(run))} epochs, best validation accuracy "
-            f"{best['validation_accuracy']:.1%} in epoch {best['epoch']:.0f}",
+            f"{len(read_history(run))} epochs, best {headline(best)} in epoch {best['epoch']:.0f}",
         )
     console.print(table)
 

@@ -22,6 +22,9 @@ def predict(
 ) -> None:
     """Name the likeliest classes of recordings.
 
+    "unknown" is what reaches the probability of no class that training has chosen (see
+    training.rejection). Of a model of tags all are named that reach theirs.
+
     Example: wavenet predict runs/mine new.wav folder/ --top 5 --json
     """
     from rich.markup import escape
@@ -33,7 +36,10 @@ def predict(
     paths = find_recordings(recordings)
     model = load_model(run, device)
     failed = 0
-    table = Table("recording", *(f"{i + 1}." for i in range(min(top, len(model.config.labels)))))
+    what = "tags" if model.config.tags else "label"
+    table = Table(
+        "recording", what, *(f"{i + 1}." for i in range(min(top, len(model.config.labels))))
+    )
     for prediction in classify(model, paths, top, channel=channel):
         failed += bool(prediction.error)
         if as_json:
@@ -41,6 +47,10 @@ def predict(
             if prediction.error:
                 content["error"] = prediction.error
             else:
+                if prediction.tags is None:
+                    content["label"] = prediction.label
+                else:
+                    content["tags"] = prediction.tags
                 content["top"] = [
                     {"label": label, "probability": probability}
                     for label, probability in prediction.top
@@ -49,8 +59,10 @@ def predict(
         elif prediction.error:
             table.add_row(escape(str(prediction.path)), escape(prediction.error))
         else:
+            tags = prediction.tags
+            named = prediction.label if tags is None else ", ".join(tags) or "none"
             cells = (f"{label} {probability:.1%}" for label, probability in prediction.top)
-            table.add_row(escape(str(prediction.path)), *map(escape, cells))
+            table.add_row(escape(str(prediction.path)), escape(named), *map(escape, cells))
     if not as_json:
         console.print(table)
     if failed:

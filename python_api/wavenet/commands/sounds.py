@@ -81,12 +81,17 @@ def files_of(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
     Raises:
         DataError: one that is missing, a folder without any, or two of one name.
     """
+    from wavenet.classifier.data.walk import files_in
     from wavenet.errors import DataError
 
     files: list[Path] = []
     for path in inputs:
         if path.is_dir():
-            inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes]
+            inside = [
+                file
+                for file in files_in(path)
+                if file.suffix.lower() in suffixes and file.is_file()
+            ]
             if not inside:
                 raise DataError(f"{path}: holds no file of {', '.join(suffixes)}")
             files += inside

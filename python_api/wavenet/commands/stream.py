@@ -42,14 +42,19 @@ def stream(
     hop: Annotated[float, typer.Option(help="Seconds between decisions.")] = 0.1,
     chunk: Annotated[float, typer.Option(help="Seconds of audio to wait for at a time.")] = 0.1,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 1,
+    weights: Annotated[
+        str, typer.Option(help="float32, bfloat16 or int8 (stack and head, on a CPU).")
+    ] = "float32",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Device = "cpu",
 ) -> None:
     """Decisions about raw PCM from a pipe, or a file, as JSON lines while it comes.
 
-    A line says from when to when (seconds since the start) a decision is about, and the likeliest
-    classes. At the end the standard error says how much faster than real time it was. Memory does
-    not grow with the signal. Ctrl-C ends it as the signal's end does.
+    A line says from when to when (seconds since the start) a decision is about, and what is heard:
+    the likeliest class, "unknown" where its probability is below what training has chosen,
+    "silence" where there is no sound; of a model of tags all that are. At the end the standard
+    error says how much faster than real time it was. Memory does not grow with the signal. Ctrl-C
+    ends it as the signal's end does.
 
     Example: arecord -q -f S16_LE -r 8000 | wavenet stream runs/mine
 
@@ -64,7 +69,9 @@ def stream(
 
     torch.set_num_threads(threads)
     model = load_model(run, device)
-    listener = StreamingClassifier(model, window_seconds=window or None, hop_seconds=hop)
+    listener = StreamingClassifier(
+        model, window_seconds=window or None, hop_seconds=hop, weights=weights
+    )
     told = {"pcm_format": pcm_format, "rate": rate, "channels": channels}
     raw = {name: value for name, value in told.items() if value is not None}
     heard = computed = 0.0
@@ -125,11 +132,10 @@ def _blocks(
 
 def _print(decisions: list[Any], top: int) -> None:
     for decision in decisions:
-        content = {
+        content: dict[str, object] = {
             "start": round(decision.start, 4),
             "end": round(decision.end, 4),
-            "label": decision.label,
-            "probability": round(decision.probability, 6),
+            **_named(decision),
         }
         if top > 1:
             content["top"] = [
@@ -137,3 +143,10 @@ def _print(decisions: list[Any], top: int) -> None:
                 for label, probability in decision.top(top)
             ]
         print_json(content)
+
+
+def _named(decision: Any) -> dict[str, object]:
+    """What is heard: the label, or all tags that are."""
+    if decision.rule is None or not decision.rule.tags:
+        return {"label": decision.label, "probability": round(decision.probability, 6)}
+    return {"tags": {label: round(probability, 6) for label, probability in decision.meant}}

@@ -35,11 +35,17 @@ def timeline(
         ),
     ] = False,
     min_probability: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Below this a time gets no label.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Below this a time gets no label; by default as trained."
+        ),
+    ] = None,
     device: Device = "cpu",
 ) -> None:
     """Label the times of a long recording: sliding windows, averaged where they overlap.
+
+    Times that are silent, or in which no class reaches the probability that training has chosen,
+    get no label. Labels of a model of tags may overlap.
 
     Example: wavenet timeline runs/mine day.flac --window 2 --hop 0.5 --out day.csv --out day.txt
     """

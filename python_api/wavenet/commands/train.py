@@ -65,7 +65,7 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
     """
-    from wavenet.classifier.run_folder import CONFIG_NAME
+    from wavenet.classifier.run_folder import CONFIG_NAME, headline
     from wavenet.classifier.training import train as run_training
 
     overrides = list(override or [])
@@ -81,11 +81,7 @@ def train(
     settings = run_config(config, overrides, data, start)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
-    if "validation_bits" in result.best:
-        figure = f"validation {result.best['validation_bits']:.3f} bits a sample"
-    else:
-        figure = f"validation accuracy {result.accuracy:.1%}"
-    say(f"best {figure} after {result.epochs} epochs; the model is in {result.run}")
+    say(f"best {headline(result.best)} after {result.epochs} epochs; the model is in {result.run}")
     if "validation_bits" in result.best:
         suggest((["info", out], "what it is; wavenet generate and vocode make sound by it"))
     else:

@@ -12,6 +12,7 @@ from wavenet.classifier.data.prepare import (
     DataConfig,
     PreparedData,
     Splits,
+    find_labelled,
     prepare_data,
     split_clips,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "collate_draws",
     "default_cache_folder",
     "find_clips",
+    "find_labelled",
     "fold_groups",
     "labels_of",
     "read_manifest",

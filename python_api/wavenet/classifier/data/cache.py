@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from wavenet.audio.reading import decode, require_channel
+from wavenet.audio.shards import in_tar
 from wavenet.classifier.data.cache_folder import KEPT, limit_bytes, prune, size_of
 from wavenet.classifier.data.clips import Clip
 from wavenet.errors import AudioError, DataError
@@ -52,6 +53,9 @@ class AudioCache:
 
     The folder has a limit (`cache_folder.limit_bytes`), beyond which the clips go that were not
     used for longest; those of this run stay, and if they alone are too many, some are not stored.
+
+    Recordings inside tar files are neither kept in memory nor stored: there are too many of them,
+    and they are decoded quickly.
 
     A damaged cache file is decoded anew. A folder that can't be written (read-only, full) gives
     one warning and the cache goes on without it. Threads and DataLoader workers may share one
@@ -105,8 +109,20 @@ class AudioCache:
         if samples is None:
             samples = self._open_uncached(Path(path))
             samples.flags.writeable = False
-            samples = self._remember(key, samples)
+            if in_tar(Path(path)) is None:
+                samples = self._remember(key, samples)
         return samples
+
+    def length_of(self, clip: Clip) -> int:
+        """Samples of a clip; it is decoded only where nothing else says so.
+
+        Raises:
+            AudioError: as `read_audio`.
+        """
+        prepared = clip.prepared
+        if prepared is not None and prepared.rate == self.sample_rate:
+            return prepared.samples
+        return self.open_clip(clip).size
 
     def open_clip(self, clip: Clip) -> NDArray[np.float32]:
         """The samples of a clip, which may be a part of a recording, as `open` gives them.

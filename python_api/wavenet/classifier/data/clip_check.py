@@ -46,7 +46,7 @@ class CheckReport:
     @property
     def counts(self) -> dict[str, int]:
         """Kept clips of each class, classes sorted (numbers by value)."""
-        counts = Counter(clip.label for clip in self.kept)
+        counts = Counter(label for clip in self.kept for label in clip.labels)
         return {label: counts[label] for label in sorted(counts, key=natural_key)}
 
     @property
@@ -59,7 +59,7 @@ class CheckReport:
         counts = self.counts
         lines = [
             f"{_many(len(self.kept), 'clip')} of {_many(len(counts), 'class', 'classes')}, "
-            f"{_duration(self.total_seconds)} at {self.sample_rate} Hz"
+            f"{duration(self.total_seconds)} at {self.sample_rate} Hz"
         ]
         low, high = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         if counts[low] == counts[high]:
@@ -89,6 +89,8 @@ def check_clips(
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Read every clip once (which fills the cache) and sort out those that can't be used.
+
+    Clips that `wavenet prepare` has written at the cache's rate were examined then.
 
     A clip is skipped when it is missing, unreadable, empty, silent (its peak above its mean stays
     below `silence_dbfs`) or has a label that the model doesn't know. A clip shorter than
@@ -151,11 +153,14 @@ def _examine(
     clip: Clip, cache: AudioCache, known: set[str] | None, threshold: float
 ) -> int | AudioError:
     """The clip's length in samples, or why it can't be used."""
-    if known is not None and clip.label not in known:
+    strange = None if known is None else next((x for x in clip.labels if x not in known), None)
+    if known is not None and strange is not None:
         return AudioError(
-            f"{clip.path}: its label {clip.label!r} is not one of the model's {len(known)} labels",
+            f"{clip.path}: its label {strange!r} is not one of the model's {len(known)} labels",
             "unknown label",
         )
+    if clip.prepared is not None and clip.prepared.rate == cache.sample_rate:
+        return clip.prepared.samples
     try:
         samples = cache.open_clip(clip)
         require_sound(clip.name, samples, threshold)
@@ -192,11 +197,15 @@ def _notes(
             f"samples ({1000 * min_samples / rate:.0f} ms): they are used, and what the model sees "
             "beyond their start is zeros"
         )
-    counts = Counter(clip.label for clip in kept)
+    counts = Counter(label for clip in kept for label in clip.labels)
     absent = [label for label in labels or () if label not in counts]
     if absent:
         named = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if absent[5:] else "")
         notes.append(f"no clip of {_many(len(absent), 'label')} the model knows: {named}")
+    if empty := sum(not clip.labels for clip in kept):
+        notes.append(f"{empty} clips have no label: they are examples of none")
+    if not counts:
+        return notes
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     if high >= 10 * low:
         notes.append(
@@ -209,7 +218,8 @@ def _many(number: int, one: str, several: str | None = None) -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 # How people call the three parts, and what we call them.
 SPLIT_NAMES = {
@@ -23,13 +24,22 @@ SPLIT_NAMES = {
 Place: TypeAlias = tuple[Path, float, float | None]
 
 
-@dataclass(frozen=True)
+class Prepared(NamedTuple):
+    """What `wavenet prepare` found when it wrote a clip, which is then not looked at again."""
+
+    rate: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One recording and what is known about it.
 
     `split` is "train", "validation" or "test". `fold` names a cross-validation fold. `group` names
     what must not be on both sides of a split: the speaker, the machine, the recording session.
     `start` and `end` are seconds where it is a part of a recording; None: to its end.
+    `tags` are its labels where it may have several, or none; `label` is then their text.
+    `prepared` is there where it was examined when it was written.
     """
 
     path: Path
@@ -39,6 +49,13 @@ class Clip:
     group: str | None = None
     start: float = 0.0
     end: float | None = None
+    tags: tuple[str, ...] | None = None
+    prepared: Prepared | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All that it is labelled with: one label, or its tags."""
+        return (self.label,) if self.tags is None else self.tags
 
     @property
     def place(self) -> Place:
@@ -56,7 +73,29 @@ class Clip:
 
 def labels_of(clips: Iterable[Clip]) -> list[str]:
     """The distinct labels, sorted (numbers by value)."""
-    return sorted({clip.label for clip in clips}, key=natural_key)
+    return sorted({label for clip in clips for label in clip.labels}, key=natural_key)
+
+
+def with_tags(clips: Iterable[Clip], separator: str) -> list[Clip]:
+    """The clips with their labels taken apart into tags; none of the same name twice."""
+    if not separator:
+        return list(clips)
+    return [
+        replace(clip, tags=tuple(dict.fromkeys(filter(None, map(normal_label, texts)))))
+        for clip in clips
+        for texts in [clip.label.split(separator)]
+    ]
+
+
+def rarest_labels(clips: Sequence[Clip]) -> list[str]:
+    """For each clip its label, or of several the one that fewest clips have; "" of none.
+
+    By it clips are dealt out and drawn as if each were of one class.
+    """
+    counts = Counter(label for clip in clips for label in clip.labels)
+    return [
+        min(clip.labels, key=lambda label: (counts[label], label), default="") for clip in clips
+    ]
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

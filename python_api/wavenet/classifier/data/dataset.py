@@ -23,9 +23,10 @@ class Batch(NamedTuple):
     Attributes:
         waveform: float32 (B, T), zeros after each clip's end.
         lengths: int64 (B,), samples of each clip; the longest is T.
-        labels: int64 (B,), class indices.
+        labels: int64 (B,), class indices; of tags, see `ClipDataset.tags`.
         targets: float32 (B, classes), the share of each class where clips are mixed, of which
-            `labels` then has the largest; None: all of it is that of `labels`.
+            `labels` then has the largest, or which tags each clip has; None: all of it is that of
+            `labels`.
     """
 
     waveform: Tensor
@@ -48,6 +49,9 @@ class Draw(NamedTuple):
 
 class ClipDataset(Dataset[tuple[Tensor, int]]):
     """Clips with their class indices; items are (waveform float32 (T,), label index).
+
+    Clips with several labels each have `tags`, float32 (sets, classes): their distinct sets of
+    labels, and a clip's index is that of its set; else `tags` is None.
 
     An item is asked for by a `Draw` (what `EpochBatchSampler` gives) or by a plain index, which
     means its first visit in epoch 0. The crop comes from a generator seeded with
@@ -82,13 +86,23 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
             raise DataError(f"max_samples is {max_samples}; at least 1 or None is accepted")
         index_of = {label: index for index, label in enumerate(labels)}
         for clip in clips:
-            if clip.label not in index_of:
-                raise DataError(
-                    f"{clip.path}: its label {clip.label!r} is not one of the model's "
-                    f"{len(index_of)} labels"
-                )
+            for label in clip.labels:
+                if label not in index_of:
+                    raise DataError(
+                        f"{clip.path}: its label {label!r} is not one of the model's "
+                        f"{len(index_of)} labels"
+                    )
         self.clips = list(clips)
-        self.targets = [index_of[clip.label] for clip in clips]
+        self.tags: Tensor | None = None
+        if any(clip.tags is not None for clip in clips):
+            sets = {frozenset(clip.labels): None for clip in clips}
+            row_of = {labels: row for row, labels in enumerate(sets)}
+            self.targets = [row_of[frozenset(clip.labels)] for clip in clips]
+            self.tags = torch.zeros(len(sets), len(index_of))
+            for row, named in enumerate(sets):
+                self.tags[row, [index_of[label] for label in named]] = 1
+        else:
+            self.targets = [index_of[clip.label] for clip in clips]
         self.cache = cache
         self.training = training
         self.max_samples = max_samples
@@ -97,7 +111,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def lengths(self) -> list[int]:
         """Samples of each item, for batches of similar length; reads clips that aren't cached."""
         longest = self.max_samples
-        totals = (self.cache.open_clip(clip).size for clip in self.clips)
+        totals = (self.cache.length_of(clip) for clip in self.clips)
         return [total if longest is None else min(total, longest) for total in totals]
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from wavenet.audio.opening import open_audio
-from wavenet.classifier.data.clips import Clip, natural_key
+from wavenet.classifier.data.clips import Clip, labels_of, natural_key
 
 # So many samples in a row at full scale are a cut-off peak, not a peak.
 CLIPPED_RUN = 3
@@ -113,8 +113,8 @@ def audit(
             raise
     findings = [*_copies(placed, facts), *_groups(splits), *_mixtures(facts)]
     findings += [*_loudness(placed, facts), *_absent(splits), *_spellings(splits)]
-    labels = sorted({clip.label for _, clip in placed}, key=natural_key)
-    counts = Counter((clip.label, name) for name, clip in placed)
+    labels = labels_of(clip for _, clip in placed)
+    counts = Counter((label, name) for name, clip in placed for label in clip.labels)
     return Audit(
         {label: {name: counts[label, name] for name in splits} for label in labels},
         dict(Counter(fact.rate for fact in facts).most_common()),
@@ -172,7 +172,8 @@ def _copies(placed: list[tuple[str, Clip]], facts: list[Facts]) -> list[Finding]
             across.append(f"{first[1].name} ({first[0]}) and {second[1].name} ({second[0]})")
         else:
             within.append(f"{first[1].name} and {second[1].name}")
-        other = next((item for item in items if item[1].label != first[1].label), None)
+        own = set(first[1].labels)
+        other = next((item for item in items if set(item[1].labels) != own), None)
         if other is not None:
             labelled.append(
                 f"{first[1].name} ({first[1].label}) and {other[1].name} ({other[1].label})"
@@ -224,8 +225,8 @@ def _spellings(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
     """Labels that people may have meant as one: Rain and rain, 1 and 01."""
     same: dict[str, set[str]] = defaultdict(set)
     for clips in splits.values():
-        for clip in clips:
-            same[_plain(clip.label)].add(clip.label)
+        for label in labels_of(clips):
+            same[_plain(label)].add(label)
     alike = [sorted(labels) for labels in same.values() if len(labels) > 1]
     texts = [" and ".join(labels) for labels in alike]
     message = "labels differ in case, blanks or how a number is written"
@@ -250,10 +251,10 @@ def _mixtures(facts: list[Facts]) -> list[Finding]:
 
 def _absent(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:
     """Classes that a split does not have: its figures say nothing about them."""
-    labels = {clip.label for clips in splits.values() for clip in clips}
+    labels = {label for clips in splits.values() for label in labels_of(clips)}
     findings = []
     for name, clips in splits.items():
-        absent = sorted(labels - {clip.label for clip in clips}, key=natural_key)
+        absent = sorted(labels - set(labels_of(clips)), key=natural_key)
         if clips and absent:
             message = f"{name} has no clip of {_listed(absent)}"
             findings.append(Finding("absent classes", False, message, tuple(absent)))

@@ -11,15 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wavenet.audio.opening import FFMPEG_SUFFIXES, audio_suffixes
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, labels_of, natural_key, normal_label
+from wavenet.audio.shards import TAR
+from wavenet.classifier.data.clips import (
+    SPLIT_NAMES,
+    Clip,
+    labels_of,
+    natural_key,
+    normal_label,
+    with_tags,
+)
 from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES, read_manifest
+from wavenet.classifier.data.shards import find_in_shards
+from wavenet.classifier.data.walk import files_in, visible
 from wavenet.errors import DataError
 
 MANIFEST_NAME = "manifest.csv"
-# What systems leave in folders, and where Speech Commands and its kin keep what no class is.
-_SYSTEM_FOLDERS = frozenset(
-    ("$recycle.bin", "system volume information", "@eadir", "lost+found", "__macosx", "#recycle")
-)
+# Where Speech Commands and its kin keep what no class is.
 _BACKGROUND_FOLDERS = frozenset(("_background_noise_", "_background_", "_noise_"))
 _FOLD = re.compile(r"fold[ _-]?0*(\d+)", re.IGNORECASE)
 
@@ -47,7 +54,7 @@ class PassedOver:
         for path in self.background:
             _warn(
                 f"{path}: holds background and is no class; augmentation.noise_folder can be set "
-                "to it"
+                f"to it, and data.background to {path.name}"
             )
 
 
@@ -55,6 +62,7 @@ def find_clips(
     source: str | os.PathLike[str],
     *,
     columns: Mapping[str, str] | None = None,
+    separator: str = "",
     min_classes: int = 2,
 ) -> list[Clip]:
     """Find the recordings of a data set; no audio is opened.
@@ -65,12 +73,16 @@ def find_clips(
               `metadata.csv` as Hugging Face has it (in split folders too), or one of `train.csv`,
               `test.csv` ... for each split, or `meta/NAME.csv` beside `audio/` as ESC-50 has it;
             - a folder with one sub-folder per class, audio files at any depth inside;
+            - a folder of tar files as WebDataset's (see `find_in_shards`), or what
+              `wavenet prepare` has written;
             - a folder of `train/`, `validation/`, `test/` (or what else people call them: see
               `SPLIT_NAMES`) or of `fold1/`, `fold2/` ..., each with one sub-folder per class.
           Hidden files, files that are not audio, folders without audio and those that systems
           leave (`lost+found`, `@eaDir`, ...) are passed over; so are, with a warning, links that
           lead nowhere, formats that need an ffmpeg where there is none, and `_background_noise_`.
         columns: of a manifest, as `read_manifest` takes them.
+        separator: stands between the labels of a clip that has several, in a manifest or in the
+            name of a class folder; empty: every clip has one label.
         min_classes: fewer distinct labels than this are an error.
 
     Returns:
@@ -91,18 +103,24 @@ def find_clips(
             clips = [
                 clip
                 for manifest, split in manifests
-                for clip in read_manifest(manifest, columns=columns, split=split)
+                for clip in read_manifest(
+                    manifest, columns=columns, split=split, separator=separator
+                )
             ]
         else:
-            clips, hint = _find_in_folder(path)
+            tars = [entry for entry in visible(path) if entry.suffix.lower() == TAR]
+            clips, hint = (find_in_shards(tars), "") if tars else _find_in_folder(path)
+            clips = with_tags(clips, separator)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
-        clips = read_manifest(path, columns=columns)
+        clips = read_manifest(path, columns=columns, separator=separator)
     else:
         raise DataError(
             f"{path}: a data set is a folder with a sub-folder per class or a manifest "
             f"({', '.join(MANIFEST_SUFFIXES)}), not a {path.suffix or 'suffix-less'} file"
         )
     labels = labels_of(clips)
+    if not labels:
+        raise DataError(f"{path}: none of its {len(clips)} clips has a label")
     if len(labels) < min_classes:
         raise DataError(
             f"{path}: all {len(clips)} clips have the label {labels[0]!r}; "
@@ -116,7 +134,7 @@ def _manifests(root: Path) -> list[tuple[Path, str | None]]:
     for name in (MANIFEST_NAME, "metadata.csv"):
         if (root / name).is_file():
             return [(root / name, None)]
-    entries = _visible(root)
+    entries = visible(root)
     of_split = [
         (entry / "metadata.csv", SPLIT_NAMES[entry.name.lower()])
         for entry in entries
@@ -234,19 +252,6 @@ def _deeper(root: Path, inside: Mapping[str, Sequence[Path]]) -> str:
     return f"; is {root / folder} meant, which holds {len(classes)} folders?"
 
 
-def _visible(folder: Path) -> list[Path]:
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: can't be listed ({error.strerror})") from error
-    visible = [
-        entry
-        for entry in entries
-        if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_FOLDERS
-    ]
-    return sorted(visible, key=lambda entry: natural_key(entry.name))
-
-
 def audio_files(
     folder: Path,
     passed_over: PassedOver | None = None,
@@ -263,32 +268,20 @@ def audio_files(
     """
     suffixes = audio_suffixes()  # which looks for an ffmpeg
 
-    def walk(folder: Path, seen: frozenset[Path]) -> Iterator[Path]:
-        real = folder.resolve()
-        if real in seen:
-            return
-        try:
-            entries = _visible(folder)
-        except DataError:
-            if unlistable is None:
-                raise
-            unlistable.append(folder)
-            return
-        for entry in entries:
-            suffix = entry.suffix.lower()
-            if entry.is_dir():
-                if passed_over is not None and entry.name.lower() in _BACKGROUND_FOLDERS:
-                    passed_over.background.append(entry)
-                else:
-                    yield from walk(entry, seen | {real})
-            elif suffix in suffixes and entry.is_file():
-                yield entry
-            elif passed_over is not None and entry.is_symlink() and not entry.exists():
-                passed_over.dangling.append(entry)
-            elif passed_over is not None and suffix in FFMPEG_SUFFIXES and entry.is_file():
-                passed_over.undecodable.append(entry)
+    def enter(folder: Path) -> bool:
+        background = folder.name.lower() in _BACKGROUND_FOLDERS
+        if passed_over is not None and background:
+            passed_over.background.append(folder)
+        return passed_over is None or not background
 
-    yield from walk(folder, frozenset())
+    for path in files_in(folder, enter=enter, unlistable=unlistable):
+        suffix = path.suffix.lower()
+        if suffix in suffixes and path.is_file():
+            yield path
+        elif passed_over is not None and path.is_symlink() and not path.exists():
+            passed_over.dangling.append(path)
+        elif passed_over is not None and suffix in FFMPEG_SUFFIXES and path.is_file():
+            passed_over.undecodable.append(path)
 
 
 def _warn(message: str) -> None:

@@ -7,16 +7,26 @@ import csv
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, Place, normal_label
+from wavenet.classifier.data.clips import (
+    SPLIT_NAMES,
+    Clip,
+    Place,
+    Prepared,
+    normal_label,
+    with_tags,
+)
 from wavenet.errors import DataError
 
 MANIFEST_SUFFIXES = (".csv", ".tsv")
 SEPARATORS = (",", ";", "\t")
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "fold", "group", "start", "end")
+# What `wavenet prepare` adds.
+PREPARED = ("prepared_rate", "prepared_samples")
 # What the columns are called elsewhere (Hugging Face, ESC-50, UrbanSound8K, Common Voice), in the
 # order in which one is taken.
 ALIASES = {
@@ -31,7 +41,11 @@ _FOLDERS = ("", "audio", "clips", "wavs", "../audio", "..")
 
 
 def read_manifest(
-    path: Path, *, columns: Mapping[str, str] | None = None, split: str | None = None
+    path: Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str | None = None,
+    separator: str = "",
 ) -> list[Clip]:
     """Read a table of recordings; the audio is not looked at.
 
@@ -51,6 +65,7 @@ def read_manifest(
         path: the file.
         columns: what columns are called here, by the names above.
         split: of all clips, where there is no such column.
+        separator: stands between the labels of a clip that has several; a label may be empty then.
 
     Returns:
         The clips in the order of the rows.
@@ -75,7 +90,8 @@ def read_manifest(
     if len(rows) == 1:
         raise DataError(f"{path}: has a header but no rows; expected one row per recording")
 
-    filled = _filled_columns(path, header, rows[1:])
+    required = [name for name in REQUIRED if name == "path" or not separator]
+    filled = _filled_columns(path, header, rows[1:], required)
     root = _root(path, rows[1][1][header.index("path")].strip())
     clips: list[Clip] = []
     line_of: dict[Place, int] = {}
@@ -88,7 +104,7 @@ def read_manifest(
             )
         line_of[clip.place] = line
         clips.append(clip)
-    return clips
+    return with_tags(clips, separator)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -174,7 +190,9 @@ def _read_text(path: Path) -> str:
     return text.replace("\0", "\ufffd")  # no path holds one, and csv stops at it
 
 
-def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[str]]]) -> set[str]:
+def _filled_columns(
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]], required: Sequence[str]
+) -> set[str]:
     """The optional columns that hold something; also checks that every row is complete."""
     first_filled: dict[str, int] = {}
     first_empty: dict[str, int] = {}
@@ -185,9 +203,9 @@ def _filled_columns(path: Path, header: list[str], rows: list[tuple[int, list[st
                 "a separator inside a field needs quotes around the field"
             )
         for name, value in zip(header, row, strict=True):
-            if name in REQUIRED and not value.strip():
+            if name in required and not value.strip():
                 raise DataError(f"{path}, line {line}: the field {name!r} is empty; it is required")
-            if name in OPTIONAL:
+            if name in OPTIONAL + PREPARED:
                 (first_filled if value.strip() else first_empty).setdefault(name, line)
     for name in first_filled:
         if name in first_empty and name != "end":
@@ -217,7 +235,9 @@ def _is_file(path: Path) -> bool:
 def _clip(
     manifest: Path, root: Path, line: int, row: dict[str, str], filled: set[str], split: str | None
 ) -> Clip:
-    text = {name: row[name].strip() for name in ("split", "fold", "group") if name in filled}
+    text: dict[str, Any] = {
+        name: row[name].strip() for name in ("split", "fold", "group") if name in filled
+    }
     if "split" in text:
         known = SPLIT_NAMES.get(text["split"].lower())
         if known is None:
@@ -237,13 +257,26 @@ def _clip(
     path = root / name
     if "\\" in name and not _is_file(path):
         path = root / name.replace("\\", "/")
+    prepared = None
+    if not filled.isdisjoint(PREPARED):
+        rate, samples = (_count(manifest, line, name, row.get(name, "")) for name in PREPARED)
+        prepared = Prepared(rate, samples)
     return Clip(
         path,
         normal_label(row["label"]),
         start=start,
         end=end,
+        prepared=prepared,
         **text,
     )
+
+
+def _count(manifest: Path, line: int, name: str, text: str) -> int:
+    if not (text.strip().isdecimal() and int(text) > 0):
+        raise DataError(
+            f"{manifest}, line {line}: the field {name!r} is {text!r}; accepted is a number from 1"
+        )
+    return int(text)
 
 
 def _seconds(manifest: Path, line: int, name: str, text: str) -> float:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wavenet.classifier.data.background import background_of
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
 from wavenet.classifier.data.find import find_clips
 from wavenet.classifier.data.group_folds import fold_groups
+from wavenet.classifier.data.label_map import merge_labels, read_label_map
 from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.splits import select, split_validation
 from wavenet.errors import DataError, require_field
@@ -27,6 +29,13 @@ class DataConfig:
         source: a folder with a sub-folder per class, or a manifest; see `find_clips`.
         columns: what a manifest's columns are called, "path=NAME,label=NAME,...", where it is none
             of the names that are known.
+        label_separator: stands between the labels of a clip that has several: the model then says
+            of each label whether it is heard; empty: every clip has one label.
+        label_map: a table `label,to` that merges, renames or leaves out labels; see
+            `read_label_map`.
+        background: a folder (also one in the source, as `_background_noise_`) of recordings in
+            which none of the classes is heard, or "synthesised" noise, hum, tones and clicks: they
+            are cut and become a class of their own, `background`, of tags clips without any.
         channel: which one of each recording is heard, counted from 1; 0: the mean of all.
         test_fraction: the part of the clips that is tested on, where the data has no test split of
             its own; 0: none. Which clips these are doesn't depend on training.seed.
@@ -47,12 +56,16 @@ class DataConfig:
             else a part is learned as if nothing came before it. Of a WaveNet.
         normalize_mel: a generative model's mel-spectrograms have mean 0 and deviation 1 in each
             channel over the training clips; the model keeps those numbers.
+        licence: of the recordings, for the model card.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
     """
 
     source: str = ""
     columns: str = ""
+    label_separator: str = ""
+    label_map: str = ""
+    background: str = ""
     channel: int = 0
     test_fraction: float = 0.0
     validation_fraction: float = 0.1
@@ -64,6 +77,7 @@ class DataConfig:
     crop_seconds: float = 0.0
     context: bool = False
     normalize_mel: bool = False
+    licence: str = ""
     cache: str = ""
     workers: int = 0
 
@@ -144,6 +158,35 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
     return Splits(rest, validation, test)
 
 
+def find_labelled(config: DataConfig, source: Path, *, min_classes: int = 2) -> list[Clip]:
+    """The recordings of a data set with the labels that they have for a run; see `find_clips`.
+
+    Args:
+        config: says what columns are called, and what becomes of labels.
+        source: where they are, its `source` or another.
+        min_classes: fewer distinct labels than this are an error.
+
+    Raises:
+        DataError: what `find_clips` finds, or no clip is left.
+    """
+    separator = config.label_separator
+    clips = find_clips(
+        source,
+        columns=parse_columns(config.columns),
+        separator=separator,
+        min_classes=1 if config.label_map else min_classes,
+    )
+    if not config.label_map:
+        return clips
+    clips = merge_labels(clips, read_label_map(Path(config.label_map)), separator)
+    if len(labels := labels_of(clips)) < min_classes:
+        raise DataError(
+            f"{config.label_map}: leaves {len(labels)} labels of {source} ({', '.join(labels)}); "
+            f"at least {min_classes} are needed"
+        )
+    return clips
+
+
 def prepare_data(
     config: DataConfig,
     sample_rate: int,
@@ -170,24 +213,46 @@ def prepare_data(
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
     least = max(1, classes)
-    clips = find_clips(
-        Path(config.source), columns=parse_columns(config.columns), min_classes=least
-    )
+    if config.label_separator:
+        least = 1  # which is heard, or is not
+    clips = find_labelled(config, Path(config.source), min_classes=least)
     if label_of is not None:
-        clips = [replace(clip, label=label_of(clip)) for clip in clips]
+        clips = [replace(clip, label=label_of(clip), tags=None) for clip in clips]
     cache = AudioCache(config.cache or None, sample_rate, channel=config.channel)
     report = check_clips(
         clips, cache, min_samples=receptive_field, min_classes=least, progress=progress
     )
     splits = split_clips(report.kept, config, seed)
+    if config.background and classes:
+        splits = _with_background(splits, config, cache, report, seed)
     labels = tuple(labels_of(splits.train))
     if len(labels) < least:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        strange = sorted({clip.label for clip in part} - set(labels))
+        strange = sorted(set(labels_of(part)) - set(labels))
         if strange and classes:
             raise DataError(
                 f"{config.source}: the {name} clips have labels that no training clip has: "
                 f"{', '.join(strange[:5])}"
             )
     return PreparedData(splits, labels, cache, report)
+
+
+def _with_background(
+    splits: Splits, config: DataConfig, cache: AudioCache, report: CheckReport, seed: int
+) -> Splits:
+    root = Path(config.source)
+    parts = (splits.train, splits.validation, splits.test)
+    more = background_of(
+        config.background,
+        root if root.is_dir() else root.parent,
+        parts,
+        report.samples,
+        cache,
+        tags=bool(config.label_separator),
+        seed=seed,
+    )
+    report.notes.append(
+        f"{sum(map(len, more))} clips of background ({config.background}) are added"
+    )
+    return Splits(*([*clips, *others] for clips, others in zip(parts, more, strict=True)))

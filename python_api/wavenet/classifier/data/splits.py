@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from wavenet.classifier.data.clips import Clip, natural_key
+from wavenet.classifier.data.clips import Clip, natural_key, rarest_labels
 from wavenet.errors import DataError
 
 Choice = str | Collection[str] | None
@@ -139,8 +139,8 @@ def _names(clips: Sequence[Clip]) -> dict[Clip, str]:
 def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
     names = _names(clips)
     of_label: dict[str, list[Clip]] = defaultdict(list)
-    for clip in names:
-        of_label[clip.label].append(clip)
+    for clip, label in zip(names, rarest_labels(list(names)), strict=True):
+        of_label[label].append(clip)
     chosen: set[Clip] = set()
     for label, members in of_label.items():
         members.sort(key=lambda clip: _rank(seed, label, names[clip]))
@@ -152,10 +152,11 @@ def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
 def _groups(clips: Sequence[Clip], fraction: float, seed: int, part: str) -> set[Clip]:
     """Whole groups in hashed order, each taken if it brings the shares nearer to the aim."""
     require_groups(clips, "by_group needs")
-    total = Counter(clip.label for clip in clips)
+    labels = rarest_labels(clips)
+    total = Counter(labels)
     of_group: dict[str, Counter[str]] = defaultdict(Counter)
-    for clip in clips:
-        of_group[str(clip.group)][clip.label] += 1
+    for clip, label in zip(clips, labels, strict=True):
+        of_group[str(clip.group)][label] += 1
 
     def distance(taken: Counter[str]) -> float:
         return sum(abs(taken[label] / count - fraction) for label, count in total.items())

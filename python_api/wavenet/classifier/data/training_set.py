@@ -133,16 +133,24 @@ class Augmenting:
         augmenter: changes the clips.
         classes: how many there are.
         device: where the batch goes; the clips are changed there.
+        tags: the dataset's, whose clips have several labels each.
     """
 
-    def __init__(self, augmenter: Augmenter, classes: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        augmenter: Augmenter,
+        classes: int,
+        device: torch.device,
+        tags: Tensor | None = None,
+    ) -> None:
         self.augmenter = augmenter
         self.classes = classes
+        self.tags = tags
         self.device = device
         self.idle = augmenter.settings == Augmentation()
 
     def __call__(self, drawn: DrawnBatch) -> Batch:
-        """The changed and mixed clips; with `targets` if the augmentation mixes clips."""
+        """The changed and mixed clips; with `targets` of tags and where clips are mixed."""
         waveform = drawn.clips.waveform.to(self.device, non_blocking=True)
         labels = drawn.clips.labels
         if self.idle or not len(labels):
@@ -155,7 +163,7 @@ class Augmenting:
                 waveform, after = self._mixed(waveform, after, drawn)
             lengths = torch.tensor(after)
         targets = None
-        if self.augmenter.settings.mixes:
+        if self.augmenter.settings.mixes or self.tags is not None:
             targets = self._targets(drawn).to(self.device, non_blocking=True)
         own = labels[: len(drawn.partners)]
         loudest = (
@@ -184,7 +192,11 @@ class Augmenting:
         return pad_sequence(mixed, batch_first=True), [len(clip) for clip in mixed]
 
     def _targets(self, drawn: DrawnBatch) -> Tensor:
-        """(B, classes): the share of each class."""
+        """(B, classes): the share of each class, or of each tag whether it is in the mixture."""
+        if self.tags is not None:
+            own = self.tags[drawn.clips.labels[: len(drawn.partners)]]
+            other = self.tags[drawn.clips.labels[drawn.partners]]
+            return own.maximum(other * (drawn.partners >= 0).unsqueeze(1))
         labels, rows = drawn.clips.labels, torch.arange(len(drawn.partners))
         targets = torch.zeros(len(rows), self.classes, dtype=torch.float64)
         targets[rows, labels[rows]] = drawn.shares

@@ -4,11 +4,12 @@ from wavenet.errors import extra
 
 with extra("classifier"):
     from wavenet.classifier.inference.decisions import Decision
-    from wavenet.classifier.inference.evaluate import draw_confusion, evaluate
+    from wavenet.classifier.inference.evaluate import evaluate
     from wavenet.classifier.inference.loading import load_model
-    from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
+    from wavenet.classifier.inference.metrics import Metrics, confusion_matrix, draw_confusion
     from wavenet.classifier.inference.predict import Prediction, find_recordings, predict
     from wavenet.classifier.inference.streaming import StreamingClassifier
+    from wavenet.classifier.inference.tag_metrics import TagMetrics
     from wavenet.classifier.inference.timeline import (
         Segment,
         classify_stream,
@@ -22,6 +23,7 @@ __all__ = [
     "Prediction",
     "Segment",
     "StreamingClassifier",
+    "TagMetrics",
     "classify_stream",
     "classify_windows",
     "confusion_matrix",

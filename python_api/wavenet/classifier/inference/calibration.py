@@ -15,6 +15,9 @@ from wavenet.pictures import new_figure, png_of
 class Calibration:
     """Clips by the probability of their likeliest class, in bins of equal width from 0 to 1.
 
+    Of tags it is pairs of a clip and a tag by the tag's probability, and a tag is right if it is
+    there.
+
     Source: Guo et al. 2017 (arXiv 1706.04599), section 2.
 
     Attributes:
@@ -49,14 +52,18 @@ class Calibration:
         upper.set_title(f"expected calibration error {self.ece:.3f}")
         upper.legend(loc="upper left", fontsize=8)
         lower.bar(centres, self.counts, 1 / bins, edgecolor="white", color="grey")
-        lower.set(xlabel="probability of the likeliest class", ylabel="clips")
+        lower.set(xlabel="probability", ylabel="count")
         return png_of(figure)
 
 
 def measure_calibration(logits: Tensor, targets: Tensor, bins: int = 15) -> Calibration:
-    """Sort clips into bins; logits (clips, classes), class indices (clips,)."""
-    confidence, predicted = (t.numpy() for t in logits.double().softmax(1).max(1))
-    right = predicted == targets.numpy()
+    """Sort clips into bins; logits (clips, classes), targets as `classify_clips` gives them."""
+    if targets.dim() == 2:
+        confidence = logits.double().sigmoid().flatten().numpy()
+        right = targets.flatten().numpy() > 0
+    else:
+        confidence, predicted = (t.numpy() for t in logits.double().softmax(1).max(1))
+        right = predicted == targets.numpy()
     # A probability on the edge of two bins is in the lower one, as in the source.
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(bin_of, minlength=bins)

@@ -6,35 +6,51 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from wavenet.classifier.rule import SILENCE, Rule
+
 
 @dataclass(frozen=True, eq=False)
 class Decision:
     """What the classifier makes of the time from `start` to `end`, in seconds of the recording.
 
-    `logits` is float32 (classes,) on the CPU; logit i belongs to labels[i].
+    `logits` is float32 (classes,) on the CPU; logit i belongs to labels[i]. `rule` says which of
+    the labels are meant; without one the likeliest is. `silent`: there is no sound in that time.
     """
 
     start: float
     end: float
     logits: Tensor
     labels: tuple[str, ...]
+    rule: Rule | None = None
+    silent: bool = False
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of each label, (classes,)."""
+        return self._rule.probabilities(self.logits)
 
     @property
     def label(self) -> str:
-        """The likeliest class."""
-        return self.labels[int(self.logits.argmax())]
+        """The likeliest label that is meant; "unknown" where none is, "silence" without sound."""
+        return SILENCE if self.silent else self._rule.label(self.probabilities)
+
+    @property
+    def meant(self) -> list[tuple[str, float]]:
+        """The labels that are meant with their probabilities, likeliest first; there may be none.
+
+        Of classes it is one at most.
+        """
+        return [] if self.silent else self._rule.meant(self.probabilities)
 
     @property
     def probability(self) -> float:
-        """Of the likeliest class."""
-        return float(self.logits.softmax(0).max())
+        """Of the likeliest label, meant or not."""
+        return float(self.probabilities.max())
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` likeliest classes with their probabilities, best first."""
-        return top_classes(self.logits, self.labels, count)
+        """The `count` likeliest labels with their probabilities, best first."""
+        return self._rule.top(self.probabilities, count)
 
-
-def top_classes(logits: Tensor, labels: tuple[str, ...], count: int) -> list[tuple[str, float]]:
-    """The `count` likeliest classes (all of them if they are fewer) with their probabilities."""
-    values, indices = logits.float().softmax(0).topk(min(count, len(labels)))
-    return [(labels[i], p) for i, p in zip(indices.tolist(), values.tolist(), strict=True)]
+    @property
+    def _rule(self) -> Rule:
+        return self.rule or Rule(self.labels)

@@ -23,14 +23,14 @@ from wavenet.classifier.data import (
     DataConfig,
     check_clips,
     collate,
-    find_clips,
+    find_labelled,
     select,
 )
 from wavenet.classifier.data.clips import Place
-from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.known_clips import known_splits, root_of
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
+from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.memory import inference_bytes, samples_within
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import RunConfig
@@ -38,7 +38,6 @@ from wavenet.classifier.run_folder import read_clips, read_config
 from wavenet.errors import ConfigError
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.waveglow_config import WaveGlowConfig
-from wavenet.pictures import new_figure, png_of
 
 # What a batch's layers may take: where clips are long, fewer at a time than `batch_size`.
 MEMORY_GB = 2.0
@@ -131,10 +130,9 @@ def choose_clips(
     if split is not None and split not in SPLITS:
         raise ConfigError(f"--split is {split!r}; accepted are {', '.join(SPLITS)}")
     config = read_config(run) or RunConfig(data=DataConfig(max_seconds=0))
-    of_the_run = read_clips(run)
+    of_the_run = read_clips(run, config.data.label_separator)
     if data is not None:
-        columns = parse_columns(config.data.columns)
-        clips = find_clips(data, columns=columns, min_classes=1)
+        clips = find_labelled(config.data, data, min_classes=1)
     elif of_the_run is not None:
         clips, _ = of_the_run
     else:
@@ -186,7 +184,7 @@ def evaluate(
     max_samples: int | None = None,
     snr_db: float | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Metrics:
+) -> Metrics | TagMetrics:
     """Classify labelled clips and count.
 
     Args:
@@ -200,23 +198,35 @@ def evaluate(
             whenever the clips are the same. None: none.
         progress: called with (clips done, clips in all).
     """
+    found = classify(
+        model,
+        clips,
+        cache,
+        batch_size=batch_size,
+        max_samples=max_samples,
+        snr_db=snr_db,
+        progress=progress,
+    )
+    return measure(model.config, *found)
+
+
+def classify(
+    model: WaveNetClassifier, clips: Sequence[Clip], cache: AudioCache, **settings: Any
+) -> tuple[Tensor, Tensor]:
+    """`classify_clips` by the model itself, in eval mode; arguments as of `evaluate`."""
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
     try:
-        logits, targets = classify_clips(
+        return classify_clips(
             lambda waveform, lengths: model(waveform.to(device), lengths.to(device)),
             model.config,
             clips,
             cache,
-            batch_size=batch_size,
-            max_samples=max_samples,
-            snr_db=snr_db,
-            progress=progress,
+            **settings,
         )
     finally:
         model.train(was_training)
-    return metrics_of(logits, targets, model.config.labels)
 
 
 @torch.inference_mode()
@@ -239,7 +249,8 @@ def classify_clips(
         clips, cache, batch_size, max_samples, snr_db, progress: as of `evaluate`.
 
     Returns:
-        logits float32 (clips, classes) and class indices (clips,), on the CPU, in the clips' order.
+        logits float32 (clips, classes), and class indices (clips,) or, of several labels a clip,
+        1 where it has a class and 0 elsewhere, (clips, classes); on the CPU, in the clips' order.
     """
     dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
     room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
@@ -259,7 +270,8 @@ def classify_clips(
         if progress is not None:
             progress(done, len(clips))
     assert logits is not None  # there are clips
-    return logits, torch.tensor(dataset.targets)
+    targets = torch.tensor(dataset.targets)
+    return logits, targets if dataset.tags is None else dataset.tags[targets]
 
 
 def batches_of(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
@@ -273,6 +285,22 @@ def batches_of(lengths: Sequence[int], batch_size: int, room: int) -> list[list[
         else:
             batches.append([clip])
     return batches
+
+
+def measure(config: WaveNetConfig, logits: Tensor, targets: Tensor) -> Metrics | TagMetrics:
+    """What logits say of clips, as `classify_clips` gives both."""
+    if not config.tags:
+        return metrics_of(logits, targets, config.labels)
+    # Clips with one label each are a case of several.
+    truth = targets if targets.dim() == 2 else F.one_hot(targets, len(config.labels)).float()
+    loss = F.binary_cross_entropy_with_logits(logits.double(), truth.double())
+    return TagMetrics(
+        config.labels,
+        truth.numpy() > 0,
+        logits.double().sigmoid().numpy(),
+        np.array(config.rule.least),
+        float(loss),
+    )
 
 
 def metrics_of(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> Metrics:
@@ -289,25 +317,3 @@ def _with_noise(waveform: Tensor, lengths: Tensor, clips: list[int], snr_db: flo
         noise = torch.randn(length, generator=generator("evaluation noise", clip))
         row[:length] = add_noise(row[:length], noise, snr_db)
     return noisy
-
-
-def draw_confusion(metrics: Metrics) -> bytes:
-    """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
-    classes = len(metrics.labels)
-    shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
-    size = min(4 + 0.45 * classes, 24)
-    figure = new_figure(size, size)
-    axis = figure.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set_xticks(range(classes), metrics.labels, rotation=90)
-    axis.set_yticks(range(classes), metrics.labels)
-    for name in (*axis.get_xticklabels(), *axis.get_yticklabels()):
-        name.set_parse_math(False)  # a dollar sign in a label is one
-    axis.set(xlabel="predicted", ylabel="true")
-    axis.set_title(f"{metrics.accuracy:.1%} of {metrics.clips} clips")
-    if classes <= 40:  # beyond that numbers overlap
-        for row, column in zip(*np.nonzero(metrics.confusion), strict=True):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            count = int(metrics.confusion[row, column])
-            axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    return png_of(figure)

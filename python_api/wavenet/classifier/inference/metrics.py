@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.classifier.inference.intervals import as_text, wilson_interval
+from wavenet.pictures import new_figure, png_of
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -31,6 +34,16 @@ class Metrics:
     def accuracy(self) -> float:
         """The share of clips whose predicted class is the true one."""
         return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of `accuracy`."""
+        return wilson_interval(int(np.trace(self.confusion)), self.clips)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """All that is one number, by name."""
+        return {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "loss": self.loss}
 
     @property
     def macro_f1(self) -> float:
@@ -62,13 +75,23 @@ class Metrics:
         """For metrics.json."""
         return {
             "clips": self.clips,
-            "accuracy": self.accuracy,
-            "macro_f1": self.macro_f1,
-            "loss": self.loss,
+            **self.figures,
+            "accuracy_interval": list(self.interval),
             "per_class": self.per_class,
             "labels": list(self.labels),
             "confusion": self.confusion.tolist(),
         }
+
+    def summary(self) -> str:
+        """The figures in a line."""
+        return (
+            f"accuracy {self.accuracy:.2%} (95 %: {as_text(self.interval)}), macro-F1 "
+            f"{self.macro_f1:.4f}, loss {self.loss:.4f}"
+        )
+
+    def picture(self) -> bytes:
+        """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
+        return draw_confusion(self)
 
 
 def confusion_matrix(
@@ -77,3 +100,25 @@ def confusion_matrix(
     """Counts (classes, classes) of the pairs (truth, predicted), both class indices (N,)."""
     counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
+
+
+def draw_confusion(metrics: Metrics) -> bytes:
+    """The confusion matrix as PNG: colour is the share of the true class, numbers are clips."""
+    classes = len(metrics.labels)
+    shares = metrics.confusion / np.maximum(metrics.confusion.sum(1, keepdims=True), 1)
+    size = min(4 + 0.45 * classes, 24)
+    figure = new_figure(size, size)
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xticks(range(classes), metrics.labels, rotation=90)
+    axis.set_yticks(range(classes), metrics.labels)
+    for name in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        name.set_parse_math(False)  # a dollar sign in a label is one
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.set_title(f"{metrics.accuracy:.1%} of {metrics.clips} clips")
+    if classes <= 40:  # beyond that numbers overlap
+        for row, column in zip(*np.nonzero(metrics.confusion), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            count = int(metrics.confusion[row, column])
+            axis.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+    return png_of(figure)

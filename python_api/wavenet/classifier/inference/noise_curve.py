@@ -10,6 +10,7 @@ from wavenet.classifier.data import AudioCache, Clip
 from wavenet.classifier.data.augment import MOST_DB
 from wavenet.classifier.inference.evaluate import evaluate
 from wavenet.classifier.inference.metrics import Metrics
+from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError
 from wavenet.pictures import new_figure, png_of
@@ -19,28 +20,36 @@ from wavenet.pictures import new_figure, png_of
 class NoiseCurve:
     """Metrics without noise, and at each signal-to-noise ratio, in decibels, highest first."""
 
-    clean: Metrics
-    noisy: dict[float, Metrics]
+    clean: Metrics | TagMetrics
+    noisy: dict[float, Metrics | TagMetrics]
 
     def as_dict(self) -> dict[str, Any]:
         """For noise_curve.json."""
         return {
             "noise": "white, relative to each clip's mean power",
             "clips": self.clean.clips,
-            "clean": _figures(self.clean),
-            "points": [{"snr_db": snr, **_figures(m)} for snr, m in self.noisy.items()],
+            "clean": self.clean.figures,
+            "points": [{"snr_db": snr, **m.figures} for snr, m in self.noisy.items()],
         }
 
+    @staticmethod
+    def headline(metrics: Metrics | TagMetrics) -> tuple[str, float]:
+        """The figure that is drawn."""
+        if isinstance(metrics, TagMetrics):
+            return "mAP", metrics.figures["map"]
+        return "accuracy", metrics.accuracy
+
     def picture(self) -> bytes:
-        """Accuracy over the signal-to-noise ratio, as PNG."""
+        """Accuracy (of tags mAP) over the signal-to-noise ratio, as PNG."""
         figure = new_figure(5.5, 3.5)
         axis = figure.subplots()
-        accuracies = [100 * metrics.accuracy for metrics in self.noisy.values()]
-        axis.plot(list(self.noisy), accuracies, "o-")
-        axis.axhline(100 * self.clean.accuracy, color="grey", linestyle="--")
-        clean = f"without noise {self.clean.accuracy:.1%}"
-        axis.text(max(self.noisy), 100 * self.clean.accuracy, clean, ha="left", va="bottom")
-        axis.set(xlabel="signal-to-noise ratio, dB", ylabel="accuracy, %", ylim=(0, 107))
+        name, clean = self.headline(self.clean)
+        values = [100 * self.headline(metrics)[1] for metrics in self.noisy.values()]
+        axis.plot(list(self.noisy), values, "o-")
+        axis.axhline(100 * clean, color="grey", linestyle="--")
+        text = f"without noise {clean:.1%}"
+        axis.text(max(self.noisy), 100 * clean, text, ha="left", va="bottom")
+        axis.set(xlabel="signal-to-noise ratio, dB", ylabel=f"{name}, %", ylim=(0, 107))
         axis.set_xticks(list(self.noisy))
         axis.invert_xaxis()
         axis.grid(alpha=0.3)
@@ -53,6 +62,7 @@ def measure_noise_curve(
     cache: AudioCache,
     snrs_db: Sequence[float],
     *,
+    clean: Metrics | TagMetrics | None = None,
     max_samples: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NoiseCurve:
@@ -61,6 +71,7 @@ def measure_noise_curve(
     Args:
         model, clips, cache, max_samples: as of `evaluate`.
         snrs_db: signal-to-noise ratios in decibels, at least one.
+        clean: what `evaluate` gives without noise, if it is known.
         progress: called with (clips done, clips in all), over all evaluations.
 
     Raises:
@@ -72,7 +83,8 @@ def measure_noise_curve(
             "least one"
         )
     levels: list[float | None] = [None, *sorted(set(snrs_db), reverse=True)]
-    results = []
+    results = [] if clean is None else [clean]
+    levels = levels[len(results) :]
     for position, level in enumerate(levels):
 
         def report(done: int, total: int, position: int = position) -> None:
@@ -82,7 +94,8 @@ def measure_noise_curve(
         results.append(
             evaluate(model, clips, cache, max_samples=max_samples, snr_db=level, progress=report)
         )
-    return NoiseCurve(results[0], dict(zip(levels[1:], results[1:], strict=True)))  # type: ignore[arg-type]
+    clean, *noisy = results
+    return NoiseCurve(clean, dict(zip(sorted(set(snrs_db), reverse=True), noisy, strict=True)))
 
 
 def parse_snrs(text: str) -> list[float]:
@@ -105,11 +118,3 @@ def parse_snrs(text: str) -> list[float]:
 
 def _accepted(snrs_db: Sequence[float]) -> bool:
     return all(abs(snr) <= MOST_DB for snr in snrs_db)  # NaN is not
-
-
-def _figures(metrics: Metrics) -> dict[str, float]:
-    return {
-        "accuracy": metrics.accuracy,
-        "macro_f1": metrics.macro_f1,
-        "loss": metrics.loss,
-    }

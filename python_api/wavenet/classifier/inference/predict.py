@@ -12,19 +12,25 @@ from wavenet.audio import read_audio
 from wavenet.audio.opening import audio_suffixes
 from wavenet.audio.reading import require_sound
 from wavenet.classifier.data.find import audio_files
-from wavenet.classifier.inference.decisions import top_classes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import AudioError, DataError
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of a recording, best first, with their probabilities.
+    """What a recording is.
 
-    Where a recording can't be read or is silent, `error` says why and `top` is empty.
+    Where it can't be read or is silent, `error` says why and nothing else is there.
+
+    Attributes:
+        label: the likeliest class; "unknown" where its probability is below the model's threshold.
+        tags: of a model of tags, those that reach their thresholds, likeliest first; else None.
+        top: the likeliest classes, best first, with their probabilities.
     """
 
     path: Path
+    label: str = ""
+    tags: tuple[str, ...] | None = None
     top: tuple[tuple[str, float], ...] = ()
     error: str = ""
 
@@ -79,5 +85,8 @@ def predict(
             denied = path.is_dir() and f"{path}: the folder can't be listed"
             yield Prediction(path, error=denied or str(error))
             continue
-        logits = model(waveform.unsqueeze(0).to(device))[0]
-        yield Prediction(path, tuple(top_classes(logits, model.config.labels, top)))
+        rule = model.config.rule
+        probabilities = rule.probabilities(model(waveform.unsqueeze(0).to(device))[0])
+        tags = tuple(label for label, _ in rule.meant(probabilities)) if rule.tags else None
+        label = rule.label(probabilities)
+        yield Prediction(path, label, tags, tuple(rule.top(probabilities, top)))

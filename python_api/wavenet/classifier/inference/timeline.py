@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from wavenet.audio.reading import SILENCE
 from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.classifier.inference.threads import paying_threads
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.rule import Rule
 from wavenet.errors import DataError, require_seconds
 
 WINDOWS_AT_A_TIME = 16
@@ -23,7 +25,7 @@ WINDOWS_AT_A_TIME = 16
 
 @dataclass(frozen=True)
 class Segment:
-    """From `start` to `end` (seconds) the likeliest class is `label`; its mean probability."""
+    """From `start` to `end` (seconds) `label` is heard; its mean probability."""
 
     start: float
     end: float
@@ -85,38 +87,52 @@ def classify_stream(
         yield from listener.finish()
 
 
-def merge_decisions(decisions: Sequence[Decision], min_probability: float = 0.0) -> list[Segment]:
-    """Stretches of one label, in order and without overlap.
+def merge_decisions(
+    decisions: Sequence[Decision], min_probability: float | None = None
+) -> list[Segment]:
+    """Stretches of one label, in order; those of one label don't overlap, of classes none do.
 
-    At each time the probabilities of all decisions about it are averaged. Neighbouring times of
-    the same likeliest class are one segment; where that class has less than `min_probability`
-    there is none.
+    At each time the probabilities of all decisions about it are averaged. Neighbouring times at
+    which a label is meant are one segment. Where none is there is none, nor where only background
+    or silence is heard.
+
+    Args:
+        decisions: of one model.
+        min_probability: from which on a label is meant; None: the model's own thresholds.
     """
     changes = sorted({time for d in decisions for time in (d.start, d.end)})
     by_start = sorted(decisions, key=lambda decision: decision.start)
     segments: list[Segment] = []
-    current: list[tuple[float, Tensor]] = []  # end and probabilities of what covers the time
+    open_: dict[str, int] = {}  # each label's segment that ends where the time begins
+    current: list[Decision] = []  # what covers the time
     upcoming = 0
     for start, end in zip(changes, changes[1:], strict=False):
         while upcoming < len(by_start) and by_start[upcoming].start <= start:
-            decision = by_start[upcoming]
-            current.append((decision.end, decision.logits.softmax(0)))
+            current.append(by_start[upcoming])
             upcoming += 1
-        current = [(until, probabilities) for until, probabilities in current if until > start]
-        if not current:
-            continue
-        value, index = torch.stack([probabilities for _, probabilities in current]).mean(0).max(0)
-        if value < min_probability:
-            continue
-        label, probability = by_start[0].labels[int(index)], float(value)
-        last = segments[-1] if segments else None
-        if last is not None and last.label == label and last.end == start:
-            before, now = last.end - last.start, end - start
-            mean = (last.probability * before + probability * now) / (before + now)
-            segments[-1] = Segment(last.start, end, label, mean)
-        else:
-            segments.append(Segment(start, end, label, probability))
+        current = [decision for decision in current if decision.end > start]
+        meant = _meant(current, min_probability)
+        open_ = {label: index for label, index in open_.items() if label in meant}
+        for label, probability in meant.items():
+            if label in open_:
+                last = segments[open_[label]]
+                before, now = last.end - last.start, end - start
+                mean = (last.probability * before + probability * now) / (before + now)
+                segments[open_[label]] = Segment(last.start, end, label, mean)
+            else:
+                open_[label] = len(segments)
+                segments.append(Segment(start, end, label, probability))
     return segments
+
+
+def _meant(decisions: Sequence[Decision], min_probability: float | None) -> dict[str, float]:
+    """What is heard at a time by all decisions about it, with the mean probability."""
+    if not decisions or all(decision.silent for decision in decisions):
+        return {}
+    rule = decisions[0].rule or Rule(decisions[0].labels)
+    mean = torch.stack([decision.probabilities for decision in decisions]).mean(0)
+    meant = rule.meant(mean, min_probability)
+    return {label: probability for label, probability in meant if label != rule.background}
 
 
 def as_json(recording: str, segments: Sequence[Segment], decisions: Sequence[Decision]) -> str:
@@ -131,7 +147,8 @@ def as_json(recording: str, segments: Sequence[Segment], decisions: Sequence[Dec
             {
                 "start": decision.start,
                 "end": decision.end,
-                "probabilities": decision.logits.softmax(0).tolist(),
+                "probabilities": decision.probabilities.tolist(),
+                "silent": decision.silent,
             }
             for decision in decisions
         ],
@@ -177,7 +194,9 @@ def _classified(model: WaveNetClassifier, items: list[tuple[int, Tensor]]) -> It
     if not items:
         return
     rate, device = model.config.sample_rate, next(model.parameters()).device
+    rule = model.config.rule
     # All windows are of one length: only a recording of a single window has a shorter one.
     logits = model(torch.stack([samples for _, samples in items]).to(device)).float().cpu()
     for (start, samples), row in zip(items, logits, strict=True):
-        yield Decision(start / rate, (start + len(samples)) / rate, row, model.config.labels)
+        silent = float(samples.max() - samples.min()) < 2 * SILENCE
+        yield Decision(start / rate, (start + len(samples)) / rate, row, rule.labels, rule, silent)

@@ -34,30 +34,63 @@ def worst_mistakes(
 ) -> list[Mistake]:
     """The mistakes with the highest probability of the wrong class, surest first.
 
-    `logits` (clips, classes) and `targets` (clips,) are of the dataset's clips, in order.
+    Of tags they are the clips of which one tag is furthest from the truth.
+
+    `logits` (clips, classes) and `targets` are of the dataset's clips, in order, as
+    `classify_clips` gives them.
     """
-    probabilities = logits.double().softmax(1)
-    highest, predicted = probabilities.max(1)
-    wrong = (predicted != targets).nonzero().flatten().tolist()
-    wrong.sort(key=lambda index: -float(highest[index]))
     rate = dataset.cache.sample_rate
     mistakes = []
-    for index in wrong[:count]:
+    found = _of_tags if targets.dim() == 2 else _of_classes
+    for index, truth, taken_for, surely, rather in found(labels, logits, targets)[:count]:
         samples = dataset[index][0].numpy()
-        truth = int(targets[index])
         mistakes.append(
             Mistake(
                 dataset.clips[index],
-                labels[truth],
-                labels[int(predicted[index])],
-                float(highest[index]),
-                float(probabilities[index, truth]),
+                truth,
+                taken_for,
+                surely,
+                rather,
                 len(samples) / rate,
                 data_uri("image/png", _waveform_picture(samples, rate)),
                 data_uri("audio/wav", wav_of(np.clip(samples, -1, 1), rate, "PCM_16")),
             )
         )
     return mistakes
+
+
+# The clip, what it is, what it was taken for, and the probabilities of both the other way round.
+_Found = list[tuple[int, str, str, float, float]]
+
+
+def _of_classes(labels: Sequence[str], logits: Tensor, targets: Tensor) -> _Found:
+    probabilities = logits.double().softmax(1)
+    highest, predicted = probabilities.max(1)
+    wrong = (predicted != targets).nonzero().flatten().tolist()
+    wrong.sort(key=lambda index: -float(highest[index]))
+    return [
+        (
+            index,
+            labels[int(targets[index])],
+            labels[int(predicted[index])],
+            float(highest[index]),
+            float(probabilities[index, targets[index]]),
+        )
+        for index in wrong
+    ]
+
+
+def _of_tags(labels: Sequence[str], logits: Tensor, targets: Tensor) -> _Found:
+    apart, worst = (logits.double().sigmoid() - targets).abs().max(1)
+    found: _Found = []
+    for index in apart.argsort(descending=True).tolist():
+        if apart[index] > 0.5:
+            label, there = labels[int(worst[index])], bool(targets[index, worst[index]])
+            tags = [x for x, has in zip(labels, targets[index].tolist(), strict=True) if has]
+            surely = float(apart[index])
+            taken_for = f"{'not ' if there else ''}{label}"
+            found.append((index, ", ".join(tags) or "nothing", taken_for, surely, 1 - surely))
+    return found
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -14,17 +14,29 @@ import torch
 
 import wavenet_kernels
 from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
-from wavenet.classifier.inference import StreamingClassifier, draw_confusion
+from wavenet.classifier.inference import StreamingClassifier
 from wavenet.classifier.inference.calibration import measure_calibration
-from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, metrics_of
+from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, measure
 from wavenet.classifier.inference.export import measure_latency_ms
+from wavenet.classifier.inference.intervals import as_text
+from wavenet.classifier.inference.metrics import Metrics
 from wavenet.classifier.inference.noise_curve import measure_noise_curve
+from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.report.mistakes import data_uri, worst_mistakes
-from wavenet.classifier.run_folder import rank_epochs, read_clips, read_config, read_history
+from wavenet.classifier.run_folder import (
+    headline,
+    rank_epochs,
+    read_clips,
+    read_config,
+    read_history,
+)
 from wavenet.classifier.training.display import draw_training_curve
 
 SPEED_SECONDS = 5.0
+# Of a class, by what they are called in the metrics.
+COLUMNS = {"precision": "precision", "recall": "recall", "f1": "F1"}
+COLUMNS_OF_TAGS = {"average_precision": "AP", "auc": "AUC", **COLUMNS, "threshold": "threshold"}
 
 
 def make_report(
@@ -50,9 +62,10 @@ def make_report(
     logits, targets = classify_clips(
         model, model.config, chosen.clips, chosen.cache, max_samples=chosen.max_samples
     )
-    metrics = metrics_of(logits, targets, labels)
+    metrics = measure(model.config, logits, targets)
     reliability = measure_calibration(logits, targets)
     dataset = ClipDataset(chosen.clips, labels, chosen.cache, max_samples=chosen.max_samples)
+    share = "exact" if model.config.tags else "accuracy"
     curve = None
     if snrs_db:
         curve = measure_noise_curve(
@@ -60,6 +73,7 @@ def make_report(
             chosen.clips,
             chosen.cache,
             snrs_db,
+            clean=metrics,
             max_samples=chosen.max_samples,
             progress=progress,
         )
@@ -79,16 +93,37 @@ def make_report(
         seconds=sum(dataset.lengths()) / model.config.sample_rate,
         metrics=metrics,
         training=_training(run, model),
-        confusion=data_uri("image/png", draw_confusion(metrics)),
+        tiles=_tiles(metrics),
+        columns=COLUMNS_OF_TAGS if model.config.tags else COLUMNS,
+        picture=data_uri("image/png", metrics.picture()),
+        remarks=chosen.remarks(),
         ece=reliability.ece,
         reliability=data_uri("image/png", reliability.picture()),
         mistakes=worst_mistakes(dataset, labels, logits, targets, mistakes),
-        wrong=metrics.clips - int(metrics.confusion.trace()),
+        wrong=metrics.clips - round(metrics.figures[share] * metrics.clips),
         curve=curve,
         noise_picture=curve and data_uri("image/png", curve.picture()),
         model=_model(model),
         speed=_speed(model),
     )
+
+
+def _tiles(metrics: Metrics | TagMetrics) -> list[tuple[str, str]]:
+    """Figures as texts, with what they are."""
+    if isinstance(metrics, TagMetrics):
+        figures = metrics.figures
+        return [
+            (f"{figures['map']:.3f}", f"mAP (micro {figures['micro_map']:.3f})"),
+            (f"{figures['auc']:.3f}", "AUC"),
+            (f"{figures['macro_f1']:.3f}", f"F1 (micro {figures['micro_f1']:.3f})"),
+            (f"{100 * metrics.exact:.2f} %", f"all tags right, {as_text(metrics.interval)}"),
+            (f"{metrics.loss:.3f}", "loss, nats"),
+        ]
+    return [
+        (f"{100 * metrics.accuracy:.2f} %", f"accuracy, {as_text(metrics.interval)}"),
+        (f"{metrics.macro_f1:.3f}", "macro-F1"),
+        (f"{metrics.loss:.3f}", "loss, nats"),
+    ]
 
 
 def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
@@ -125,6 +160,7 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
     return {
         "epochs": len(history),
         "best": best,
+        "headline": headline(best),
         "curve": data_uri("image/png", draw_training_curve(history)),
         "notes": notes,
         "augmentation": changed,
@@ -134,12 +170,13 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
 
 def _data(run: Path, chosen: EvaluationClips) -> dict[str, Any]:
     """Clips of each class and split; what was skipped, and why."""
-    of_the_run = read_clips(run)
+    config = read_config(run)
+    of_the_run = read_clips(run, config.data.label_separator if config else "")
     if of_the_run is not None:
         clips, skipped = of_the_run
-        counts = Counter((clip.label, str(clip.split)) for clip in clips)
+        counts = Counter((label, str(clip.split)) for clip in clips for label in clip.labels)
     else:
-        counts = Counter((clip.label, chosen.split) for clip in chosen.clips)
+        counts = Counter((label, chosen.split) for clip in chosen.clips for label in clip.labels)
         skipped = chosen.skipped
     splits = [s for s in ("train", "validation", "test", "all") if any(k[1] == s for k in counts)]
     labels = labels_of(chosen.clips) if not counts else sorted({label for label, _ in counts})
@@ -159,6 +196,7 @@ def _model(model: WaveNetClassifier) -> dict[str, Any]:
         "megabytes": sum(p.numel() * p.element_size() for p in parameters) / 1e6,
         "receptive_field": model.receptive_field,
         "receptive_field_ms": model.receptive_field_ms,
+        "tags": model.config.tags,
         "config": vars(model.config.architecture),
     }
 

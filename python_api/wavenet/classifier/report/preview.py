@@ -55,7 +55,7 @@ def preview_augmentation(config: RunConfig, out: Path, clips: int, versions: int
     )
     drawn = TrainingClips(dataset, config.augmentation)
     augmenter = Augmenter(config.augmentation, data.cache)
-    augmenting = Augmenting(augmenter, len(data.labels), torch.device("cpu"))
+    augmenting = Augmenting(augmenter, len(data.labels), torch.device("cpu"), dataset.tags)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number, index in enumerate(np.linspace(0, len(train) - 1, clips).astype(int).tolist(), 1):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from wavenet.classifier.data import (
     AudioCache,
@@ -22,20 +23,29 @@ from wavenet.classifier.data import (
     collate_draws,
     prepare_data,
 )
-from wavenet.classifier.inference import Metrics, evaluate
+from wavenet.classifier.data.clips import rarest_labels
+from wavenet.classifier.inference.evaluate import classify, measure
 from wavenet.classifier.inference.loading import start_from
+from wavenet.classifier.inference.thresholds import chosen_thresholds
 from wavenet.classifier.memory import training_bytes
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import Row
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.display import RunLog
 from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.losses import class_weights
 from wavenet.classifier.training.processes import sum_over_processes
 from wavenet.classifier.training.tasks import Source, Task
 
 
 class Classification(Task):
-    """Clips have labels; an epoch is as good as its accuracy."""
+    """Clips have labels; an epoch is as good as its accuracy, or of tags their precision."""
+
+    def __init__(self, config: RunConfig) -> None:
+        super().__init__(config)
+        self.tags = bool(config.data.label_separator)
+        self.weights: Tensor | None = None
 
     def prepare(self, progress: Callable[[int, int], None]) -> PreparedData:
         model, seed = self.config.architecture, self.config.training.seed
@@ -44,6 +54,8 @@ class Classification(Task):
         )
 
     def model(self, data: PreparedData) -> WaveNetClassifier:
+        power = self.config.training.class_weights
+        self.weights = class_weights(data.splits.train, data.labels, power, self.tags)
         return WaveNetClassifier(self.config.model_config(data.labels))
 
     def start_from(self, model: nn.Module) -> None:
@@ -51,7 +63,7 @@ class Classification(Task):
         start_from(model, self.config.training.init_from)
 
     def learner(self, model: nn.Module, accelerator: Accelerator, steps: int) -> Learner:
-        return Learner(model, self.config.training, accelerator, steps)
+        return Learner(model, self.config.training, accelerator, steps, self.weights)
 
     def source(self, data: PreparedData, device: torch.device) -> Source:
         config = self.config
@@ -65,23 +77,29 @@ class Classification(Task):
         )
         lengths = clips.lengths()
         augmenter = Augmenter(config.augmentation, data.cache)
+        targets = clips.targets
+        if self.tags:  # one is drawn for the rarest of its tags
+            names = rarest_labels(clips.clips)
+            index_of = {name: index for index, name in enumerate(sorted(set(names)))}
+            targets = [index_of[name] for name in names]
         return Source(
             clips=TrainingClips(clips, config.augmentation),
-            targets=clips.targets,
+            targets=targets,
             lengths=lengths,
             changed=config.augmentation.lengths(lengths),
             collate=collate_draws,
-            finish=Augmenting(augmenter, len(data.labels), device),
+            finish=Augmenting(augmenter, len(data.labels), device, clips.tags),
             bytes_of=functools.partial(training_bytes, config.architecture),
         )
 
     def learned(self, state: RunState, model: nn.Module) -> Row:
-        return {"loss": state.loss_sum / state.clips, "accuracy": state.correct / state.clips}
+        share = "exact" if self.tags else "accuracy"
+        return {"loss": state.loss_sum / state.clips, share: state.correct / state.clips}
 
     def validate(self, accelerator: Accelerator, model: nn.Module, data: PreparedData) -> Row:
         assert isinstance(model, WaveNetClassifier)
         config = self.config
-        metrics = validate(
+        logits, targets = validate(
             accelerator,
             model,
             data.splits.validation,
@@ -89,20 +107,29 @@ class Classification(Task):
             batch_size=config.training.batch_size,
             max_samples=config.data.max_samples(data.cache.sample_rate),
         )
-        return {"loss": metrics.loss, "accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+        thresholds = chosen_thresholds(model.config, logits, targets, config.training.rejection)
+        model.config = dataclasses.replace(model.config, thresholds=thresholds)
+        return measure(model.config, logits, targets).figures
 
     def line(self, row: Row, model: nn.Module, data: PreparedData) -> str:
+        loss = f"loss {row['train_loss']:.3f}  "
+        if self.tags:
+            return (
+                f"{loss}validation loss {row['validation_loss']:.3f}  "
+                f"mAP {row['validation_map']:.3f}  AUC {row['validation_auc']:.3f}  "
+                f"F1 {row['validation_macro_f1']:.3f}"
+            )
         labels = Counter(clip.label for clip in data.splits.validation)
         majority = max(labels.values()) / labels.total()
         return (
-            f"loss {row['train_loss']:.3f}  accuracy {row['train_accuracy']:.1%}  "
+            f"{loss}accuracy {row['train_accuracy']:.1%}  "
             f"validation loss {row['validation_loss']:.3f}  "
             f"accuracy {row['validation_accuracy']:.1%} (majority {majority:.1%})  "
             f"macro-F1 {row['validation_macro_f1']:.3f}"
         )
 
     def progress(self, loss: float, correct: float) -> str:
-        return f"loss {loss:.3f}  accuracy {correct:.1%}"
+        return f"loss {loss:.3f}  {'all tags right' if self.tags else 'accuracy'} {correct:.1%}"
 
     def leave(self, model: nn.Module, data: PreparedData, row: Row, log: RunLog) -> None:
         """Nothing more."""
@@ -116,17 +143,20 @@ def validate(
     *,
     batch_size: int,
     max_samples: int | None,
-) -> Metrics:
-    """`evaluate` over all processes, each taking its share; all of them get the whole result."""
-    classes = len(model.config.labels)
-    mine = clips[accelerator.process_index :: accelerator.num_processes]
-    counts, loss_sum = np.zeros((classes, classes), dtype=np.int64), 0.0
+) -> tuple[Tensor, Tensor]:
+    """`classify_clips` over all processes, each taking its share; all of them get the whole."""
+    labels = model.config.labels
+    first, step = accelerator.process_index, accelerator.num_processes
+    mine = clips[first::step]
+    width = len(labels)
+    # Logits beside what is true, as both are needed everywhere.
+    rows = torch.zeros(len(clips), 2 * width, dtype=torch.float64)
     if mine:
-        metrics = evaluate(model, mine, cache, batch_size=batch_size, max_samples=max_samples)
-        counts, loss_sum = metrics.confusion, metrics.loss * len(mine)
-    sums = sum_over_processes(
-        accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64)
-    )
-    loss_sum, *flat = sums.tolist()
-    confusion = np.array(flat).astype(np.int64).reshape(classes, classes)
-    return Metrics(model.config.labels, confusion, loss_sum / len(clips))
+        logits, targets = classify(
+            model, mine, cache, batch_size=batch_size, max_samples=max_samples
+        )
+        one_hot = targets if targets.dim() == 2 else F.one_hot(targets, width)
+        rows[first::step] = torch.cat([logits.double(), one_hot.double()], 1)
+    rows = sum_over_processes(accelerator, rows)
+    truth = rows[:, width:]
+    return rows[:, :width].float(), truth.float() if model.config.tags else truth.argmax(1)

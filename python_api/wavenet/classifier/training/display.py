@@ -30,6 +30,7 @@ from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.tasks import Task
+from wavenet.classifier.training.trackers import Trackers
 from wavenet.files import replace_file
 from wavenet.pictures import new_figure, png_of
 from wavenet.progress import Pace, progress
@@ -38,7 +39,12 @@ from wavenet.progress import Pace, progress
 SECONDS_BETWEEN_UPDATES = 0.5
 QUIET = Console(quiet=True)
 # Of the figures that training and validation both have.
-UNITS = {"loss": "nats", "accuracy": "share of clips", "bits": "bits a sample"}
+UNITS = {
+    "loss": "nats",
+    "accuracy": "share of clips",
+    "exact": "share of clips",
+    "bits": "bits a sample",
+}
 
 
 class Display:
@@ -175,10 +181,14 @@ class RunLog:
         run: the run folder.
         history: the rows so far.
         step: the optimizer step from which TensorBoard's older events are to be dropped.
+        trackers: other loggers; they are closed with this one.
     """
 
-    def __init__(self, run: Path, history: Sequence[Row], step: int) -> None:
+    def __init__(
+        self, run: Path, history: Sequence[Row], step: int, trackers: Trackers | None = None
+    ) -> None:
         self.run = run
+        self.trackers = trackers
         self.history = list(history)
         self.writer = SummaryWriter(run / TENSORBOARD_NAME, purge_step=step + 1 if step else None)
 
@@ -189,11 +199,15 @@ class RunLog:
             if name not in ("epoch", "step"):
                 self.writer.add_scalar(name, value, int(row["step"]))
         self.writer.flush()
+        if self.trackers is not None:
+            self.trackers.log({k: v for k, v in row.items() if k != "step"}, int(row["step"]))
         replace_file(self.run / HISTORY_NAME, history_table(self.history))
         replace_file(self.run / CURVE_NAME, draw_training_curve(self.history))
 
     def close(self) -> None:
         self.writer.close()
+        if self.trackers is not None:
+            self.trackers.close()
 
 
 def draw_training_curve(history: Sequence[Row]) -> bytes:

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from wavenet.classifier.data import Batch
-from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_config import TrainingConfig
+from wavenet.classifier.training.losses import ClassificationLoss, smoothing_of
+from wavenet.errors import ConfigError
 
 # More than steps have, so that no two parts of a run draw alike.
 SEEDS_OF_A_PART = 40
@@ -32,6 +32,10 @@ class Learner:
         settings: of the training.
         accelerator: makes the processes' gradients one.
         steps: optimizer steps of the whole run, over which the learning rate rises and falls.
+        weights: of the classes in a classifier's loss, (classes,); None: all the same.
+
+    Raises:
+        ConfigError: settings name a label or a part that the model does not have.
     """
 
     def __init__(
@@ -40,23 +44,27 @@ class Learner:
         settings: TrainingConfig,
         accelerator: Accelerator,
         steps: int,
+        weights: Tensor | None = None,
     ) -> None:
         self.model = model
+        self.weights = weights
         self.settings = settings
         self.accelerator = accelerator
         self.steps = steps
         self.device = accelerator.device
         self.precision = choose_precision(settings.mixed_precision, self.device)
+        groups = _parameter_groups(model, settings.weight_decay, settings.rates)
         loss_of = self.loss()
         if settings.compile:
             loss_of.compile(dynamic=True)
         self.loss_of: nn.Module = accelerator.prepare_model(loss_of)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(model, settings.weight_decay),
+            groups,
             settings.learning_rate,
             # On a GPU it would want the counts of steps there, which `load` leaves on the CPU.
             fused=True if self.device.type == "cpu" else None,
         )
+        self._rate = settings.learning_rate
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.average: AveragedModel | None = None
         if settings.ema_decay:
@@ -64,18 +72,26 @@ class Learner:
 
     def loss(self) -> nn.Module:
         """The module that is trained: a batch -> what `losses` makes losses of."""
-        return ClassificationLoss(self.model, self.settings.label_smoothing)
+        settings = self.settings
+        labels = self.model.config.labels
+        smoothing = smoothing_of(labels, settings.label_smoothing, settings.label_smoothing_of)
+        return ClassificationLoss(self.model, smoothing, self.weights, settings.focal_gamma)
 
     def losses(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """The clips' losses (B,), and how many of them are classified right."""
+        """The clips' losses (B,), and how many of them are classified right, all tags at 0.5."""
         losses, logits = self.loss_of(batch)
+        if self.model.config.tags:
+            return losses, ((logits > 0) == (batch.targets > 0.5)).all(1).sum()
         return losses, (logits.argmax(1) == batch.labels).sum()
 
     def silence(self, clips: int, samples: int) -> Any:
         """A batch of silent clips."""
         lengths = torch.full((clips,), samples, device=self.device)
         waveform = torch.zeros(clips, samples, device=self.device)
-        return Batch(waveform, lengths, torch.zeros_like(lengths))
+        targets = None
+        if self.model.config.tags:
+            targets = torch.zeros(clips, len(self.model.config.labels), device=self.device)
+        return Batch(waveform, lengths, torch.zeros_like(lengths), targets)
 
     def rehearse(self, clips: int, samples: int) -> None:
         """What training and validation compute of a batch, on silence; nothing is learned."""
@@ -112,9 +128,8 @@ class Learner:
 
     @property
     def learning_rate(self) -> float:
-        """Of the latest step."""
-        rate: float = self.optimizer.param_groups[0]["lr"]
-        return rate
+        """Of the latest step, where `training.rates` says nothing else."""
+        return self._rate
 
     def step(self, parts: Iterable[Any], clips: int, step: int) -> Tensor:
         """One optimizer step.
@@ -134,8 +149,9 @@ class Learner:
         self.loss_of.train()
         halve = settings.halve_steps if settings.schedule == "step" else 0
         rate = learning_rate(step, self.steps, settings.warmup_fraction, halve)
+        self._rate = settings.learning_rate * rate
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * rate
+            group["lr"] = self._rate * group["share"]
         several = self.accelerator.num_processes > 1
         sums = torch.zeros(3, dtype=torch.float64, device=self.device_of_sums)
         for index, (batch, last) in enumerate(_marking_the_last(parts)):
@@ -195,7 +211,8 @@ class Learner:
         self.model.load_state_dict(sections["model"])
         # There are none if every step so far was skipped because its gradients had no finite value.
         moments = sections.get("optimizer", {})
-        for name, parameter in self.model.named_parameters() if moments else ():
+        learning = ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+        for name, parameter in learning if moments else ():
             state = {key: moments.pop(f"{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
             for key in ("exp_avg", "exp_avg_sq"):
                 if state[key].shape != parameter.shape:
@@ -223,38 +240,6 @@ class Learner:
             torch.default_generator.manual_seed(seed)
         else:
             torch.manual_seed(seed)
-
-
-class ClassificationLoss(nn.Module):
-    """Cross-entropy of the classes and, weighted, of the paper's next-sample prediction, per clip.
-
-    Source: van den Oord et al. 2016 (arXiv 1609.03499), section 3.4: the network generalised
-    better with both losses than with the first alone. The second is a clip's mean over its steps;
-    it is there if the model's config has a `next_sample_weight`, and only in training.
-
-    Shapes: a `Batch` of B clips -> losses (B,) float32, logits (B, classes).
-    """
-
-    def __init__(self, model: WaveNetClassifier, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.model = model
-        self.label_smoothing = label_smoothing
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        weight = self.model.config.next_sample_weight
-        if weight == 0 or not self.training:
-            logits = self.model(batch.waveform, batch.lengths)
-            return self._classification(logits, batch), logits
-        logits, following = self.model.forward_with_next_sample(batch.waveform, batch.lengths)
-        summed = F.cross_entropy(following.logits.float(), following.targets, reduction="none")
-        # Clips of one sample have no next one: they must not divide by zero.
-        steps = (following.targets >= 0).sum(1).clamp(min=1)
-        return self._classification(logits, batch) + weight * summed.sum(1) / steps, logits
-
-    def _classification(self, logits: Tensor, batch: Batch) -> Tensor:
-        smoothing = self.label_smoothing if self.training else 0.0
-        truth = batch.labels if batch.targets is None else batch.targets
-        return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
 
 
 def _marking_the_last(parts: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
@@ -304,12 +289,27 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "no"
 
 
-def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights with decay, biases without. (L, C) parameters of the stack are biases too."""
-    named = list(model.named_parameters())
-    biases = [parameter for name, parameter in named if name.endswith("bias")]
-    weights = [parameter for name, parameter in named if not name.endswith("bias")]
+def _parameter_groups(
+    model: nn.Module, weight_decay: float, rates: Mapping[str, float]
+) -> list[dict[str, object]]:
+    """Weights with decay, biases without, by their part's share of the rate; the frozen ones don't
+    learn. (L, C) parameters of the stack are biases too.
+    """
+    parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
+    for part in rates:
+        if part not in parts:
+            raise ConfigError(
+                f"training.rates has the part {part!r}; the model has {', '.join(parts)}"
+            )
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        share = rates.get(name.partition(".")[0], 1.0)
+        parameter.requires_grad_(share > 0)
+        if share > 0:
+            groups.setdefault((share, name.endswith("bias")), []).append(parameter)
+    if not groups:
+        raise ConfigError("training.rates is 0 for every part; accepted is one that learns")
     return [
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": biases, "weight_decay": 0.0},
+        {"params": members, "weight_decay": 0.0 if bias else weight_decay, "share": share}
+        for (share, bias), members in groups.items()
     ]

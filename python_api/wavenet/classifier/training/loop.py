@@ -19,6 +19,7 @@ from rich.console import Console
 from wavenet.classifier.data import PreparedData
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import (
+    CARD_NAME,
     CLIPS_NAME,
     CONFIG_NAME,
     Row,
@@ -29,6 +30,7 @@ from wavenet.classifier.run_folder import (
 )
 from wavenet.classifier.training.backends import decided
 from wavenet.classifier.training.batches import TrainingBatches
+from wavenet.classifier.training.card import model_card
 from wavenet.classifier.training.checkpoint import (
     RunState,
     load_checkpoint,
@@ -47,6 +49,7 @@ from wavenet.classifier.training.processes import (
 )
 from wavenet.classifier.training.step_memory import require_memory
 from wavenet.classifier.training.tasks import task_of
+from wavenet.classifier.training.trackers import Trackers, names_of
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
 
@@ -120,6 +123,7 @@ def _train(
 ) -> Result:
     """In a run folder that is ours."""
     settings = config.training
+    names_of(settings.loggers)  # rather now than when the clips have been read
     _make_deterministic(accelerator.device)
     task = task_of(config)
     with display.checking() as checked:
@@ -136,7 +140,10 @@ def _train(
     run_on_main(accelerator, lambda: _record(run, config, data))
     state = (load_checkpoint(learner, run) if resume else None) or RunState()
     state.best_by = settings.best_by
-    log = RunLog(run, state.history, state.step) if accelerator.is_main_process else None
+    log = None
+    if accelerator.is_main_process:
+        trackers = Trackers(settings.loggers, run, config.as_dict())
+        log = RunLog(run, state.history, state.step, trackers)
 
     def save() -> None:
         save_checkpoint(learner, run, state, settings.keep_best)
@@ -146,6 +153,10 @@ def _train(
         if state.epochs_since_best == 0:
             save_model(learner.evaluated, run)
         with writing(run):
+            if state.epochs_since_best == 0:
+                name = run.resolve().name
+                card = model_card(name, config, data, learner.evaluated, state.history)
+                replace_file(run / CARD_NAME, card)
             log.add(state.history[-1])
             task.leave(learner.evaluated, data, state.history[-1], log)
         save()

@@ -69,6 +69,18 @@ class Library:
             ("wavenet_classifier_read", ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
             ("wavenet_classifier_reset", None, [ctypes.c_void_p]),
             ("wavenet_classifier_delay", DOUBLE, [ctypes.c_void_p]),
+            (
+                "wavenet_generator_create",
+                ctypes.c_void_p,
+                [ctypes.c_void_p, ctypes.c_uint64, DOUBLE, ctypes.c_void_p],
+            ),
+            ("wavenet_generator_free", None, [ctypes.c_void_p]),
+            (
+                "wavenet_generator_run",
+                ctypes.c_int,
+                [ctypes.c_void_p, FLOATS, ctypes.c_size_t],
+            ),
+            ("wavenet_generator_reset", None, [ctypes.c_void_p]),
         ):
             function = getattr(self.functions, name)
             function.restype, function.argtypes = result, arguments
@@ -133,3 +145,35 @@ class Listener:
         np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
         assert made.best == logits.argmax()
         return [(made.start, made.end, logits)]
+
+
+class Speaker:
+    """A generator of the library."""
+
+    def __init__(self, library: Library, path: Path, seed: int, temperature: float) -> None:
+        self.c, error = library.functions, Error()
+        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
+        self.generator = None
+        if not self.model:
+            raise Refused(error)
+        self.generator = self.c.wavenet_generator_create(
+            self.model, seed, temperature, ctypes.byref(error)
+        )
+        if not self.generator:
+            raise Refused(error)
+
+    def __del__(self) -> None:
+        self.c.wavenet_generator_free(self.generator)
+        self.c.wavenet_model_free(self.model)
+
+    def run(self, count: int) -> np.ndarray:
+        """The next samples."""
+        samples = np.empty(count, np.float32)
+        pointer = samples.ctypes.data_as(FLOATS)
+        if self.c.wavenet_generator_run(self.generator, pointer, count):
+            raise FloatingPointError("parameters that are not finite")
+        return samples
+
+    def reset(self) -> None:
+        """The signal starts anew."""
+        self.c.wavenet_generator_reset(self.generator)

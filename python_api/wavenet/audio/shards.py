@@ -1,0 +1,77 @@
+"""Recordings inside tar files, named as if the tar file were a folder: `shard-000000.tar/7.flac`.
+
+This is how WebDataset keeps many small files: a file system has few large ones to handle, and each
+recording is still read by itself, in any order.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from wavenet.errors import AudioError
+
+TAR = ".tar"
+
+
+class Member(NamedTuple):
+    """Where a file is inside a tar file, in bytes."""
+
+    offset: int
+    size: int
+
+
+def in_tar(path: Path) -> tuple[Path, str] | None:
+    """The tar file, and the name in it, where a path leads into one."""
+    if TAR not in str(path):
+        return None
+    for folder in path.parents:
+        if folder.suffix.lower() == TAR and folder.is_file():
+            return folder, path.relative_to(folder).as_posix()
+    return None
+
+
+def members(tar: Path) -> Mapping[str, Member]:
+    """The files in a tar file by name; its headers are read once as long as it does not change.
+
+    Raises:
+        AudioError: it can't be read, or is damaged.
+    """
+    try:
+        found = tar.stat()
+    except OSError as error:
+        raise AudioError(f"{tar}: can't be read ({error.strerror})", "missing") from None
+    return _members(tar, found.st_size, found.st_mtime_ns)
+
+
+def read_member(tar: Path, name: str) -> bytes:
+    """The content of a file in a tar file.
+
+    Raises:
+        AudioError: the tar file can't be read, or has no such file.
+    """
+    member = members(tar).get(name)
+    if member is None:
+        raise AudioError(f"{tar}: holds no file {name!r}", "missing")
+    with open(tar, "rb") as file:
+        content = os.pread(file.fileno(), member.size, member.offset)
+    if len(content) < member.size:
+        raise AudioError(f"{tar}: ends within {name!r}")
+    return content
+
+
+@functools.cache
+def _members(tar: Path, size: int, changed: int) -> Mapping[str, Member]:
+    try:
+        with tarfile.open(tar, "r:") as file:
+            return {
+                info.name.removeprefix("./"): Member(info.offset_data, info.size)
+                for info in file
+                if info.isreg()
+            }
+    except (OSError, tarfile.TarError) as error:
+        raise AudioError(f"{tar}: can't be read as a tar file ({error})") from None

@@ -1,0 +1,185 @@
+"""Data in tar files: read in any order, made by `wavenet prepare`, interrupted and resumed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wavenet.audio import read_audio
+from wavenet.audio.shards import read_member
+from wavenet.classifier.data import (
+    AudioCache,
+    Clip,
+    ClipDataset,
+    DataConfig,
+    check_clips,
+    find_clips,
+    prepare_data,
+)
+from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
+from wavenet.errors import AudioError, DataError
+
+RATE = 8000
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _wav(samples: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    soundfile.write(content, samples, RATE, format="WAV", subtype="PCM_16")
+    return content.getvalue()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """Two tar files as others write them: labels in JSON, .cls or .txt; a picture in between."""
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        with tarfile.open(tmp_path / f"{split}-0000.tar", "w") as tar:
+            for number in range(6):
+                label = "ab"[number % 2]
+                if split == "train":
+                    _add(tar, f"in/{number}.json", json.dumps({"label": label}).encode())
+                else:
+                    _add(tar, f"{number}.{'cls' if number < 3 else 'txt'}", f"{label}\n".encode())
+                _add(tar, f"{number}.png" if number else "in/0.png", b"no sound")
+                folder = "in/" if split == "train" else ""
+                _add(tar, f"{folder}{number}.wav", _wav(random.uniform(-0.5, 0.5, 800 + number)))
+    return tmp_path
+
+
+def test_tar_files_of_others(foreign, cache):
+    clips = find_clips(foreign)
+    assert [clip.label for clip in clips] == ["a", "b"] * 6
+    assert [clip.split for clip in clips] == ["test"] * 6 + ["train"] * 6
+    assert check_clips(clips, cache).samples == [800, 801, 802, 803, 804, 805] * 2
+    assert read_audio(clips[1].path, RATE).shape == (801,)
+    assert not list(cache.folder.rglob("*.npy")) and not cache._memory
+    with pytest.raises(AudioError, match="test-0000.tar: holds no file 'none.wav'"):
+        cache.open(foreign / "test-0000.tar" / "none.wav")
+    with pytest.raises(AudioError, match="can't be decoded"):
+        cache.open(foreign / "test-0000.tar" / "1.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [("0.json", b"{}", "0.json holds no label"), ("1.cls", b"x", "0.wav has no label beside it")],
+)
+def test_recordings_without_a_label(tmp_path, name, content, sentence):
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        _add(tar, "0.wav", _wav(np.ones(8)))
+        _add(tar, name, content)
+    with pytest.raises(DataError, match=sentence):
+        find_clips(tmp_path)
+    (tmp_path / "a.tar").write_bytes(b"no tar file, whatever its name says" * 30)
+    with pytest.raises(AudioError, match="can't be read as a tar file"):
+        find_clips(tmp_path)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> list[Clip]:
+    """A long recording, two with the same samples, one that is silent, one with quiet ends."""
+    random = np.random.default_rng(1)
+    sound = random.uniform(-0.5, 0.5, 5 * RATE)
+    made = {
+        "long": sound,
+        "one": sound[:4000],
+        "copy": sound[:4000],
+        "silent": np.zeros(4000),
+        "quiet": np.concatenate([np.zeros(1000), sound[7000:9000], 1e-4 * sound[:1000]]),
+    }
+    clips = []
+    for number, (name, samples) in enumerate(made.items()):
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE, subtype="FLOAT")
+        split = "test" if name == "quiet" else "train"
+        clips.append(Clip(tmp_path / f"{name}.wav", "ab"[number % 2], split, group=name))
+    return clips
+
+
+SETTINGS = Preparation(rate=RATE, trim_db=40, cut_seconds=1.5, shard_mb=0.04)
+
+
+def test_recordings_are_trimmed_cut_and_deduplicated(source, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    done = prepare_shards(source, out, SETTINGS)
+    assert (done.recordings, done.clips, done.duplicates, done.skipped) == (5, 5, 1, 1)
+    assert done.shards > 1 and "silent.wav: is silent" in done.reasons[0]
+    clips = find_clips(out)
+    assert [clip.group for clip in clips] == ["long"] * 3 + ["one", "quiet"]
+    assert [clip.prepared.samples for clip in clips] == [12000, 12000, 12000, 4000, 2000]
+    cache = AudioCache(tmp_path / "cache", RATE)
+    heard = np.concatenate([cache.open_clip(clip) for clip in clips[:3]])
+    written, _ = soundfile.read(source[0].path, dtype="float32")
+    assert np.abs(heard - written[:36000]).max() <= 2**-16
+    assert json.loads(read_member(clips[4].path.parent, "000000004.json"))["label"] == "a"
+
+
+class Killed(Exception):
+    """What interrupts."""
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 4])
+def test_an_interrupted_preparation_goes_on(source, tmp_path, after):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    prepare_shards(source, whole, SETTINGS)
+
+    def kill(state) -> None:
+        if state.recordings > after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        prepare_shards(source, broken, SETTINGS, kill)
+    for _ in range(2):  # going on with what is done changes nothing
+        prepare_shards(source, broken, SETTINGS)
+        names = sorted(path.name for path in whole.iterdir())
+        assert names == sorted(p.name for p in broken.iterdir() if not p.name.startswith("."))
+        for name in names:
+            assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+    with pytest.raises(DataError, match="holds what other recordings or settings made"):
+        prepare_shards(source[1:], broken, SETTINGS)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(DataError, match="holds other files; accepted is a new folder"):
+        prepare_shards(source, tmp_path / "full", SETTINGS)
+
+
+def test_prepared_clips_are_not_looked_at_before_training(source, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare_shards(source, out, SETTINGS)
+    opened = []
+    open_clip = AudioCache.open_clip
+    monkeypatch.setattr(
+        AudioCache, "open_clip", lambda self, clip: (opened.append(clip), open_clip(self, clip))[1]
+    )
+    config = DataConfig(source=str(out), validation_by_group=False, cache=str(tmp_path / "cache"))
+    data = prepare_data(config, RATE, 10, 0)
+    dataset = ClipDataset(data.splits.train, data.labels, data.cache)
+    assert sum(dataset.lengths()) > 0 and not opened
+    assert len(dataset[0][0]) == dataset.lengths()[0] and len(opened) == 1
+    # At another rate they are.
+    assert prepare_data(config, RATE // 2, 10, 0).report.samples[0] == 6000 and len(opened) > 1
+
+
+def test_the_command(source, tmp_path, wavenet):
+    rows = [(clip.path, clip.label) for clip in source]
+    with open(tmp_path / "list.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *rows])
+    done = wavenet("prepare", tmp_path / "list.csv", "--out", tmp_path / "new", "--rate", RATE)
+    assert done.code == 0, done.err
+    assert "left out: " in done.out and "3 clips of 5 recordings in 1 tar file(s)" in done.out
+    assert len(find_clips(tmp_path / "new")) == 3
