@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavenet.audio.opening import UNDECODABLE, soundfile
-from wavenet.classifier.data import Clip, DataConfig, find_clips
-from wavenet.classifier.data.manifest import parse_columns
+from wavenet.classifier.data import Clip, DataConfig
+from wavenet.classifier.data.prepare import find_labelled
 
 # Headers that are read, of clips at equal distances.
 HEADERS = 200
@@ -43,7 +43,7 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
     Raises:
         DataError: there are no clips.
     """
-    clips = find_clips(Path(data.source), columns=parse_columns(data.columns))
+    clips = find_labelled(data, Path(data.source))
     rate = _usual_rate(clips)
     chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
     few = len(clips) < FEW
