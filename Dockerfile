@@ -24,6 +24,6 @@ RUN pip install --no-cache-dir --constraint /tmp/constraints.txt \
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --constraint /tmp/constraints.txt \
         "$(echo /wheels/*.whl)[classifier,export]"
-USER user
+USER 1000
 WORKDIR /work
 ENTRYPOINT ["wavenet"]
