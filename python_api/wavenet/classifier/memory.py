@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from wavenet.networks.architecture import Architecture
+from wavenet.networks.memory import stack_floats
 from wavenet.networks.stem import FIRST_CHANNELS
-from wavenet_kernels.call import is_wide
 
 # Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
 FLOATS_OF_A_SAMPLE = 6
@@ -35,16 +35,15 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
         samples: clips times the samples of the longest one.
         bytes_of_float: of an activation; 2 in mixed precision.
     """
-    residual, skip, every = model.residual_channels, model.skip_channels, model.checkpoint_every
-    layers = len(model.dilations)
-    # Layers' inputs, and the skip sum with its gradient.
-    floats: float = residual * len(range(0, layers, every)) + 2 * skip
-    # On a CPU what goes into wide layers' gates as well, in float32: beside them the gradients of
-    # two layers' inputs count.
-    if every == 1 and bytes_of_float == 4 and is_wide(residual, model.kernel_size):
-        floats += 2 * model.dilation_channels * layers + 2 * residual
-    if every > 1:  # a segment's inputs anew, and the gradients of three of them
-        floats += residual * (min(every, layers) - 1 + 3)
+    skip = model.skip_channels
+    floats = 2 * skip + stack_floats(  # the skip sum with its gradient
+        model.residual_channels,
+        model.dilation_channels,
+        model.kernel_size,
+        len(model.dilations),
+        model.checkpoint_every,
+        bytes_of_float,
+    )
     floats += _of_filter_layers(model)  # gradients
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.waveglow_config import WaveGlowConfig
+from wavenet.networks.memory import stack_floats
 
 # Of a sample: the waveform as it came, prepared and padded, codes, nats and masks.
 FLOATS_OF_A_SAMPLE = 16
@@ -22,29 +23,36 @@ def training_bytes(
         bytes_of_float: of an activation; 2 in mixed precision.
     """
     if isinstance(config, WaveGlowConfig):
-        floats, wide = _of_flow(config), 0.0
+        floats, wide = _of_flow(config, bytes_of_float), 0.0
     else:
-        floats, wide = _of_wavenet(config)
+        floats, wide = _of_wavenet(config, bytes_of_float)
     return round(samples * (floats * bytes_of_float + (wide + FLOATS_OF_A_SAMPLE) * 4))
 
 
-def _of_wavenet(config: GeneratorConfig) -> tuple[float, float]:
+def _of_wavenet(config: GeneratorConfig, bytes_of_float: int) -> tuple[float, float]:
     """Of a sample: floats of activations, and those that are float32 in any case."""
-    layers, every = len(config.dilations), config.checkpoint_every
-    residual, gates = config.residual_channels, 2 * config.dilation_channels
-    floats = float(residual * len(range(0, layers, every)) + 3 * config.skip_channels)
-    if every > 1:  # a segment's inputs anew, and the gradients of three of them
-        floats += residual * (min(every, layers) - 1 + 3)
+    layers, gates = len(config.dilations), 2 * config.dilation_channels
+    floats = 3 * config.skip_channels + stack_floats(
+        config.residual_channels,
+        config.dilation_channels,
+        config.kernel_size,
+        layers,
+        config.checkpoint_every,
+        bytes_of_float,
+    )
     floats += 2 * (config.head_channels or 0)
     if config.mel is not None:  # every layer's gates, and their gradient
         floats += 2 * layers * gates + 2 * config.mel.mels
     return floats, COPIES_OF_PARAMETERS * config.sample_distribution.channels
 
 
-def _of_flow(config: WaveGlowConfig) -> float:
+def _of_flow(config: WaveGlowConfig, bytes_of_float: int) -> float:
     """Of a sample: floats of the flows, of which a step has `group` samples."""
-    layers = len(range(0, config.layers, config.checkpoint_every))
-    gates = 2 * config.channels * config.layers
-    one = config.channels * (layers + 4) + 2 * gates + 4 * config.group
+    channels, layers = config.channels, config.layers
+    gates = 2 * channels * layers
+    one = float(4 * channels + 2 * gates + 4 * config.group)
+    one += stack_floats(
+        channels, channels, config.kernel_size, layers, config.checkpoint_every, bytes_of_float
+    )
     flows = 1 if config.reversible else config.flows
     return (one * flows + 2 * config.mel.mels * config.group) / config.group
