@@ -19,7 +19,8 @@ float compressed(float x) {
 Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
   const int64_t most = net.frame_steps * net.windows_per_step();
   if (net.input == Input::one_hot) {
-    table_.assign(net.stem.weight, net.stem.weight + net.stem_taps * kCodes * net.R);
+    const std::shared_ptr<const float> table = net.stem.floats();
+    table_.assign(table.get(), table.get() + net.stem_taps * kCodes * net.R);
     bias_.assign(net.stem.bias, net.stem.bias + net.R);
   } else {
     convolution_ = std::make_unique<Convolution>(isa, net.bands.count ? net.bands.filters : net.stem, most);
@@ -99,8 +100,9 @@ Stack::Stack(const cpu::Isa& isa, const Network& net) : R_(net.R), S_(net.S) {
   Layer first;
   first.B = 1, first.R = net.R, first.D = net.D, first.S = net.S, first.K = net.K, first.C = 2 * net.D;
   first.residual_scale = net.residual_scale;
-  first.conv_weight = conv.weight, first.conv_bias = conv.bias;
-  first.out_weight = out.weight, first.out_bias = out.bias;
+  const std::shared_ptr<const float> conv_weight = conv.floats(), out_weight = out.floats();
+  first.conv_weight = conv_weight.get(), first.conv_bias = conv.bias;
+  first.out_weight = out_weight.get(), first.out_bias = out.bias;
   floats_ = std::make_unique<cpu::Stream>(isa, first, net.dilations);
   floats_->reserve(net.frame_steps);
 }
