@@ -97,6 +97,10 @@ class OnnxStream:
         )
         self.names = [given.name for given in self.session.get_inputs()]
         self.histories = [history.numpy() for history in histories]
+        heard = torch.rand(samples.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+        with torch.no_grad():
+            expected, _ = step(heard, histories)
+        np.testing.assert_allclose(self.push(heard.numpy()), expected.numpy(), atol=1e-4)
 
     def push(self, samples: np.ndarray) -> np.ndarray:
         """The next frame's samples (1, n) -> the head's frame (1, C, 1)."""

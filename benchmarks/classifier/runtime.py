@@ -1,6 +1,7 @@
 """The C library on a stream, against onnxruntime on the same: size, memory, time.
 
     python -m benchmarks runtime
+    python -m benchmarks runtime --run runs/fsdd    # and that model's accuracy, on its test clips
 
 One thread, 10 ms of noise at a time, a decision every 100 ms about the last second. The library is
 built for one instruction set; memory is what opening the file and making a classifier take from the
@@ -31,7 +32,9 @@ from benchmarks.programs import run
 from benchmarks.reporting.rows import Row, sentence
 from benchmarks.reporting.tables import table_of
 from benchmarks.timing import Run, interleave, spread
-from wavenet import WaveNetClassifier, create_model
+from wavenet import StreamingClassifier, WaveNetClassifier, create_model
+from wavenet.classifier.inference import load_model
+from wavenet.classifier.inference.evaluate import Classify, choose_clips, classify_clips, metrics_of
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.weights import WEIGHTS
 
@@ -93,6 +96,59 @@ def listening(library: Library, file: Path, heap: Heap) -> tuple[Callable[[], No
     return second, memory
 
 
+def check(library: Library, file: Path, model: WaveNetClassifier, weights: str) -> None:
+    """The library's decisions about a second are Python's.
+
+    Raises:
+        AssertionError: they are not; in int8 they may differ by a part of what int8 is off by.
+    """
+    heard = np.concatenate(noise()).astype(np.float32)
+
+    def decided(weights: str) -> np.ndarray:
+        listener = StreamingClassifier(model, weights=weights)
+        decisions = listener.push(torch.from_numpy(heard)) + listener.finish()
+        return np.stack([decision.logits.numpy() for decision in decisions])
+
+    ours = Listener(library, file, 1.0, 0.1)
+    logits = np.stack([decision[2] for decision in ours.push(heard) + ours.finish()])
+    expected = decided(weights)
+    allowed = 1e-4
+    if weights == "int8":
+        allowed += 0.3 * np.abs(expected - decided("float32")).max()
+    np.testing.assert_allclose(logits, expected, atol=allowed)
+
+
+def accuracies(run_folder: Path) -> dict[str, float]:
+    """Of a trained classifier in each kind of weights, each test clip heard from start to end."""
+    model = load_model(run_folder)
+    chosen = choose_clips(run_folder, model.config, None, "test")
+    window = 60.0 if model.config.clip_norm else None
+
+    def heard_by(weights: str) -> Classify:
+        listener = StreamingClassifier(model, window_seconds=window, weights=weights)
+
+        def classify(waveform: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            logits = []
+            for clip, length in zip(waveform, lengths.tolist(), strict=True):
+                logits.append((listener.push(clip[:length]) + listener.finish())[-1].logits)
+            return torch.stack(logits)
+
+        return classify
+
+    found = {}
+    for weights in WEIGHTS:
+        classified = classify_clips(
+            heard_by(weights),
+            model.config,
+            chosen.clips,
+            chosen.cache,
+            max_samples=chosen.max_samples,
+        )
+        found[weights] = metrics_of(*classified, model.config.labels).accuracy
+        print(f"{weights}: accuracy {found[weights]:.2%} on {len(chosen.clips)} clips")
+    return found
+
+
 def stepping(model: WaveNetClassifier, folder: Path) -> Callable[[], None]:
     """The same second for onnxruntime."""
     from benchmarks.classifier.onnx_stream import OnnxStream
@@ -124,11 +180,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--build", type=Path, help="a folder of an earlier build, or for one")
     parser.add_argument("--no-onnxruntime", action="store_true")
+    parser.add_argument("--run", type=Path, help="a trained classifier, for its accuracy")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
     where, heap = environment(), Heap()
+    accuracy = accuracies(options.run) if options.run else {}
     rows: list[Row] = []
     seconds: dict[tuple[str, str], Callable[[], None]] = {}
     with tempfile.TemporaryDirectory() as made:
@@ -141,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for weights in WEIGHTS:
                 file = folder / f"{preset}-{weights}.wavenet"
                 file.write_bytes(runtime_file(model, weights))
+                check(library, file, model, weights)
                 second, memory = listening(library, file, heap)
                 seconds[preset, weights] = second
                 rows.append(
@@ -171,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "isa": library.functions.wavenet_instruction_set().decode(),
         "binary_bytes": binary,
         "load": os.getloadavg(),
+        "accuracy": accuracy,
     }
     write_results(out, {**content, **where, "rows": rows})
 

@@ -81,6 +81,16 @@ class Library:
                 [ctypes.c_void_p, FLOATS, ctypes.c_size_t],
             ),
             ("wavenet_generator_reset", None, [ctypes.c_void_p]),
+            (
+                "wavenet_stack_create",
+                ctypes.c_void_p,
+                [ctypes.c_void_p, ctypes.c_void_p],
+            ),
+            ("wavenet_stack_free", None, [ctypes.c_void_p]),
+            ("wavenet_stack_inputs", ctypes.c_size_t, [ctypes.c_void_p]),
+            ("wavenet_stack_outputs", ctypes.c_size_t, [ctypes.c_void_p]),
+            ("wavenet_stack_push", None, [ctypes.c_void_p, FLOATS, ctypes.c_size_t, FLOATS]),
+            ("wavenet_stack_reset", None, [ctypes.c_void_p]),
         ):
             function = getattr(self.functions, name)
             function.restype, function.argtypes = result, arguments
@@ -177,3 +187,34 @@ class Speaker:
     def reset(self) -> None:
         """The signal starts anew."""
         self.c.wavenet_generator_reset(self.generator)
+
+
+class Stack:
+    """A stack of the library."""
+
+    def __init__(self, library: Library, path: Path) -> None:
+        self.c, error = library.functions, Error()
+        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
+        self.stack = None
+        if not self.model:
+            raise Refused(error)
+        self.stack = self.c.wavenet_stack_create(self.model, ctypes.byref(error))
+        if not self.stack:
+            raise Refused(error)
+
+    def __del__(self) -> None:
+        self.c.wavenet_stack_free(self.stack)
+        self.c.wavenet_model_free(self.model)
+
+    def push(self, rows: np.ndarray) -> np.ndarray:
+        """(n, R) float32 -> the skip sums (n, S)."""
+        rows = np.ascontiguousarray(rows, np.float32)
+        assert rows.shape[1] == self.c.wavenet_stack_inputs(self.stack)
+        skip = np.empty((len(rows), self.c.wavenet_stack_outputs(self.stack)), np.float32)
+        given, to = rows.ctypes.data_as(FLOATS), skip.ctypes.data_as(FLOATS)
+        self.c.wavenet_stack_push(self.stack, given, len(rows), to)
+        return skip
+
+    def reset(self) -> None:
+        """A new signal starts."""
+        self.c.wavenet_stack_reset(self.stack)

@@ -123,11 +123,11 @@ inline void sweep_panel(const QuantizedRows& x, int64_t rows, int64_t taps, int6
       n = 1, products<1, VECTORS>(x.from(t), taps, dilation, panel, totals);
     }
     for (int64_t i = 0; i < n; ++i) {
+      Vector sums[VECTORS];
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        Vector& total = totals[i * VECTORS + j];
-        total = total * load(scales + j * kLanes) + load(biases + j * kLanes);
+        sums[j] = totals[i * VECTORS + j] * load(scales + j * kLanes) + load(biases + j * kLanes);
       }
-      finish(t + i, totals + i * VECTORS);
+      finish(t + i, sums);
     }
   }
 }

@@ -18,7 +18,8 @@ Convolution::Convolution(const cpu::Isa& isa, const Weights& weights, int64_t mo
     quantize(weights, most_rows);
     return;
   }
-  l.conv_weight = weights.weight, l.conv_bias = weights.bias;
+  const std::shared_ptr<const float> weight = weights.floats();
+  l.conv_weight = weight.get(), l.conv_bias = weights.bias;
   packed_ = cpu::allocate(kernels_.packed_reals(l, Operator::conv) * sizeof(float));
   const int64_t units = kernels_.pack_units(l, Operator::conv);
   for (int64_t unit = 0; unit < units; ++unit) kernels_.pack(l, Operator::conv, unit, packed_.get());

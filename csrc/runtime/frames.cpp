@@ -19,7 +19,8 @@ float compressed(float x) {
 Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
   const int64_t most = net.frame_steps * net.windows_per_step();
   if (net.input == Input::one_hot) {
-    table_.assign(net.stem.weight, net.stem.weight + net.stem_taps * kCodes * net.R);
+    const std::shared_ptr<const float> table = net.stem.floats();
+    table_.assign(table.get(), table.get() + net.stem_taps * kCodes * net.R);
     bias_.assign(net.stem.bias, net.stem.bias + net.R);
   } else {
     convolution_ = std::make_unique<Convolution>(isa, net.bands.count ? net.bands.filters : net.stem, most);
@@ -85,38 +86,10 @@ void Stem::embed(const float* codes, float* row) const {
   }
 }
 
-Stack::Stack(const cpu::Isa& isa, const Network& net) : R_(net.R), S_(net.S) {
-  const Weights &conv = net.conv, &out = net.out;
-  if (conv.quantized) {
-    cpu::QuantizedStack all;
-    all.R = net.R, all.D = net.D, all.S = net.S, all.K = net.K;
-    all.residual_scale = net.residual_scale, all.dilations = net.dilations;
-    all.conv_weight = conv.quantized, all.conv_scale = conv.scale, all.conv_bias = conv.bias;
-    all.out_weight = out.quantized, all.out_scale = out.scale, all.out_bias = out.bias;
-    quantized_ = std::make_unique<cpu::QuantizedStream>(isa, all, net.frame_steps);
-    return;
-  }
-  Layer first;
-  first.B = 1, first.R = net.R, first.D = net.D, first.S = net.S, first.K = net.K, first.C = 2 * net.D;
-  first.residual_scale = net.residual_scale;
-  first.conv_weight = conv.weight, first.conv_bias = conv.bias;
-  first.out_weight = out.weight, first.out_bias = out.bias;
-  floats_ = std::make_unique<cpu::Stream>(isa, first, net.dilations);
-  floats_->reserve(net.frame_steps);
-}
-
-void Stack::reset() { quantized_ ? quantized_->reset() : floats_->reset(); }
-
-void Stack::step(int64_t steps, float* rows, float* skip) {
-  if (quantized_) return quantized_->step(steps, rows, skip);
-  const Rows x{rows, 0, R_};
-  floats_->step(steps, x, {}, x, {skip, 0, S_}, 1);  // nobody wants the residual
-}
-
 FrameMeans::FrameMeans(const cpu::Isa& isa, const Network& net)
     : net_(net),
       stem_(isa, net),
-      stack_(isa, net),
+      stack_(isa, net, net.frame_steps),
       rows_(net.frame_steps * net.R),
       skip_(net.frame_steps * net.S) {}
 

@@ -5,9 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "cpu/quantized_stream.h"
-#include "cpu/stream.h"
 #include "runtime/filterbank.h"
+#include "runtime/stack.h"
 
 namespace wavenet::runtime {
 
@@ -37,22 +36,6 @@ class Stem {
   std::vector<float> table_, bias_;           // of one-hot codes
   std::vector<float> samples_;                // as the network hears them; the oldest that is needed still comes first
   int64_t filled_ = 0;
-};
-
-// The residual layers, in float or int8.
-class Stack {
- public:
-  Stack(const cpu::Isa& isa, const Network& net);
-
-  void reset();
-
-  // The next steps: rows of R floats, which are worked on, give rows of S.
-  void step(int64_t steps, float* rows, float* skip);
-
- private:
-  std::unique_ptr<cpu::Stream> floats_;
-  std::unique_ptr<cpu::QuantizedStream> quantized_;
-  int64_t R_, S_;
 };
 
 // Samples -> means over frames of what is above zero in the stack's skip sum.

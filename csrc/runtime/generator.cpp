@@ -37,9 +37,10 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   if (n.has_floor) n.scale_floor = static_cast<float>(file.number("scale_floor"));
 
   const auto weight = [&](const char* name, int64_t layers, int64_t outputs, int64_t channels, int64_t taps) {
-    held_.push_back(weights_of(file, name, layers, outputs, channels, taps));
-    if (held_.back().quantized) throw BadFile("has int8 weights in " + std::string(name));
-    return held_.back().weight;
+    const Weights of = weights_of(file, name, layers, outputs, channels, taps);
+    if (of.quantized) throw BadFile("has int8 weights in " + std::string(name));
+    held_.push_back(of.floats());
+    return held_.back().get();
   };
   const int64_t layers = n.layers();
   n.input_weight = weight("input.weight", 1, n.taps, std::max<int64_t>(n.codes, 1), n.R);

@@ -1,6 +1,7 @@
 // A WaveNet that makes sound, sample by sample: the same bits as wavenet.generation.generate on the same processor.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "cpu/sampler.h"
@@ -18,7 +19,7 @@ struct GeneratorNetwork {
   float gain = 1;                 // of the sound that the network makes
 
  private:
-  std::vector<Weights> held_;
+  std::vector<std::shared_ptr<const float>> held_;
 };
 
 class Generator {

@@ -10,7 +10,22 @@ constexpr int64_t kMostInFrame = int64_t{1} << 26;
 
 }  // namespace
 
-Network::Network(const File& file) {
+Layers::Layers(const File& file) {
+  R = file.integer("residual_channels", 1, kMostChannels);
+  D = file.integer("dilation_channels", 1, kMostChannels);
+  S = file.integer("skip_channels", 1, kMostChannels);
+  K = file.integer("kernel_size", 1, kMostTaps);
+  dilations = dilations_of(file, R, K);
+  const int64_t layers = static_cast<int64_t>(dilations.size());
+  residual_scale = positive(file, "residual_scale", 1e9);
+  conv = weights_of(file, "stack.conv_weight", layers, 2 * D, R, K);
+  conv.bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * D}));
+  out = weights_of(file, "stack.out_weight", layers, R + S, D, 1);
+  out.bias = file.floats_or_null("stack.out_bias", product({layers, R + S}));
+  if ((conv.quantized == nullptr) != (out.quantized == nullptr)) throw BadFile("has int8 weights in half of its stack");
+}
+
+Network::Network(const File& file) : Layers(file) {
   sample_rate = positive(file, "sample_rate", 1e9);
   labels = file.texts("labels");
 
@@ -21,20 +36,7 @@ Network::Network(const File& file) {
     silence = positive(file, "clip_norm.silence", 1e9);
     flat_variance = positive(file, "clip_norm.flat_variance", 1e9);
   }
-  R = file.integer("residual_channels", 1, kMostChannels);
-  D = file.integer("dilation_channels", 1, kMostChannels);
-  S = file.integer("skip_channels", 1, kMostChannels);
-  K = file.integer("kernel_size", 1, kMostTaps);
   read_stem(file);
-
-  dilations = dilations_of(file, R, K);
-  const int64_t layers = static_cast<int64_t>(dilations.size());
-  residual_scale = positive(file, "residual_scale", 1e9);
-  conv = weights_of(file, "stack.conv_weight", layers, 2 * D, R, K);
-  conv.bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * D}));
-  out = weights_of(file, "stack.out_weight", layers, R + S, D, 1);
-  out.bias = file.floats_or_null("stack.out_bias", product({layers, R + S}));
-  if ((conv.quantized == nullptr) != (out.quantized == nullptr)) throw BadFile("has int8 weights in half of its stack");
 
   frame_steps = file.integer("steps_per_frame", 1, kMostSteps);
   const int64_t in_step = R + S + stride + windows_per_step() * 2 * bands.count;

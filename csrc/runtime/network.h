@@ -27,7 +27,17 @@ struct Bands {
 
 inline int64_t halved(int64_t bands) { return (bands + 1) / 2; }
 
-class Network {
+// The residual layers of any network.
+struct Layers {
+  explicit Layers(const File& file);  // throws BadFile
+
+  int64_t R, D, S, K;
+  std::vector<int64_t> dilations;
+  double residual_scale;
+  Weights conv, out;  // of every layer; both in int8 or neither
+};
+
+class Network : public Layers {
  public:
   explicit Network(const File& file);  // throws BadFile
 
@@ -41,11 +51,6 @@ class Network {
   Weights stem;  // its channels are the taps; of one-hot codes the weight is (taps, codes, R)
   Bands bands;
   int64_t stem_taps, stride;
-
-  int64_t R, D, S, K;
-  std::vector<int64_t> dilations;
-  double residual_scale;
-  Weights conv, out;  // of every layer; both in int8 or neither
 
   int64_t frame_steps;
   std::vector<Weights> head;

@@ -12,6 +12,7 @@
 #include "runtime/classifier.h"
 #include "runtime/generator.h"
 #include "runtime/mapping.h"
+#include "runtime/stack.h"
 
 using namespace wavenet;
 
@@ -19,6 +20,7 @@ struct wavenet_model {
   std::unique_ptr<runtime::Mapping> mapping;  // none where the bytes are the caller's
   std::unique_ptr<runtime::Network> network;            // of a classifier
   std::unique_ptr<runtime::GeneratorNetwork> generator;  // or of what generates
+  std::unique_ptr<runtime::Layers> stack;                // or a stack alone
 
   void read(const runtime::File& file) {
     const std::vector<std::string> kind = file.texts("kind");
@@ -26,6 +28,8 @@ struct wavenet_model {
       network = std::make_unique<runtime::Network>(file);
     } else if (kind == std::vector<std::string>{"generator"}) {
       generator = std::make_unique<runtime::GeneratorNetwork>(file);
+    } else if (kind == std::vector<std::string>{"stack"}) {
+      stack = std::make_unique<runtime::Layers>(file);
     } else {
       throw runtime::BadFile("is of no kind that is known");
     }
@@ -38,6 +42,11 @@ struct wavenet_classifier {
 
 struct wavenet_generator {
   runtime::Generator generator;
+};
+
+struct wavenet_stack {
+  const runtime::Layers& layers;
+  runtime::PlainStack stack;
 };
 
 namespace {
@@ -112,7 +121,7 @@ wavenet_model* wavenet_model_from_memory(const void* bytes, size_t size, wavenet
 void wavenet_model_free(wavenet_model* model) { delete model; }
 
 double wavenet_model_sample_rate(const wavenet_model* model) {
-  return model->network ? model->network->sample_rate : model->generator->sample_rate;
+  return model->network ? model->network->sample_rate : model->generator ? model->generator->sample_rate : 0;
 }
 
 size_t wavenet_model_classes(const wavenet_model* model) { return model->network ? model->network->labels.size() : 0; }
@@ -128,7 +137,7 @@ wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double
       say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
       return nullptr;
     };
-    if (!model || !model->network) return refuse("model", model ? "generates and does not classify" : "is NULL");
+    if (!model || !model->network) return refuse("model", model ? "is no classifier" : "is NULL");
     const runtime::Network& net = *model->network;
     if (!(window_seconds >= 0 && window_seconds <= kDay)) return refuse("window_seconds", "is not from 0 to a day");
     if (!(hop_seconds > 0 && hop_seconds <= kDay)) return refuse("hop_seconds", "is not above 0, up to a day");
@@ -169,7 +178,7 @@ wavenet_generator* wavenet_generator_create(const wavenet_model* model, uint64_t
       say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
       return nullptr;
     };
-    if (!model || !model->generator) return refuse("model", model ? "classifies and does not generate" : "is NULL");
+    if (!model || !model->generator) return refuse("model", model ? "does not generate" : "is NULL");
     const float as_float = static_cast<float>(temperature);
     if (!(as_float > 0 && std::isfinite(as_float))) return refuse("temperature", "is not above 0 and finite");
     return new wavenet_generator{runtime::Generator(isa(), *model->generator, seed, as_float)};
@@ -183,5 +192,27 @@ int wavenet_generator_run(wavenet_generator* generator, float* samples, size_t c
 }
 
 void wavenet_generator_reset(wavenet_generator* generator) { generator->generator.reset(); }
+
+wavenet_stack* wavenet_stack_create(const wavenet_model* model, wavenet_error* error) {
+  return guarded("", error, [&]() -> wavenet_stack* {
+    if (!model || !model->stack) {
+      say(error, WAVENET_BAD_ARGUMENT, "model", model ? "is no stack" : "is NULL");
+      return nullptr;
+    }
+    return new wavenet_stack{*model->stack, runtime::PlainStack(isa(), *model->stack)};
+  });
+}
+
+void wavenet_stack_free(wavenet_stack* stack) { delete stack; }
+
+size_t wavenet_stack_inputs(const wavenet_stack* stack) { return static_cast<size_t>(stack->layers.R); }
+
+size_t wavenet_stack_outputs(const wavenet_stack* stack) { return static_cast<size_t>(stack->layers.S); }
+
+void wavenet_stack_push(wavenet_stack* stack, const float* rows, size_t count, float* skip) {
+  stack->stack.push(rows, static_cast<int64_t>(count), skip);
+}
+
+void wavenet_stack_reset(wavenet_stack* stack) { stack->stack.reset(); }
 
 }  // extern "C"

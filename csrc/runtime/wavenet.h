@@ -5,6 +5,7 @@
  *   wavenet_classifier  listens to one signal, on one thread at a time. After it was created nothing is allocated and
  *                       nothing is locked, so an audio callback may call it.
  *   wavenet_generator   makes one signal, of a generative model, by the same rules.
+ *   wavenet_stack       residual layers alone, of a model whose input and head are the caller's.
  *
  *     wavenet_error error;
  *     wavenet_model *model = wavenet_model_open("model.wavenet", &error);
@@ -39,6 +40,7 @@ extern "C" {
 typedef struct wavenet_model wavenet_model;
 typedef struct wavenet_classifier wavenet_classifier;
 typedef struct wavenet_generator wavenet_generator;
+typedef struct wavenet_stack wavenet_stack;
 
 typedef enum {
   WAVENET_OK = 0,
@@ -76,8 +78,8 @@ WAVENET_API wavenet_model *wavenet_model_from_memory(const void *bytes, size_t s
 
 WAVENET_API void wavenet_model_free(wavenet_model *model); /* NULL is accepted */
 
-WAVENET_API double wavenet_model_sample_rate(const wavenet_model *model); /* Hz */
-WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);      /* 0: it generates */
+WAVENET_API double wavenet_model_sample_rate(const wavenet_model *model); /* Hz; 0 of a stack */
+WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);      /* 0: it is no classifier */
 
 /* UTF-8; NULL for a class that doesn't exist. */
 WAVENET_API const char *wavenet_model_label(const wavenet_model *model, size_t which);
@@ -118,6 +120,20 @@ WAVENET_API int wavenet_generator_run(wavenet_generator *generator, float *sampl
 
 /* Starts the signal anew. */
 WAVENET_API void wavenet_generator_reset(wavenet_generator *generator);
+
+/* A stack of residual layers from zeros on: rows of floats in, a row for each step, rows of its skip sum out. */
+WAVENET_API wavenet_stack *wavenet_stack_create(const wavenet_model *model, wavenet_error *error);
+
+WAVENET_API void wavenet_stack_free(wavenet_stack *stack); /* NULL is accepted */
+
+WAVENET_API size_t wavenet_stack_inputs(const wavenet_stack *stack);  /* floats of a row in */
+WAVENET_API size_t wavenet_stack_outputs(const wavenet_stack *stack); /* and of a row out */
+
+/* The next `count` rows, which are finite, and what becomes of them. */
+WAVENET_API void wavenet_stack_push(wavenet_stack *stack, const float *rows, size_t count, float *skip);
+
+/* Zeros before the next row: a new signal starts. */
+WAVENET_API void wavenet_stack_reset(wavenet_stack *stack);
 
 #ifdef __cplusplus
 }

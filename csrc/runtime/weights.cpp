@@ -15,25 +15,29 @@ uint64_t product(std::initializer_list<int64_t> sizes) {
   return count;
 }
 
+std::shared_ptr<const float> Weights::floats() const {
+  if (!halves) return {std::shared_ptr<const float>(), weight};
+  const std::shared_ptr<float> made(new float[count], std::default_delete<float[]>());
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint32_t bits = uint32_t{halves[i]} << 16;
+    std::memcpy(made.get() + i, &bits, sizeof bits);
+  }
+  return made;
+}
+
 // As float, bfloat16 or int8.
 Weights weights_of(const File& file, const std::string& name, int64_t layers, int64_t outputs, int64_t channels,
                    int64_t taps) {
   Weights w;
   w.outputs = outputs, w.channels = channels, w.taps = taps;
-  const uint64_t count = product({layers, outputs, channels, taps});
+  const uint64_t count = w.count = product({layers, outputs, channels, taps});
   if (file.has(name.c_str(), Type::int8)) {
     w.quantized = file.bytes(name.c_str(), count);
     w.scale = file.floats((name + ".scale").c_str(), product({layers, outputs}));
     const auto beyond = [](int8_t weight) { return weight < -cpu::kMostQuantized || weight > cpu::kMostQuantized; };
     if (std::any_of(w.quantized, w.quantized + count, beyond)) throw BadFile("has int8 weights beyond 64 in " + name);
   } else if (file.has(name.c_str(), Type::bfloat16)) {
-    const uint16_t* from = file.halves(name.c_str(), count);
-    w.held = std::shared_ptr<float[]>(new float[count]);
-    for (uint64_t i = 0; i < count; ++i) {
-      const uint32_t bits = uint32_t{from[i]} << 16;
-      std::memcpy(w.held.get() + i, &bits, sizeof bits);
-    }
-    w.weight = w.held.get();
+    w.halves = file.halves(name.c_str(), count);
   } else {
     w.weight = file.floats(name.c_str(), count);
   }

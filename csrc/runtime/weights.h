@@ -15,14 +15,18 @@ namespace wavenet::runtime {
 constexpr int64_t kMostChannels = 1 << 16, kMostTaps = 1 << 16, kMostLayers = 1 << 12, kMostSteps = 1 << 20;
 
 // A convolution's weight (outputs, channels, taps), and its bias or none; of a stack, layer after layer. In int8 there
-// is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h). What the file has in
-// bfloat16 is held as floats.
+// is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h); in bfloat16 there are
+// `halves`.
 struct Weights {
   const float *weight = nullptr, *bias = nullptr;
   int64_t outputs = 0, channels = 0, taps = 1;
   const int8_t* quantized = nullptr;
   const float* scale = nullptr;
-  std::shared_ptr<float[]> held;
+  const uint16_t* halves = nullptr;
+  uint64_t count = 0;  // of all layers
+
+  // For as long as they are wanted; none in int8. Throws std::bad_alloc.
+  std::shared_ptr<const float> floats() const;
 };
 
 // All throw BadFile.

@@ -61,6 +61,10 @@ int try_file(std::vector<uint8_t> bytes, bool mend) {
     std::vector<float> samples(300);
     wavenet_generator_run(generator, samples.data(), samples.size());
     wavenet_generator_free(generator);
+  } else if (wavenet_stack* stack = model ? wavenet_stack_create(model, &error) : nullptr) {
+    std::vector<float> rows(3 * wavenet_stack_inputs(stack), 0.5f), skip(3 * wavenet_stack_outputs(stack));
+    wavenet_stack_push(stack, rows.data(), 3, skip.data());
+    wavenet_stack_free(stack);
   } else if (error.status == WAVENET_OK || error.message[0] == '\0') {
     std::abort();  // no reason
   }

@@ -19,6 +19,8 @@ from benchmarks.programs import run
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.generation.runtime import generator_file
+from wavenet.networks.runtime import stack_file
+from wavenet_kernels.nn import ResidualStack
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -81,6 +83,7 @@ def test_hostile_files_under_sanitizers(tmp_path):
         )
     ]
     files += [generator_file(small_generator(case)) for case in ("codes", "gaussians")]
+    files += [stack_file(ResidualStack(3, 4, 5, dilations=(1, 2)), w) for w in ("float32", "int8")]
     for seed, content in enumerate(files):
         (tmp_path / "model.wavenet").write_bytes(content)
         said = run(str(program), str(tmp_path / "model.wavenet"), "1000", str(seed))

@@ -192,6 +192,29 @@ def test_times_are_above_zero(fields):
         StreamingClassifier(_model(), **fields)
 
 
+@pytest.mark.parametrize("fields", [{}, {"clip_norm": True}, {"filters": 5, "filter_layers": 1}])
+@pytest.mark.parametrize("weights, off", [("bfloat16", 0.02), ("int8", 0.06)])
+def test_fewer_bits_are_near_and_do_not_depend_on_chunks(fields, weights, off):
+    """Near: a bfloat16 has 8 bits, of int8 7 are used, in a dozen layers one after another."""
+    model, sound = _model(**fields), torch.rand(8003) * 2 - 1
+    decided = {
+        kind: [
+            torch.stack([d.logits for d in _listen(listener, sound, longest)])
+            for longest in (3000, 50)
+            for listener in [StreamingClassifier(model, window_seconds=0.3, weights=kind)]
+        ]
+        for kind in ("float32", weights)
+    }
+    torch.testing.assert_close(*decided[weights], rtol=2e-3, atol=2e-3)
+    exact, rounded = decided["float32"][0], decided[weights][0]
+    assert 0 < (rounded - exact).norm() < off * exact.norm()
+
+
+def test_weights_are_of_a_known_kind():
+    with pytest.raises(DataError, match="weights is 'int4'; accepted are float32, bfloat16, int8"):
+        StreamingClassifier(_model(), weights="int4")
+
+
 @pytest.mark.parametrize("rate", [8000, 11025, 44100])
 def test_blocks_are_the_recording(tmp_path, rate):
     path = tmp_path / "stereo.wav"

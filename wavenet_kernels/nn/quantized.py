@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from wavenet_kernels import backends
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.quantization import quantize_weights
 
@@ -44,8 +46,7 @@ class QuantizedStackStream:
         dilations: Sequence[int],
         residual_scale: float = 1.0,
     ) -> None:
-        from wavenet_kernels.backends import cpu  # on first use, as every backend
-
+        cpu: Any = backends.load("cpu")
         if reason := cpu.unavailable():
             raise BackendUnavailableError(f"QuantizedStackStream runs on the cpu backend: {reason}")
         self._stream = cpu.QuantizedStream(
@@ -73,7 +74,8 @@ class QuantizedStackStream:
                 f"QuantizedStackStream: x has shape {tuple(x.shape)}; accepted is "
                 f"(1, {channels}, n)"
             )
-        return self._stream.step(x)
+        skip: Tensor = self._stream.step(x)
+        return skip
 
     def reset(self) -> None:
         """Zeros before the next chunk: a new signal starts."""
