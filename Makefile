@@ -13,7 +13,7 @@ CSRC   := $(shell find csrc -type f)
 
 # What `make gpu` does, in this order: of a GPU that is lent for minutes the first four parts make the most.
 GPU_PARTS := build check first predictions calibrate bench test sanitize profile tune
-.PHONY: help install demo clean-demo test test-quick sass mutations lint bench gpu gpu-again $(GPU_PARTS:%=gpu-%) clean
+.PHONY: help install demo clean-demo test test-quick sass mutations lint docs bench gpu gpu-again $(GPU_PARTS:%=gpu-%) clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make sass     the GPU kernels' machine code on the CPU, on all cases: an hour (make test: on a few)"
 	@echo "make mutations  each barrier and wait of the CUDA kernels taken out of their machine code: it must be missed"
 	@echo "make lint     formatting, lint, types, import rules"
+	@echo "make docs     the documentation as a site, in build/site; strict: what is broken fails"
 	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
 	@echo "make gpu      build, tests and benchmarks on a GPU, with the torch of $(PYTHON), what matters most first; no network"
 	@echo "              stopped at any moment, it goes on with the part that it was at; \`make gpu-again\` starts anew"
@@ -47,14 +48,14 @@ $(STAMP): pyproject.toml setup.py CMakeLists.txt constraints.txt $(CSRC) | $(BIN
 # Killed half-way, it goes on where it was; `make clean-demo` starts it anew.
 demo: install
 	$(BIN)/wavenet synth runs/demo-data
-	$(BIN)/wavenet train --config configs/demo.yaml --data runs/demo-data --out runs/demo --resume
+	$(BIN)/wavenet train --config demo --data runs/demo-data --out runs/demo --resume
 	$(BIN)/wavenet evaluate runs/demo --split test
 	$(BIN)/wavenet predict runs/demo runs/demo-data/*/*_0002.wav
 	@echo
 	@echo "The model is in runs/demo. To use it:"
 	@echo "  $(BIN)/wavenet predict runs/demo FILE_OR_FOLDER ...      what are these recordings?"
 	@echo "  $(BIN)/wavenet info runs/demo                            what is this model?"
-	@echo "  $(BIN)/wavenet train --config configs/demo.yaml --data FOLDER --out runs/mine"
+	@echo "  $(BIN)/wavenet train --config demo --data FOLDER --out runs/mine"
 	@echo "                                                           train on recordings of your own"
 	@echo "  python: import wavenet; model = wavenet.load_model('runs/demo')"
 
@@ -80,6 +81,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: install
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[docs]"
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 # A selection that takes minutes; `python -m benchmarks run` alone measures everything.
 BENCH := $(BIN)/python -m benchmarks run --out $(OUT)
@@ -136,7 +141,7 @@ gpu-sanitize:
 	else echo "compute-sanitizer is not on PATH or does not work here: that part was left out"; fi
 
 # Each measurement writes when it is done, so that what was cut off costs only itself.
-GPU_BENCH := $(GPU) benchmarks run --device cuda --dtype bfloat16
+GPU_BENCH := $(GPU) benchmarks run --device cuda --dtype bfloat16 --out benchmarks/results
 # The four workloads against eager PyTorch: gpu-bench measures them again, torch.compile beside, which takes minutes.
 gpu-first:
 	$(GPU_BENCH) stack --workloads small reference vocoder flow --contenders eager "ours triton" "ours cuda" "eager again"
@@ -151,13 +156,13 @@ gpu-bench:
 	$(GPU_BENCH) overhead streaming first-call --contenders $(GPU_CONTENDERS) $(GPU_STREAMS)
 	$(GPU_BENCH) scaling --passes forward step --contenders eager "ours triton" "ours cuda" "eager again"
 	$(GPU_BENCH) stack --workloads reference --out benchmarks/results/max-autotune
-	$(GPU) benchmarks report
+	$(GPU) benchmarks report benchmarks/results
 
 gpu-profile:
 	for backend in reference triton cuda; do \
-	    $(GPU) benchmarks profile --backend $$backend || exit 1; \
+	    $(GPU) benchmarks profile --backend $$backend --out benchmarks/results/profile-$$backend-cuda.json || exit 1; \
 	done
-	-$(GPU) benchmarks end-to-end configs/fsdd.yaml --name synthesised-cuda
+	-$(GPU) benchmarks end-to-end fsdd --name synthesised-cuda
 
 # What "auto" decides on for the four workloads, here.
 gpu-calibrate:

@@ -55,6 +55,7 @@ COMMANDS = {
         "classifier.many_clips", "an epoch of many short clips: start-up, memory, waiting for data"
     ),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
+    "runtime": Command("classifier.runtime", "the C library on a stream: size, memory, time"),
     "synth-baseline": Command(
         "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"
     ),

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Where measurements go that nobody has asked to be committed.
+BUILD = RESULTS.parents[1] / "build" / "bench"
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
@@ -29,7 +31,9 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     )
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
+        "cpu": processor(),
         "cpus": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "versions": {name: version for name in packages if (version := _version(name))},
@@ -92,6 +96,20 @@ def cpu_model() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def processor() -> dict[str, str]:
+    """Family, model and stepping, by which a processor's generation is known, and its caches.
+
+    The name alone ("AMD EPYC") may say nothing. Empty where the system does not say.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    said = {name.strip(): value.strip() for name, _, value in (one.partition(":") for one in lines)}
+    wanted = ("vendor_id", "cpu family", "model", "stepping", "cache size", "CPU part")
+    return {name: said[name] for name in wanted if name in said}
 
 
 def _version(distribution: str) -> str:

@@ -4,21 +4,15 @@ set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as
 
 set(WAVENET_CPU_DRIVERS
     csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/sampler.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
-add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp)
+add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp csrc/cpu/quantized.cpp
+            csrc/cpu/quantized_stream.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
 include("${CMAKE_CURRENT_LIST_DIR}/isas.cmake")
 set(kernels "")
 foreach(isa IN LISTS WAVENET_CPU_ISAS)
-  foreach(real float double)
-    set(target wavenet_cpu_${isa}_${real})
-    list(APPEND kernels ${target})
-    wavenet_kernels_of(${isa} ${real} ${target})
-    target_sources(wavenet_cpu PRIVATE $<TARGET_OBJECTS:${target}>)
-  endforeach()
-  string(TOUPPER ${isa} upper)
-  target_compile_definitions(wavenet_cpu PRIVATE WAVENET_HAVE_${upper}=1)
+  wavenet_add_kernels(wavenet_cpu ${isa} kernels REALS float double)
 endforeach()
 
 # libgomp by its plain name libgomp.so.1: PyTorch ships a library of that name, and once torch is

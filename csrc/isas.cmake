@@ -1,23 +1,59 @@
-# The instruction sets that the CPU kernels are compiled for, and how: a list, and a function that makes the objects.
+# The instruction sets that the CPU kernels are compiled for, and how: lists, and functions that make the objects.
+# Products of int8 (WAVENET_INT8_OF_isa) have variants of a set, with instructions of their own, where the compiler knows
+# them.
+include(CheckCXXCompilerFlag)
 
 set(WAVENET_CPU_ISAS portable)
 set(WAVENET_FLAGS_portable "")
+set(WAVENET_INT8_OF_portable portable)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   list(APPEND WAVENET_CPU_ISAS avx2 avx512)
   set(WAVENET_FLAGS_avx2 -mavx2 -mfma)
   set(WAVENET_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
+  set(WAVENET_INT8_OF_avx2 avx2)
+  set(WAVENET_INT8_OF_avx512 avx512 avx512vnni)
+  set(WAVENET_FLAGS_avx512vnni ${WAVENET_FLAGS_avx512} -mavx512vnni)
+  set(WAVENET_FLAGS_avxvnni ${WAVENET_FLAGS_avx2} -mavxvnni)
+  check_cxx_compiler_flag(-mavxvnni WAVENET_KNOWS_AVXVNNI)
+  if(WAVENET_KNOWS_AVXVNNI)
+    list(APPEND WAVENET_INT8_OF_avx2 avxvnni)
+  endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(WAVENET_CPU_ISAS neon)  # every such processor has it, with fused multiplication and addition
   set(WAVENET_FLAGS_neon "")
+  set(WAVENET_INT8_OF_neon neon dotprod)
+  set(WAVENET_FLAGS_dotprod -march=armv8.2-a+dotprod)
 endif()
 
-# Objects `target` of the kernels of one instruction set, in float or double.
-function(wavenet_kernels_of isa real target)
-  add_library(${target} OBJECT "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/cpu/isa.cpp")
+# Objects `target` of one source for one instruction set.
+function(wavenet_objects_of target source isa real)
+  add_library(${target} OBJECT "${CMAKE_CURRENT_FUNCTION_LIST_DIR}/cpu/${source}")
   target_include_directories(${target} PRIVATE "${CMAKE_CURRENT_FUNCTION_LIST_DIR}")
   # Multiply and add contract into one instruction everywhere alike, so that a row comes out the same
   # whichever of the kernel's variants computed it.
   target_compile_options(${target} PRIVATE
       -Wall -Wextra -ffp-contract=fast -fno-math-errno ${WAVENET_FLAGS_${isa}})
   target_compile_definitions(${target} PRIVATE WAVENET_ISA=${isa} WAVENET_REAL=${real})
+endfunction()
+
+# Adds to `library` the kernels of one instruction set in the given types, and in int8; their names are appended to
+# `result`. Further definitions are those of the kernels.
+function(wavenet_add_kernels library isa result)
+  cmake_parse_arguments(PARSE_ARGV 3 of "" "" "REALS;DEFINITIONS")
+  set(made "")
+  foreach(real IN LISTS of_REALS)
+    wavenet_objects_of(${library}_${isa}_${real} isa.cpp ${isa} ${real})
+    list(APPEND made ${library}_${isa}_${real})
+  endforeach()
+  foreach(variant IN LISTS WAVENET_INT8_OF_${isa})
+    wavenet_objects_of(${library}_${variant}_int8 quantized_kernels.cpp ${variant} float)
+    list(APPEND made ${library}_${variant}_int8)
+    string(TOUPPER ${variant} upper)
+    target_compile_definitions(${library} PRIVATE WAVENET_HAVE_${upper}=1)
+  endforeach()
+  foreach(target IN LISTS made)
+    target_compile_definitions(${target} PRIVATE ${of_DEFINITIONS})
+    target_sources(${library} PRIVATE $<TARGET_OBJECTS:${target}>)
+  endforeach()
+  set(${result} ${${result}} ${made} PARENT_SCOPE)
 endfunction()

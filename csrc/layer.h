@@ -38,15 +38,16 @@ struct Layer {
 
   int64_t past = 0;  // rows of x that exist before row 0: 0, but for a stream
 
-  Rows x;                             // (B, T, R), on CPUs with any channel stride
+  Rows x;                             // (B, T, R)
   const void* conv_weight = nullptr;  // (C, R, K), contiguous like all weights
   const void* conv_bias = nullptr;    // (C) or absent
   Rows cond;                          // (B, T, 2D) or absent
   const void* out_weight = nullptr;   // (R+S, D)
   const void* out_bias = nullptr;     // (R+S) or absent
 
-  Rows a;         // (B, T, C), in memory only for a bare convolution (output) or a bare gate (input); on CPUs also of a
-                  // block whose backward is not to compute it again: Reals, with the conditioning added
+  Rows a;         // (B, T, C), in memory only for a bare convolution (output) or a bare gate (input, on CPUs with any
+                  // channel stride); on CPUs also of a block whose backward is not to compute it again: Reals, with
+                  // the conditioning added
   Rows z;         // (B, T, D), in memory only where the operator ends with it
   Rows residual;  // (B, T, R); absent: not computed
   Rows skip;      // (B, T, S); absent: not computed

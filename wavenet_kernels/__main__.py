@@ -1,5 +1,6 @@
 """`python -m wavenet_kernels`: versions, devices, which backends work here, or why not, and what
-"auto" knows of this device. `python -m wavenet_kernels calibrate` makes it know more.
+"auto" knows of this device; and what is slow or missing, and how to mend it. `python -m
+wavenet_kernels calibrate` makes it know more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import torch
 
 import wavenet_kernels
-from wavenet_kernels import backends, calibration
+from wavenet_kernels import backends, calibration, doctor
 from wavenet_kernels.calibration import program, store
 
 
@@ -49,6 +50,10 @@ def main(arguments: Sequence[str]) -> None:
     print(f"calibration     {calibration.mode(device)}, {len(made)} decisions in {store.folder()}")
     for decision in made:
         print(f"  {decision.describe()}")
+    for finding in doctor.findings():
+        if finding.remedy:
+            print(f"{finding.state:<15} {finding.what}: {finding.detail}")
+            print(f"  to mend it    {finding.remedy}")
 
 
 if __name__ == "__main__":

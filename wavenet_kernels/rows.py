@@ -29,13 +29,18 @@ def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
     return like.new_empty_strided((batch, channels, time), strides)
 
 
+def is_in_rows(x: Tensor) -> bool:
+    """Whether channels are side by side."""
+    return x.stride(1) == 1 or x.shape[1] == 1
+
+
 @overload
 def channels_last(x: Tensor) -> Tensor: ...
 @overload
 def channels_last(x: Tensor | None) -> Tensor | None: ...
 def channels_last(x: Tensor | None) -> Tensor | None:
     """(B, C, T) with channel stride 1, whatever its other strides: x itself, or a copy of it."""
-    if x is None or x.stride(1) == 1 or x.shape[1] == 1:
+    if x is None or is_in_rows(x):
         return x
     return x.transpose(1, 2).contiguous().transpose(1, 2)
 

@@ -1,9 +1,9 @@
 """Trains and evaluates the classifier on a data set and writes what came out, and in what time.
 
-    python -m benchmarks classifier configs/fsdd.yaml fsdd/manifest.csv --name fsdd
-    python -m benchmarks classifier configs/fsdd-robust.yaml fsdd/manifest.csv --name fsdd-speakers
+    python -m benchmarks classifier fsdd fsdd/manifest.csv --name fsdd
+    python -m benchmarks classifier fsdd-robust fsdd/manifest.csv --name fsdd-speakers
         --leave-one-group-out
-    python -m benchmarks classifier configs/esc10.yaml esc10/manifest.csv --name esc10 --folds
+    python -m benchmarks classifier esc10 esc10/manifest.csv --name esc10 --folds
 
 The run folder is runs/NAME; an interrupted run goes on. The test part is looked at once, after
 training, as it is and in white noise; the epoch that is saved was chosen on a validation part of

@@ -1,7 +1,7 @@
 """Training end to end: clips and samples a second by backend, and where a step's time goes.
 
-    python -m benchmarks end-to-end configs/fsdd.yaml fsdd/manifest.csv --name fsdd
-    python -m benchmarks end-to-end configs/demo.yaml            # on synthesised sounds
+    python -m benchmarks end-to-end fsdd fsdd/manifest.csv --name fsdd
+    python -m benchmarks end-to-end demo            # on synthesised sounds
 
 Every contender learns, with the parts that `wavenet train` is made of, from the same batches in
 the same order: a round is a step of each, in a new order every round, once as it is and once under

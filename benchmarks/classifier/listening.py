@@ -1,7 +1,7 @@
 """An hour of audio through a StreamingClassifier on one thread: memory over time, and speed.
 
     python -m benchmarks listening                       # the small preset, at 16 kHz
-    python -m benchmarks listening --config configs/fsdd.yaml --minutes 10
+    python -m benchmarks listening --config fsdd --minutes 10
 
 The signal is noise whose loudness wanders, as 16-bit PCM in chunks of 0.1 s. Weights are random:
 neither memory nor speed depends on them. Before that, the decision about 10 s is compared with the

@@ -1,7 +1,7 @@
 """Trains a generative model on a data set and writes what came of it, and in what time.
 
-    python -m benchmarks speech configs/fsdd-wavenet.yaml fsdd/manifest.csv --name fsdd-wavenet
-    python -m benchmarks speech configs/fsdd-vocoder.yaml fsdd/manifest.csv --name fsdd-vocoder
+    python -m benchmarks speech fsdd-wavenet fsdd/manifest.csv --name fsdd-wavenet
+    python -m benchmarks speech fsdd-vocoder fsdd/manifest.csv --name fsdd-vocoder
         --classifier runs/fsdd
 
 The run folder is runs/NAME unless --run names one; an interrupted run goes on. Of the test part,

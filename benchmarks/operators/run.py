@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.environment import RESULTS, clocks, environment, machine, write_results
+from benchmarks.environment import BUILD, clocks, environment, machine, write_results
 from benchmarks.operators.contenders import stacks, streams
 from benchmarks.operators.measurements import MEASUREMENTS
 from benchmarks.operators.memory import limit_memory
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--longest", type=int, default=1_000_000, help="samples, of scaling")
     parser.add_argument("--device", choices=("cpu", "cuda"), default=None)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON files")
+    parser.add_argument("--out", type=Path, default=BUILD, help="folder for the JSON files")
     given = parser.parse_args(arguments)
     device = given.device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = Options(
@@ -80,16 +80,19 @@ def measure(groups: Mapping[str, Iterable[list[Row]]], options: Options, folder:
     where = environment(device)  # the commit that runs, whatever is edited meanwhile
     for name, its_groups in groups.items():
         rows: list[Row] = []
+        out = folder / f"{name}-{machine(device)}-{dtype}.json"
         for group in its_groups:
             rows += group
             Console(width=150).print(Markdown(table_of(name, group)))
+            for row in group:
+                if busy := row.get("busy"):
+                    print(f"a busy machine: {row['contender']}, {row.get('pass', 'call')}: {busy}")
+            # What is measured is kept, whatever becomes of the rest.
+            where["clocks afterwards"] = clocks(device)
+            content = {"benchmark": name, **where, "dtype": dtype, "rounds": options.rounds}
+            write_results(out, {**content, "rows": rows})
         if not rows:
             print(f"{name}: nothing to measure among {', '.join(options.workloads)}")
-            continue
-        where["clocks afterwards"] = clocks(device)
-        content = {"benchmark": name, **where, "dtype": dtype, "rounds": options.rounds}
-        out = folder / f"{name}-{machine(device)}-{dtype}.json"
-        write_results(out, {**content, "rows": rows})
 
 
 def _check(options: Options) -> None:

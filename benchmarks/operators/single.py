@@ -20,7 +20,7 @@ from benchmarks.operators.contenders import chosen
 from benchmarks.operators.options import Options
 from benchmarks.operators.workloads import Workload, parse
 from benchmarks.reporting.rows import AGAIN, EAGER, Row, sentence
-from benchmarks.timing import Run, interleave, spread, timed
+from benchmarks.timing import Run, circumstances, interleave, spread, timed
 from wavenet_kernels import backends, reference
 from wavenet_kernels.calibration import verify
 from wavenet_kernels.calibration.keys import Kind
@@ -70,6 +70,8 @@ def measure_one(operator: str, workload: Workload, options: Options) -> list[Row
         if "error" not in row:
             median, p10, p90 = spread(samples[row["contender"], row["pass"]])
             row.update(median_us=1e6 * median, p10_us=1e6 * p10, p90_us=1e6 * p90)
+            mine = samples[row["contender"], row["pass"]]
+            row.update(circumstances(mine, torch.get_num_threads()))
             if options.device == "cpu":
                 row["processor_us"] = 1e6 * least[row["contender"], row["pass"]]
     eager = {row["pass"]: row.get("processor_us") for row in rows if row["contender"] == EAGER}

@@ -18,7 +18,7 @@ from benchmarks.operators.options import Options
 from benchmarks.operators.truth import Truth
 from benchmarks.operators.workloads import Workload
 from benchmarks.reporting.rows import Row, sentence
-from benchmarks.timing import Run, interleave, spread, timed
+from benchmarks.timing import Run, circumstances, interleave, spread, timed
 
 Settings = dict[str, Any]
 
@@ -43,7 +43,7 @@ def measure_stacks(workload: Workload, options: Options) -> list[Row]:
     rows = []
     truth, untold = None, ""
     try:
-        truth = Truth(tensors, settings)
+        truth = Truth(tensors, settings, gradients=set(options.passes) != {"forward"})
     except Exception as error:  # nothing unchecked gets a number
         untold = f"float64 reference: {sentence(error)}"
     for name, stack in options.contending_stacks().items():
@@ -57,8 +57,11 @@ def measure_stacks(workload: Workload, options: Options) -> list[Row]:
                 continue
             try:
                 row["first_ms"] = 1e3 * timed(run, device)
-                with torch.no_grad(), mock.patch.dict(os.environ, run.variables):
-                    row["error_over_eagers"] = truth.check(stack(*tensors, **settings))
+                with mock.patch.dict(os.environ, run.variables):
+                    with torch.no_grad():
+                        row["error_over_eagers"] = truth.check(stack(*tensors, **settings))
+                    if what != "forward":  # its errors are those of gradients
+                        row["error_over_eagers"] = truth.check_gradients(stack)
                 row["peak_mib"] = peak_mib(run, device)
                 runs[name, what] = run
             except Exception as error:
@@ -72,6 +75,8 @@ def measure_stacks(workload: Workload, options: Options) -> list[Row]:
         if "error" not in row:
             median, p10, p90 = spread(samples[row["contender"], row["pass"]])
             row.update(median_ms=1e3 * median, p10_ms=1e3 * p10, p90_ms=1e3 * p90)
+            mine = samples[row["contender"], row["pass"]]
+            row.update(circumstances(mine, torch.get_num_threads()))
             row["gflops"] = workload.flops(row["pass"]) / median / 1e9
             row["share"] = row["gflops"] / ceilings["ceiling_gflops"]
             row["gbs"] = workload.minimal_bytes(row["pass"], dtype) / median / 1e9

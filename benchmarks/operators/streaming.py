@@ -19,7 +19,7 @@ from benchmarks.operators.options import Options
 from benchmarks.operators.truth import Truth
 from benchmarks.operators.workloads import StreamWorkload
 from benchmarks.reporting.rows import Row, sentence
-from benchmarks.timing import Run, interleave, spread
+from benchmarks.timing import Run, circumstances, interleave, spread
 
 SAMPLE_RATE = 16000
 ROUND_SECONDS = 0.02  # of consecutive calls
@@ -43,7 +43,7 @@ def measure_streams(
     """A row for each contender."""
     device = options.device
     signal, *weights = workload.signal.tensors(device, options.dtype)
-    truth = Truth((signal, *weights), {"dilations": workload.stack.dilations})
+    truth = Truth((signal, *weights), {"dilations": workload.stack.dilations}, gradients=False)
     chunks = [chunk.contiguous() for chunk in signal.split(workload.chunk, dim=2)]
     settings = {"dilations": workload.stack.dilations, "batch": workload.stack.batch}
     weight_bytes = sum(weight.nbytes for weight in weights)
@@ -72,6 +72,7 @@ def measure_streams(
         if "error" not in row:
             median, p10, p90 = spread(samples[row["contender"]])
             row.update(median_us=1e6 * median, p10_us=1e6 * p10, p90_us=1e6 * p90)
+            row.update(circumstances(samples[row["contender"]], torch.get_num_threads()))
             row["calls"] = runs[row["contender"]].calls
             row["real_time"] = workload.chunk / SAMPLE_RATE / median
             row["gflops"] = workload.stack.forward_flops / median / 1e9

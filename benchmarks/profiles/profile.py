@@ -21,7 +21,7 @@ from rich.table import Table
 import wavenet_kernels._cpu as _cpu
 from benchmarks.compiled import native
 from benchmarks.compiled.native import Case
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.operators.contenders import Ours
 from benchmarks.operators.stack import pass_of
 from benchmarks.operators.workloads import WORKLOADS, Workload, for_gpu
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", help="default: float32 on a CPU, bfloat16 on a GPU")
     parser.add_argument("--rounds", type=int, default=10, help="all but cpu (default 10)")
     parser.add_argument("--folder", type=Path, default=native.ROOT / "build" / "profile")
-    parser.add_argument("--out", type=Path, help="JSON file; default: in benchmarks/results/")
+    parser.add_argument("--out", type=Path, help="JSON file; default: in build/bench/")
     options = parser.parse_args(arguments)
 
     backend = options.backend
@@ -159,5 +159,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
             passes[what] = profile_gpu(backend, what, dtype, options.rounds)
         Console(width=120).print(table(backend, what, passes[what]))
     name = f"{backend}-cuda" if backend == "reference" and device == "cuda" else backend
-    out = options.out or RESULTS / f"profile-{name}.json"
+    out = options.out or BUILD / f"profile-{name}.json"
     write_results(out, {**where, "backend": backend, "dtype": dtype, "passes": passes})

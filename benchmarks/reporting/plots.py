@@ -51,7 +51,7 @@ def speedups(record: dict[str, Any]) -> Figure:
         len(by_pass), 1, figsize=(9, 2.4 * len(by_pass) + 0.6), sharex=True, squeeze=False
     )
     for panel, (what, found) in zip(axes[:, 0], by_pass.items(), strict=True):
-        bars(panel, names, found, lambda row, eager: _over(eager, time_of(row)))
+        bars(panel, names, found, _speedup)
         panel.axhline(1, color="black", linewidth=0.8)
         panel.set_ylabel(f"{PASS_NAMES.get(what, what)}\nx eager")
     _finish(figure, axes[0, 0], record, f"Times faster than eager PyTorch ({record['dtype']})")
@@ -62,7 +62,7 @@ def memory(record: dict[str, Any]) -> Figure:
     """Bars of the peak memory of a training step."""
     found = [by_name for where, by_name in places(record["rows"]).items() if where[3] == "step"]
     figure, panel = plt.subplots(figsize=(9, 3.2))
-    bars(panel, _shown(record, without=(AGAIN,)), found, lambda row, _: row.get("peak_mib"))
+    bars(panel, _shown(record, without=(AGAIN,)), found, lambda row, _: (row.get("peak_mib"),) * 3)
     panel.set_ylabel("MiB")
     _finish(figure, panel, record, f"Peak memory of a training step ({record['dtype']})")
     return figure
@@ -93,8 +93,10 @@ def roofline(record: dict[str, Any]) -> Figure:
             panel.scatter(x, y, marker=marker, color=COLOURS.get(name), label=label, s=28)
     panel.set(xscale="log", yscale="log", ylabel="GFLOP/s")
     panel.set_ylim(min(row["gflops"] for row in rows) / 2)
-    panel.set_xlabel("operations a byte that must move (circles: forward, squares: backward,")
-    panel.set_xlabel(f"{panel.get_xlabel()} triangles: training step)")
+    marked = "circles: forward, squares: backward, triangles: training step"
+    panel.set_xlabel(f"operations a byte that must move ({marked})")
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
     _finish(figure, panel, record, f"Roofline; a roof for each workload ({record['dtype']})")
     return figure
 
@@ -138,24 +140,33 @@ def bars(
     panel: Any,
     names: list[str],
     found: list[dict[str, Row]],
-    height: Callable[[Row, float | None], float | None],
+    height: Callable[[Row, float | None], tuple[float | None, ...]],
 ) -> None:
-    """Groups of bars: one for each place, in it one for each contender that has a figure."""
+    """Groups of bars: one for each place, in it one for each contender that has a figure.
+
+    `height` gives it with its lowest and its highest value, which the black line spans.
+    """
     width = 0.8 / max(1, len(names))
+    nothing = (None,) * 3
     for number, name in enumerate(names):
-        heights = [
-            (height(by_name[name], eager_time(by_name)) if name in by_name else None) or 0.0
-            for by_name in found
-        ]
-        x = np.arange(len(found)) + (number - (len(names) - 1) / 2) * width
-        panel.bar(x, heights, width, label=name, color=COLOURS.get(name))
-        for at, value in zip(x, heights, strict=True):
-            if value:
-                text = f"{value:.0f}" if value >= 20 else f"{value:.2g}"
-                panel.text(at, value, text, ha="center", va="bottom", fontsize=6)
+        for place, by_name in enumerate(found):
+            row = by_name.get(name)
+            value, low, high = nothing if row is None else height(row, eager_time(by_name))
+            if not value:
+                continue
+            x = place + (number - (len(names) - 1) / 2) * width
+            panel.bar(x, value, width, color=COLOURS.get(name))
+            top = max(value, high or 0.0)
+            if low and high and high > low:
+                panel.plot([x, x], [low, high], color="black", linewidth=0.7)
+            text = f"{value:.0f}" if value >= 20 else f"{value:.2f}"
+            at: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90}
+            at["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.8}
+            panel.annotate(text, (x, top), (0, 2), textcoords="offset points", **at)
+        panel.bar(0, 0, label=name, color=COLOURS.get(name))  # the legend's
     places_named = [next(iter(by_name.values()))["workload"] for by_name in found]
     panel.set_xticks(range(len(found)), places_named)
-    panel.margins(y=0.12)
+    panel.margins(y=0.2)
     panel.spines[["top", "right"]].set_visible(False)
 
 
@@ -164,8 +175,11 @@ def _shown(record: dict[str, Any], without: Iterable[str]) -> list[str]:
     return [name for name in names if name not in (*without, BEHIND)]
 
 
-def _over(eager: float | None, mine: float | None) -> float | None:
-    return eager / mine if eager and mine else None
+def _speedup(row: Row, eager: float | None) -> tuple[float | None, ...]:
+    """By the median, by the slowest and by the fastest tenth of the rounds."""
+    slow, fast = (row.get(f"{end}_ms", row.get(f"{end}_us")) for end in ("p90", "p10"))
+    times = (time_of(row), slow, fast)
+    return tuple(eager / time if eager and time else None for time in times)
 
 
 def _finish(figure: Figure, panel: Any, record: dict[str, Any], title: str) -> None:
@@ -174,5 +188,8 @@ def _finish(figure: Figure, panel: Any, record: dict[str, Any], title: str) -> N
     figure.suptitle(title, fontsize=11)
     source = f"{record['device']}, {record['threads']} threads, commit {record['commit'][:12]}"
     figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=6, color="#555555")
-    figure.legend(handles, labels, loc="upper right", fontsize=7, frameon=False, ncols=1)
-    figure.tight_layout(rect=(0, 0.01, 0.86, 1))
+    inch = 1 / figure.get_figheight()
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.13 * inch)}
+    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=4, **place)
+    rows = -(-len(labels) // 4)
+    figure.tight_layout(rect=(0, (0.2 + 0.18 * rows) * inch, 1, 1))

@@ -1,21 +1,32 @@
 """Draws what was measured: FOLDER/README.md with every table, FOLDER/plots/ with PNG and SVG.
 
-The first page of the project shows one plot and one table of them, between two comments.
+The first page of the project shows one plot and two tables of them, between comments.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import RESULTS, read_results
+from benchmarks.environment import BUILD, RESULTS, read_results
 from benchmarks.reporting.plots import PLOTS, save
-from benchmarks.reporting.tables import CELLS, ceilings, heading, summary, table_of
+from benchmarks.reporting.tables import (
+    CELLS,
+    accuracies,
+    ceilings,
+    claim,
+    heading,
+    summary,
+    table_of,
+)
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SHOWN = "stack-cpu-avx2-float32"  # on the first page
+CLASSIFIERS = ("fsdd", "fsdd-speakers", "demo")  # there, too
+CLASSIFIED = ("<!-- classifiers: begin -->", "<!-- classifiers: end -->")
 PREAMBLE = """# Results
 
 Drawn by `python -m benchmarks report` from the JSON files beside this page. Operations are counted
@@ -35,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=RESULTS)
+    parser.add_argument("folder", nargs="?", type=Path, default=BUILD)
     parser.add_argument("--readme", type=Path, help="the first page; by default this project's")
     given = parser.parse_args(arguments)
     records = dict(read(given.folder))
+    committed = given.folder.resolve() == RESULTS
     if not records:
         raise SystemExit(f"{given.folder}: no result of {', '.join(CELLS)} is there")
     for name, record in records.items():
@@ -47,10 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = given.folder / "README.md"
     page.write_text(results_page(records), encoding="utf-8")
     print(f"wrote {page} and {given.folder / 'plots'}")
-    readme = given.readme or (RESULTS.parents[1] / "README.md" if given.folder == RESULTS else None)
+    readme = given.readme or (RESULTS.parents[1] / "README.md" if committed else None)
     if readme and SHOWN in records:
-        text = readme.read_text(encoding="utf-8")
-        readme.write_text(with_measured(text, records[SHOWN]), encoding="utf-8")
+        text = with_measured(readme.read_text(encoding="utf-8"), records[SHOWN])
+        if committed:
+            text = with_classifiers(text)
+        readme.write_text(text, encoding="utf-8")
         print(f"wrote {readme}")
 
 
@@ -80,10 +94,23 @@ def with_measured(text: str, record: dict[str, Any]) -> str:
     Raises:
         ValueError: it has no such comments.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page has no {BEGIN} followed by {END}")
     plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.png)"
-    shown = [BEGIN, plot, heading(record), summary(record["rows"]), END]
-    return before + "\n\n".join(shown) + after
+    shown = [claim(record), summary(record["rows"]), plot, heading(record)]
+    return _between(text, (BEGIN, END), shown)
+
+
+def with_classifiers(text: str) -> str:
+    """The first page with the committed accuracies, in the same way."""
+    records = [
+        json.loads((RESULTS / f"classifier-{name}.json").read_text(encoding="utf-8"))
+        for name in CLASSIFIERS
+    ]
+    return _between(text, CLASSIFIED, [accuracies(records)])
+
+
+def _between(text: str, comments: tuple[str, str], parts: Sequence[str]) -> str:
+    before, begin, rest = text.partition(comments[0])
+    _, end, after = rest.partition(comments[1])
+    if not (begin and end):
+        raise ValueError(f"the page has no {comments[0]} followed by {comments[1]}")
+    return before + "\n\n".join([begin, *parts, end]) + after

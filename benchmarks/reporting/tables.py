@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.reporting.rows import AGAIN, BEHIND, EAGER, PLAIN, Row
 
 MISSING = "-"
+BUSY = "†"  # beside a contender that was measured while the machine was busy
 PLACE = ("axis", "value", "workload", "pass")  # what rows that are compared have in common
 # What a cell says of a row, given the time of eager PyTorch in the same place.
 Cell = Callable[[Row, "float | None"], str]
@@ -127,6 +128,14 @@ CELLS: dict[str, dict[str, Cell]] = {
         "outside our operators": _share("outside"),
         "outside the stack": _share("outside_stack"),
     },
+    "runtime": {
+        "us for 10 ms": _figure("median_us"),
+        "p10-p90": _spread("us"),
+        "processor us": _figure("processor_us"),
+        "x real time": _figure("real_time"),
+        "file KiB": _figure("file_kib"),
+        "memory KiB": _figure("memory_kib"),
+    },
 }
 PLACE_HEADS = {"axis": "axis", "value": "size", "workload": "workload", "pass": "pass"}
 
@@ -146,7 +155,8 @@ def table_of(kind: str, rows: Sequence[Row]) -> str:
                 figures = [f"none: {row['error']}", *[""] * (len(cells) - 1)]
             else:
                 figures = [cell(row, eager) for cell in cells.values()]
-            lines.append([*(place_name(row, key) for key in used), name, *figures])
+            shown = f"{name} {BUSY}" if "busy" in row else name
+            lines.append([*(place_name(row, key) for key in used), shown, *figures])
     heads = [*(PLACE_HEADS[key] for key in used), "contender", *cells]
     rule = ["---"] * (len(used) + 1) + ["---:"] * len(cells)
     return "\n".join(map(line, [heads, rule, *_without_repeats(lines, len(used))]))
@@ -173,27 +183,68 @@ def place_name(row: Row, key: str) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """Of stacks: a line for each workload and pass, contenders side by side."""
-    names = [name for name in dict.fromkeys(row["contender"] for row in rows)]
-    columns = [name for name in names if name != BEHIND]
-    ours = [name for name in columns if name.startswith("ours ") and name != PLAIN]
-    heads = [f"{name.replace('compile', 'torch.compile')}, ms" for name in columns]
+    """Of stacks, for a first page: forward passes and training steps, eager PyTorch and ours."""
+    ours = ours_of(rows)
+    heads = ["residual stack", "pass", "eager, ms"]
     for name in ours:
-        heads += [f"{name}: x eager", "x torch.compile", "of floor", "MiB, eager's"]
+        heads += [f"{name}, ms", "x eager"]
     lines = []
     for by_name in places(rows).values():
         row = next(iter(by_name.values()))
-        cells = [short(time_of(by_name.get(name))) for name in columns]
-        eager, compiled = by_name.get(EAGER, {}), by_name.get("compile", {})
+        if row["pass"] == "backward":
+            continue
+        eager = time_of(by_name.get(EAGER))
+        cells = [place_name(row, "workload"), place_name(row, "pass"), short(eager)]
         for name in ours:
             mine = by_name.get(name, {})
-            cells += [_times_eager(mine, time_of(other)) for other in (eager, compiled)]
-            memory = (short(one.get("peak_mib")) for one in (mine, eager))
-            cells += [_of_floor(mine, None), ", ".join(memory)]
-        lines.append([place_name(row, "workload"), place_name(row, "pass"), *cells])
-    heads = ["residual stack", "pass", *heads]
+            cells += [short(time_of(mine)), _times_eager(mine, eager)]
+        lines.append(cells)
     rule = ["---"] * 2 + ["---:"] * (len(heads) - 2)
     return "\n".join(map(line, [heads, rule, *_without_repeats(lines, 1)]))
+
+
+def claim(record: dict[str, Any]) -> str:
+    """What a first page may say of a result in a sentence: from the slowest to the fastest."""
+    named = {"forward": "forward passes", "step": "training steps"}
+    ranges = []
+    for what, name in named.items():
+        ratios = [
+            eager / mine
+            for where, by_name in places(record["rows"]).items()
+            if where[3] == what and (eager := time_of(by_name.get(EAGER)))
+            for ours in ours_of(record["rows"])
+            if (mine := time_of(by_name.get(ours)))
+        ]
+        if ratios:
+            ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times")
+    networks = len({where[2] for where in places(record["rows"])})
+    return (
+        f"On {record['threads']} threads of a CPU ({record['device']}), in {record['dtype']}, the "
+        f"residual stacks of {networks} networks compute {' and '.join(ranges)} as fast as eager "
+        "PyTorch."
+    )
+
+
+def accuracies(records: Sequence[dict[str, Any]]) -> str:
+    """Of classifiers: a line for each, what it was trained on, how it was tested, what it got."""
+    lines = []
+    for record in records:
+        protocol, accuracy = record["protocol"], record["test_accuracy"]
+        if "parts" in record:
+            clips = {part["clips"] for part in record["parts"]}
+            deviation = record["test_accuracy_standard_deviation"]
+            figure = f"{accuracy:.1%} ± {deviation:.1%} of {'/'.join(map(str, sorted(clips)))} each"
+        else:
+            figure = f"{accuracy:.1%} of {record['test']['clips']}"
+        lines.append([f"`--config {record['config'].removesuffix('.yaml')}`", protocol, figure])
+    heads = ["classifier", "tested on", "accuracy"]
+    return "\n".join(map(line, [heads, ["---", "---", "---:"], *lines]))
+
+
+def ours_of(rows: Sequence[Row]) -> list[str]:
+    """Our contenders, as somebody would use them."""
+    names = dict.fromkeys(row["contender"] for row in rows)
+    return [name for name in names if name.startswith("ours ") and name not in (PLAIN, BEHIND)]
 
 
 def heading(record: dict[str, Any]) -> str:
@@ -203,6 +254,9 @@ def heading(record: dict[str, Any]) -> str:
     rounds = f"; medians of {record['rounds']}, contenders interleaved"
     if record.get("benchmark") == "first-call":
         rounds = "; each in processes of its own"
+    busy = sum("busy" in row for row in record["rows"])
+    if busy:
+        rounds += f"; {busy} of {len(record['rows'])} rows on a busy machine ({BUSY})"
     return (
         f"{record['device']}, {record['threads']} thread{'s' * (record['threads'] > 1)}, "
         f"{record.get('dtype', 'float32')}, Python {record['python']}, {versions}; "

@@ -14,6 +14,7 @@
 #include "bindings/rows.h"
 #include "cpu/dispatch.h"
 #include "cpu/memory.h"
+#include "cpu/quantized_stream.h"
 #include "cpu/run.h"
 #include "cpu/run_backward.h"
 #include "cpu/sampler.h"
@@ -104,6 +105,25 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
   cpu::run_backward(call.execution.isa, call.op, std::move(gradients), call.execution.threads);
 }
 
+void copy_rows(const Execution& execution, int64_t B, int64_t T, int64_t C, const Rows& from, const Rows& to) {
+  cpu::copy_rows(execution.isa, from, execution.dtype, B, T, C, to, execution.threads);
+}
+
+// Weights are contiguous int8 numbers with float scales, as wavenet_kernels.quantization makes them.
+std::unique_ptr<cpu::QuantizedStream> make_quantized_stream(
+    const std::string& isa, int64_t R, int64_t D, int64_t S, int64_t K, std::vector<int64_t> dilations,
+    double residual_scale, Address conv_weight, Address conv_scale, Address conv_bias, Address out_weight,
+    Address out_scale, Address out_bias, int64_t most_rows) {
+  const auto floats = [](Address address) { return static_cast<const float*>(pointer(address)); };
+  cpu::QuantizedStack stack;
+  stack.R = R, stack.D = D, stack.S = S, stack.K = K;
+  stack.residual_scale = residual_scale, stack.dilations = std::move(dilations);
+  stack.conv_weight = static_cast<const int8_t*>(pointer(conv_weight)), stack.conv_scale = floats(conv_scale);
+  stack.out_weight = static_cast<const int8_t*>(pointer(out_weight)), stack.out_scale = floats(out_scale);
+  stack.conv_bias = floats(conv_bias), stack.out_bias = floats(out_bias);
+  return std::make_unique<cpu::QuantizedStream>(cpu::find_isa(isa), stack, most_rows);
+}
+
 cpu::Draw draw_of(const std::string& name) {
   if (name == "softmax") return cpu::Draw::softmax;
   if (name == "logistic") return cpu::Draw::logistic;
@@ -186,6 +206,8 @@ PYBIND11_MODULE(_cpu, m) {
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"));
 
   const py::call_guard<py::gil_scoped_release> release;
+  m.def("copy_rows", &copy_rows, release, py::arg("execution"), py::kw_only(), py::arg("B"), py::arg("T"),
+        py::arg("C"), py::arg("from_"), py::arg("to"));
   m.def("forward", &forward, release, py::arg("call"), py::kw_only(), py::arg("y"), py::arg("residual"),
         py::arg("skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("checkpoint_every"), py::arg("gates"),
         py::arg("scratch"));
@@ -210,6 +232,23 @@ PYBIND11_MODULE(_cpu, m) {
       .def(
           "store_state", [](const cpu::Stream& stream, Address state) { stream.store_state(pointer(state)); }, release,
           py::arg("state"));
+
+  m.def(
+      "int8_instructions",
+      [](const std::string& isa) { return std::string(cpu::quantized_kernels(cpu::find_isa(isa)).name); },
+      "What products of int8 are made with here, under that instruction set.", py::arg("isa"));
+  py::class_<cpu::QuantizedStream>(m, "QuantizedStream", py::module_local())
+      .def(py::init(&make_quantized_stream), py::kw_only(), py::arg("isa"), py::arg("R"), py::arg("D"), py::arg("S"),
+           py::arg("K"), py::arg("dilations"), py::arg("residual_scale"), py::arg("conv_weight"),
+           py::arg("conv_scale"), py::arg("conv_bias"), py::arg("out_weight"), py::arg("out_scale"),
+           py::arg("out_bias"), py::arg("most_rows"))
+      .def(
+          "step",
+          [](cpu::QuantizedStream& stream, int64_t T, Address rows, Address skip) {
+            stream.step(T, static_cast<float*>(pointer(rows)), static_cast<float*>(pointer(skip)));
+          },
+          release, py::kw_only(), py::arg("T"), py::arg("rows"), py::arg("skip"))
+      .def("reset", &cpu::QuantizedStream::reset, release);
 
   py::class_<cpu::Sampler>(m, "Sampler", py::module_local())
       .def(py::init(&make_sampler), py::kw_only(), py::arg("isa"), py::arg("batch"), py::arg("half"), py::arg("codes"),

@@ -205,27 +205,29 @@ struct BackwardTile {
     const Layer& l = g.layer;
     const int64_t rows = units * rows_per_unit(l), channels = l.C / parts;
     ring_at = scratch.take<int64_t>(rows);
-    for (int64_t p = 0; p < parts; ++p) ga[p] = scratch.matrix(rows, channels);
-    z = scratch.matrix(rows, op == Operator::block ? l.D : 0);
-    gr = scratch.matrix(rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
-    gs = scratch.matrix(rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
-    for (Matrix& m : made) m = scratch.matrix(paired(l) ? units : 0, channels);
+    for (int64_t p = 0; p < parts; ++p) ga[p] = take_matrix(scratch, rows, channels);
+    z = take_matrix(scratch, rows, op == Operator::block ? l.D : 0);
+    gr = take_matrix(scratch, rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
+    gs = take_matrix(scratch, rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
+    for (Matrix& m : made) m = take_matrix(scratch, paired(l) ? units : 0, channels);
   }
 };
 
 inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int64_t end) {
   const Layer& l = g.layer;
-  for (int64_t t = begin; t < end; ++t) {
-    for (int64_t first = 0; first < l.D; first += kLanes) {
-      const int64_t there = l.D - first;
-      Vector f = load_row(l.a, l.dtype, b, t, first, there), s = load_row(l.a, l.dtype, b, t, l.D + first, there);
-      add_cond(l, b, t, first, f, s);
-      const GateAndSlopes all = gate_and_slopes(f, s);
-      const Vector gz = load_row(g.grad_z, l.dtype, b, t, first, there);
-      store_row(g.grad_a, l.dtype, b, t, first, gz * all.filter, there);
-      store_row(g.grad_a, l.dtype, b, t, l.D + first, gz * all.gate, there);
+  for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
+    const int64_t there = l.D - first;
+    Vector f[kLanes], s[kLanes], gz[kLanes];
+    load_block(l.a, l.dtype, b, t, rows, first, there, f);
+    load_block(l.a, l.dtype, b, t, rows, l.D + first, there, s);
+    load_block(g.grad_z, l.dtype, b, t, rows, first, there, gz);
+    for (int64_t i = 0; i < rows; ++i) {
+      add_cond(l, b, t + i, first, f[i], s[i]);
+      const GateAndSlopes all = gate_and_slopes(f[i], s[i]);
+      store_row(g.grad_a, l.dtype, b, t + i, first, gz[i] * all.filter, there);
+      store_row(g.grad_a, l.dtype, b, t + i, l.D + first, gz[i] * all.gate, there);
     }
-  }
+  });
 }
 
 // For tiles of `units` in pass 1 and of `x_units` in pass 2.

@@ -46,14 +46,12 @@ struct Source {
   const Ring* ring;                 // if not null, the rows are there
   const Layer* layer;               // whose units the ring is made of
   const Real* zeros;
-  Real* buffers;  // room for K + 1 rows that must be converted, or brought together
+  Real* buffers;  // room for K + 1 rows that must be converted
 
   const Real* row(int64_t t, int64_t which) const {
     if (t < begin || t >= end) return zeros;
     if (ring) return static_cast<const Real*>(ring->data) + ring_offset(*ring, *layer, b, t);
-    if (dtype == kNative && rows.channel_stride == 1) {
-      return static_cast<const Real*>(rows.data) + offset(rows, b, t);
-    }
+    if (dtype == kNative) return static_cast<const Real*>(rows.data) + offset(rows, b, t);
     Real* to = buffers + which * round_up(channels, kLanes);
     for (int64_t c = 0; c < channels; c += kLanes) store(to + c, load_row(rows, dtype, b, t, c, channels - c));
     return to;
@@ -61,7 +59,7 @@ struct Source {
 
   // Asks for a row that will be gathered soon: several of them side by side are more than the processor foresees.
   __attribute__((always_inline)) void prefetch(int64_t t) const {
-    if (t < begin || t >= end || ring || rows.channel_stride != 1) return;
+    if (t < begin || t >= end || ring) return;
     const int64_t size = storage_bytes(dtype);
     const char* from = static_cast<const char*>(rows.data) + offset(rows, b, t) * size;
     for (int64_t at = 0; at < channels * size; at += 64) __builtin_prefetch(from + at, 0, 3);

@@ -8,18 +8,11 @@
 // WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
 
-#define WAVENET_JOIN_(a, b, c, d) a##b##c##d
-#define WAVENET_JOIN(a, b, c, d) WAVENET_JOIN_(a, b, c, d)
-#define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
-#define WAVENET_IS_float 0
-#define WAVENET_IS_double 1
-#define WAVENET_DOUBLE WAVENET_JOIN(WAVENET_, IS, _, WAVENET_REAL)
+#include <utility>
 
-#if defined(__clang__)
-#define WAVENET_UNROLL _Pragma("unroll")
-#else
-#define WAVENET_UNROLL _Pragma("GCC unroll 32")
-#endif
+#include "cpu/instance.h"
+
+#define WAVENET_HERE WAVENET_JOIN(in_, WAVENET_ISA, _, WAVENET_REAL)
 
 namespace wavenet::cpu {
 namespace WAVENET_HERE {
@@ -28,8 +21,8 @@ namespace WAVENET_HERE {
 #include "cpu/vector.h"
 #include "cpu/storage.h"
 #include "cpu/gate.h"
-#include "cpu/micro_kernel.h"
 #include "cpu/scratch.h"
+#include "cpu/micro_kernel.h"
 #include "cpu/fast.h"
 #include "cpu/packing.h"
 #include "cpu/tile.h"
@@ -58,7 +51,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::tile,
 #if WAVENET_FORWARD_ONLY
                                                                       nullptr, nullptr, nullptr, nullptr, nullptr,
-                                                                      nullptr, nullptr, here::copy_row, nullptr,
+                                                                      nullptr, nullptr, here::copy_rows, nullptr,
 #else
                                                                       here::backward_packed_reals,
                                                                       here::backward_pack_units,
@@ -67,7 +60,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::backward_tile,
                                                                       here::backward_x_tile,
                                                                       here::sum_slices,
-                                                                      here::copy_row,
+                                                                      here::copy_rows,
                                                                       here::store_reals,
 #endif
                                                                       here::kSample};

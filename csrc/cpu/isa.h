@@ -46,7 +46,8 @@ struct Kernels {
   void (*backward_x_tile)(const Gradient&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end,
                           void* scratch);
   void (*sum_slices)(const void* slices, int64_t stride, int64_t number, int64_t count, void* to, int64_t to_stride);
-  void (*copy_row)(const Rows& from, int64_t b, int64_t t, int64_t channels, DType dtype, const Rows& to);
+  void (*copy_rows)(const Rows& from, int64_t b, int64_t begin, int64_t end, int64_t channels, DType dtype,
+                    const Rows& to);
   void (*store_reals)(const void* from, int64_t count, DType dtype, void* to);
   const SampleKernels* sample;  // of floats; else none
 };

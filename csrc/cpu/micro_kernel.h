@@ -37,6 +37,10 @@ struct Matrix {
   static int64_t reals(int64_t rows, int64_t channels) { return rows * round_up(channels, kDepth); }
 };
 
+inline Matrix take_matrix(Scratch& scratch, int64_t rows, int64_t channels) {
+  return {scratch.take<Real>(Matrix::reals(rows, channels)), rows, channels};
+}
+
 // The rows of a Matrix from some row on, as one part of the depth of a product.
 struct Segment {
   const Real* rows;

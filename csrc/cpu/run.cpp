@@ -40,6 +40,20 @@ void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int thre
   run_on_threads(static_cast<int>(std::min<int64_t>(threads, most_tiles)), scratch_bytes, work);
 }
 
+void copy_rows(const Isa& isa, const Rows& from, DType dtype, int64_t B, int64_t T, int64_t C, const Rows& to,
+               int threads) {
+  // Parts of 32 kB, each of whole lines of times that are side by side; a thread is worth some of them.
+  const int64_t part = std::clamp<int64_t>((int64_t{32} << 10) / (C * storage_bytes(dtype)) / 64 * 64, 64, 4096);
+  const int64_t per_clip = (T + part - 1) / part, parts = B * per_clip;
+  const int64_t worth = std::clamp<int64_t>(parts / 4, 1, std::max(threads, 1));
+  run_on_threads(static_cast<int>(worth), 0, [&](Team& team, char*) {
+    team.share(parts, [&](int64_t i) {
+      const int64_t begin = i % per_clip * part;
+      isa.of(dtype).copy_rows(from, i / per_clip, begin, std::min(begin + part, T), C, dtype, to);
+    });
+  });
+}
+
 std::vector<Layer> layers_of(const Isa& isa, const Stack& stack) {
   const Kernels& kernels = isa.of(stack.first.dtype);
   const int64_t count = static_cast<int64_t>(stack.dilations.size());

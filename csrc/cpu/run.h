@@ -11,6 +11,10 @@ namespace wavenet::cpu {
 // depend on `threads`. Throws std::bad_alloc before anything is written.
 void run(const Isa& isa, Operator op, const std::vector<Layer>& layers, int threads);
 
+// (B, T, C) in any memory order, into one whose channels are side by side.
+void copy_rows(const Isa& isa, const Rows& from, DType dtype, int64_t B, int64_t T, int64_t C, const Rows& to,
+               int threads);
+
 // A residual stack, layer by layer. `first` describes layer 0 with the whole stack's weights (leading
 // dimension L) and conditioning (L * 2D channels); its x, residual and skip are those of the stack.
 struct Stack {

@@ -12,7 +12,6 @@ class Scratch {
     used_ += round_up(count * static_cast<int64_t>(sizeof(T)), 64);
     return here;
   }
-  Matrix matrix(int64_t rows, int64_t channels) { return {take<Real>(Matrix::reals(rows, channels)), rows, channels}; }
   int64_t used() const { return used_; }
 
  private:

@@ -15,11 +15,7 @@ inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
 
 #else
 
-typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
 typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
-
-inline Vector from_bits(Bits bits) { return (Vector)bits; }
-inline Bits to_bits(Vector v) { return (Bits)v; }
 
 inline Bits load_halves(const void* data, int64_t at, int64_t n) {
   const uint16_t* from = static_cast<const uint16_t*>(data) + at;
@@ -114,8 +110,54 @@ inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64
   store_row_slowly(rows, dtype, at, v, n);
 }
 
-void copy_row(const Rows& from, int64_t b, int64_t t, int64_t channels, DType dtype, const Rows& to) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    store_row(to, dtype, b, t, c, load_row(from, dtype, b, t, c, channels - c), channels - c);
+// kLanes vectors of kLanes become those of their first, second, ... lanes: log2(kLanes) perfect shuffles of the
+// kLanes^2 values, each of which turns the binary address, vector and lane, by one bit.
+template <int... I>
+inline void shuffle(const Vector& a, const Vector& b, std::integer_sequence<int, I...>, Vector* to) {
+  to[0] = __builtin_shufflevector(a, b, (I % 2 * kLanes + I / 2)...);
+  to[1] = __builtin_shufflevector(a, b, (I % 2 * kLanes + I / 2 + kLanes / 2)...);
+}
+
+inline void transpose(Vector* v) {
+  WAVENET_UNROLL for (int n = 1; n < kLanes; n *= 2) {
+    Vector turned[kLanes];
+    WAVENET_UNROLL for (int i = 0; i < kLanes / 2; ++i) {
+      shuffle(v[i], v[i + kLanes / 2], std::make_integer_sequence<int, kLanes>(), turned + 2 * i);
+    }
+    WAVENET_UNROLL for (int i = 0; i < kLanes; ++i) v[i] = turned[i];
   }
+}
+
+// Channels from `first` on, `channels` of them at most, of rows t, t + 1, ...: at most `rows` and kLanes vectors.
+inline void load_block(const Rows& from, DType dtype, int64_t b, int64_t t, int64_t rows, int64_t first,
+                       int64_t channels, Vector* to) {
+  if (from.channel_stride == 1 || from.time_stride != 1) {
+    for (int64_t i = 0; i < smaller(rows, kLanes); ++i) to[i] = load_row(from, dtype, b, t + i, first, channels);
+    return;
+  }
+  for (int64_t i = 0; i < kLanes; ++i) {
+    const int64_t at = offset(from, b, t) + (first + i) * from.channel_stride;
+    to[i] = i < channels ? load_as(dtype, from.data, at, rows) : Vector{};
+  }
+  transpose(to);
+}
+
+// Calls work(t, rows, first) for all blocks of `channels` channels of rows [begin, end), in an order that uses whole
+// cache lines of channels whose times are side by side.
+template <class Work>
+inline void for_blocks(int64_t begin, int64_t end, int64_t channels, const Work& work) {
+  constexpr int64_t kRun = 2 * kLanes;
+  for (int64_t run = begin; run < end; run += kRun) {
+    for (int64_t first = 0; first < channels; first += kLanes) {
+      for (int64_t t = run; t < smaller(run + kRun, end); t += kLanes) work(t, smaller(end - t, kLanes), first);
+    }
+  }
+}
+
+void copy_rows(const Rows& from, int64_t b, int64_t begin, int64_t end, int64_t channels, DType dtype, const Rows& to) {
+  for_blocks(begin, end, channels, [&](int64_t t, int64_t rows, int64_t first) {
+    Vector block[kLanes];
+    load_block(from, dtype, b, t, rows, first, channels - first, block);
+    for (int64_t i = 0; i < rows; ++i) store_row(to, dtype, b, t + i, first, block[i], channels - first);
+  });
 }

@@ -148,7 +148,7 @@ void Stream::short_step(int64_t T, const Rows& x, const Rows& cond, const Rows& 
   const std::size_t scratch_bytes = make_scratch(T, threads);
   const Rows own = input(stages_.front());
   for (int64_t b = 0; b < first_.B; ++b) {
-    for (int64_t t = 0; t < T; ++t) kernels_.copy_row(x, b, t, first_.R, first_.dtype, own);
+    kernels_.copy_rows(x, b, 0, T, first_.R, first_.dtype, own);
   }
   run_on_threads(threads, scratch_.get(), scratch_bytes, [&](Team& team, char* scratch) {
     for (const Stage& stage : stages_) {

@@ -130,21 +130,23 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
 inline Real* kept_row(const Layer& l, int64_t b, int64_t t) { return static_cast<Real*>(l.a.data) + offset(l.a, b, t); }
 
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
-  for (int64_t t = begin; t < end; ++t) {
-    for (int64_t first = 0; first < l.D; first += kLanes) {
-      const int64_t there = l.D - first;
-      Vector f = load_row(l.a, l.dtype, b, t, first, there), g = load_row(l.a, l.dtype, b, t, l.D + first, there);
-      add_cond(l, b, t, first, f, g);
-      store_row(l.z, l.dtype, b, t, first, gate(f, g), there);
+  for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
+    const int64_t there = l.D - first;
+    Vector f[kLanes], g[kLanes];
+    load_block(l.a, l.dtype, b, t, rows, first, there, f);
+    load_block(l.a, l.dtype, b, t, rows, l.D + first, there, g);
+    for (int64_t i = 0; i < rows; ++i) {
+      add_cond(l, b, t + i, first, f[i], g[i]);
+      store_row(l.z, l.dtype, b, t + i, first, gate(f[i], g[i]), there);
     }
-  }
+  });
 }
 
 int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
   if (op == Operator::gate) return 0;
   Scratch scratch(nullptr);
   const Tile tile(scratch, l, units, l.R);
-  if (op == Operator::block) scratch.matrix(tile.rows, l.D);
+  if (op == Operator::block) take_matrix(scratch, tile.rows, l.D);
   return scratch.used();
 }
 
@@ -171,7 +173,7 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     return;
   }
 
-  const Matrix z = scratch.matrix(tile.rows, l.D);
+  const Matrix z = take_matrix(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
   sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
     store(z.at(row, first), gate(f, g));

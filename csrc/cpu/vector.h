@@ -15,6 +15,13 @@ constexpr bool kDouble = sizeof(Real) == 8;
 
 typedef Real Vector __attribute__((vector_size(kVectorBytes)));
 
+#if !WAVENET_DOUBLE
+typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+
+inline Vector from_bits(Bits bits) { return (Vector)bits; }
+inline Bits to_bits(Vector v) { return (Bits)v; }
+#endif
+
 inline Vector broadcast(Real value) { return value - Vector{}; }  // minus 0 keeps -0
 
 inline Vector load(const Real* from) {

@@ -1,16 +1,23 @@
 #include "runtime/convolution.h"
 
+#include <vector>
+
 #include "cpu/tiling.h"
 
 namespace wavenet::runtime {
 
 using cpu::Operator;
 
-Convolution::Convolution(const cpu::Isa& isa, const Weights& weights, int64_t most_rows) : kernels_(*isa.of_float) {
+Convolution::Convolution(const cpu::Isa& isa, const Weights& weights, int64_t most_rows)
+    : kernels_(*isa.of_float), quantized_kernels_(cpu::quantized_kernels(isa)) {
   Layer& l = layer_;
   l.B = 1, l.T = most_rows, l.R = weights.channels, l.C = weights.outputs, l.K = weights.taps;
   l.past = l.left = l.K - 1;
   l.fast = false;  // no pairs of rows: there are few
+  if (weights.quantized) {
+    quantize(weights, most_rows);
+    return;
+  }
   l.conv_weight = weights.weight, l.conv_bias = weights.bias;
   packed_ = cpu::allocate(kernels_.packed_reals(l, Operator::conv) * sizeof(float));
   const int64_t units = kernels_.pack_units(l, Operator::conv);
@@ -19,8 +26,23 @@ Convolution::Convolution(const cpu::Isa& isa, const Weights& weights, int64_t mo
   l.conv_weight = l.conv_bias = nullptr;  // packed
 }
 
+void Convolution::quantize(const Weights& weights, int64_t most_rows) {
+  const int64_t lanes = quantized_kernels_.lanes, rows = most_rows + weights.taps - 1;
+  std::vector<int64_t> outputs((weights.outputs + lanes - 1) / lanes * lanes, -1);
+  for (int64_t i = 0; i < weights.outputs; ++i) outputs[i] = i;
+  quantized_ = cpu::pack_quantized(
+      lanes, outputs, {weights.quantized, weights.scale, weights.bias, weights.channels, weights.taps});
+  bytes_ = cpu::allocate(rows * quantized_.bytes), scales_ = cpu::allocate(rows * sizeof(float));
+  inputs_ = {reinterpret_cast<uint8_t*>(bytes_.get()), reinterpret_cast<float*>(scales_.get()), quantized_.bytes};
+}
+
 void Convolution::run(const float* x, int64_t stride, int64_t rows, float* y) {
   Layer& l = layer_;
+  if (quantized_.data) {
+    quantized_kernels_.quantize(x - l.past * stride, stride, rows + l.past, l.R, inputs_);
+    quantized_kernels_.convolve(quantized_, inputs_.from(l.past), rows, l.C, y);
+    return;
+  }
   l.T = rows;
   l.x = {const_cast<float*>(x), 0, stride};
   l.a = {y, 0, l.C};

@@ -1,8 +1,10 @@
-// A small convolution of rows, by the same kernels as the residual stack: stem, head, attention and the last layer.
+// A small convolution of rows, by the same kernels as the residual stack: stem, head, attention and the last layer, in
+// float or int8.
 #pragma once
 
 #include "cpu/isa.h"
 #include "cpu/memory.h"
+#include "cpu/quantized.h"
 #include "runtime/network.h"
 
 namespace wavenet::runtime {
@@ -17,9 +19,14 @@ class Convolution {
   void run(const float* x, int64_t stride, int64_t rows, float* y);
 
  private:
+  void quantize(const Weights& weights, int64_t most_rows);
+
   const cpu::Kernels& kernels_;
+  const cpu::QuantizedKernels& quantized_kernels_;
+  cpu::QuantizedMatrix quantized_;
+  cpu::QuantizedRows inputs_;  // of int8
   Layer layer_;
-  cpu::Memory packed_, scratch_;
+  cpu::Memory packed_, scratch_, bytes_, scales_;
 };
 
 }  // namespace wavenet::runtime

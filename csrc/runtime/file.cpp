@@ -29,7 +29,10 @@ uint64_t bytes_of(Type type) {
     case Type::float64:
     case Type::int64:
       return 8;
+    case Type::bfloat16:
+      return 2;
     case Type::text:
+    case Type::int8:
       return 1;
   }
   return 0;
@@ -108,13 +111,25 @@ const File::Entry& File::get(const char* name, Type type) const {
   return *entry;
 }
 
-const float* File::floats(const char* name, uint64_t count) const {
-  const Entry& entry = get(name, Type::float32);
+const char* File::numbers(const char* name, Type type, uint64_t count) const {
+  const Entry& entry = get(name, type);
   if (entry.count != count) {
     throw BadFile("has " + std::to_string(entry.count) + " numbers of " + name + "; its sizes ask for " +
                   std::to_string(count));
   }
-  return reinterpret_cast<const float*>(bytes_ + entry.first);
+  return bytes_ + entry.first;
+}
+
+const float* File::floats(const char* name, uint64_t count) const {
+  return reinterpret_cast<const float*>(numbers(name, Type::float32, count));
+}
+
+const int8_t* File::bytes(const char* name, uint64_t count) const {
+  return reinterpret_cast<const int8_t*>(numbers(name, Type::int8, count));
+}
+
+const uint16_t* File::halves(const char* name, uint64_t count) const {
+  return reinterpret_cast<const uint16_t*>(numbers(name, Type::bfloat16, count));
 }
 
 const float* File::floats_or_null(const char* name, uint64_t count) const {

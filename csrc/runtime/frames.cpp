@@ -8,15 +8,6 @@ namespace wavenet::runtime {
 
 namespace {
 
-cpu::Stream stack_of(const cpu::Isa& isa, const Network& net) {
-  Layer first;
-  first.B = 1, first.R = net.R, first.D = net.D, first.S = net.S, first.K = net.K, first.C = 2 * net.D;
-  first.residual_scale = net.residual_scale;
-  first.conv_weight = net.conv_weight, first.conv_bias = net.conv_bias;
-  first.out_weight = net.out_weight, first.out_bias = net.out_bias;
-  return cpu::Stream(isa, first, net.dilations);
-}
-
 float compressed(float x) {
   x = std::min(1.0f, std::max(-1.0f, x));
   const float magnitude = std::log1p((kCodes - 1) * std::fabs(x)) / static_cast<float>(std::log1p(kCodes - 1.0));
@@ -26,19 +17,25 @@ float compressed(float x) {
 }  // namespace
 
 Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
+  const int64_t most = net.frame_steps * net.windows_per_step();
   if (net.input == Input::one_hot) {
     table_.assign(net.stem.weight, net.stem.weight + net.stem_taps * kCodes * net.R);
     bias_.assign(net.stem.bias, net.stem.bias + net.R);
   } else {
-    convolution_ = std::make_unique<Convolution>(isa, net.stem, net.frame_steps);
+    convolution_ = std::make_unique<Convolution>(isa, net.bands.count ? net.bands.filters : net.stem, most);
   }
-  samples_.resize(net.stem_taps + (net.frame_steps - 1) * net.stride);
+  if (net.bands.count) {
+    bands_ = std::make_unique<Filterbank>(isa, net);
+    filtered_.resize(most * 2 * net.bands.count);
+  }
+  samples_.resize(net.stem_taps + (most - 1) * net.window_stride());
   reset();
 }
 
 void Stem::reset() {
   filled_ = net_.stem_taps - 1;
   std::fill(samples_.begin(), samples_.begin() + filled_, heard(0.0f));
+  if (bands_) bands_->reset();
 }
 
 float Stem::heard(float sample) const {
@@ -48,7 +45,9 @@ float Stem::heard(float sample) const {
   return std::min(kCodes - 1.0f, std::max(0.0f, std::floor((x + 1.0f) * (0.5f * (kCodes - 1)) + 0.5f)));
 }
 
-int64_t Stem::wanted(int64_t steps) const { return net_.stem_taps + (steps - 1) * net_.stride - filled_; }
+int64_t Stem::wanted(int64_t steps) const {
+  return net_.stem_taps + (windows(steps) - 1) * net_.window_stride() - filled_;
+}
 
 void Stem::hear(const float* samples, int64_t count) {
   for (int64_t i = 0; i < count; ++i) samples_[filled_ + i] = heard(samples[i]);
@@ -56,18 +55,25 @@ void Stem::hear(const float* samples, int64_t count) {
 }
 
 int64_t Stem::take(int64_t steps, float* rows) {
-  const int64_t beyond = filled_ - net_.stem_taps;
-  steps = beyond < 0 ? 0 : std::min(steps, beyond / net_.stride + 1);
-  if (steps == 0) return 0;
-  if (convolution_) {
-    convolution_->run(samples_.data(), net_.stride, steps, rows);
+  const int64_t stride = net_.window_stride(), beyond = filled_ - net_.stem_taps;
+  const int64_t count = beyond < 0 ? 0 : std::min(windows(steps), beyond / stride + 1);
+  if (count == 0) return 0;
+  int64_t taken = count;
+  if (bands_) {
+    convolution_->run(samples_.data(), stride, count, filtered_.data());
+    taken = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      taken += bands_->hear(filtered_.data() + i * 2 * net_.bands.count, rows + taken * net_.R);
+    }
+  } else if (convolution_) {
+    convolution_->run(samples_.data(), stride, count, rows);
   } else {
-    for (int64_t j = 0; j < steps; ++j) embed(samples_.data() + j * net_.stride, rows + j * net_.R);
+    for (int64_t j = 0; j < count; ++j) embed(samples_.data() + j * stride, rows + j * net_.R);
   }
   // Where stride is more than there are, the samples to come begin further on; but taps >= stride.
-  filled_ -= steps * net_.stride;
-  std::memmove(samples_.data(), samples_.data() + steps * net_.stride, filled_ * sizeof(float));
-  return steps;
+  filled_ -= count * stride;
+  std::memmove(samples_.data(), samples_.data() + count * stride, filled_ * sizeof(float));
+  return taken;
 }
 
 // A convolution over one-hot codes is a sum of rows of its table, one a tap.
@@ -79,22 +85,47 @@ void Stem::embed(const float* codes, float* row) const {
   }
 }
 
+Stack::Stack(const cpu::Isa& isa, const Network& net) : R_(net.R), S_(net.S) {
+  const Weights &conv = net.conv, &out = net.out;
+  if (conv.quantized) {
+    cpu::QuantizedStack all;
+    all.R = net.R, all.D = net.D, all.S = net.S, all.K = net.K;
+    all.residual_scale = net.residual_scale, all.dilations = net.dilations;
+    all.conv_weight = conv.quantized, all.conv_scale = conv.scale, all.conv_bias = conv.bias;
+    all.out_weight = out.quantized, all.out_scale = out.scale, all.out_bias = out.bias;
+    quantized_ = std::make_unique<cpu::QuantizedStream>(isa, all, net.frame_steps);
+    return;
+  }
+  Layer first;
+  first.B = 1, first.R = net.R, first.D = net.D, first.S = net.S, first.K = net.K, first.C = 2 * net.D;
+  first.residual_scale = net.residual_scale;
+  first.conv_weight = conv.weight, first.conv_bias = conv.bias;
+  first.out_weight = out.weight, first.out_bias = out.bias;
+  floats_ = std::make_unique<cpu::Stream>(isa, first, net.dilations);
+  floats_->reserve(net.frame_steps);
+}
+
+void Stack::reset() { quantized_ ? quantized_->reset() : floats_->reset(); }
+
+void Stack::step(int64_t steps, float* rows, float* skip) {
+  if (quantized_) return quantized_->step(steps, rows, skip);
+  const Rows x{rows, 0, R_};
+  floats_->step(steps, x, {}, x, {skip, 0, S_}, 1);  // nobody wants the residual
+}
+
 FrameMeans::FrameMeans(const cpu::Isa& isa, const Network& net)
     : net_(net),
       stem_(isa, net),
-      stack_(stack_of(isa, net)),
+      stack_(isa, net),
       rows_(net.frame_steps * net.R),
-      skip_(net.frame_steps * net.S) {
-  stack_.reserve(net.frame_steps);
-}
+      skip_(net.frame_steps * net.S) {}
 
 void FrameMeans::reset() { stem_.reset(), stack_.reset(); }
 
 bool FrameMeans::take(float* means) {
   const int64_t S = net_.S, steps = stem_.take(net_.frame_steps, rows_.data());
   if (steps == 0) return false;
-  const Rows rows{rows_.data(), 0, net_.R};
-  stack_.step(steps, rows, {}, rows, {skip_.data(), 0, S}, 1);  // nobody wants the residual
+  stack_.step(steps, rows_.data(), skip_.data());
   std::fill(means, means + S, 0.0f);
   for (int64_t t = 0; t < steps; ++t) {
     for (int64_t c = 0; c < S; ++c) means[c] += std::max(skip_[t * S + c], 0.0f);

@@ -5,12 +5,13 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/quantized_stream.h"
 #include "cpu/stream.h"
-#include "runtime/convolution.h"
+#include "runtime/filterbank.h"
 
 namespace wavenet::runtime {
 
-// The stem's convolution: a row of R channels every `stride` samples.
+// The stem: a row of R channels every `stride` samples, by a convolution or by filters.
 class Stem {
  public:
   Stem(const cpu::Isa& isa, const Network& net);
@@ -25,14 +26,33 @@ class Stem {
   int64_t take(int64_t steps, float* rows);
 
  private:
+  int64_t windows(int64_t steps) const { return bands_ ? bands_->wanted(steps) : steps; }
   float heard(float sample) const;
   void embed(const float* codes, float* row) const;
 
   const Network& net_;
   std::unique_ptr<Convolution> convolution_;  // but for one-hot codes
+  std::unique_ptr<Filterbank> bands_;
+  std::vector<float> filtered_;  // of a frame: what the filters say
   std::vector<float> table_, bias_;           // of one-hot codes
   std::vector<float> samples_;                // as the network hears them; the oldest that is needed still comes first
   int64_t filled_ = 0;
+};
+
+// The residual layers, in float or int8.
+class Stack {
+ public:
+  Stack(const cpu::Isa& isa, const Network& net);
+
+  void reset();
+
+  // The next steps: rows of R floats, which are worked on, give rows of S.
+  void step(int64_t steps, float* rows, float* skip);
+
+ private:
+  std::unique_ptr<cpu::Stream> floats_;
+  std::unique_ptr<cpu::QuantizedStream> quantized_;
+  int64_t R_, S_;
 };
 
 // Samples -> means over frames of what is above zero in the stack's skip sum.
@@ -50,7 +70,7 @@ class FrameMeans {
  private:
   const Network& net_;
   Stem stem_;
-  cpu::Stream stack_;
+  Stack stack_;
   std::vector<float> rows_, skip_;
 };
 

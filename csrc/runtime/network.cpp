@@ -1,40 +1,16 @@
 #include "runtime/network.h"
 
-#include <cmath>
-#include <initializer_list>
-
 namespace wavenet::runtime {
 
 namespace {
 
-// No network is larger; products of two of them are far from overflowing, and weights must be in the file anyway.
-constexpr int64_t kMostChannels = 1 << 16, kMostTaps = 1 << 16, kMostLayers = 1 << 12, kMostSteps = 1 << 20;
-// What the layers may keep, and what a frame may take, in numbers: files that ask for more are jokes, on the memory.
-constexpr int64_t kMostHistory = int64_t{1} << 26, kMostInFrame = int64_t{1} << 26;
-
-uint64_t product(std::initializer_list<int64_t> sizes) {
-  uint64_t count = 1;
-  for (const int64_t size : sizes) {
-    if (__builtin_mul_overflow(count, static_cast<uint64_t>(size), &count)) throw BadFile("has impossible sizes");
-  }
-  return count;
-}
-
-Weights convolution(const File& file, const std::string& name, int64_t outputs, int64_t channels, int64_t taps) {
-  return {file.floats((name + ".weight").c_str(), product({outputs, channels, taps})),
-          file.floats((name + ".bias").c_str(), static_cast<uint64_t>(outputs)), outputs, channels, taps};
-}
-
-double positive(const File& file, const char* name, double most) {
-  const double value = file.number(name);
-  if (!(value > 0 && value <= most)) throw BadFile("has an impossible " + std::string(name));
-  return value;
-}
+constexpr int64_t kMostFilterLayers = 8;
+// What a frame may take, in numbers: files that ask for more are jokes, on the memory.
+constexpr int64_t kMostInFrame = int64_t{1} << 26;
 
 }  // namespace
 
 Network::Network(const File& file) {
-  if (file.texts("kind") != std::vector<std::string>{"classifier"}) throw BadFile("is no classifier");
   sample_rate = positive(file, "sample_rate", 1e9);
   labels = file.texts("labels");
 
@@ -49,29 +25,20 @@ Network::Network(const File& file) {
   D = file.integer("dilation_channels", 1, kMostChannels);
   S = file.integer("skip_channels", 1, kMostChannels);
   K = file.integer("kernel_size", 1, kMostTaps);
-  stem_taps = file.integer("stem_kernel_size", 1, kMostTaps);
-  stride = file.integer("stem_stride", 1, stem_taps);
-  stem = convolution(file, "stem", R, stem_taps, input == Input::one_hot ? kCodes : 1);
+  read_stem(file);
 
-  const Array<int64_t> given = file.integers("dilations");
-  if (given.count < 1 || given.count > static_cast<uint64_t>(kMostLayers)) throw BadFile("has impossible dilations");
-  int64_t history = 0;
-  for (uint64_t i = 0; i < given.count; ++i) {
-    if (given.data[i] < 1 || given.data[i] > kMostSteps) throw BadFile("has impossible dilations");
-    const uint64_t rows = product({K - 1, given.data[i], R});
-    if (rows > static_cast<uint64_t>(kMostHistory - history)) throw BadFile("has impossible dilations");
-    history += static_cast<int64_t>(rows);
-    dilations.push_back(given.data[i]);
-  }
+  dilations = dilations_of(file, R, K);
   const int64_t layers = static_cast<int64_t>(dilations.size());
   residual_scale = positive(file, "residual_scale", 1e9);
-  conv_weight = file.floats("stack.conv_weight", product({layers, 2 * D, R, K}));
-  conv_bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * D}));
-  out_weight = file.floats("stack.out_weight", product({layers, R + S, D}));
-  out_bias = file.floats_or_null("stack.out_bias", product({layers, R + S}));
+  conv = weights_of(file, "stack.conv_weight", layers, 2 * D, R, K);
+  conv.bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * D}));
+  out = weights_of(file, "stack.out_weight", layers, R + S, D, 1);
+  out.bias = file.floats_or_null("stack.out_bias", product({layers, R + S}));
+  if ((conv.quantized == nullptr) != (out.quantized == nullptr)) throw BadFile("has int8 weights in half of its stack");
 
   frame_steps = file.integer("steps_per_frame", 1, kMostSteps);
-  if (product({frame_steps, R + S + stride}) > kMostInFrame) throw BadFile("has impossible sizes");
+  const int64_t in_step = R + S + stride + windows_per_step() * 2 * bands.count;
+  if (product({frame_steps, in_step}) > kMostInFrame) throw BadFile("has impossible sizes");
   int64_t channels = S;
   const int64_t head_layers = file.integer("head_layers", 0, kMostLayers);
   if (head_layers > 0) {
@@ -85,6 +52,39 @@ Network::Network(const File& file) {
   pooling = static_cast<PoolingKind>(file.integer("pooling", 0, 2));
   if (pooling == PoolingKind::attention) score = convolution(file, "pooling.score", 1, channels, 1);
   classifier = convolution(file, "classifier", static_cast<int64_t>(labels.size()), channels, 1);
+}
+
+void Network::read_stem(const File& file) {
+  stem_taps = file.integer("stem_kernel_size", 1, kMostTaps);
+  if (file.has("filters")) return read_bands(file);
+  stride = file.integer("stem_stride", 1, stem_taps);
+  stem = convolution(file, "stem", R, stem_taps, input == Input::one_hot ? kCodes : 1);
+  if (input == Input::one_hot && stem.quantized) throw BadFile("has an int8 table");
+}
+
+void Network::read_bands(const File& file) {
+  if (input == Input::one_hot) throw BadFile("has filters that hear codes");
+  const int64_t count = bands.count = file.integer("filters", 1, kMostChannels);
+  const int64_t layers = file.integer("filter_layers", 0, kMostFilterLayers);
+  stride = file.integer("stem_stride", 1, kMostTaps);
+  bands.stride = stride >> layers;
+  if (bands.stride << layers != stride || bands.stride > stem_taps) throw BadFile("has an impossible stem_stride");
+  bands.filters = weights_of(file, "stem.filters", 1, 2 * count, stem_taps, 1);
+  bands.gain = file.floats("stem.gain", static_cast<uint64_t>(count));
+  bands.offset = file.floats("stem.offset", static_cast<uint64_t>(count));
+  bands.floor = static_cast<float>(positive(file, "stem.floor", 1e9));
+  int64_t channels = 1, here = count;
+  for (int64_t i = 0; i < layers; ++i, here = halved(here)) {
+    const std::string name = "stem.layers." + std::to_string(i);
+    const Array<int64_t> outputs = file.integers((name + ".channels").c_str());
+    if (outputs.count != 1 || outputs.data[0] < 1 || outputs.data[0] > kMostChannels) {
+      throw BadFile("has an impossible " + name);
+    }
+    bands.layers.push_back(convolution(file, name, outputs.data[0], 9 * channels, 1));
+    channels = outputs.data[0];
+    if (product({here + 2, channels}) > kMostInFrame) throw BadFile("has impossible sizes");
+  }
+  bands.mix = convolution(file, "stem.mix", R, here * channels, 1);
 }
 
 int64_t Network::lookahead() const {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/file.h"
+#include "runtime/weights.h"
 
 namespace wavenet::runtime {
 
@@ -15,13 +15,20 @@ enum class PoolingKind { mean, max, attention };
 
 constexpr int64_t kCodes = 256;  // of mu-law
 
-// A convolution's weight (outputs, channels, taps), and its bias or none.
-struct Weights {
-  const float *weight = nullptr, *bias = nullptr;
-  int64_t outputs = 0, channels = 0, taps = 1;
+// A stem of band filters (filterbank.h). No `count`: the stem is a plain convolution.
+struct Bands {
+  int64_t count = 0, stride = 0;  // samples between outputs of the filters
+  Weights filters;                // (2 count, taps): cosines, then sines
+  const float *gain = nullptr, *offset = nullptr;
+  float floor = 0;  // energy that is silence
+  std::vector<Weights> layers;  // channels: of 3 bands, each of 3 times, side by side
+  Weights mix;                  // channels: of every band
 };
 
-struct Network {
+inline int64_t halved(int64_t bands) { return (bands + 1) / 2; }
+
+class Network {
+ public:
   explicit Network(const File& file);  // throws BadFile
 
   double sample_rate;
@@ -32,12 +39,13 @@ struct Network {
   double level = 0, silence = 0, flat_variance = 0;  // of clip_norm
 
   Weights stem;  // its channels are the taps; of one-hot codes the weight is (taps, codes, R)
+  Bands bands;
   int64_t stem_taps, stride;
 
   int64_t R, D, S, K;
   std::vector<int64_t> dilations;
   double residual_scale;
-  const float *conv_weight, *conv_bias, *out_weight, *out_bias;
+  Weights conv, out;  // of every layer; both in int8 or neither
 
   int64_t frame_steps;
   std::vector<Weights> head;
@@ -47,7 +55,13 @@ struct Network {
 
   int64_t frame_samples() const { return frame_steps * stride; }
   int64_t pooled_channels() const { return classifier.channels; }
+  int64_t window_stride() const { return bands.count ? bands.stride : stride; }  // of what the stem convolves
+  int64_t windows_per_step() const { return stride / window_stride(); }
   int64_t lookahead() const;  // frames beyond a window that a decision about it waits for
+
+ private:
+  void read_stem(const File& file);
+  void read_bands(const File& file);
 };
 
 }  // namespace wavenet::runtime

@@ -10,17 +10,34 @@
 
 #include "cpu/dispatch.h"
 #include "runtime/classifier.h"
+#include "runtime/generator.h"
 #include "runtime/mapping.h"
 
 using namespace wavenet;
 
 struct wavenet_model {
   std::unique_ptr<runtime::Mapping> mapping;  // none where the bytes are the caller's
-  std::unique_ptr<runtime::Network> network;
+  std::unique_ptr<runtime::Network> network;            // of a classifier
+  std::unique_ptr<runtime::GeneratorNetwork> generator;  // or of what generates
+
+  void read(const runtime::File& file) {
+    const std::vector<std::string> kind = file.texts("kind");
+    if (kind == std::vector<std::string>{"classifier"}) {
+      network = std::make_unique<runtime::Network>(file);
+    } else if (kind == std::vector<std::string>{"generator"}) {
+      generator = std::make_unique<runtime::GeneratorNetwork>(file);
+    } else {
+      throw runtime::BadFile("is of no kind that is known");
+    }
+  }
 };
 
 struct wavenet_classifier {
   runtime::Classifier classifier;
+};
+
+struct wavenet_generator {
+  runtime::Generator generator;
 };
 
 namespace {
@@ -76,8 +93,7 @@ wavenet_model* wavenet_model_open(const char* path, wavenet_error* error) {
     if (!path) return say(error, WAVENET_BAD_ARGUMENT, "path", "is NULL; a file's name is accepted"), nullptr;
     auto model = std::make_unique<wavenet_model>();
     model->mapping = std::make_unique<runtime::Mapping>(path);
-    const runtime::File file(model->mapping->bytes(), model->mapping->size());
-    model->network = std::make_unique<runtime::Network>(file);
+    model->read(runtime::File(model->mapping->bytes(), model->mapping->size()));
     return model.release();
   });
 }
@@ -88,20 +104,21 @@ wavenet_model* wavenet_model_from_memory(const void* bytes, size_t size, wavenet
       return say(error, WAVENET_BAD_ARGUMENT, "bytes", "is NULL or not aligned to 64 bytes"), nullptr;
     }
     auto model = std::make_unique<wavenet_model>();
-    model->network = std::make_unique<runtime::Network>(runtime::File(static_cast<const char*>(bytes), size));
+    model->read(runtime::File(static_cast<const char*>(bytes), size));
     return model.release();
   });
 }
 
 void wavenet_model_free(wavenet_model* model) { delete model; }
 
-double wavenet_model_sample_rate(const wavenet_model* model) { return model->network->sample_rate; }
+double wavenet_model_sample_rate(const wavenet_model* model) {
+  return model->network ? model->network->sample_rate : model->generator->sample_rate;
+}
 
-size_t wavenet_model_classes(const wavenet_model* model) { return model->network->labels.size(); }
+size_t wavenet_model_classes(const wavenet_model* model) { return model->network ? model->network->labels.size() : 0; }
 
 const char* wavenet_model_label(const wavenet_model* model, size_t which) {
-  const auto& labels = model->network->labels;
-  return which < labels.size() ? labels[which].c_str() : nullptr;
+  return which < wavenet_model_classes(model) ? model->network->labels[which].c_str() : nullptr;
 }
 
 wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double window_seconds, double hop_seconds,
@@ -111,7 +128,7 @@ wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double
       say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
       return nullptr;
     };
-    if (!model) return refuse("model", "is NULL");
+    if (!model || !model->network) return refuse("model", model ? "generates and does not classify" : "is NULL");
     const runtime::Network& net = *model->network;
     if (!(window_seconds >= 0 && window_seconds <= kDay)) return refuse("window_seconds", "is not from 0 to a day");
     if (!(hop_seconds > 0 && hop_seconds <= kDay)) return refuse("hop_seconds", "is not above 0, up to a day");
@@ -144,5 +161,27 @@ int wavenet_classifier_read(wavenet_classifier* classifier, wavenet_decision* de
 void wavenet_classifier_reset(wavenet_classifier* classifier) { classifier->classifier.reset(); }
 
 double wavenet_classifier_delay(const wavenet_classifier* classifier) { return classifier->classifier.delay(); }
+
+wavenet_generator* wavenet_generator_create(const wavenet_model* model, uint64_t seed, double temperature,
+                                            wavenet_error* error) {
+  return guarded("", error, [&]() -> wavenet_generator* {
+    const auto refuse = [&](const char* argument, const char* accepted) {
+      say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
+      return nullptr;
+    };
+    if (!model || !model->generator) return refuse("model", model ? "classifies and does not generate" : "is NULL");
+    const float as_float = static_cast<float>(temperature);
+    if (!(as_float > 0 && std::isfinite(as_float))) return refuse("temperature", "is not above 0 and finite");
+    return new wavenet_generator{runtime::Generator(isa(), *model->generator, seed, as_float)};
+  });
+}
+
+void wavenet_generator_free(wavenet_generator* generator) { delete generator; }
+
+int wavenet_generator_run(wavenet_generator* generator, float* samples, size_t count) {
+  return generator->generator.run(samples, static_cast<int64_t>(count)) ? 0 : -1;
+}
+
+void wavenet_generator_reset(wavenet_generator* generator) { generator->generator.reset(); }
 
 }  // extern "C"

@@ -1,9 +1,10 @@
-/* A trained classifier where there is no Python: C, no dependencies, nothing allocated while it listens.
+/* A trained model where there is no Python: C, no dependencies, nothing allocated while it runs.
  *
  *   wavenet_model       a file that `wavenet export --format runtime` wrote, checked when it is opened. Immutable: any
- *                       number of classifiers, on any threads, may use one. It must outlive them.
+ *                       number of classifiers or generators, on any threads, may use one. It must outlive them.
  *   wavenet_classifier  listens to one signal, on one thread at a time. After it was created nothing is allocated and
  *                       nothing is locked, so an audio callback may call it.
+ *   wavenet_generator   makes one signal, of a generative model, by the same rules.
  *
  *     wavenet_error error;
  *     wavenet_model *model = wavenet_model_open("model.wavenet", &error);
@@ -23,6 +24,7 @@
 #define WAVENET_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #if defined(_WIN32)
 #define WAVENET_API
@@ -36,6 +38,7 @@ extern "C" {
 
 typedef struct wavenet_model wavenet_model;
 typedef struct wavenet_classifier wavenet_classifier;
+typedef struct wavenet_generator wavenet_generator;
 
 typedef enum {
   WAVENET_OK = 0,
@@ -74,7 +77,7 @@ WAVENET_API wavenet_model *wavenet_model_from_memory(const void *bytes, size_t s
 WAVENET_API void wavenet_model_free(wavenet_model *model); /* NULL is accepted */
 
 WAVENET_API double wavenet_model_sample_rate(const wavenet_model *model); /* Hz */
-WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);
+WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);      /* 0: it generates */
 
 /* UTF-8; NULL for a class that doesn't exist. */
 WAVENET_API const char *wavenet_model_label(const wavenet_model *model, size_t which);
@@ -101,6 +104,20 @@ WAVENET_API void wavenet_classifier_reset(wavenet_classifier *classifier);
 
 /* How much audio beyond the end of its window a decision waits for, in seconds. */
 WAVENET_API double wavenet_classifier_delay(const wavenet_classifier *classifier);
+
+/* A signal of a generative model: the one that WaveNet.generate makes with that seed, bit by bit where both run on the
+ * same instruction set. A temperature above 0 divides logits and multiplies scales; 1 is the model itself. */
+WAVENET_API wavenet_generator *wavenet_generator_create(const wavenet_model *model, uint64_t seed, double temperature,
+                                                        wavenet_error *error);
+
+WAVENET_API void wavenet_generator_free(wavenet_generator *generator); /* NULL is accepted */
+
+/* Makes the next `count` samples, in [-1, 1] at the model's rate. 0, or -1 if the network gave what is not finite: then
+ * the samples are not to be used, and the generator is to be reset. */
+WAVENET_API int wavenet_generator_run(wavenet_generator *generator, float *samples, size_t count);
+
+/* Starts the signal anew. */
+WAVENET_API void wavenet_generator_reset(wavenet_generator *generator);
 
 #ifdef __cplusplus
 }

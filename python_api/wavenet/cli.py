@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wavenet.errors import UserError, extra
 
 if TYPE_CHECKING:
     import typer
+
+
+GREETING = """\
+wavenet: from a folder of recordings to a model that knows them, in five commands.
+
+  wavenet synth sounds/                        recordings to try it with (or take your own:
+                                               a folder with a sub-folder for each class)
+  wavenet train --data sounds/                 train a model of them, in runs/sounds
+  wavenet evaluate runs/sounds                 how good is it?
+  wavenet predict runs/sounds FILE_OR_FOLDER   what are these recordings?
+  wavenet info runs/sounds                     what is this model?
+
+wavenet --help names all commands, wavenet COMMAND --help explains one, with an example;
+wavenet doctor says what is slow or missing on this machine."""
 
 
 def main() -> None:
@@ -20,6 +35,9 @@ def main() -> None:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
+    if len(sys.argv) == 1:
+        print(GREETING)
+        return
     try:
         application()()
     except Exception as error:
@@ -38,6 +56,7 @@ def application() -> typer.Typer:
     """
     with extra("classifier"):
         import typer
+        from typer.core import TyperCommand
 
         from wavenet.commands.augment_preview import augment_preview
         from wavenet.commands.cache import cache
@@ -45,6 +64,7 @@ def application() -> typer.Typer:
         from wavenet.commands.convert import convert
         from wavenet.commands.cross_validate import cross_validate
         from wavenet.commands.demo_app import demo_app
+        from wavenet.commands.doctor import doctor
         from wavenet.commands.embed import embed
         from wavenet.commands.evaluate import evaluate
         from wavenet.commands.export import export
@@ -61,6 +81,16 @@ def application() -> typer.Typer:
         from wavenet.commands.timeline import timeline
         from wavenet.commands.train import train
         from wavenet.commands.vocode import vocode
+
+    class Command(TyperCommand):
+        """A switch takes no value, and its help names none."""
+
+        def get_params(self, ctx: Any) -> list[Any]:
+            params = super().get_params(ctx)
+            for param in params:
+                if getattr(param, "is_flag", False):
+                    param.metavar = ""
+            return params
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -97,9 +127,15 @@ def application() -> typer.Typer:
         demo_app,
     )
     of_sound = (generate, vocode, mel, convert)
-    for command in (*before_training, train, cross_validate, sweep, *of_a_run, *of_sound):
-        app.command()(command)
+    for command in (*before_training, train, cross_validate, sweep, *of_a_run, *of_sound, doctor):
+        app.command(cls=Command, help=_paragraphs(command.__doc__ or ""))(command)
     return app
+
+
+def _paragraphs(docstring: str) -> str:
+    """Each on a line of its own, which the terminal breaks where its width asks for it."""
+    parts = inspect.cleandoc(docstring).split("\n\n")
+    return "\n\n".join(" ".join(part.split()) for part in parts)
 
 
 def _as_a_line(message: Warning | str) -> str:

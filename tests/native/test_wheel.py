@@ -55,6 +55,7 @@ def test_wheel_holds_modules_and_python_and_no_sources(wheel, root):
     assert any(name.startswith("wavenet_kernels/_cpu.") for name in compiled)
     assert all(name.startswith("wavenet_kernels/_c") for name in compiled)
     assert {"wavenet_kernels/py.typed", "wavenet/py.typed"} <= names
+    assert "wavenet/configs/fsdd.yaml" in names  # which --config fsdd takes
     for package, folder in (("wavenet_kernels", root), ("wavenet", root / "python_api")):
         for path in (folder / package).rglob("*.py"):
             assert path.relative_to(folder).as_posix() in names

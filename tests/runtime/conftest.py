@@ -6,8 +6,9 @@ import fcntl
 import os
 from pathlib import Path
 
-import c_library
 import pytest
+
+from benchmarks.compiled import c_library
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-// Files that mean harm: whatever they hold, the library answers with an error or with a classifier that can be used.
+// Files that mean harm: whatever they hold, the library answers with an error or with a model that can be used.
 //
 //   hostile MODEL COUNT SEED   mutates a good file COUNT times and prints what became of them
 //
@@ -57,6 +57,10 @@ int try_file(std::vector<uint8_t> bytes, bool mend) {
     wavenet_classifier_finish(classifier);
     while (wavenet_classifier_read(classifier, &decision)) {
     }
+  } else if (wavenet_generator* generator = model ? wavenet_generator_create(model, 1, 0.5, &error) : nullptr) {
+    std::vector<float> samples(300);
+    wavenet_generator_run(generator, samples.data(), samples.size());
+    wavenet_generator_free(generator);
   } else if (error.status == WAVENET_OK || error.message[0] == '\0') {
     std::abort();  // no reason
   }

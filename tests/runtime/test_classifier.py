@@ -8,11 +8,10 @@ import json
 import numpy as np
 import pytest
 import torch
-from c_library import Error, Listener, Refused
 from small_classifiers import LABELS, signal, small, write
 
 import wavenet
-from wavenet.classifier.inference.export import formats_of
+from benchmarks.compiled.c_library import Error, Listener, Refused
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.errors import DataError
@@ -35,8 +34,14 @@ def same(ours, theirs) -> None:
         {"pooling": "mean", "input": "raw", "head_layers": 0, "kernel_size": 3},
         {"pooling": "attention", "clip_norm": True, "head_kernel_size": 5},
         {"pooling": "mean", "stem_stride": 40, "stem_kernel_size": 41, "next_sample_weight": 1.0},
+        {"filters": 7, "stem_stride": 5, "stem_kernel_size": 32},
+        {"filters": 10, "filter_layers": 1, "stem_stride": 10, "input": "mu-law"},
+        {"filters": 13, "filter_layers": 3, "stem_stride": 40, "clip_norm": True},
     ],
-    ids=["attention", "one-hot", "no-head", "clip-norm", "long-stride"],
+    ids=[
+        *("attention", "one-hot", "no-head", "clip-norm", "long-stride"),
+        *("filters", "filters-layer", "filters-layers"),
+    ],
 )
 def test_decisions_are_those_of_streaming_classifier(library, tmp_path, fields, window, hop):
     model = small(**fields)
@@ -93,11 +98,53 @@ def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
     )
 
 
-def test_a_filterbank_is_refused_and_left_out_by_default():
-    model = small(filters=6, stem_stride=4)
-    with pytest.raises(DataError, match="the model's stem has 6 filters"):
-        runtime_file(model)
-    assert formats_of(model) == ("onnx", "torch")
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pooling": "attention", "input": "mu-law"},
+        {"input": "one-hot", "stem_stride": 1, "stem_kernel_size": 2, "kernel_size": 3},
+        {"clip_norm": True, "head_kernel_size": 5},
+        {"filters": 10, "filter_layers": 1, "stem_stride": 10},
+        {"head_layers": 0, "residual_channels": 33, "dilation_channels": 7, "skip_channels": 1},
+    ],
+    ids=["attention", "one-hot", "clip-norm", "filters", "odd-sizes"],
+)
+def test_fewer_bits_are_those_of_streaming_classifier(library, tmp_path, fields, weights):
+    """In int8, where a last bit may round an activation the other way: to a part of what int8 is
+    off by itself."""
+    model, heard = small(**fields), signal(3217)
+    made, theirs, exact = [], [], []
+    ours = Listener(library, write(model, tmp_path, weights), 0.5, 0.1)
+    for listener, decisions in (
+        (StreamingClassifier(model, window_seconds=0.5, hop_seconds=0.1, weights=weights), theirs),
+        (StreamingClassifier(model, window_seconds=0.5, hop_seconds=0.1), exact),
+    ):
+        decisions += listener.push(torch.from_numpy(heard)) + listener.finish()
+    for chunk in np.split(heard, [1, 2, 3, 700, 701, 1999]):
+        made += ours.push(chunk)
+    made += ours.finish()
+    if weights == "bfloat16":
+        return same(made, theirs)
+    assert [d[:2] for d in made] == [(d.start, d.end) for d in theirs]
+    logits = np.stack([d[2] for d in made])
+    expected = torch.stack([d.logits for d in theirs]).numpy()
+    error = expected - torch.stack([d.logits for d in exact]).numpy()
+    assert 0 < rms(error) < 0.1 * rms(expected)
+    assert rms(logits - expected) < 0.2 * rms(error)
+
+
+def rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.square(values).mean()))
+
+
+def test_files_become_smaller(tmp_path):
+    model = wavenet.create_model("wavenet-small", labels=LABELS).eval()
+    sizes = {w: write(model, tmp_path, w).stat().st_size for w in ("float32", "bfloat16", "int8")}
+    assert sizes["bfloat16"] < 0.52 * sizes["float32"]
+    assert sizes["int8"] < 0.29 * sizes["float32"]
+    with pytest.raises(DataError, match="weights is 'int4'; accepted are float32, bfloat16, int8"):
+        runtime_file(model, "int4")
 
 
 def test_bad_arguments_get_a_sentence(library, tmp_path):

@@ -6,16 +6,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import c_library
 import numpy as np
 import pytest
 import torch
 from small_classifiers import signal, small, write
+from small_generators import small_generator
 
 import wavenet
+from benchmarks.compiled import c_library
 from benchmarks.programs import cmake as find_cmake
 from benchmarks.programs import run
+from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
+from wavenet.generation.runtime import generator_file
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -41,13 +44,14 @@ def static_library(tmp_path_factory) -> Path:
 
 def test_nothing_is_allocated_while_it_listens(static_library, tmp_path):
     program = compiled(HERE / "quiet.cpp", static_library, "-std=c++17")
-    for fields in (
-        {"pooling": "attention", "input": "mu-law"},
-        {"clip_norm": True},
-        {"input": "one-hot", "stem_stride": 1},
-        {"frame_ms": 400.0, "stem_stride": 2, "kernel_size": 3},  # frames of 200 steps
+    for fields, weights in (
+        ({"pooling": "attention", "input": "mu-law"}, "float32"),
+        ({"clip_norm": True}, "int8"),
+        ({"input": "one-hot", "stem_stride": 1}, "bfloat16"),
+        ({"frame_ms": 400.0, "stem_stride": 2, "kernel_size": 3}, "int8"),  # of 200 steps
+        ({"filters": 7, "filter_layers": 2, "stem_stride": 20}, "float32"),
     ):
-        said = run(str(program), str(write(small(**fields), tmp_path)))
+        said = run(str(program), str(write(small(**fields), tmp_path, weights)))
         assert " 0 allocations" in said, said
         assert not said.startswith("0 decisions"), said
 
@@ -65,9 +69,21 @@ def test_hostile_files_under_sanitizers(tmp_path):
         HERE / "hostile.cpp", library, "-std=c++17", "-fsanitize=address,undefined", "-g1"
     )
     tiny = {"layers_per_stack": 2, "stacks": 1, "residual_channels": 4, "skip_channels": 5}
-    for seed, fields in enumerate(({}, {"clip_norm": True}, {"pooling": "attention"})):
-        model = write(small(**tiny, dilation_channels=3, head_channels=6, **fields), tmp_path)
-        said = run(str(program), str(model), "2000", str(seed))
+    tiny |= {"dilation_channels": 3, "head_channels": 6}
+    filters = {"filters": 3, "filter_layers": 1, "stem_stride": 4}
+    files = [
+        runtime_file(small(**{**tiny, **fields}), weights)
+        for fields, weights in (
+            ({}, "float32"),
+            ({"clip_norm": True}, "bfloat16"),
+            ({"pooling": "attention"}, "int8"),
+            ({"layers_per_stack": 1, **filters}, "float32"),
+        )
+    ]
+    files += [generator_file(small_generator(case)) for case in ("codes", "gaussians")]
+    for seed, content in enumerate(files):
+        (tmp_path / "model.wavenet").write_bytes(content)
+        said = run(str(program), str(tmp_path / "model.wavenet"), "1000", str(seed))
         assert said.startswith("used ") and not said.startswith("used 0,"), said
 
 
@@ -78,8 +94,10 @@ def listened(command: list[str], heard: np.ndarray, **options: object) -> list[l
     return [line.split("\t") for line in done.stdout.decode().splitlines()]
 
 
-def expected(model: wavenet.WaveNetClassifier, heard: np.ndarray) -> list[list[str]]:
-    listener = StreamingClassifier(model, window_seconds=0.5, hop_seconds=0.2)
+def expected(
+    model: wavenet.WaveNetClassifier, heard: np.ndarray, weights: str = "float32"
+) -> list[list[str]]:
+    listener = StreamingClassifier(model, window_seconds=0.5, hop_seconds=0.2, weights=weights)
     pcm = torch.from_numpy(np.int16(heard * 32767) / np.float32(32768))
     decisions = listener.push(pcm) + listener.finish()
     return [[f"{d.start:.4f}", f"{d.end:.4f}", d.label, str(d.probability)] for d in decisions]
@@ -115,11 +133,19 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
         agree(listened([str(program), *command[1:]], heard, env=found), expected(model, heard))
 
 
+def probabilities(lines: list[list[str]]) -> np.ndarray:
+    return np.array([float(line[3]) for line in lines])
+
+
 @pytest.mark.parametrize(
-    "processor, prefix, isa",
-    [("aarch64", "aarch64-linux-gnu", "neon"), ("arm", "arm-linux-gnueabihf", "portable")],
+    "processor, prefix, isa, chips",
+    [
+        # Without dot products of bytes, and with them.
+        ("aarch64", "aarch64-linux-gnu", "neon", ("cortex-a53", "cortex-a76")),
+        ("arm", "arm-linux-gnueabihf", "portable", ("cortex-a15",)),
+    ],
 )
-def test_on_other_processors(tmp_path, processor, prefix, isa):
+def test_on_other_processors(tmp_path, processor, prefix, isa, chips):
     emulator = shutil.which(f"qemu-{processor}")
     if not emulator or not shutil.which(f"{prefix}-g++"):
         pytest.skip(f"no {prefix}-g++ or no qemu-{processor}")
@@ -137,3 +163,13 @@ def test_on_other_processors(tmp_path, processor, prefix, isa):
         agree(listened(command, heard), expected(model, heard))
         said = subprocess.run(command, input=b"", capture_output=True, check=True).stderr
         assert said.decode() == f"1000 Hz, {isa}\n"
+    # In int8 a last bit may round an activation the other way: to a part of what int8 is off by.
+    model = small(pooling="attention", residual_channels=24, dilation_channels=24)
+    path = write(model, tmp_path, "int8")
+    exact, rounded = (expected(model, heard, weights) for weights in ("float32", "int8"))
+    error = probabilities(rounded) - probabilities(exact)
+    for chip in chips:
+        lines = listened([emulator, "-cpu", chip, str(program), str(path), "0.5", "0.2"], heard)
+        assert [line[:2] for line in lines] == [line[:2] for line in rounded]
+        apart = probabilities(lines) - probabilities(rounded)
+        assert np.abs(apart).max() < 0.3 * np.abs(error).max()

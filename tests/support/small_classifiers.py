@@ -31,9 +31,9 @@ def small(**fields: object) -> wavenet.WaveNetClassifier:
     return wavenet.WaveNetClassifier(config).eval()
 
 
-def write(model: wavenet.WaveNetClassifier, folder: Path) -> Path:
+def write(model: wavenet.WaveNetClassifier, folder: Path, weights: str = "float32") -> Path:
     path = folder / "model.wavenet"
-    path.write_bytes(runtime_file(model))
+    path.write_bytes(runtime_file(model, weights))
     return path
 
 

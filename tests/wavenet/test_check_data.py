@@ -53,7 +53,7 @@ def check(wavenet, tmp_path):
         out = tmp_path / "found.json"
         sizes = ("--set", "model.sample_rate=8000", "--set", "model.stacks=1")
         sizes += ("--set", "model.layers_per_stack=3", "--set", f"data.cache={tmp_path / 'cache'}")
-        done = wavenet("check-data", folder, *sizes, "--out", out, *options)
+        done = wavenet("check-data", "--data", folder, *sizes, "--out", out, *options)
         assert done.code != 2, done.err
         return done.code, done.out, json.loads(out.read_text())
 
@@ -149,10 +149,10 @@ def test_a_file_that_vanished_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "there is no data to check; give a folder"),
-        (("nowhere",), "nowhere: no such file or folder"),
-        ((".", "--out", "no/a.json"), "--out is no/a.json, but there is no folder no"),
-        ((".", "--out", "."), "--out is ., a folder; accepted is a file"),
+        ((), "there is no data to check; give --data, a folder"),
+        (("--data", "nowhere"), "nowhere: no such file or folder"),
+        (("--data", ".", "--out", "no/a.json"), "--out is no/a.json, but there is no folder no"),
+        (("--data", ".", "--out", "."), "--out is ., a folder; accepted is a file"),
     ],
 )
 def test_what_can_not_be_checked(wavenet, tmp_path, monkeypatch, arguments, sentence):

@@ -54,6 +54,7 @@ def test_there_are_these_commands():
         "convert",
         "cross-validate",
         "demo-app",
+        "doctor",
         "embed",
         "evaluate",
         "export",
@@ -74,6 +75,17 @@ def test_there_are_these_commands():
 def test_the_version(wavenet):
     done = wavenet("--version")
     assert (done.code, done.out) == (0, f"{wavenet_kernels.__version__}\n")
+
+
+def test_help_fits_a_terminal_and_switches_take_no_value(wavenet, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = wavenet("train", "--help").out
+    lines = said.split("╭")[0].splitlines()
+    words = [line.split() for line in lines]
+    for line, following in zip(words, words[1:], strict=False):  # no line is broken early
+        if line and following:
+            assert len(" ".join(line)) + len(following[0]) > 75, line
+    assert "<bool>" not in said and "--resume" in said
 
 
 def test_help_names_the_extra_that_is_to_be_installed(wavenet):

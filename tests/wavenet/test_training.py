@@ -24,6 +24,7 @@ from wavenet.classifier.run_config import load_config
 from wavenet.classifier.run_folder import checkpoints
 from wavenet.classifier.training import train
 from wavenet.classifier.training.learner import Learner, learning_rate
+from wavenet.configs import FOLDER
 from wavenet.errors import CheckpointError, ConfigError, DataError, TrainingError
 from wavenet_kernels import calibration
 from wavenet_kernels.calibration import keys
@@ -339,7 +340,7 @@ def test_config_is_resolved_in_full_and_overridden(tmp_path):
 
 
 def test_shipped_configs_load():
-    for path in (Path(__file__).parents[2] / "configs").glob("*.yaml"):
+    for path in FOLDER.glob("*.yaml"):
         load_config(path)
 
 

@@ -1,8 +1,7 @@
 """The backend of the C++ kernels in csrc/cpu: any shape and dtype on CPUs, all of torch's threads.
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
-place, whatever its other strides, and so is an input x in any strides that convolutions of few taps
-read; others are copied once.
+place, whatever its other strides; others are copied once, but for what a bare gate reads.
 bfloat16 and float16 activations are computed on in float32, with weights that were converted.
 WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set, otherwise the best
 one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three taps plain sums of
@@ -15,11 +14,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 # torch before the compiled module: it loads the OpenMP runtime that both then share.
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from wavenet_kernels.backends.contract import Configuration
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
-from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
+from wavenet_kernels.rows import address_of, empty_rows, is_in_rows, rows_of, rows_of_saved
 
 _missing: str | None = None
 try:
@@ -37,10 +36,8 @@ except ImportError as error:
 
 SETTINGS = COMMON_SETTINGS
 
-# Kernels gather x once for each tap, an element at a time where channels are not side by side. Of
-# more taps than this, a copy in rows is faster (`python -m benchmarks run operators`: R=64, K=7
-# takes a quarter less; K=2 and 3, the same).
-_MOST_TAPS_IN_PLACE = 3
+# Longer chunks are taken in pieces, so that memory does not grow with them.
+_MOST_QUANTIZED_ROWS = 1024
 
 
 def unavailable() -> str | None:
@@ -86,9 +83,8 @@ def forward(call: Call, outputs: Outputs) -> None:
 
 def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     prepared = _Prepared(call)
-    y, residual, skip = (
-        channels_last(grad) for grad in (gradients.y, gradients.residual, gradients.skip)
-    )
+    y = gradients.y if call.operator == "gated_activation" else _in_rows(gradients.y)
+    residual, skip = _in_rows(gradients.residual), _in_rows(gradients.skip)
     inputs = None if gradients.saved is None else gradients.saved.contiguous()
     saved, saved_stride = rows_of_saved(inputs)
     gates = None if gradients.gates is None else gradients.gates.contiguous()
@@ -139,7 +135,7 @@ class _CpuStream:
             )
             self._outputs, self._time = (residual, skip), time
             self._rows = rows_of(residual), rows_of(skip)
-        cond = channels_last(cond)
+        cond = _in_rows(cond)
         residual_rows, skip_rows = self._rows
         self._kernels.step(
             T=time,
@@ -168,6 +164,55 @@ def stream(call: Call) -> _CpuStream:
     return _CpuStream(replace(call, operator="residual_stack"))
 
 
+class QuantizedStream:
+    """The compiled stream in int8 of one signal.
+
+    Weights come as (numbers, scales): (L, 2D, R, K) and (L, R+S, D), with (L, 2D) and (L, R+S).
+    """
+
+    def __init__(
+        self,
+        conv: tuple[Tensor, Tensor],
+        conv_bias: Tensor | None,
+        out: tuple[Tensor, Tensor],
+        out_bias: Tensor | None,
+        dilations: Sequence[int],
+        residual_scale: float,
+    ) -> None:
+        _, width, self.residual_channels, taps = conv[0].shape
+        self._skip_channels = out[0].shape[1] - self.residual_channels
+        biases = [
+            None if b is None else b.detach().float().contiguous() for b in (conv_bias, out_bias)
+        ]
+        held = [tensor.contiguous() for tensor in (*conv, *out)]  # until they are packed
+        self._kernels = _cpu.QuantizedStream(
+            isa=_isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", "")),
+            R=self.residual_channels,
+            D=width // 2,
+            S=self._skip_channels,
+            K=taps,
+            dilations=tuple(dilations),
+            residual_scale=residual_scale,
+            conv_weight=address_of(held[0]),
+            conv_scale=address_of(held[1]),
+            conv_bias=address_of(biases[0]),
+            out_weight=address_of(held[2]),
+            out_scale=address_of(held[3]),
+            out_bias=address_of(biases[1]),
+            most_rows=_MOST_QUANTIZED_ROWS,
+        )
+
+    def step(self, x: Tensor) -> Tensor:
+        """(1, R, T) -> the skip sum (1, S, T)."""
+        rows = x[0].t().clone(memory_format=torch.contiguous_format)  # the kernels work on it
+        skip = rows.new_empty(len(rows), self._skip_channels)
+        self._kernels.step(T=len(rows), rows=rows.data_ptr(), skip=skip.data_ptr())
+        return skip.t().unsqueeze(0)
+
+    def reset(self) -> None:
+        self._kernels.reset()
+
+
 class _Prepared:
     """A call as the kernels take it: weights contiguous and real, conditioning channels last.
 
@@ -176,14 +221,12 @@ class _Prepared:
 
     def __init__(self, call: Call) -> None:
         tensors, settings, sizes = call.tensors, call.settings, call.sizes
-        x = tensors.x
-        if call.operator == "gated_activation" or sizes.K > _MOST_TAPS_IN_PLACE:
-            x = channels_last(x)
+        x = tensors.x if call.operator == "gated_activation" else _in_rows(tensors.x)
         real = _real(x.dtype)
         conv_weight, conv_bias, out_weight, out_bias = (
             None if weight is None else weight.to(real).contiguous() for weight in tensors.weights()
         )
-        cond = channels_last(tensors.cond)
+        cond = _in_rows(tensors.cond)
         held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
         self._held = held
         convolution = held.conv_weight
@@ -206,6 +249,22 @@ class _Prepared:
             out_bias=address_of(held.out_bias),
             cond=rows_of(held.cond),
         )
+
+
+@overload
+def _in_rows(x: Tensor) -> Tensor: ...
+@overload
+def _in_rows(x: Tensor | None) -> Tensor | None: ...
+def _in_rows(x: Tensor | None) -> Tensor | None:
+    """(B, C, T) with channel stride 1: x itself, or a copy."""
+    if x is None or is_in_rows(x):
+        return x
+    (batch, channels, time), rows = x.shape, empty_rows(x, *x.shape)
+    if x.numel():
+        _cpu.copy_rows(
+            _execution(x), B=batch, T=time, C=channels, from_=rows_of(x), to=rows_of(rows)
+        )
+    return rows
 
 
 def _scratch(call: Call, outputs: Outputs) -> tuple[Tensor | None, Tensor | None]:

@@ -101,7 +101,11 @@ def build(model: WaveNetClassifier, window_seconds: float = 1.0, hop_seconds: fl
 
     with gradio.Blocks(title="wavenet", analytics_enabled=False) as page:
         named = html.escape(_named(model.config.labels))
-        gradio.HTML(f"<h2>{len(model.config.labels)} classes: {named}</h2>")
+        gradio.HTML(
+            f"<h2>{len(model.config.labels)} classes: {named}</h2>"
+            "<p>Drop a recording here, or record one: the model says which class it hears when, "
+            "and which five are the likeliest of the whole recording. It stays on this machine.</p>"
+        )
         with gradio.Row():
             audio = gradio.Audio(
                 sources=["upload", "microphone"], type="filepath", label="Recording"

@@ -26,6 +26,7 @@ from typing import Any
 from wavenet.classifier.data import Augmentation, DataConfig
 from wavenet.classifier.data.background import BACKGROUND
 from wavenet.classifier.model import WaveNetConfig
+from wavenet.configs import locate
 from wavenet.data.mel import MelConfig
 from wavenet.errors import ConfigError, extra, require_field
 from wavenet.files import replace_file
@@ -310,7 +311,7 @@ def load_config(
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
 
     Args:
-        path: the file.
+        path: the file, or the name of one that is installed (`wavenet.configs`).
         overrides: "section.field=value" each, the value as YAML.
         model: what the fields of the model section are where neither says so; None: the defaults.
 
@@ -320,7 +321,7 @@ def load_config(
     model = model or Architecture()
 
     def build(chosen: Sequence[str]) -> RunConfig:
-        content = {} if path is None else read_yaml(path)
+        content = {} if path is None else read_yaml(locate(path))
         for override in chosen:
             _apply(content, override)
         return _build(content, f"--set {chosen[-1]}" if chosen else str(path), model)
@@ -353,8 +354,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such configuration file") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: can't be read as YAML: {error}") from None
     if content is None:

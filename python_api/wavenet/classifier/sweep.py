@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from wavenet.classifier.run_config import SWEEP, RunConfig, load_config, read_yaml
 from wavenet.classifier.run_folder import Row
+from wavenet.configs import locate
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.files import replace_file
 
@@ -56,7 +57,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), **load: Any) -> list[P
         ConfigError: no such section, a field without a list, or one that is set twice; or what
             `load_config` says of a combination.
     """
-    section = read_yaml(path).get(SWEEP)
+    section = read_yaml(locate(path)).get(SWEEP)
     if not isinstance(section, dict) or not section:
         raise ConfigError(f"{path}: has no section {SWEEP!r} with a list of values for each field")
     for name, values in section.items():

@@ -23,7 +23,7 @@ def augment_preview(
     The same clips, crops, changes and mixtures as in the first epochs of `wavenet train` with this
     data and configuration (and its training.seed).
 
-    Example: wavenet augment-preview --data recordings/ --config configs/demo.yaml --out preview/
+    Example: wavenet augment-preview --data recordings/ --config demo --out preview/
     """
     from wavenet.classifier.report.preview import preview_augmentation
 

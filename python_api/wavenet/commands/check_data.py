@@ -8,13 +8,21 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Config, Override, console, run_config, say
+from wavenet.commands.common import (
+    Config,
+    Override,
+    console,
+    progress,
+    run_config,
+    say,
+    suggest,
+)
 
 
 def check_data(
     data: Annotated[
         Path | None,
-        typer.Argument(help="A folder or a manifest; by default the config's data.source."),
+        typer.Option(help="A folder or a manifest; by default the config's data.source."),
     ] = None,
     config: Config = None,
     override: Override = None,
@@ -34,10 +42,9 @@ def check_data(
 
     Exit code 0: nothing serious; 1: something is; 2: it can't be trained on at all.
 
-    Example: wavenet check-data recordings/ --config configs/demo.yaml --strict
+    Example: wavenet check-data --data recordings/ --config demo --strict
     """
     from rich.markup import escape
-    from rich.progress import Progress
     from rich.table import Table
 
     from wavenet.classifier.data import prepare_data
@@ -47,25 +54,20 @@ def check_data(
 
     settings = run_config(config, override, data)
     if not settings.data.source:
-        raise ConfigError("there is no data to check; give a folder or a manifest, or --config")
+        raise ConfigError(
+            "there is no data to check; give --data, a folder or a manifest, or --config"
+        )
     if out is not None and not out.parent.is_dir():
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise DataError(f"--out is {out}, a folder; accepted is a file")
     model = settings.model
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("reading clips", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        seed = settings.training.seed
-        prepared = prepare_data(
-            settings.data, model.sample_rate, model.receptive_field, seed, progress
-        )
-        parts = vars(prepared.splits)
-        bar.update(task, description="looking closer", completed=0)
-        audited = audit(parts, progress=progress)
+    seed = settings.training.seed
+    with progress("reading clips") as read:
+        prepared = prepare_data(settings.data, model.sample_rate, model.receptive_field, seed, read)
+    parts = vars(prepared.splits)
+    with progress("looking closer") as looked:
+        audited = audit(parts, progress=looked)
     unusable = [
         Finding(s.kind, True, s.reason, (str(s.clip.path),)) for s in prepared.report.skipped
     ]
@@ -96,3 +98,4 @@ def check_data(
     say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")
     if serious or (strict and findings):
         raise typer.Exit(1)
+    suggest((["train", "--data", settings.data.source], "a model of these recordings"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from wavenet.configs import names
 
 if TYPE_CHECKING:
     from wavenet.classifier.run_config import RunConfig
@@ -24,7 +27,10 @@ console = Console(width=None if sys.stdout.isatty() else 10_000, quiet=not FIRST
 
 Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
-Config = Annotated[Path | None, typer.Option(help="A YAML file; see configs/.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help=f"A YAML file, or the name of one that is here: {', '.join(names())}."),
+]
 Override = Annotated[
     list[str] | None, typer.Option("--set", help="section.field=value, over the config's.")
 ]
@@ -59,6 +65,23 @@ def print_json(content: dict[str, object]) -> None:
 def warn(line: str) -> None:
     """The same on the standard error, where it mixes with no result."""
     Console(stderr=True).print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: float | None = None) -> Iterator[Callable[[float, float], None]]:
+    """Shows (done, total) on the standard error, where it mixes with no result."""
+    from wavenet.progress import progress as shown
+
+    with shown(Console(stderr=True, quiet=not FIRST), what, total) as report:
+        yield report
+
+
+def suggest(*steps: tuple[Sequence[object], str]) -> None:
+    """What to do next: commands, to be pasted, each with what it is for."""
+    commands = [f"wavenet {shlex.join(map(str, command))}" for command, _ in steps]
+    width = max(map(len, commands))
+    for number, (command, (_, purpose)) in enumerate(zip(commands, steps, strict=True)):
+        say(f"{'     ' if number else 'next:'} {command:<{width}}  # {purpose}")
 
 
 def require_folder(out: Path) -> None:

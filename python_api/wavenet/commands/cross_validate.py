@@ -46,7 +46,7 @@ def cross_validate(
     torchrun the processes share each run.
 
     Example: wavenet cross-validate --leave-one-group-out --data fsdd/manifest.csv
-    --config configs/fsdd.yaml --out runs/fsdd-speakers
+    --config fsdd --out runs/fsdd-speakers
     """
     from rich.markup import escape
     from rich.table import Table

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Data, Device, Run, Split, console, require_folder, say
+from wavenet.commands.common import (
+    Data,
+    Device,
+    Run,
+    Split,
+    console,
+    progress,
+    require_folder,
+    say,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from wavenet.generation.model import WaveNet
@@ -81,9 +91,10 @@ def evaluate(
         _likelihood(run, model, data, split, folder)
         return
     chosen = choose_clips(run, model.config, data, split)
-    config, settings = model.config, (model, chosen.clips, chosen.cache)
-    logits, targets = classify(*settings, max_samples=chosen.max_samples)
-    metrics = measure(config, logits, targets)
+    settings, longest = (model, chosen.clips, chosen.cache), chosen.max_samples
+    with progress("listening") as heard:
+        logits, targets = classify(*settings, max_samples=longest, progress=heard)
+    config, metrics = model.config, measure(model.config, logits, targets)
     content = {**chosen.description, **metrics.as_dict()}
     rejected = None
     if not config.tags and any(config.thresholds):
@@ -98,7 +109,10 @@ def evaluate(
     picture = CURVES_NAME if config.tags else CONFUSION_NAME
     replace_file(folder / picture, metrics.picture())
     if snrs:
-        curve = measure_noise_curve(*settings, snrs, clean=metrics, max_samples=chosen.max_samples)
+        with progress("listening in noise") as heard:
+            curve = measure_noise_curve(
+                *settings, snrs, clean=metrics, max_samples=longest, progress=heard
+            )
         content = {**chosen.description, **curve.as_dict()}
         replace_file(folder / NOISE_NAME, json.dumps(content, indent=1))
         replace_file(folder / NOISE_PICTURE_NAME, curve.picture())
@@ -133,6 +147,10 @@ def evaluate(
             name, value = curve.headline(noisy)
             say(f"white noise at {level:g} dB: {name} {value:.2%}")
         say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")
+    suggest(
+        (["report", run], "all of it as one page, with the worst mistakes to listen to"),
+        (["predict", run, "FILE_OR_FOLDER"], "what other recordings are"),
+    )
 
 
 def _likelihood(
@@ -140,7 +158,6 @@ def _likelihood(
 ) -> None:
     """Bits a sample of a generative model."""
     from rich.markup import escape
-    from rich.progress import Progress
     from rich.table import Table
 
     from wavenet.classifier.inference.evaluate import choose_clips
@@ -149,14 +166,9 @@ def _likelihood(
     from wavenet.files import replace_file
 
     chosen = choose_clips(run, model.config, data, split)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("listening", total=len(chosen.clips))
+    with progress("listening", len(chosen.clips)) as heard:
         found = likelihood(
-            model,
-            chosen.clips,
-            chosen.cache,
-            max_samples=chosen.max_samples,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            model, chosen.clips, chosen.cache, max_samples=chosen.max_samples, progress=heard
         )
     bits = model.bits_of(found.loss)
     speakers = {}

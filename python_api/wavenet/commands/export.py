@@ -11,6 +11,7 @@ from wavenet.commands.common import Data, Run, Split, console, require_folder, s
 
 if TYPE_CHECKING:
     from wavenet.classifier.inference.evaluate import Classify
+    from wavenet.generation.model import WaveNet
 
 
 def export(
@@ -24,8 +25,14 @@ def export(
         typer.Option("--format", help="onnx, torch or runtime; may be repeated. Default: all."),
     ] = None,
     int8: Annotated[bool, typer.Option(help="Beside the ONNX file, one in 8 bits.")] = True,
+    weights: Annotated[
+        str, typer.Option(help="Of model.wavenet: float32, bfloat16 or int8 (stack and head).")
+    ] = "float32",
     data: Data = None,
     split: Split = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="Whom the file of a generative model speaks as.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the clip that is timed.")] = 1.0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads to time with; default: torch's choice.")
@@ -37,23 +44,32 @@ def export(
     accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
     measured on the run's own test clips where they are there, or on --data. The C library's file,
     model.wavenet (csrc/runtime in the sources, docs/deployment.md), is written and not run here.
+    Of a generative WaveNet without mel-spectrograms it is the only one.
 
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
     import torch
     from rich.table import Table
 
-    from wavenet.classifier.inference import load_model
     from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, measure
     from wavenet.classifier.inference.export import export_model
+    from wavenet.classifier.model import WaveNetClassifier
     from wavenet.classifier.run_folder import CLIPS_NAME
     from wavenet.errors import DataError
     from wavenet.files import replace_file
+    from wavenet.generation.model import WaveNet
+    from wavenet.loading import load_model
 
     require_folder(out)
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(run)
+    if isinstance(model, WaveNet):
+        return _export_generator(model, out, formats, weights, speaker)
+    if speaker is not None:
+        raise DataError("speaker is given; accepted is one of a generative model")
+    if not isinstance(model, WaveNetClassifier):
+        raise DataError(f"{run} is a {type(model).__name__}; accepted are classifiers and WaveNets")
     chosen = None
     if data is not None or split is not None:
         chosen = choose_clips(run, model.config, data, split)
@@ -75,6 +91,7 @@ def export(
         model,
         formats,
         int8=int8,
+        weights=weights,
         seconds=seconds,
         accuracy=accuracy if chosen else None,
     )
@@ -96,3 +113,23 @@ def export(
         say(f"{figure} on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
     names = ", ".join(one.name for one in exported if one.content)
     say(f"{names} are in {out}; timed on {torch.get_num_threads()} thread(s)")
+
+
+def _export_generator(
+    model: WaveNet, out: Path, formats: list[str] | None, weights: str, speaker: str | None
+) -> None:
+    from wavenet.errors import DataError
+    from wavenet.files import replace_file
+    from wavenet.generation.runtime import generator_file
+
+    if strange := sorted(set(formats or ()) - {"runtime"}):
+        raise DataError(f"format is {strange[0]!r}; accepted of a generative model is runtime")
+    if weights != "float32":
+        raise DataError(f"weights is {weights!r}; accepted of a generative model is float32")
+    try:
+        content = generator_file(model, speaker)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    out.mkdir(parents=True, exist_ok=True)
+    replace_file(out / "model.wavenet", content)
+    say(f"model.wavenet, {len(content) / 1e6:.2f} MB, is in {out}")

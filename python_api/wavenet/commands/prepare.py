@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import console, interruptible, require_folder, say
+from wavenet.commands.common import interruptible, progress, require_folder, say, suggest
 
 
 def prepare(
@@ -44,11 +44,9 @@ def prepare(
 
     Then: wavenet train --data shards/ --out runs/mine
     """
-    from rich.progress import Progress as Bar
-
     from wavenet.classifier.data import find_clips
     from wavenet.classifier.data.manifest import parse_columns
-    from wavenet.classifier.data.prepare_shards import Preparation, Progress, prepare_shards
+    from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
     from wavenet.locks import writable_folder
 
     require_folder(out)
@@ -65,20 +63,17 @@ def prepare(
     with (
         interruptible("the same command"),
         writable_folder(out),
-        Bar(console=console, transient=True, disable=not console.is_terminal) as bar,
+        progress("recordings prepared", len(clips)) as shown,
     ):
-        task = bar.add_task("preparing", total=len(clips))
-
-        def progress(state: Progress) -> None:
-            bar.update(task, completed=state.recordings)
-
-        done = prepare_shards(clips, out, settings, progress)
+        done = prepare_shards(
+            clips, out, settings, lambda state: shown(state.recordings, len(clips))
+        )
     for reason in done.reasons:
         say(f"left out: {reason}")
     if done.skipped > len(done.reasons):
         say(f"and {done.skipped - len(done.reasons)} more")
     say(
         f"{done.clips} clips of {done.recordings} recordings in {done.shards} tar file(s); "
-        f"{done.duplicates} copies and {done.skipped} unusable recordings are left out; "
-        f"wavenet train --data {out}"
+        f"{done.duplicates} copies and {done.skipped} unusable recordings are left out"
     )
+    suggest((("train", "--data", out, "--out", "runs/mine"), "train on them"))

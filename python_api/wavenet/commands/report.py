@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Data, Run, Split, console, say
+from wavenet.commands.common import Data, Run, Split, progress, say
 
 
 def report(
@@ -30,8 +30,6 @@ def report(
 
     Example: wavenet report runs/mine --out mine.html
     """
-    from rich.progress import Progress
-
     from wavenet.classifier.inference import load_model
     from wavenet.classifier.inference.evaluate import choose_clips
     from wavenet.classifier.inference.noise_curve import parse_snrs
@@ -46,15 +44,14 @@ def report(
     if not target.parent.is_dir() or target.is_dir():
         raise DataError(f"--out is {target}; accepted is a file in a folder that is there")
     chosen = choose_clips(run, model.config, data, split)
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("evaluating", total=None)
+    with progress("evaluating") as evaluated:
         page = make_report(
             run,
             model,
             chosen,
             snrs_db=snrs,
             mistakes=mistakes,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=evaluated,
         )
     replace_file(target, page)
-    say(f"wrote {target}")
+    say(f"wrote {target}, which a browser opens")

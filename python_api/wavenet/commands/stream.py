@@ -42,6 +42,9 @@ def stream(
     hop: Annotated[float, typer.Option(help="Seconds between decisions.")] = 0.1,
     chunk: Annotated[float, typer.Option(help="Seconds of audio to wait for at a time.")] = 0.1,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 1,
+    weights: Annotated[
+        str, typer.Option(help="float32, bfloat16 or int8 (stack and head, on a CPU).")
+    ] = "float32",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Device = "cpu",
 ) -> None:
@@ -66,7 +69,9 @@ def stream(
 
     torch.set_num_threads(threads)
     model = load_model(run, device)
-    listener = StreamingClassifier(model, window_seconds=window or None, hop_seconds=hop)
+    listener = StreamingClassifier(
+        model, window_seconds=window or None, hop_seconds=hop, weights=weights
+    )
     told = {"pcm_format": pcm_format, "rate": rate, "channels": channels}
     raw = {name: value for name, value in told.items() if value is not None}
     heard = computed = 0.0

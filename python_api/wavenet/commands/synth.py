@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import console, say
+from wavenet.commands.common import progress, say, suggest
 
 
 def synth(
@@ -21,18 +21,19 @@ def synth(
 
     Example: wavenet synth sounds/ --clips-per-class 500
     """
-    from rich.progress import Progress
-
     from wavenet.classifier.data.synth import write_data_set
 
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("synthesising")
+    with progress("synthesising") as made:
         manifest = write_data_set(
             folder,
             clips_per_class=clips_per_class,
             seconds=seconds,
             sample_rate=sample_rate,
             seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=made,
         )
     say(f"wrote {manifest}, {clips_per_class} clips a class")
+    suggest(
+        (["train", "--data", folder, "--config", "demo"], "a classifier of them, in minutes"),
+        (["check-data", "--data", folder], "what a training would see of them"),
+    )

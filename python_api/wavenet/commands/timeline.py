@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, say
+from wavenet.commands.common import Device, Run, console, progress, say
 
 if TYPE_CHECKING:
     from wavenet.classifier.inference import Decision
@@ -55,7 +55,6 @@ def timeline(
     """
     import torch
     from rich.markup import escape
-    from rich.progress import Progress
     from rich.table import Table
 
     from wavenet.audio import audio_blocks
@@ -84,13 +83,15 @@ def timeline(
         )
     model = load_model(run, device)
     decisions: list[Decision] = []
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("listening", total=_seconds(recording))
+    total = _seconds(recording)
+    with progress("seconds listened to", total) as listened:
 
         def blocks() -> Iterator[torch.Tensor]:
+            heard = 0.0
             for block in audio_blocks(recording, model.config.sample_rate):
                 yield block
-                bar.advance(task, len(block) / model.config.sample_rate)
+                heard += len(block) / model.config.sample_rate
+                listened(heard, total or heard)
 
         if model.config.events:
             segments, seconds = events_in(model, blocks(), min_probability)

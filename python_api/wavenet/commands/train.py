@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +17,19 @@ from wavenet.commands.common import (
     interruptible,
     run_config,
     say,
+    suggest,
 )
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="The run folder: model, checkpoints, logs.")],
     data: Annotated[
         Path | None, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run folder: model, checkpoints, logs; by default runs/ and the data's name."
+        ),
     ] = None,
     config: Config = None,
     override: Override = None,
@@ -36,7 +43,10 @@ def train(
 ) -> None:
     """Train a classifier on labelled recordings, or a model that makes sound like them.
 
-    Example: wavenet train --config configs/demo.yaml --data recordings/ --out runs/mine
+    Example: wavenet train --data recordings/ --out runs/mine
+
+    Without --config, rate, sizes and epochs are picked by the recordings, and said. Or:
+    wavenet train --config demo --data recordings/ --out runs/mine
 
     Single fields are set with --set training.epochs=50 or the like; the resolved configuration,
     with every field there is, lies in the run folder as train.yaml.
@@ -50,7 +60,7 @@ def train(
     wavenet train --from runs/mine --data others/ --out runs/tuned --set training.learning_rate=5e-4
 
     A generative model is one whose model section has `architecture: wavenet` or `waveglow`:
-    wavenet train --config configs/fsdd-wavenet.yaml --data fsdd/manifest.csv --out runs/voices
+    wavenet train --config fsdd-wavenet --data fsdd/manifest.csv --out runs/voices
 
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
@@ -59,12 +69,51 @@ def train(
     from wavenet.classifier.training import train as run_training
 
     overrides = list(override or [])
+    if out is None:
+        out = _usual_folder(data)
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
+    if config is None and start is None and data is not None:
+        overrides = [*_picked(overrides, data), *overrides]
     settings = run_config(config, overrides, data, start)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
     say(f"best {headline(result.best)} after {result.epochs} epochs; the model is in {result.run}")
+    if "validation_bits" in result.best:
+        suggest((["info", out], "what it is; wavenet generate and vocode make sound by it"))
+    else:
+        suggest(
+            (["evaluate", out], "how good it is, on clips that it was not trained on"),
+            (["predict", out, "FILE_OR_FOLDER"], "what recordings are"),
+        )
+
+
+def _usual_folder(data: Path | None) -> Path:
+    from wavenet.errors import ConfigError
+
+    if data is None:
+        raise ConfigError("--out is missing; accepted without it is --data, whose name it takes")
+    path = data.resolve()
+    name = path.parent.name if path.stem in ("manifest", "metadata") else path.stem
+    return Path("runs") / name
+
+
+def _picked(overrides: Sequence[str], data: Path) -> list[str]:
+    """Settings that fit the data, but those that are given; they are said."""
+    from wavenet.classifier.choosing import beside, choose_settings
+    from wavenet.generation.section import GenerativeModel
+
+    given = run_config(None, overrides, data)
+    if isinstance(given.model, GenerativeModel):
+        return []
+    names = {override.partition("=")[0].strip() for override in overrides}
+    chosen = beside(choose_settings(given.data), names)
+    if chosen:
+        say("picked for these recordings (--set has it otherwise, --config picks nothing):")
+    width = max((len(f"{one.field}={one.value}") for one in chosen), default=0)
+    for one in chosen:
+        say(f"  {f'{one.field}={one.value}':<{width}}  {one.reason}")
+    return [f"{one.field}={json.dumps(one.value)}" for one in chosen]

@@ -19,6 +19,7 @@ from wavenet.errors import ModelError
 from wavenet.generation.flow import Flow
 from wavenet.generation.waveglow import WaveGlow
 from wavenet.generation.waveglow_config import WaveGlowConfig
+from wavenet_kernels.nn.eager import out_rows
 
 # What can be said beside the file, as no tensor tells it.
 OPTIONS = ("sample_rate", "mel", "hop", "sigma", "swap_halves", "early_every", "early_size")
@@ -157,7 +158,7 @@ def _our_weights(weights: Mapping[str, Tensor], config: WaveGlowConfig) -> dict[
             layers = range(config.layers)
             rows = [theirs.take(f"{wn}.res_skip_layers.{i}.{part}") for i in layers]
             # The last layer has no residual: its rows are there, zeros, and not used.
-            rows[-1] = torch.cat((torch.zeros_like(rows[-1][:width]), rows[-1]))
+            rows[-1] = out_rows(None, rows[-1], width)
             values = torch.stack(rows)
             ours[f"{stack}.out_{part}"] = values.squeeze(3) if part == "weight" else values
     theirs.finish()

@@ -21,7 +21,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "pooling": "attention",
         "dropout": 0.1,
     },
-    # What configs/demo.yaml trains on two CPU cores.
+    # What --config demo trains on two CPU cores.
     "wavenet-small": {
         "input": "mu-law",
         "stem_stride": 16,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from benchmarks.operators.measurements import MEASUREMENTS
 from benchmarks.operators.options import Options
 from benchmarks.operators.workloads import WORKLOADS, parse
 from benchmarks.reporting import report
+from benchmarks.timing import Seconds, circumstances
 from wavenet_kernels import backends, reference
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -35,6 +37,25 @@ def quick(monkeypatch):
 def broken(*tensors, **settings):
     residual, skip = reference.residual_stack(*tensors, **settings)
     return residual, skip + 1
+
+
+class Careless(torch.autograd.Function):
+    """Right outputs, and no work for gradients."""
+
+    @staticmethod
+    def forward(ctx, output, *leaves):
+        ctx.leaves = len(leaves)
+        ctx.shapes = [leaf.shape for leaf in leaves]
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return (None, *(grad.new_zeros(shape) for shape in ctx.shapes))
+
+
+def without_gradients(*tensors, **settings):
+    outputs = reference.residual_stack(*(t.detach() for t in tensors), **settings)
+    return tuple(Careless.apply(output, *tensors) for output in outputs)
 
 
 def out_of_memory(*tensors, **settings):
@@ -69,6 +90,42 @@ ODD = replace(
         "eager again": reference.residual_stack,
     },
 )
+
+
+def test_a_figure_is_given_for_right_gradients_alone():
+    contending = {"eager": reference.residual_stack, "careless": without_gradients}
+    options = replace(QUICK, every_stack=contending)
+    (rows,) = MEASUREMENTS["stack"](options)
+    found = {(row["contender"], row["pass"]): row for row in rows}
+    assert "median_ms" in found["careless", "forward"]
+    for what in ("backward", "step"):
+        assert "wrong gradient of x: off by" in found["careless", what]["error"]
+        assert found["eager", what]["error_over_eagers"] == pytest.approx(1, abs=0.5)
+    row = found["eager", "step"]
+    assert len(row["samples_ms"]) == 2 and row["processor_over_wall"] > 0
+
+
+def test_a_busy_machine_is_noticed(monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.1, 0, 0))
+    even = [Seconds(1.0, 2.0)] * 10
+    assert "busy" not in circumstances(even, threads=2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (4.0, 0, 0))
+    assert "4.0 programs wanted a CPU, of which 2 are ours" in circumstances(even, 2)["busy"]
+    monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0, 0))
+    found = circumstances([*even, Seconds(3.0, 2.0), Seconds(3.0, 2.0)], threads=2)
+    assert "3.0 times as long" in found["busy"] and found["processor_over_wall"] == 2.0
+
+
+def test_what_was_measured_is_kept_when_the_rest_fails(tmp_path):
+    def groups():
+        yield [{"workload": "w", "pass": "step", "contender": "c", "median_ms": 1.0}]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.measure({"stack": groups()}, QUICK, tmp_path)
+    ((_, kept),) = results_in(tmp_path).items()
+    assert [row["median_ms"] for row in kept["rows"]] == [1.0]
+    assert {"cpu", "load"} <= kept.keys()
 
 
 def results_in(folder):

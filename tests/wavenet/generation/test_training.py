@@ -23,6 +23,7 @@ from wavenet.classifier.training.generation import GenerativeLearner
 from wavenet.classifier.training.learner import learning_rate
 from wavenet.classifier.training.processes import processes
 from wavenet.classifier.training.tasks import task_of
+from wavenet.configs import FOLDER
 from wavenet.errors import ConfigError, DataError, TrainingError
 
 MEL = "{n_fft: 128, hop: 32, window: 128, mels: 6, low_hz: 0, high_hz: 2000}"
@@ -250,7 +251,7 @@ def test_what_does_not_fit_is_said(recordings, tmp_path, overrides, said):
         config_of(recordings, tmp_path, *overrides)
 
 
-COMMITTED = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
+COMMITTED = sorted(FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from wavenet.classifier.data.manifest import parse_columns
 from wavenet.classifier.data.splits import select, split_validation
 from wavenet.errors import DataError, require_field
 
+# Of the test part: runs with different seeds are compared on the same clips.
+TEST_SEED = 0
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -37,9 +40,11 @@ class DataConfig:
             which none of the classes is heard, or "synthesised" noise, hum, tones and clicks: they
             are cut and become a class of their own, `background`, of tags clips without any.
         channel: which one of each recording is heard, counted from 1; 0: the mean of all.
+        test_fraction: the part of the clips that is tested on, where the data has no test split of
+            its own; 0: none. Which clips these are doesn't depend on training.seed.
         validation_fraction: the part of the training clips that the best checkpoint is chosen on,
             where the data has no validation split of its own.
-        validation_by_group: split that part off by whole groups (speakers, say) where all clips
+        validation_by_group: split these parts off by whole groups (speakers, say) where all clips
             have one, and there are several.
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
@@ -66,6 +71,7 @@ class DataConfig:
     label_map: str = ""
     background: str = ""
     channel: int = 0
+    test_fraction: float = 0.0
     validation_fraction: float = 0.1
     validation_by_group: bool = True
     leave_out_group: str = ""
@@ -80,6 +86,7 @@ class DataConfig:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        require_field(0 <= self.test_fraction < 1, self, "test_fraction", "0 (none), or below 1")
         require_field(
             0 < self.validation_fraction < 1, self, "validation_fraction", "between 0 and 1"
         )
@@ -149,12 +156,16 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
         rest = [clip for clip in clips if clip.split not in ("test", "validation")]
     if not rest:
         raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
-    if not validation:
+
+    def split_off(part: str, fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
         groups = {clip.group for clip in rest}
         by_group = config.validation_by_group and len(groups) > 1 and None not in groups
-        rest, validation = split_validation(
-            rest, config.validation_fraction, seed, by_group=by_group
-        )
+        return split_validation(rest, fraction, seed, by_group=by_group, part=part)
+
+    if not test and config.test_fraction:
+        rest, test = split_off("test", config.test_fraction, TEST_SEED)
+    if not validation:
+        rest, validation = split_off("validation", config.validation_fraction, seed)
     return Splits(rest, validation, test)
 
 

@@ -56,7 +56,12 @@ def values_of(clips: Sequence[Clip], field: str) -> list[str]:
 
 
 def split_validation(
-    clips: Sequence[Clip], fraction: float, seed: int, *, by_group: bool = False
+    clips: Sequence[Clip],
+    fraction: float,
+    seed: int,
+    *,
+    by_group: bool = False,
+    part: str = "validation",
 ) -> tuple[list[Clip], list[Clip]]:
     """Split off a validation part, the same share of every class.
 
@@ -70,6 +75,7 @@ def split_validation(
         seed: another seed gives another choice.
         by_group: keep each group (say, speaker) on one side. The shares are then as near to
             `fraction` as whole groups allow.
+        part: what the part is called in errors; "test", say.
 
     Returns:
         (training clips, validation clips), each in the order of `clips`.
@@ -81,11 +87,14 @@ def split_validation(
     """
     if not 0 < fraction < 1:
         raise DataError(f"fraction is {fraction}; a number between 0 and 1 (excluded) is accepted")
-    chosen = _groups(clips, fraction, seed) if by_group else _per_class(clips, fraction, seed)
+    if by_group:
+        chosen = _groups(clips, fraction, seed, part)
+    else:
+        chosen = _per_class(clips, fraction, seed)
     validation = [clip for clip in clips if clip in chosen]
     if not validation:
         raise DataError(
-            f"no validation part can be split off {len(clips)} clips: every class has only one "
+            f"no {part} part can be split off {len(clips)} clips: every class has only one "
             "clip, and training needs it"
         )
     return [clip for clip in clips if clip not in chosen], validation
@@ -140,7 +149,7 @@ def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
     return chosen
 
 
-def _groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
+def _groups(clips: Sequence[Clip], fraction: float, seed: int, part: str) -> set[Clip]:
     """Whole groups in hashed order, each taken if it brings the shares nearer to the aim."""
     require_groups(clips, "by_group needs")
     labels = rarest_labels(clips)
@@ -159,7 +168,7 @@ def _groups(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:
     candidates = [group for group in candidates if leaves_training(of_group[group])]
     if not candidates:
         raise DataError(
-            f"no validation part can be split off by group: each of the {len(of_group)} groups "
+            f"no {part} part can be split off by group: each of the {len(of_group)} groups "
             "holds all clips of some class (data.validation_by_group: false splits it off clip by "
             "clip)"
         )

@@ -50,7 +50,8 @@ class EvaluationClips:
     """The clips, where they come from, and why some of that split are not among them.
 
     `unknown` counts clips that were left out because the model does not know their label; they are
-    among those of `skipped`, the reasons. `trained_on` counts the clips that the run learned from.
+    among those of `skipped`, the reasons. `trained_on` counts the clips that the run learned from,
+    `chosen_on` those that its best epoch was chosen on.
     """
 
     clips: list[Clip]
@@ -61,6 +62,7 @@ class EvaluationClips:
     skipped: list[str]
     unknown: dict[str, int] = field(default_factory=dict)
     trained_on: int = 0
+    chosen_on: int = 0
     moved: bool = False
 
     @property
@@ -72,6 +74,7 @@ class EvaluationClips:
             "left_out": len(self.skipped),
             "unknown_labels": self.unknown,
             "trained_on": self.trained_on,
+            "chosen_on": self.chosen_on,
         }
 
     def remarks(self) -> list[str]:
@@ -94,6 +97,12 @@ class EvaluationClips:
             lines.append(
                 f"{self.trained_on} of {len(self.clips)} clips are ones that this run was trained "
                 "on: the figures flatter it"
+            )
+        if self.chosen_on and self.split != "train":
+            lines.append(
+                f"{self.chosen_on} of {len(self.clips)} clips are ones that the best epoch of this "
+                "run was chosen on: the figures flatter it a little (clips that were not used for "
+                "that: a test split, which data.test_fraction makes where there is none)"
             )
         return lines
 
@@ -147,6 +156,7 @@ def choose_clips(
         labels = speakers
         wanted = [c if c.label in labels else replace(c, label=c.group or c.label) for c in wanted]
     report = check_clips(wanted, cache, labels=labels, min_classes=1)
+    had = Counter(known.get(clip.place) for clip in report.kept)
     return EvaluationClips(
         report.kept,
         cache,
@@ -159,8 +169,9 @@ def choose_clips(
                 skipped.clip.label for skipped in report.skipped if skipped.kind == "unknown label"
             )
         ),
-        sum(known.get(clip.place) == "train" for clip in report.kept),
-        moved and data is not None,
+        trained_on=had["train"],
+        chosen_on=had["validation"],
+        moved=moved and data is not None,
     )
 
 

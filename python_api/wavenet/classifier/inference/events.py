@@ -43,7 +43,7 @@ def frame_logits(model: WaveNetClassifier, blocks: Iterable[Tensor]) -> Tensor:
         for stretch in _stretches(blocks, size):
             found.append(model.forward_frames(stretch.unsqueeze(0).to(device))[0][0])
     else:
-        network = ChunkedNetwork(model)
+        network = ChunkedNetwork(model, int8=False)
         network.reset()
         for block in blocks:
             found.append(model.classifier(network.push(block).transpose(1, 2))[0])

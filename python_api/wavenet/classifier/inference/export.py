@@ -19,6 +19,7 @@ import torch
 
 from wavenet.classifier.inference.evaluate import Classify
 from wavenet.classifier.inference.runtime import runtime_file
+from wavenet.classifier.inference.weights import require_weights
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.errors import DataError, ModelError, require_seconds
 from wavenet.portable import (
@@ -66,6 +67,7 @@ def export_model(
     formats: Sequence[str] | None = None,
     *,
     int8: bool = True,
+    weights: str = "float32",
     seconds: float = 1.0,
     accuracy: Callable[[Classify], float] | None = None,
 ) -> list[Exported]:
@@ -73,21 +75,23 @@ def export_model(
 
     Args:
         model: it is put on the CPU and into eval mode.
-        formats: of "onnx", "torch" and "runtime"; None: all that the model can be (`formats_of`).
+        formats: of "onnx", "torch" and "runtime"; None: all.
         int8: beside the ONNX file, one in 8 bits.
+        weights: of the C library's file: one of `wavenet.classifier.inference.weights.WEIGHTS`.
         seconds: length of the clip that is timed.
         accuracy: measures a classifier; None: not measured.
 
     Raises:
-        DataError: another format, or one that the model can't be; seconds of less than two frames
-            or more than a day.
+        DataError: another format or other weights; seconds of less than two frames or more than a
+            day.
         MissingPackageError: the packages of the extra "export" are not installed.
         ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
             may).
     """
-    formats = formats_of(model) if formats is None else formats
+    formats = FORMATS if formats is None else formats
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
+    require_weights(weights)
     require_seconds(seconds=seconds)
     rate = model.config.sample_rate
     shortest = FRAMES_AT_LEAST * model.config.steps_per_frame * model.config.stem_stride
@@ -97,8 +101,8 @@ def export_model(
             "frames of the model"
         )
     model = model.cpu().eval()
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", size, model)]
     if {"onnx", "torch"} & set(formats):
         program = program_of(model)
     if "onnx" in formats:
@@ -122,16 +126,14 @@ def export_model(
         measured = None if accuracy is None else accuracy(classify)
         exported.append(Exported(name, content, size, difference, latency, measured))
     if "runtime" in formats:
-        content = runtime_file(model)
+        content = runtime_file(model, weights)
         exported.append(Exported("model.wavenet", content, len(content), None, None, None))
     return exported
 
 
 def formats_of(model: WaveNetClassifier) -> tuple[str, ...]:
-    """Those of `FORMATS` that the model can be: the C library has no filterbanks and no tags."""
-    config = model.config
-    of_runtime = not config.filters and not config.tags
-    return tuple(name for name in FORMATS if name != "runtime" or of_runtime)
+    """Those of `FORMATS` that the model can be: the C library has no tags."""
+    return tuple(name for name in FORMATS if name != "runtime" or not model.config.tags)
 
 
 def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:

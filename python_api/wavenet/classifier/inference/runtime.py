@@ -2,51 +2,53 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from wavenet.audio.effects import SILENCE
+from wavenet.classifier.inference.weights import (
+    in_bfloat16,
+    in_int8,
+    quantized,
+    require_weights,
+)
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError
 from wavenet.networks.architecture import INPUTS, POOLINGS
 from wavenet.networks.clip_norm import FLAT_VARIANCE, LEVEL
-
-# csrc/runtime/file.h describes the format.
-MAGIC = b"wavenet\0"
-VERSION = 1
-ALIGNMENT = 64
-TYPES = {"float32": 1, "float64": 2, "int64": 3, "uint8": 4}  # uint8: text
+from wavenet.networks.filterbank import FLOOR, OFFSET, SCALE
+from wavenet.networks.stem import FilterbankStem
+from wavenet.packed import Array, numbers, packed, text
 
 
-def runtime_file(model: WaveNetClassifier) -> bytes:
-    """The content of a model.wavenet: what the model is, and its weights in float32.
+def runtime_file(model: WaveNetClassifier, weights: str = "float32") -> bytes:
+    """The content of a model.wavenet: what the model is, and its weights.
+
+    Args:
+        model: a classifier.
+        weights: one of `WEIGHTS`. "bfloat16": half the bytes; "int8": a quarter of them for the
+            stack and the head, which are computed in 8 bits then, the rest in float32.
 
     Raises:
-        DataError: the model's stem is a filterbank, or its labels are tags, which the C library
-            does not have.
+        DataError: other weights, or a model whose labels are tags, which the C library does not
+            have.
     """
-    config, weights = model.config, model.state_dict()
-    if config.filters:
-        raise DataError(
-            f"format runtime: the model's stem has {config.filters} filters; the C library accepts "
-            "models whose stem is a plain convolution (filters: 0)"
-        )
+    require_weights(weights)
+    config = model.config
     if config.tags:
         raise DataError(
             "format runtime: the model's labels are tags; the C library accepts models of one "
             "label a clip"
         )
-    arrays: dict[str, NDArray[np.generic]] = {
-        "kind": _text("classifier"),
-        "labels": _text(*config.labels),
-        "sample_rate": _numbers(np.float64, config.sample_rate),
-        "input": _numbers(np.int64, INPUTS.index(config.input)),
-        "pooling": _numbers(np.int64, POOLINGS.index(config.pooling)),
-        "dilations": _numbers(np.int64, *config.dilations),
-        "residual_scale": _numbers(np.float64, model.stack.residual_scale),
+    arrays: dict[str, Array] = {
+        "kind": text("classifier"),
+        "labels": text(*config.labels),
+        "sample_rate": numbers(np.float64, config.sample_rate),
+        "input": numbers(np.int64, INPUTS.index(config.input)),
+        "pooling": numbers(np.int64, POOLINGS.index(config.pooling)),
+        "dilations": numbers(np.int64, *config.dilations),
+        "residual_scale": numbers(np.float64, model.stack.residual_scale),
     }
     for name in (
         "residual_channels",
@@ -60,38 +62,51 @@ def runtime_file(model: WaveNetClassifier) -> bytes:
         "head_channels",
         "head_kernel_size",
     ):
-        arrays[name] = _numbers(np.int64, getattr(config, name))
+        arrays[name] = numbers(np.int64, getattr(config, name))
     if config.clip_norm:
         constants = {"level": LEVEL, "silence": SILENCE, "flat_variance": FLAT_VARIANCE}
         arrays |= {
-            f"clip_norm.{name}": _numbers(np.float64, value) for name, value in constants.items()
+            f"clip_norm.{name}": numbers(np.float64, value) for name, value in constants.items()
         }
-    for name, weight in weights.items():
+    tensors = {name: weight.detach().float().cpu() for name, weight in model.state_dict().items()}
+    if isinstance(model.stem, FilterbankStem):
+        arrays |= _filterbank(model.stem, tensors)
+    for name, weight in tensors.items():
         if not name.startswith("next_sample."):  # for training only
-            arrays[name.replace("stem.conv.", "stem.")] = weight.detach().float().cpu().numpy()
-    return _packed(arrays)
+            arrays |= _weight(name.replace("stem.conv.", "stem."), weight, weights)
+    return packed(arrays)
 
 
-def _numbers(dtype: type[np.generic], *values: float) -> NDArray[np.generic]:
-    return np.array(values, dtype)
+@torch.no_grad()
+def _filterbank(stem: FilterbankStem, tensors: dict[str, Tensor]) -> dict[str, Array]:
+    """Its sizes. Of the tensors, those of the stem become what csrc/runtime/filterbank.h takes."""
+    bands, layers = stem.bands, len(stem.layers)
+    arrays = {
+        "filters": numbers(np.int64, len(bands.gain)),
+        "filter_layers": numbers(np.int64, layers),
+        "stem.floor": numbers(np.float64, FLOOR),
+    }
+    for name in [name for name in tensors if name.startswith("stem.bands.")]:
+        del tensors[name]
+    tensors["stem.filters"] = bands.filters().float().cpu()
+    tensors["stem.gain"] = (SCALE * bands.gain.exp()).flatten().cpu()
+    tensors["stem.offset"] = (OFFSET + bands.bias).flatten().cpu()
+    channels = 1
+    for i in range(layers):
+        name = f"stem.layers.{i}"
+        weight = tensors[f"{name}.weight"]  # (outputs, channels, bands, times)
+        channels = len(weight)
+        arrays[f"{name}.channels"] = numbers(np.int64, channels)
+        tensors[f"{name}.weight"] = weight.permute(0, 2, 3, 1).contiguous()
+    mix = tensors["stem.mix.weight"]  # (R, channels * bands, 1)
+    tensors["stem.mix.weight"] = mix.unflatten(1, (channels, -1)).transpose(1, 2).contiguous()
+    return arrays
 
 
-def _text(*texts: str) -> NDArray[np.generic]:
-    return np.frombuffer(b"".join(text.encode() + b"\0" for text in texts), np.uint8)
-
-
-def _packed(arrays: dict[str, NDArray[np.generic]]) -> bytes:
-    table, data = b"", b""
-    begin = _aligned(32 + 64 * len(arrays))
-    for name, array in arrays.items():
-        data += bytes(_aligned(len(data)) - len(data))
-        kind = TYPES[str(array.dtype)]
-        table += struct.pack("<40sIIQQ", name.encode(), kind, 0, begin + len(data), array.size)
-        data += array.tobytes()
-    covered = struct.pack("<QII", begin + len(data), len(arrays), 0) + table
-    covered += bytes(begin - 16 - len(covered)) + data
-    return MAGIC + struct.pack("<II", VERSION, zlib.crc32(covered)) + covered
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
+def _weight(name: str, weight: Tensor, weights: str) -> dict[str, Array]:
+    if weights == "int8" and in_int8(name):
+        rounded, scales = quantized(name, weight)
+        return {name: rounded.numpy(), f"{name}.scale": scales.numpy()}
+    if weights == "bfloat16" and in_bfloat16(name, weight):
+        return {name: weight.bfloat16().view(torch.uint16).numpy()}
+    return {name: weight.numpy()}

@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.levels import FrameLevels
+from wavenet.classifier.inference.weights import require_weights, rounded
 from wavenet.classifier.model import WaveNetClassifier, highest_of
 from wavenet.errors import DataError, require_seconds
+from wavenet.networks.clip_norm import normalize_frames, normalize_level
 from wavenet.networks.frames import frame_means
 from wavenet.networks.head import FrameHead
-from wavenet_kernels.nn import StackStream
+from wavenet_kernels.nn import QuantizedStackStream, ResidualStack, StackStream
+from wavenet_kernels.quantization import rounded_rows
 
 # Longer chunks are taken in pieces of this, which bounds the buffers of a piece.
 PIECE_SECONDS = 0.5
@@ -48,10 +51,12 @@ class StreamingClassifier:
         model: a classifier on any device.
         window_seconds: how much of the past a decision is about, rounded to frames; None: all.
         hop_seconds: time between decisions, rounded to frames.
+        weights: "float32": the model's own; "bfloat16": rounded to that; "int8": stack and head in
+            8 bits, on a CPU (`wavenet_kernels.quantization`). The last two are a copy.
 
     Raises:
         DataError: a time that is not above 0, or longer than a day; `window_seconds=None` for a
-            model that normalises clips.
+            model that normalises clips; other weights, or int8 for a model that is not on a CPU.
 
     Example::
 
@@ -67,7 +72,14 @@ class StreamingClassifier:
         *,
         window_seconds: float | None = 1.0,
         hop_seconds: float = 0.1,
+        weights: str = "float32",
     ) -> None:
+        require_weights(weights)
+        int8 = weights == "int8"
+        device = model.classifier.weight.device
+        if int8 and device.type != "cpu":
+            raise DataError(f"weights is int8 and the model on {device}; accepted is a CPU")
+        model = rounded(model, weights)
         require_seconds(hop_seconds=hop_seconds)
         if window_seconds is not None:
             require_seconds(window_seconds=window_seconds)
@@ -86,9 +98,9 @@ class StreamingClassifier:
                     "window_seconds is None (--window 0); a model with clip_norm hears every "
                     "window anew and accepts a length only"
                 )
-            self._network = _WholeWindows(model, self._frame_samples)
+            self._network = _WholeWindows(model, self._frame_samples, int8)
         else:
-            self._network = ChunkedNetwork(model)
+            self._network = ChunkedNetwork(model, int8)
         if self._window is None:
             self._pool = _SinceStart(model)
         else:
@@ -181,21 +193,14 @@ class StreamingClassifier:
 class ChunkedNetwork:
     """From samples to the frames that are pooled."""
 
-    def __init__(self, model: WaveNetClassifier) -> None:
-        config, stack = model.config, model.stack
+    def __init__(self, model: WaveNetClassifier, int8: bool) -> None:
+        config = model.config
         self.pooling, self.classifier = model.pooling, model.classifier
         self.events = config.events
         self.nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
         self.stem = _ChunkedStem(model.stem, config.stem_receptive_field, config.stem_stride)
-        self.stack = StackStream(
-            stack.conv_weight,
-            stack.conv_bias,
-            stack.out_weight,
-            stack.out_bias,
-            dilations=stack.dilations,
-            residual_scale=stack.residual_scale,
-        )
-        self.head = _ChunkedHead(model.head, self.nothing)
+        self.stack = _ChunkedStack(model.stack, int8)
+        self.head = _ChunkedHead(model.head, self.nothing, int8)
         self.lookahead = self.head.lookahead
 
     def reset(self) -> None:
@@ -205,7 +210,7 @@ class ChunkedNetwork:
     def push(self, waveform: Tensor) -> Tensor:
         """(n,) -> the frames (1, C, m) that these samples complete."""
         residual = self.stem.push(waveform.to(self.nothing))
-        skip = self.stack(residual)[1] if residual.shape[2] else self.nothing
+        skip = self.stack.push(residual) if residual.shape[2] else self.nothing
         return self.head.push(skip)
 
     def finish(self) -> Tensor:
@@ -243,10 +248,35 @@ class _ChunkedStem:
         return out[:, :, self.dropped :]
 
 
+class _ChunkedStack:
+    """The skip sum of the residual stack, over chunks."""
+
+    def __init__(self, stack: ResidualStack, int8: bool) -> None:
+        weights = stack.conv_weight, stack.conv_bias, stack.out_weight, stack.out_bias
+        scale = stack.residual_scale
+        self.stream: QuantizedStackStream | StackStream
+        if int8:
+            self.stream = QuantizedStackStream(
+                *weights, dilations=stack.dilations, residual_scale=scale
+            )
+        else:
+            self.stream = StackStream(*weights, dilations=stack.dilations, residual_scale=scale)
+
+    def reset(self) -> None:
+        self.stream.reset()
+
+    def push(self, x: Tensor) -> Tensor:
+        """(1, R, n) -> (1, S, n)."""
+        if isinstance(self.stream, QuantizedStackStream):
+            return self.stream(x)
+        return self.stream(x)[1]
+
+
 class _ChunkedHead:
     """`FrameHead` over chunks: means over frames, then its convolutions, which look ahead."""
 
-    def __init__(self, head: FrameHead, nothing: Tensor) -> None:
+    def __init__(self, head: FrameHead, nothing: Tensor, int8: bool) -> None:
+        self.round = rounded_rows if int8 else lambda x: x
         self.size = head.steps_per_frame
         self.convs = [conv for conv in head.convs if isinstance(conv, nn.Conv1d)]
         self.nothing = nothing
@@ -266,25 +296,26 @@ class _ChunkedHead:
         steps = torch.cat([self.steps, skip], dim=2)
         whole = steps.shape[2] // self.size * self.size
         self.steps = steps[:, :, whole:]
-        return self._convolve(self._means(steps[:, :, :whole]))
+        return self.convolve(self._means(steps[:, :, :whole]))
 
     def finish(self) -> Tensor:
         """The frames that were still waiting: a short last one, and those that look ahead."""
-        return self._convolve(self._means(self.steps), last=True)
+        return self.convolve(self._means(self.steps), last=True)
 
     def _means(self, steps: Tensor) -> Tensor:
         """(1, S, n) -> (1, S, frames); the last one may be short."""
         count = torch.tensor([steps.shape[2]], device=steps.device)
         return frame_means(steps.transpose(1, 2), count, self.size).transpose(1, 2)
 
-    def _convolve(self, frames: Tensor, last: bool = False) -> Tensor:
+    def convolve(self, frames: Tensor, last: bool = False) -> Tensor:
+        """Means (1, S, n) -> the frames (1, C, m) that they complete."""
         for index, conv in enumerate(self.convs):
             parts = [self.past[index], frames, *([self._beyond(conv)] if last else [])]
             seen = torch.cat(parts, dim=2)
             count = max(0, seen.shape[2] - conv.kernel_size[0] + 1)
             self.past[index] = seen[:, :, count:]
             if count:
-                frames = torch.relu(F.conv1d(seen, conv.weight, conv.bias))
+                frames = torch.relu(F.conv1d(self.round(seen), conv.weight, conv.bias))
             else:
                 frames = seen.new_zeros(1, conv.out_channels, 0)
         return frames
@@ -369,8 +400,8 @@ class _WholeWindows:
 
     lookahead = 0
 
-    def __init__(self, model: WaveNetClassifier, size: int) -> None:
-        self.model = model
+    def __init__(self, model: WaveNetClassifier, size: int, int8: bool) -> None:
+        self.model = _Int8Model(model) if int8 else model
         self.nothing = model.classifier.weight.new_zeros(0)
         self.size = size
         self.reset()
@@ -394,3 +425,21 @@ class _WholeWindows:
         waveform = frames.transpose(1, 2).reshape(1, -1)
         out: Tensor = self.model(waveform[:, : waveform.shape[1] - self.missing])
         return out
+
+
+class _Int8Model:
+    """A model that normalises clips, in 8 bits: (1, T) -> logits (1, classes)."""
+
+    def __init__(self, model: WaveNetClassifier) -> None:
+        self.stem, self.network = model.stem, ChunkedNetwork(model, int8=True)
+        self.size = model.config.steps_per_frame
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        network = self.network
+        network.reset()
+        length = torch.tensor([waveform.shape[1]])
+        skip = network.stack.push(self.stem(normalize_level(waveform, length)))
+        means = frame_means(skip.transpose(1, 2), torch.tensor([skip.shape[2]]), self.size)
+        means = means.transpose(1, 2)
+        frames = normalize_frames(means, torch.tensor([means.shape[2]]))
+        return network.logits(network.head.convolve(frames, last=True))

@@ -33,9 +33,11 @@ from wavenet.classifier.training.tasks import Task
 from wavenet.classifier.training.trackers import Trackers
 from wavenet.files import replace_file
 from wavenet.pictures import new_figure, png_of
+from wavenet.progress import Pace, progress
 
 # Reading the sums waits for the device, so the bar is brought up to date this often.
 SECONDS_BETWEEN_UPDATES = 0.5
+QUIET = Console(quiet=True)
 # Of the figures that training and validation both have.
 UNITS = {
     "loss": "nats",
@@ -54,10 +56,9 @@ class Display:
 
     @contextmanager
     def checking(self) -> Iterator[Callable[[int, int], None]]:
-        """A bar over the clips that are read before training."""
-        with self._bar("{task.fields[figures]}") as bar:
-            task = bar.add_task("reading clips", total=None, figures="")
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        """How many of the clips are read before training."""
+        with progress(self.console if self.active else QUIET, "reading clips") as report:
+            yield report
 
     def describe(
         self, data: PreparedData, learner: Learner, batches: TrainingBatches, max_seconds: float
@@ -98,25 +99,22 @@ class Display:
 
     @contextmanager
     def training(self, task: Task, epochs: int, steps: int, done: int) -> Iterator[TrainingDisplay]:
-        """A bar over the steps of all epochs, of which `done` were there before."""
-        with self._bar("{task.fields[figures]}") as bar:
-            yield TrainingDisplay(self, bar, task, epochs, epochs * steps, done)
-
-    def _bar(self, figures: str) -> Progress:
-        return Progress(
+        """A bar, or lines, over the steps of all epochs, of which `done` were there before."""
+        with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(figures),
+            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
             disable=not (self.active and self.console.is_terminal),
-        )
+        ) as bar:
+            yield TrainingDisplay(self, bar, task, epochs, epochs * steps, done)
 
 
 class TrainingDisplay:
-    """The bar of a run under way: the task's figures, clips a second, time left."""
+    """The bar of a run under way, or lines: the task's figures, clips a second, time left."""
 
     def __init__(
         self, display: Display, bar: Progress, task: Task, epochs: int, total: int, done: int
@@ -125,6 +123,8 @@ class TrainingDisplay:
         self.bar = bar
         self.figures = task.progress
         self.epochs = epochs
+        self.total = total
+        self.pace = Pace(done)
         self.task = bar.add_task("training", total=total, completed=done, figures="")
         self.updated = time.perf_counter()
         self.clips = 0.0
@@ -132,16 +132,21 @@ class TrainingDisplay:
     def step(self, state: RunState, sums: torch.Tensor) -> None:
         """After a step; `sums` are the epoch's loss, correct clips and clips so far."""
         elapsed = time.perf_counter() - self.updated
-        if self.bar.disable or elapsed < SECONDS_BETWEEN_UPDATES:
+        if not self.display.active or elapsed < SECONDS_BETWEEN_UPDATES:
+            return
+        if self.bar.disable and not self.pace.due():
             return
         loss, correct, clips = sums.tolist()
         rate = max(0.0, clips - self.clips) / elapsed
-        self.bar.update(
-            self.task,
-            description=f"epoch {state.epoch + 1}/{self.epochs}",
-            completed=state.step,
-            figures=f"{self.figures(loss / clips, correct / clips)}  {rate:.0f} clips/s",
-        )
+        epoch = f"epoch {state.epoch + 1}/{self.epochs}"
+        figures = f"{self.figures(loss / clips, correct / clips)}  {rate:.0f} clips/s"
+        if self.bar.disable:
+            left = self.pace.left(state.step, self.total)
+            self.display.console.print(
+                f"{epoch}  step {state.step} of {self.total}  {figures}  {left}", highlight=False
+            )
+        else:
+            self.bar.update(self.task, description=epoch, completed=state.step, figures=figures)
         self.updated, self.clips = time.perf_counter(), clips
 
     def epoch(self, state: RunState, figures: str) -> None:
@@ -150,12 +155,14 @@ class TrainingDisplay:
         if not self.display.active:
             return
         row = state.history[-1]
-        self.display.console.print(
-            f"epoch {row['epoch']:>3.0f}/{self.epochs}  {figures}  "
-            f"{row['clips_per_second']:.0f} clips/s"
-            f"{'  best' if state.epochs_since_best == 0 else ''}",
-            highlight=False,
-        )
+        parts = [
+            f"epoch {row['epoch']:>3.0f}/{self.epochs}",
+            figures,
+            f"{row['clips_per_second']:.0f} clips/s",
+            "best" if state.epochs_since_best == 0 else "",
+            self.pace.left(state.step, self.total),
+        ]
+        self.display.console.print("  ".join(filter(None, parts)), highlight=False)
 
     def stopped_early(self, state: RunState) -> None:
         """A line for training that ends before its last epoch."""

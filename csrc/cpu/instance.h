@@ -1,0 +1,15 @@
+// What the sources that are compiled once for each instruction set have in common: names made of WAVENET_ISA and
+// WAVENET_REAL, which the build defines (isas.cmake).
+#pragma once
+
+#define WAVENET_JOIN_(a, b, c, d) a##b##c##d
+#define WAVENET_JOIN(a, b, c, d) WAVENET_JOIN_(a, b, c, d)
+#define WAVENET_IS_float 0
+#define WAVENET_IS_double 1
+#define WAVENET_DOUBLE WAVENET_JOIN(WAVENET_, IS, _, WAVENET_REAL)
+
+#if defined(__clang__)
+#define WAVENET_UNROLL _Pragma("unroll")
+#else
+#define WAVENET_UNROLL _Pragma("GCC unroll 32")
+#endif

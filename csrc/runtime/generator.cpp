@@ -1,0 +1,81 @@
+#include "runtime/generator.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace wavenet::runtime {
+
+namespace {
+
+constexpr int64_t kPiece = 256;  // samples at a time
+
+}  // namespace
+
+GeneratorNetwork::GeneratorNetwork(const File& file) {
+  cpu::SampleNetwork& n = network;
+  sample_rate = positive(file, "sample_rate", 1e9);
+  gain = static_cast<float>(positive(file, "gain", 1e9));
+  n.draw = static_cast<cpu::Draw>(file.integer("draw", 0, 2));
+  n.codes = file.integer("codes", 0, kMostChannels);
+  n.taps = file.integer("taps", 1, kMostTaps);
+  n.R = file.integer("residual_channels", 1, kMostChannels);
+  n.D = file.integer("dilation_channels", 1, kMostChannels);
+  n.S = file.integer("skip_channels", 1, kMostChannels);
+  n.K = file.integer("kernel_size", 1, kMostTaps);
+  n.H = file.integer("head_channels", 1, kMostChannels);
+  n.P = file.integer("parameters", 1, kMostChannels);
+  const bool softmax = n.draw == cpu::Draw::softmax, pair = n.draw == cpu::Draw::gaussian && n.P == 2;
+  if (softmax ? n.codes != n.P : n.codes != 0 || !(n.P % 3 == 0 || pair)) throw BadFile("has impossible parameters");
+  n.dilations = dilations_of(file, n.R, n.K);
+  n.first = file.number("first");
+  const double most = softmax ? static_cast<double>(n.codes - 1) : 1;
+  if (!(n.first >= (softmax ? 0 : -1) && n.first <= most)) throw BadFile("has an impossible first");
+  n.residual_scale = static_cast<float>(positive(file, "residual_scale", 1e9));
+  n.skip_scale = static_cast<float>(positive(file, "skip_scale", 1e9));
+  n.input_tanh = file.integer("input_tanh", 0, 1) == 1;
+  n.has_floor = file.has("scale_floor");
+  if (n.has_floor) n.scale_floor = static_cast<float>(file.number("scale_floor"));
+
+  const auto weight = [&](const char* name, int64_t layers, int64_t outputs, int64_t channels, int64_t taps) {
+    held_.push_back(weights_of(file, name, layers, outputs, channels, taps));
+    if (held_.back().quantized) throw BadFile("has int8 weights in " + std::string(name));
+    return held_.back().weight;
+  };
+  const int64_t layers = n.layers();
+  n.input_weight = weight("input.weight", 1, n.taps, std::max<int64_t>(n.codes, 1), n.R);
+  n.input_bias = file.floats_or_null("input.bias", product({n.R}));
+  n.conv_weight = weight("stack.conv_weight", layers, 2 * n.D, n.R, n.K);
+  n.conv_bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * n.D}));
+  n.out_weight = weight("stack.out_weight", layers, n.R + n.S, n.D, 1);
+  n.out_bias = file.floats_or_null("stack.out_bias", product({layers, n.R + n.S}));
+  n.hidden_weight = weight("hidden.weight", 1, n.H, n.S, 1);
+  n.hidden_bias = file.floats_or_null("hidden.bias", product({n.H}));
+  n.output_weight = weight("output.weight", 1, n.P, n.H, 1);
+  n.output_bias = file.floats_or_null("output.bias", product({n.P}));
+  if (softmax) values = file.floats("values", static_cast<uint64_t>(n.codes));
+}
+
+Generator::Generator(const cpu::Isa& isa, const GeneratorNetwork& net, uint64_t seed, float temperature)
+    : net_(net), sampler_(isa, net.network, 1, false), seed_(seed), temperature_(temperature), codes_(kPiece) {}
+
+bool Generator::run(float* samples, int64_t count) {
+  for (int64_t at = 0; at < count; at += kPiece) {
+    cpu::SampleRun run;
+    run.n = std::min(kPiece, count - at);
+    run.seed = seed_, run.temperature = temperature_;
+    float* to = samples + at;
+    if (net_.values) {
+      run.out = codes_.data();
+    } else {
+      run.out = to;
+    }
+    if (sampler_.run(run) >= 0) return false;
+    for (int64_t i = 0; i < run.n; ++i) {
+      if (net_.values) to[i] = net_.values[codes_[i]];
+      if (net_.gain != 1.0f) to[i] = std::min(1.0f, std::max(-1.0f, to[i] / net_.gain));
+    }
+  }
+  return true;
+}
+
+}  // namespace wavenet::runtime

@@ -1,0 +1,71 @@
+#include "runtime/weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/quantized.h"
+
+namespace wavenet::runtime {
+
+uint64_t product(std::initializer_list<int64_t> sizes) {
+  uint64_t count = 1;
+  for (const int64_t size : sizes) {
+    if (__builtin_mul_overflow(count, static_cast<uint64_t>(size), &count)) throw BadFile("has impossible sizes");
+  }
+  return count;
+}
+
+// As float, bfloat16 or int8.
+Weights weights_of(const File& file, const std::string& name, int64_t layers, int64_t outputs, int64_t channels,
+                   int64_t taps) {
+  Weights w;
+  w.outputs = outputs, w.channels = channels, w.taps = taps;
+  const uint64_t count = product({layers, outputs, channels, taps});
+  if (file.has(name.c_str(), Type::int8)) {
+    w.quantized = file.bytes(name.c_str(), count);
+    w.scale = file.floats((name + ".scale").c_str(), product({layers, outputs}));
+    const auto beyond = [](int8_t weight) { return weight < -cpu::kMostQuantized || weight > cpu::kMostQuantized; };
+    if (std::any_of(w.quantized, w.quantized + count, beyond)) throw BadFile("has int8 weights beyond 64 in " + name);
+  } else if (file.has(name.c_str(), Type::bfloat16)) {
+    const uint16_t* from = file.halves(name.c_str(), count);
+    w.held = std::shared_ptr<float[]>(new float[count]);
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint32_t bits = uint32_t{from[i]} << 16;
+      std::memcpy(w.held.get() + i, &bits, sizeof bits);
+    }
+    w.weight = w.held.get();
+  } else {
+    w.weight = file.floats(name.c_str(), count);
+  }
+  return w;
+}
+
+Weights convolution(const File& file, const std::string& name, int64_t outputs, int64_t channels, int64_t taps) {
+  Weights w = weights_of(file, name + ".weight", 1, outputs, channels, taps);
+  w.bias = file.floats((name + ".bias").c_str(), static_cast<uint64_t>(outputs));
+  return w;
+}
+
+double positive(const File& file, const char* name, double most) {
+  const double value = file.number(name);
+  if (!(value > 0 && value <= most)) throw BadFile("has an impossible " + std::string(name));
+  return value;
+}
+
+std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K) {
+  constexpr int64_t kMostHistory = int64_t{1} << 26;  // numbers: more is a joke, on the memory
+  const Array<int64_t> given = file.integers("dilations");
+  if (given.count < 1 || given.count > static_cast<uint64_t>(kMostLayers)) throw BadFile("has impossible dilations");
+  std::vector<int64_t> dilations;
+  int64_t history = 0;
+  for (uint64_t i = 0; i < given.count; ++i) {
+    if (given.data[i] < 1 || given.data[i] > kMostSteps) throw BadFile("has impossible dilations");
+    const uint64_t rows = product({K - 1, given.data[i], R});
+    if (rows > static_cast<uint64_t>(kMostHistory - history)) throw BadFile("has impossible dilations");
+    history += static_cast<int64_t>(rows);
+    dilations.push_back(given.data[i]);
+  }
+  return dilations;
+}
+
+}  // namespace wavenet::runtime

@@ -1,0 +1,38 @@
+// What files of all kinds have in common: sizes within reason, and weights where they lie.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/file.h"
+
+namespace wavenet::runtime {
+
+// No network is larger; products of two of them are far from overflowing, and weights must be in the file anyway.
+constexpr int64_t kMostChannels = 1 << 16, kMostTaps = 1 << 16, kMostLayers = 1 << 12, kMostSteps = 1 << 20;
+
+// A convolution's weight (outputs, channels, taps), and its bias or none; of a stack, layer after layer. In int8 there
+// is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h). What the file has in
+// bfloat16 is held as floats.
+struct Weights {
+  const float *weight = nullptr, *bias = nullptr;
+  int64_t outputs = 0, channels = 0, taps = 1;
+  const int8_t* quantized = nullptr;
+  const float* scale = nullptr;
+  std::shared_ptr<float[]> held;
+};
+
+// All throw BadFile.
+uint64_t product(std::initializer_list<int64_t> sizes);
+double positive(const File& file, const char* name, double most);
+Weights weights_of(const File& file, const std::string& name, int64_t layers, int64_t outputs, int64_t channels,
+                   int64_t taps);
+Weights convolution(const File& file, const std::string& name, int64_t outputs, int64_t channels, int64_t taps);
+
+// Of layers of K taps and R channels, whose past fits into memory.
+std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K);
+
+}  // namespace wavenet::runtime

@@ -1,0 +1,103 @@
+"""What a training does that is told nothing but its data: rate, sizes, epochs, by rules of thumb.
+
+The rules are the configurations that are installed with the package, which were measured on data
+of their kind (benchmarks/NOTES.md in the sources); here they are scaled to other data.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from wavenet.audio.opening import UNDECODABLE, soundfile
+from wavenet.classifier.data import Clip, DataConfig, find_clips
+from wavenet.classifier.data.manifest import parse_columns
+
+# Headers that are read, of clips at equal distances.
+HEADERS = 200
+USUAL_RATES = (16000, 8000)
+# Below so many clips the bands of a filterbank are not learned from them alone (--config esc10).
+FEW = 1000
+# Of 32 clips: 30 epochs of --config fsdd, and as many of smaller data.
+STEPS = 2300
+EPOCHS = (10, 100)
+TEST_FRACTION = 0.1
+# Of a class: a tenth of fewer clips is no clip.
+CLIPS_TO_TEST = 10
+
+
+class Chosen(NamedTuple):
+    """A field, "section.name", its value, and why."""
+
+    field: str
+    value: object
+    reason: str
+
+
+def choose_settings(data: DataConfig) -> list[Chosen]:
+    """What fits the recordings of a data section, by their number and headers.
+
+    Raises:
+        DataError: there are no clips.
+    """
+    clips = find_clips(Path(data.source), columns=parse_columns(data.columns))
+    rate = _usual_rate(clips)
+    chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
+    few = len(clips) < FEW
+    step = max(1, rate // (100 if few else 1000))  # 10 ms, or 1 ms
+    model: dict[str, object] = {"preset": "wavenet-small", "stem_stride": step}
+    if few:
+        why = f"{len(clips)} clips are few: they get a filterbank to start from"
+        model |= {"input": "raw", "filters": 64, "stem_kernel_size": 5 * step // 2}
+        model |= {"layers_per_stack": 5, "frame_ms": 20.0}
+    else:
+        why = f"{len(clips)} clips: steps of 1 ms, as for spoken digits"
+        model |= {"stem_kernel_size": 4 * step, "dropout": 0.3}
+    chosen += [Chosen(f"model.{name}", value, why) for name, value in model.items()]
+    split = any(clip.split == "test" for clip in clips)
+    smallest = min(Counter(clip.label for clip in clips).values())
+    left_out = data.leave_out_group or data.leave_out_fold
+    if not split and not left_out and smallest >= CLIPS_TO_TEST:
+        why = "the data has no test split"
+        chosen.append(Chosen("data.test_fraction", TEST_FRACTION, why))
+    batch = 16 if few else 32
+    epochs = min(max(round(STEPS * 32 / len(clips)), EPOCHS[0]), EPOCHS[1])
+    training: dict[str, tuple[object, str]] = {
+        "training.epochs": (epochs, f"about {STEPS} x 32 clips are heard, or {EPOCHS[1]} epochs"),
+        "training.batch_size": (batch, "of few clips" if few else "of this many clips"),
+        "training.learning_rate": (3e-3 if few else 4e-3, "for batches of that size"),
+        "training.weight_decay": (0.05, "against overfitting"),
+        "training.label_smoothing": (0.05, "against overfitting"),
+        "augmentation.gain_db": (9.0, "no two recordings are equally loud"),
+        "augmentation.shift_ms": (40.0, "nor cut at the same moment"),
+        "augmentation.noise_snr_db": ([15, 50], "nor made in the same room"),
+    }
+    return chosen + [Chosen(name, value, why) for name, (value, why) in training.items()]
+
+
+def beside(chosen: Sequence[Chosen], given: Collection[str]) -> list[Chosen]:
+    """Those that are left where fields are given: who sets a size of the model sets all of them."""
+    sizes = any(n.startswith("model.") and n != "model.sample_rate" for n in given)
+    return [
+        one
+        for one in chosen
+        if one.field not in given
+        and not (sizes and one.field.startswith("model.") and one.field != "model.sample_rate")
+    ]
+
+
+def _usual_rate(clips: Sequence[Clip]) -> int:
+    """The highest usual one that half of the recordings have; of lower ones the median."""
+    rates = []
+    for clip in clips[:: max(1, len(clips) // HEADERS)]:
+        try:
+            rates.append(int(soundfile().info(clip.path).samplerate))
+        except UNDECODABLE:  # by libsndfile; what can't be read at all is said when it is checked
+            continue
+    if not rates:
+        return USUAL_RATES[0]
+    median = int(statistics.median_high(rates))
+    return next((rate for rate in USUAL_RATES if median >= rate), median)

@@ -1,0 +1,85 @@
+"""The C library says what WaveNet.generate says, bit by bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_classifiers import small, write
+from small_generators import CASES, small_generator
+from typer.testing import CliRunner
+
+from benchmarks.compiled.c_library import Listener, Refused, Speaker
+from wavenet.cli import application
+from wavenet.errors import DataError
+from wavenet.generation.runtime import generator_file
+
+pytestmark = pytest.mark.slow  # the library is compiled first
+
+SPEAKERS = {"speakers": "jackson", "speaker vectors": torch.tensor([0.1, -0.3, 0.5])}
+REFUSED = [case for case in CASES if case.startswith("mel") or case == "logistic companded"]
+
+
+def written(case: str, folder: Path, **fields: object) -> Path:
+    path = folder / "model.wavenet"
+    path.write_bytes(generator_file(small_generator(case, **fields), SPEAKERS.get(case)))
+    return path
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in REFUSED])
+def test_the_same_bits_as_in_python(library, tmp_path, case):
+    model = small_generator(case, gain=0.7)
+    speaking = Speaker(library, written(case, tmp_path, gain=0.7), 7, 0.9)
+    expected = model.generate(samples=600, seed=7, temperature=0.9, speaker=SPEAKERS.get(case))
+    for _ in range(2):
+        made = np.concatenate([speaking.run(count) for count in (1, 299, 0, 300)])
+        assert np.array_equal(made, expected[0].numpy())
+        speaking.reset()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_library_does_not_compute_is_not_written(case):
+    with pytest.raises(DataError, match="accepted"):
+        generator_file(small_generator(case))
+
+
+def test_bad_arguments_get_a_sentence(library, tmp_path):
+    path = written("codes", tmp_path)
+    for temperature in (0.0, -1.0, float("nan"), float("inf"), 1e-60):
+        with pytest.raises(Refused, match="temperature is not above 0 and finite"):
+            Speaker(library, path, 0, temperature)
+    with pytest.raises(Refused, match="model generates and does not classify"):
+        Listener(library, path, 1.0, 0.1)
+    with pytest.raises(Refused, match="model classifies and does not generate"):
+        Speaker(library, write(small(), tmp_path), 0, 1.0)
+
+
+def test_parameters_that_are_not_finite_are_said(library, tmp_path):
+    model = small_generator("logistic")
+    with torch.no_grad():
+        model.output.bias[0] = float("nan")
+    path = tmp_path / "model.wavenet"
+    path.write_bytes(generator_file(model))
+    with pytest.raises(FloatingPointError):
+        Speaker(library, path, 0, 1.0).run(5)
+
+
+def test_exported_by_the_command(library, tmp_path):
+    model = small_generator("speakers")
+    model.save_pretrained(tmp_path / "run")
+
+    def export(*options: str) -> str:
+        command = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out"), *options]
+        done = CliRunner().invoke(application(), command)
+        assert done.exit_code == 0 or isinstance(done.exception, (DataError, SystemExit)), done
+        return done.output + str(done.exception)
+
+    export("--speaker", "george", "--format", "runtime")
+    said = Speaker(library, tmp_path / "out" / "model.wavenet", 3, 1.0).run(50)
+    expected = model.generate(samples=50, seed=3, speaker="george")[0].numpy()
+    assert np.array_equal(said, expected)
+    assert "accepted of a generative model is runtime" in export("--format", "onnx")
+    assert "accepted of a generative model is float32" in export("--weights", "int8")
+    assert "nobody" in export("--speaker", "nobody")

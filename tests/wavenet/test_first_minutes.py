@@ -1,0 +1,187 @@
+"""What somebody meets first: the greeting, names of configurations, choices made for them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+from small_runs import RATE, small_config
+
+import wavenet.progress
+from wavenet import configs
+from wavenet.classifier.choosing import Chosen, beside, choose_settings
+from wavenet.classifier.data import DataConfig, find_clips, split_clips
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.training import display, train
+from wavenet.errors import ConfigError
+from wavenet.progress import Pace, duration, progress
+
+
+def test_alone_it_greets_and_names_five_commands(wavenet):
+    done = wavenet()
+    assert done.code == 0 and not done.err
+    named = re.findall(r"^  wavenet ([a-z-]+) ", done.out, re.M)
+    assert named == ["synth", "train", "evaluate", "predict", "info"]
+
+
+def test_configurations_have_names():
+    assert {"demo", "fsdd", "fsdd-robust"} <= set(configs.names())
+    assert load_config(Path("fsdd")) == load_config(configs.FOLDER / "fsdd.yaml")
+    with pytest.raises(ConfigError, match=r"^fsd: there is no such .*; by name there are asc, "):
+        load_config(Path("fsd"))
+
+
+def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("fsdd").write_text("training: {epochs: 7}")
+    assert load_config(Path("fsdd")).training.epochs == 7
+
+
+def test_what_is_picked_for_a_folder(recordings):
+    chosen = {one.field: one.value for one in choose_settings(DataConfig(source=str(recordings)))}
+    assert chosen["model.sample_rate"] == RATE  # below all usual ones: their own
+    assert chosen["model.filters"] == 64 and chosen["model.stem_stride"] == RATE // 100
+    assert chosen["data.test_fraction"] == 0.1 and chosen["training.epochs"] == 100
+    of_splits = choose_settings(DataConfig(source=str(recordings / "all.csv")))
+    assert "data.test_fraction" not in [one.field for one in of_splits]
+
+
+def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
+    rows = [
+        f"{recordings}/{name}/{i % 12}.wav,{name},{i / 1e4}"
+        for name in ("low", "high")
+        for i in range(600)
+    ]
+    (tmp_path / "many.csv").write_text("\n".join(["path,label,start", *rows]))
+    clips = find_clips(tmp_path / "many.csv")
+    assert len(clips) == 1200
+    chosen = choose_settings(DataConfig(source=str(tmp_path / "many.csv")))
+    fields = {one.field: one.value for one in chosen}
+    assert fields["model.stem_stride"] == RATE // 1000 and "model.filters" not in fields
+    assert fields["training.epochs"] == round(2300 * 32 / 1200)
+
+
+def test_what_is_given_is_not_picked():
+    chosen = [Chosen(name, 0, "") for name in ("model.sample_rate", "model.filters", "data.a")]
+    assert [one.field for one in beside(chosen, {"data.a"})] == [
+        "model.sample_rate",
+        "model.filters",
+    ]
+    assert [one.field for one in beside(chosen, {"model.stacks"})] == [
+        "model.sample_rate",
+        "data.a",
+    ]
+
+
+def test_data_is_all_that_training_needs(recordings, tmp_path, monkeypatch, wavenet):
+    monkeypatch.chdir(tmp_path)
+    settings = (f"data.cache={tmp_path / 'cache'}", "training.epochs=1", "training.device=cpu")
+    done = wavenet("train", "--data", recordings, *(p for s in settings for p in ("--set", s)))
+    assert done.code == 0, done.err
+    run = Path("runs") / recordings.name
+    assert (run / "model.safetensors").exists()
+    used = yaml.safe_load((run / "train.yaml").read_text())
+    assert used["model"]["sample_rate"] == RATE and used["training"]["epochs"] == 1
+    assert "model.sample_rate=4000" in done.out and "training.epochs" not in done.out
+    with open(run / "clips.csv", newline="") as file:
+        splits = [row["split"] for row in csv.DictReader(file)]
+    assert splits.count("test") == 3  # a tenth of each class
+    assert f"next: wavenet evaluate {run} " in done.out
+    again = wavenet("train", "--data", recordings)
+    assert again.code == 2 and "holds a run already" in again.err
+    nothing = wavenet("train")
+    assert nothing.code == 2 and "--out is missing; accepted without it is --data" in nothing.err
+
+
+@pytest.mark.parametrize("by_group", [False, True])
+def test_the_test_part_is_the_same_for_every_seed(recordings, by_group):
+    clips = [replace(clip, split=None) for clip in find_clips(recordings / "all.csv")]
+    config = DataConfig(source="x", test_fraction=0.25, validation_by_group=by_group)
+    parts = [split_clips(clips, config, seed) for seed in range(6)]
+    assert len({tuple(part.test) for part in parts}) == 1
+    assert len({tuple(part.validation) for part in parts}) > 1
+    for part in parts:
+        assert len(part.test) == (12 if by_group else 9)  # a whole person
+        assert len(part.test) + len(part.train) + len(part.validation) == 36
+        assert not {*part.test} & {*part.train, *part.validation}
+
+
+def test_a_checkout_of_spoken_digits_gets_a_manifest(tmp_path, capsys):
+    (tmp_path / "recordings").mkdir()
+    for name in ("7_theo_4", "7_theo_5", "0_jackson_49"):
+        (tmp_path / "recordings" / f"{name}.wav").touch()
+    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "fsdd_manifest.py"))[
+        "write_manifest"
+    ](tmp_path)
+    clips = {clip.path.stem: clip for clip in find_clips(tmp_path)}
+    assert [(c.label, c.split, c.group) for c in clips.values()] == [
+        ("0", "train", "jackson"),
+        ("7", "test", "theo"),
+        ("7", "train", "theo"),
+    ]
+    assert "3 clips" in capsys.readouterr().out
+
+
+def test_evaluation_says_when_clips_chose_the_epoch(tones, tmp_path, wavenet):
+    done = wavenet("evaluate", tones.run, "--split", "validation", "--out", tmp_path / "out")
+    said = " ".join(done.out.split())
+    count = re.search(r"(\d+) of (\d+) clips are ones that the best epoch of this run", said)
+    assert count and count[1] == count[2] and "data.test_fraction" in said
+    done = wavenet("evaluate", tones.run, "--split", "test", "--out", tmp_path / "out")
+    assert "best epoch of this run" not in " ".join(done.out.split())
+
+
+def test_doctor_says_what_is_here(wavenet):
+    done = wavenet("doctor")
+    assert done.code == 0, done.err
+    for name in ("CPU kernels", "threads", "load", "GPU", "formats", "disk"):
+        assert name in done.out
+
+
+def test_a_line_is_due_soon_and_then_seldom():
+    now = [0.0]
+    pace = Pace(done=10, clock=lambda: now[0])
+    due = []
+    for now[0] in (1.0, 9.9, 10.0, 20.0, 39.9, 40.0, 100.0, 101.0):
+        due.append(pace.due())
+    assert due == [False, False, True, False, False, True, True, False]
+    now[0] = 60.0
+    assert pace.left(10, 100) == "" and pace.left(100, 100) == ""
+    assert pace.left(40, 100) == "about 2 min left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (59, "59 s"), (89, "1 min"), (11100, "3 h 5 min")]
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_where_there_is_no_terminal_lines_say_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(wavenet.progress, "SECONDS_TO_FIRST", 0.0)
+    printed = io.StringIO()
+    with progress(Console(file=printed, width=200), "reading clips") as report:
+        report(1, 4)
+        report(2, 4)
+    assert re.fullmatch(r"reading clips: 1 of 4, about \d+ s left\n", printed.getvalue())
+
+
+def test_so_do_lines_within_an_epoch(recordings, tmp_path, monkeypatch):
+    monkeypatch.setattr(wavenet.progress, "SECONDS_TO_FIRST", 0.0)
+    monkeypatch.setattr(wavenet.progress, "SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr(display, "SECONDS_BETWEEN_UPDATES", 0.0)
+    printed = io.StringIO()
+    config = small_config(recordings, tmp_path, "training.epochs=2")
+    train(config, tmp_path / "run", console=Console(file=printed, width=200))
+    lines = printed.getvalue().splitlines()
+    within = [line for line in lines if re.match(r"epoch 1/2  step \d+ of \d+  loss ", line)]
+    assert within and all(line.endswith(" left") for line in within)
+    (first,) = (line for line in lines if line.startswith("epoch   1/2"))
+    assert re.search(r"clips/s  best  about \d+ s left$", first)
