@@ -13,7 +13,8 @@ import torch
 from small_runs import MODEL, RATE, quiet, small_config
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
-from wavenet.classifier.data import AudioCache, Clip, ClipDataset, Draw, labels_of
+from wavenet.classifier.choosing import choose_settings
+from wavenet.classifier.data import AudioCache, Clip, ClipDataset, DataConfig, Draw, labels_of
 from wavenet.classifier.data.clips import Event
 from wavenet.classifier.data.events import find_events, frame_targets, read_label_track
 from wavenet.classifier.inference.event_metrics import EventMetrics, events_of, matches
@@ -35,6 +36,18 @@ def test_events_of_a_manifest(tmp_path):
     (tmp_path / "list.csv").write_text("path,label,onset,offset\na.wav,,,\n")
     with pytest.raises(DataError, match="none of its 1 recordings has an event"):
         find_events(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("separator", ["", "+"])
+def test_what_is_picked_for_several_labels(tmp_path, separator):
+    """Without a configuration: nothing that moves sound away from its labels' times."""
+    soundfile.write(tmp_path / "a.wav", np.ones(800), 8000)
+    (tmp_path / "list.csv").write_text("path,label,onset,offset\na.wav,dog+rain,0,1\n")
+    source = str(tmp_path / "list.csv")
+    data = DataConfig(source=source, label_separator=separator, events=not separator)
+    picked = {one.field: one.value for one in choose_settings(data)}
+    assert picked["model.sample_rate"] == 8000
+    assert ("augmentation.shift_ms" in picked) == bool(separator)
 
 
 def test_label_tracks_beside_recordings(tmp_path):

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from wavenet.classifier.run_config import SWEEP, RunConfig, load_config, read_yaml
 from wavenet.classifier.run_folder import Row
 from wavenet.configs import locate
+from wavenet.configs import locate
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.files import replace_file
 
@@ -49,7 +50,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), **load: Any) -> list[P
         sweep: {training.learning_rate: [1e-3, 3e-3], training.seed: [0, 1, 2]}
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one that is installed.
         overrides: as of `load_config`, of all runs.
         load: what else `load_config` takes.
 

@@ -11,7 +11,9 @@ from wavenet.commands.common import interruptible, progress, require_folder, say
 
 
 def prepare(
-    data: Annotated[Path, typer.Argument(help="A folder with a sub-folder per class, a manifest.")],
+    data: Annotated[
+        Path, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the tar files and manifest.csv.")],
     rate: Annotated[int, typer.Option(min=1, help="Sample rate of the model, in Hz.")] = 16000,
     trim: Annotated[
@@ -40,7 +42,7 @@ def prepare(
     training begins. Recordings that can't be read or are silent are left out and named. The same
     command goes on where it was interrupted.
 
-    Example: wavenet prepare recordings/ --out shards/ --rate 16000 --cut 10
+    Example: wavenet prepare --data recordings/ --out shards/ --rate 16000 --cut 10
 
     Then: wavenet train --data shards/ --out runs/mine
     """
