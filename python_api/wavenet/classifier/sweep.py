@@ -13,7 +13,6 @@ from urllib.parse import quote
 from wavenet.classifier.run_config import SWEEP, RunConfig, load_config, read_yaml
 from wavenet.classifier.run_folder import Row
 from wavenet.configs import locate
-from wavenet.configs import locate
 from wavenet.errors import ConfigError, TrainingError
 from wavenet.files import replace_file
 
