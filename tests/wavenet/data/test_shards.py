@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from wavenet.classifier.data import (
     prepare_data,
 )
 from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
+from wavenet.classifier.inference.known_clips import known_splits
 from wavenet.errors import AudioError, DataError
 
 RATE = 8000
@@ -70,6 +72,26 @@ def test_tar_files_of_others(foreign, cache):
         cache.open(foreign / "test-0000.tar" / "none.wav")
     with pytest.raises(AudioError, match="can't be decoded"):
         cache.open(foreign / "test-0000.tar" / "1.png")
+
+
+def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
+    """By their content where the run's own are still there, by their names where those are gone."""
+    clips = find_clips(foreign)
+    other = tmp_path / "other"
+    other.mkdir()
+    for tar in foreign.glob("*.tar"):
+        shutil.copy(tar, other)
+    with tarfile.open(other / "test-0000.tar", "w") as tar:
+        for number in range(6):
+            _add(tar, f"{number}.cls", b"a")
+            _add(tar, f"{number}.wav", _wav(np.full(50, 0.1)))
+    found = find_clips(other)
+    known, moved = known_splits(found, other, clips, foreign)
+    assert not moved and set(known.values()) == {"train"} and len(known) == 6
+    for tar in foreign.glob("*.tar"):
+        tar.unlink()
+    known, moved = known_splits(found, other, clips, foreign)
+    assert moved and len(known) == 12
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
