@@ -122,7 +122,7 @@ def test_background_that_is_not_there(recordings, tmp_path):
 
 
 def test_a_run_with_background_knows_what_it_is_not(recordings, noises, tmp_path, wavenet):
-    more = [f"data.background={noises}", "training.epochs=15"]
+    more = [f"data.background={noises}", "training.epochs=10"]
     train(small_config(recordings, tmp_path, *more), tmp_path / "run", console=quiet())
     model = load_model(tmp_path / "run")
     assert model.config.background == "background" in model.config.labels

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from wavenet.errors import AudioError
 
 TAR = ".tar"
+BLOCK = 512
+_END = bytes(BLOCK)
 
 
 class Member(NamedTuple):
@@ -67,6 +69,9 @@ def read_member(tar: Path, name: str) -> bytes:
 @functools.cache
 def _members(tar: Path, size: int, changed: int) -> Mapping[str, Member]:
     try:
+        found = _scanned(tar, size)
+        if found is not None:
+            return found
         with tarfile.open(tar, "r:") as file:
             return {
                 info.name.removeprefix("./"): Member(info.offset_data, info.size)
@@ -75,3 +80,33 @@ def _members(tar: Path, size: int, changed: int) -> Mapping[str, Member]:
             }
     except (OSError, tarfile.TarError) as error:
         raise AudioError(f"{tar}: can't be read as a tar file ({error})") from None
+
+
+def _scanned(tar: Path, size: int) -> dict[str, Member] | None:
+    """The files in a tar file of plain headers; None where there are others, or damage.
+
+    `tarfile` reads all kinds, and takes many times as long.
+    """
+    found: dict[str, Member] = {}
+    at = 0
+    with open(tar, "rb", buffering=0) as file:
+        number = file.fileno()
+        while at < size:
+            header = os.pread(number, BLOCK, at)
+            if len(header) < BLOCK:
+                return None
+            if header == _END:
+                return found
+            kind, digits = header[156:157], header[124:136].strip(b" \0")
+            plain = kind in (b"0", b"\0", b"5") and digits.isdigit()
+            if not plain or header[257:263] != b"ustar\0":
+                return None
+            length = int(digits, 8)
+            if kind != b"5":
+                parts = (header[345:500], header[:100])
+                name = b"/".join(p.partition(b"\0")[0] for p in parts if p[0])
+                found[name.decode(errors="surrogateescape").removeprefix("./")] = Member(
+                    at + BLOCK, length
+                )
+            at += BLOCK + -(-length // BLOCK) * BLOCK
+    return None

@@ -6,6 +6,7 @@ of their kind (benchmarks/NOTES.md in the sources); here they are scaled to othe
 
 from __future__ import annotations
 
+import io
 import statistics
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavenet.audio.opening import UNDECODABLE, soundfile
-from wavenet.classifier.data import Clip, DataConfig
-from wavenet.classifier.data.prepare import find_labelled
+from wavenet.audio.shards import in_tar, read_member
+from wavenet.classifier.data import Clip, DataConfig, find_labelled
+from wavenet.classifier.data.clips import rarest_labels
 
 # Headers that are read, of clips at equal distances.
 HEADERS = 200
@@ -43,7 +45,7 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
     Raises:
         DataError: there are no clips.
     """
-    clips = find_labelled(data, Path(data.source))
+    clips = find_labelled(data, Path(data.source), min_classes=1)
     rate = _usual_rate(clips)
     chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
     few = len(clips) < FEW
@@ -58,7 +60,7 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
         model |= {"stem_kernel_size": 4 * step, "dropout": 0.3}
     chosen += [Chosen(f"model.{name}", value, why) for name, value in model.items()]
     split = any(clip.split == "test" for clip in clips)
-    smallest = min(Counter(clip.label for clip in clips).values())
+    smallest = min(Counter(rarest_labels(clips)).values())
     left_out = data.leave_out_group or data.leave_out_fold
     if not split and not left_out and smallest >= CLIPS_TO_TEST:
         why = "the data has no test split"
@@ -75,6 +77,8 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
         "augmentation.shift_ms": (40.0, "nor cut at the same moment"),
         "augmentation.noise_snr_db": ([15, 50], "nor made in the same room"),
     }
+    if data.events:
+        del training["augmentation.shift_ms"]  # times are those of the labels
     return chosen + [Chosen(name, value, why) for name, (value, why) in training.items()]
 
 
@@ -93,8 +97,13 @@ def _usual_rate(clips: Sequence[Clip]) -> int:
     """The highest usual one that half of the recordings have; of lower ones the median."""
     rates = []
     for clip in clips[:: max(1, len(clips) // HEADERS)]:
+        if clip.prepared is not None:
+            rates.append(clip.prepared.rate)
+            continue
         try:
-            rates.append(int(soundfile().info(clip.path).samplerate))
+            member = in_tar(clip.path)
+            file = clip.path if member is None else io.BytesIO(read_member(*member))
+            rates.append(int(soundfile().info(file).samplerate))
         except UNDECODABLE:  # by libsndfile; what can't be read at all is said when it is checked
             continue
     if not rates:

@@ -117,7 +117,7 @@ def fit_head(
 def _with_classes(config: WaveNetConfig, labels: Sequence[str]) -> WaveNetConfig:
     """The same network for other classes, of which nothing is known yet."""
     return dataclasses.replace(
-        config, labels=tuple(labels), tags=False, thresholds=(), background=""
+        config, labels=tuple(labels), tags=False, thresholds=(), background="", events=False
     )
 
 

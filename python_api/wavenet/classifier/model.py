@@ -13,6 +13,7 @@ from wavenet.errors import extra
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.clip_norm import normalize_level
 from wavenet.networks.head import FrameHead, Pooling
+from wavenet.networks.lengths import mask
 from wavenet.networks.presets import preset
 from wavenet.networks.stem import make_stem
 from wavenet_kernels.nn import ResidualStack
@@ -28,12 +29,14 @@ class WaveNetConfig(Architecture):
     Attributes:
         labels: class names; logit i belongs to labels[i].
         tags, thresholds, background: see `Rule`; training chooses the thresholds.
+        events: tags are told frame by frame; of a clip the highest of each counts.
     """
 
     labels: tuple[str, ...] = field(kw_only=True)
     tags: bool = field(default=False, kw_only=True)
     thresholds: tuple[float, ...] = field(default=(), kw_only=True)
     background: str = field(default="", kw_only=True)
+    events: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         # JSON and YAML have lists only.
@@ -51,9 +54,21 @@ class WaveNetConfig(Architecture):
                 f"thresholds is {self.thresholds}; accepted are none, or one from 0 to 1 for each "
                 "label"
             )
+        if self.events and not self.tags:
+            raise ValueError("events is true; accepted is that with tags")
         if self.background and self.background not in self.labels:
             raise ValueError(f"background is {self.background!r}; accepted is one of the labels")
         super().__post_init__()
+
+    @property
+    def frame_samples(self) -> int:
+        """Samples of a frame."""
+        return self.steps_per_frame * self.stem_stride
+
+    @property
+    def frame_seconds(self) -> float:
+        """The same in seconds."""
+        return self.frame_samples / self.sample_rate
 
     @property
     def rule(self) -> Rule:
@@ -164,11 +179,27 @@ class WaveNetClassifier(
         logits, _ = self._classify(*self._prepare_input(waveform, lengths))
         return logits
 
+    def forward_frames(
+        self, waveform: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Logits of every frame, by which a model of events is trained.
+
+        Args:
+            waveform, lengths: as of `forward`.
+
+        Returns:
+            (B, F, classes), and the frames of each clip (B,); what is beyond them means nothing.
+        """
+        waveform, lengths = self._prepare_input(waveform, lengths)
+        frames, frame_lengths, _ = self._frames(waveform, lengths)
+        logits: Tensor = self.classifier(self.dropout(frames.transpose(1, 2)))
+        return logits, frame_lengths
+
     def embed(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the last layer goes by: a vector for each clip.
 
         Near vectors are of sounds that are alike. In eval mode
-        ``model.classifier(model.embed(waveform))`` is ``model(waveform)``.
+        ``model.classifier(model.embed(waveform))`` is ``model(waveform)``, but of events.
 
         Args:
             waveform, lengths: as of `forward`.
@@ -213,16 +244,33 @@ class WaveNetClassifier(
         return waveform, lengths
 
     def _classify(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if self.config.events:
+            frames, frame_lengths, skip = self._frames(waveform, lengths)
+            logits = self.classifier(self.dropout(frames.transpose(1, 2)))
+            return highest_of(logits, frame_lengths), skip
         pooled, skip = self._pool(waveform, lengths)
         return self.classifier(self.dropout(pooled)), skip
 
     def _pool(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the last layer sees, and the skip sum."""
+        frames, frame_lengths, skip = self._frames(waveform, lengths)
+        return self.pooling(frames, frame_lengths), skip
+
+    def _frames(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is pooled, (B, C, F), the frames of each clip, and the skip sum."""
         stride = self.config.stem_stride
         steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
         _, skip = self.stack(self.stem(waveform))
         frames, frame_lengths = self.head(skip, steps)
-        return self.pooling(frames, frame_lengths), skip
+        return frames, frame_lengths, skip
+
+
+def highest_of(logits: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Of frames' logits (B, F, classes) the highest of each class within lengths (B,)."""
+    if lengths is not None:
+        inside = mask(lengths, logits.shape[1]).transpose(1, 2)
+        logits = logits.masked_fill(~inside, float("-inf"))
+    return logits.amax(1)
 
 
 def create_model(

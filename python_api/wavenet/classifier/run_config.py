@@ -15,6 +15,7 @@ may be "labels" or "groups": those of the data::
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ with extra("classifier"):
 # What an epoch may be the best by: of classes, and of tags.
 FIGURES = ("accuracy", "macro_f1", "loss")
 FIGURES_OF_TAGS = ("map", "macro_f1", "loss")
+FIGURES_OF_EVENTS = ("segment_f1", "event_f1", "loss")
 SCHEDULES = ("cosine", "step")
 ARCHITECTURE = "model.architecture="
 # A section that `wavenet sweep` reads, and nothing else.
@@ -106,7 +108,8 @@ class TrainingConfig:
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
         best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the
             same) and "loss" of the validation part; of tags "map" (mean average precision),
-            "macro_f1" or "loss"; "loss" of a generative model.
+            "macro_f1" or "loss"; of events "segment_f1", "event_f1" or "loss"; "loss" of a
+            generative model.
         loggers: names between commas of what else is told the figures: wandb, mlflow, or another of
             accelerate's trackers.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
@@ -166,7 +169,7 @@ class TrainingConfig:
         require_field(self.patience >= 0, self, "patience", "0 (never stop early) or more")
         require_field(self.keep_best >= 0, self, "keep_best", "0 or more")
         require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
-        figures = tuple(dict.fromkeys(FIGURES + FIGURES_OF_TAGS))
+        figures = tuple(dict.fromkeys(FIGURES + FIGURES_OF_TAGS + FIGURES_OF_EVENTS))
         require_field(self.best_by in figures, self, "best_by", str(figures))
         precisions = ("auto", "no", "bf16", "fp16")
         require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
@@ -187,15 +190,37 @@ class RunConfig:
         if isinstance(self.model, GenerativeModel):
             self._check_generative(self.model)
             return
-        figures = FIGURES_OF_TAGS if self.data.label_separator else FIGURES
+        figures, kind = self._figures()
         if self.training.best_by not in figures:
-            kind = "a data.label_separator" if self.data.label_separator else "one label a clip"
             raise ConfigError(
                 f"training.best_by is {self.training.best_by!r}; accepted with {kind} are {figures}"
             )
         for name in ("crop_seconds", "context", "normalize_mel"):
             if getattr(self.data, name):
                 raise ConfigError(f"data.{name} is set; it is of generative models alone")
+
+        if self.data.events:
+            self._check_events()
+
+    def _figures(self) -> tuple[tuple[str, ...], str]:
+        """What an epoch may be the best by, and why."""
+        if self.data.events:
+            return FIGURES_OF_EVENTS, "data.events"
+        if self.data.tags:
+            return FIGURES_OF_TAGS, "a data.label_separator"
+        return FIGURES, "one label a clip"
+
+    def _check_events(self) -> None:
+        """Raise ConfigError for what moves sound away from the times of its labels."""
+        idle = vars(Augmentation())
+        for name in ("crop", "speed", "shift_ms", "mask_ms"):
+            if getattr(self.augmentation, name) != idle[name]:
+                raise ConfigError(
+                    f"augmentation.{name} is set; it moves or removes sound, and is accepted where "
+                    "data.events is false"
+                )
+        if self.architecture.next_sample_weight:
+            raise ConfigError("model.next_sample_weight is set; accepted with data.events is 0")
 
     def _check_generative(self, model: GenerativeModel) -> None:
         """Raise ConfigError for what is of no use to such a model."""
@@ -208,6 +233,7 @@ class RunConfig:
             *((f"training.{name}", getattr(training, name), "none") for name in OF_CLASSES),
             ("data.label_separator", self.data.label_separator, "none"),
             ("data.background", self.data.background, "none"),
+            ("data.events", self.data.events, "false"),
             (
                 f"augmentation.{changed[0] if changed else ''}",
                 changed,
@@ -243,10 +269,14 @@ class RunConfig:
 
     def model_config(self, labels: Sequence[str]) -> WaveNetConfig:
         """The classifier's configuration for these labels."""
-        tags = bool(self.data.label_separator)
+        tags = self.data.tags
         background = BACKGROUND if self.data.background and not tags else ""
         return WaveNetConfig(
-            labels=tuple(labels), tags=tags, background=background, **vars(self.architecture)
+            labels=tuple(labels),
+            tags=tags,
+            background=background,
+            events=self.data.events,
+            **vars(self.architecture),
         )
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
@@ -301,8 +331,16 @@ def load_config(
     try:
         config = build(overrides)
     except ConfigError:
-        for count in range(len(overrides)):  # the first one with which it doesn't fit is named
-            build(overrides[:count])
+        for override in reversed(overrides):  # the one without which it fits is named
+            others = [other for other in overrides if other is not override]
+            with contextlib.suppress(ConfigError):
+                build(others)
+                break
+        else:
+            for count in range(len(overrides)):  # of several the first one
+                build(overrides[:count])
+            raise
+        build([*others, override])
         raise
     config.check()
     return config
@@ -376,7 +414,9 @@ def _usual_figure(built: Mapping[str, Any]) -> str:
     """What an epoch is the best by, if nobody says so."""
     if isinstance(built["model"], GenerativeModel):
         return "loss"
-    return "map" if built["data"].label_separator else "accuracy"
+    if built["data"].events:
+        return "segment_f1"
+    return "map" if built["data"].tags else "accuracy"
 
 
 def _model(

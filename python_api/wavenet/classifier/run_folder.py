@@ -21,12 +21,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
-from wavenet.classifier.data.clips import with_tags
+from wavenet.classifier.data.clips import Event, with_tags
+from wavenet.classifier.data.events import with_events
 from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.saved import MODEL_NAMES
 
@@ -72,21 +74,27 @@ def clips_table(data: PreparedData) -> str:
     """The content of clips.csv: what was trained on is known whatever becomes of the data."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped", "start", "end"))
+    table.writerow(("path", "label", "split", "skipped", "start", "end", "events"))
     for split, clips in vars(data.splits).items():
         table.writerows(
-            (clip.path.resolve(), clip.label, split, "", *_times(clip)) for clip in clips
+            (clip.path.resolve(), clip.label, split, "", *_times(clip), _events(clip))
+            for clip in clips
         )
     for skipped in data.report.skipped:
         clip = skipped.clip
         split = clip.split or ""
-        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip)))
+        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip), ""))
     return text.getvalue()
 
 
 def _times(clip: Clip) -> tuple[str, str]:
     """Start and end; empty where it is a whole recording."""
     return (f"{clip.start!r}" if clip.start else "", "" if clip.end is None else f"{clip.end!r}")
+
+
+def _events(clip: Clip) -> str:
+    """As JSON; empty where no times are known."""
+    return "" if clip.events is None else json.dumps(clip.events, ensure_ascii=False)
 
 
 def read_clips(run: Path, separator: str = "") -> tuple[list[Clip], list[str]] | None:
@@ -105,11 +113,17 @@ def read_clips(run: Path, separator: str = "") -> tuple[list[Clip], list[str]] |
             row["split"],
             start=float(row.get("start") or 0),
             end=float(row["end"]) if row.get("end") else None,
+            events=_read_events(row.get("events")),
         )
         for row in rows
         if not row["skipped"]
     ]
+    used = [clip if clip.events is None else with_events(clip, clip.events) for clip in used]
     return with_tags(used, separator), [row["skipped"] for row in rows if row["skipped"]]
+
+
+def _read_events(text: str | None) -> tuple[Event, ...] | None:
+    return tuple(Event(*values) for values in json.loads(text)) if text else None
 
 
 def history_table(history: Sequence[Row]) -> str:
@@ -143,6 +157,8 @@ def headline(row: Row) -> str:
     """What an epoch's validation is judged by, for people."""
     if "validation_bits" in row:
         return f"validation {row['validation_bits']:.3f} bits a sample"
+    if "validation_segment_f1" in row:
+        return f"validation segment-based F1 {row['validation_segment_f1']:.3f}"
     if "validation_map" in row:
         return f"validation mAP {row['validation_map']:.3f}"
     return f"validation accuracy {row['validation_accuracy']:.1%}"

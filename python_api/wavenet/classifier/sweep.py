@@ -49,7 +49,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = (), **load: Any) -> list[P
         sweep: {training.learning_rate: [1e-3, 3e-3], training.seed: [0, 1, 2]}
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one that is installed.
         overrides: as of `load_config`, of all runs.
         load: what else `load_config` takes.
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wavenet.generation.model import WaveNet
     from wavenet.generation.waveglow import WaveGlow
 
+EVENT_COLUMNS = ("event_f1", "event_precision", "event_recall", "segment_f1")
+
 
 def evaluate(
     run: Run,
@@ -47,7 +49,8 @@ def evaluate(
 ) -> None:
     """Accuracy, macro-F1, per-class table and confusion matrix on labelled recordings.
 
-    Of a model of tags mean average precision, AUC and F1. Of a generative model bits a sample, of
+    Of a model of tags mean average precision, AUC and F1; of events event-based and segment-based
+    F1 of whole recordings, too. Of a generative model bits a sample, of
     all clips and of each speaker's.
 
     Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
@@ -59,6 +62,7 @@ def evaluate(
     from rich.table import Table
 
     from wavenet.classifier.inference.evaluate import choose_clips, classify, measure
+    from wavenet.classifier.inference.events import hear, measure_events
     from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
     from wavenet.classifier.inference.thresholds import rejection
     from wavenet.classifier.model import WaveNetClassifier
@@ -96,6 +100,10 @@ def evaluate(
     if not config.tags and any(config.thresholds):
         rejected = rejection(config, logits, targets)
         content["rejection"] = vars(rejected)
+    events = None
+    if config.events:
+        events = measure_events(config, hear(*settings))
+        content["events"] = events.as_dict()
     folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / METRICS_NAME, json.dumps(content, indent=1))
     picture = CURVES_NAME if config.tags else CONFUSION_NAME
@@ -125,6 +133,13 @@ def evaluate(
         f"{chosen.split}: {metrics.summary()} on {metrics.clips} clips; "
         f"{METRICS_NAME} and {picture} are in {folder}"
     )
+    if events is not None:
+        table = Table("events of", "F1", "precision", "recall", "F1 of seconds", "known", "found")
+        for row in events.per_class:
+            figures = (f"{row[name]:.3f}" for name in EVENT_COLUMNS)
+            table.add_row(escape(row["label"]), *figures, str(row["known"]), str(row["found"]))
+        console.print(table)
+        say(events.summary())
     if rejected is not None:
         say(rejected.summary())
     if snrs:

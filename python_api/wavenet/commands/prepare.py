@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import console, interruptible, require_folder, say
+from wavenet.commands.common import interruptible, progress, require_folder, say, suggest
 
 
 def prepare(
-    data: Annotated[Path, typer.Argument(help="A folder with a sub-folder per class, a manifest.")],
+    data: Annotated[
+        Path, typer.Option(help="A folder with a sub-folder per class, or a CSV manifest.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the tar files and manifest.csv.")],
     rate: Annotated[int, typer.Option(min=1, help="Sample rate of the model, in Hz.")] = 16000,
     trim: Annotated[
@@ -40,15 +42,13 @@ def prepare(
     training begins. Recordings that can't be read or are silent are left out and named. The same
     command goes on where it was interrupted.
 
-    Example: wavenet prepare recordings/ --out shards/ --rate 16000 --cut 10
+    Example: wavenet prepare --data recordings/ --out shards/ --rate 16000 --cut 10
 
     Then: wavenet train --data shards/ --out runs/mine
     """
-    from rich.progress import Progress as Bar
-
     from wavenet.classifier.data import find_clips
     from wavenet.classifier.data.manifest import parse_columns
-    from wavenet.classifier.data.prepare_shards import Preparation, Progress, prepare_shards
+    from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
     from wavenet.locks import writable_folder
 
     require_folder(out)
@@ -65,20 +65,17 @@ def prepare(
     with (
         interruptible("the same command"),
         writable_folder(out),
-        Bar(console=console, transient=True, disable=not console.is_terminal) as bar,
+        progress("recordings prepared", len(clips)) as shown,
     ):
-        task = bar.add_task("preparing", total=len(clips))
-
-        def progress(state: Progress) -> None:
-            bar.update(task, completed=state.recordings)
-
-        done = prepare_shards(clips, out, settings, progress)
+        done = prepare_shards(
+            clips, out, settings, lambda state: shown(state.recordings, len(clips))
+        )
     for reason in done.reasons:
         say(f"left out: {reason}")
     if done.skipped > len(done.reasons):
         say(f"and {done.skipped - len(done.reasons)} more")
     say(
         f"{done.clips} clips of {done.recordings} recordings in {done.shards} tar file(s); "
-        f"{done.duplicates} copies and {done.skipped} unusable recordings are left out; "
-        f"wavenet train --data {out}"
+        f"{done.duplicates} copies and {done.skipped} unusable recordings are left out"
     )
+    suggest((("train", "--data", out, "--out", "runs/mine"), "train on them"))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wavenet.commands.common import Device, Run, console, progress, say
+
+if TYPE_CHECKING:
+    from wavenet.classifier.inference import Decision
 
 RAW_SUFFIXES = (".raw", ".pcm")
 SUFFIXES = (".json", ".csv", ".txt")
@@ -45,7 +48,8 @@ def timeline(
     """Label the times of a long recording: sliding windows, averaged where they overlap.
 
     Times that are silent, or in which no class reaches the probability that training has chosen,
-    get no label. Labels of a model of tags may overlap.
+    get no label. Labels of a model of tags may overlap. A model of events says frame by frame what
+    is heard, without windows.
 
     Example: wavenet timeline runs/mine day.flac --window 2 --hop 0.5 --out day.csv --out day.txt
     """
@@ -60,6 +64,7 @@ def timeline(
         load_model,
         merge_decisions,
     )
+    from wavenet.classifier.inference.events import events_in
     from wavenet.classifier.inference.timeline import as_csv, as_json, as_label_track
     from wavenet.errors import DataError
     from wavenet.files import replace_file
@@ -77,7 +82,7 @@ def timeline(
             f"of it: ffmpeg -f s16le -ar RATE -ac 1 -i {recording.name} {recording.stem}.wav"
         )
     model = load_model(run, device)
-    classify = classify_stream if streamed else classify_windows
+    decisions: list[Decision] = []
     total = _seconds(recording)
     with progress("seconds listened to", total) as listened:
 
@@ -88,11 +93,17 @@ def timeline(
                 heard += len(block) / model.config.sample_rate
                 listened(heard, total or heard)
 
-        decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
-    segments = merge_decisions(decisions, min_probability)
+        if model.config.events:
+            segments, seconds = events_in(model, blocks(), min_probability)
+        else:
+            classify = classify_stream if streamed else classify_windows
+            decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
+            segments = merge_decisions(decisions, min_probability)
+            seconds = max((decision.end for decision in decisions), default=0.0)
+    labels = model.config.labels
     for path in out or ():
         content = {
-            ".json": lambda: as_json(str(recording), segments, decisions),
+            ".json": lambda: as_json(str(recording), segments, decisions, labels, seconds),
             ".csv": lambda: as_csv(segments),
             ".txt": lambda: as_label_track(segments),
         }[path.suffix.lower()]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import soundfile
 
 from wavenet.audio import read_audio
-from wavenet.audio.shards import read_member
+from wavenet.audio.shards import Member, members, read_member
 from wavenet.classifier.data import (
     AudioCache,
     Clip,
@@ -24,6 +25,7 @@ from wavenet.classifier.data import (
     prepare_data,
 )
 from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
+from wavenet.classifier.inference.known_clips import known_splits
 from wavenet.errors import AudioError, DataError
 
 RATE = 8000
@@ -70,6 +72,44 @@ def test_tar_files_of_others(foreign, cache):
         cache.open(foreign / "test-0000.tar" / "none.wav")
     with pytest.raises(AudioError, match="can't be decoded"):
         cache.open(foreign / "test-0000.tar" / "1.png")
+
+
+def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
+    """By their content where the run's own are still there, by their names where those are gone."""
+    clips = find_clips(foreign)
+    other = tmp_path / "other"
+    other.mkdir()
+    for tar in foreign.glob("*.tar"):
+        shutil.copy(tar, other)
+    with tarfile.open(other / "test-0000.tar", "w") as tar:
+        for number in range(6):
+            _add(tar, f"{number}.cls", b"a")
+            _add(tar, f"{number}.wav", _wav(np.full(50, 0.1)))
+    found = find_clips(other)
+    known, moved = known_splits(found, other, clips, foreign)
+    assert not moved and set(known.values()) == {"train"} and len(known) == 6
+    for tar in foreign.glob("*.tar"):
+        tar.unlink()
+    known, moved = known_splits(found, other, clips, foreign)
+    assert moved and len(known) == 12
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_members_are_those_of_tarfile(tmp_path, kind):
+    """However they are found: long names and other headers take the slow way."""
+    names = ["a.wav", "in/b.wav", "./c.wav", f"{'d' * 90}/{'e' * 60}.wav", "\u00e9.wav"]
+    with tarfile.open(tmp_path / "x.tar", "w", format=kind) as tar:
+        tar.add(tmp_path, "in", recursive=False)
+        for number, name in enumerate(names):
+            _add(tar, name, b"x" * 511 * number)
+    found = members(tmp_path / "x.tar")
+    with tarfile.open(tmp_path / "x.tar") as tar:
+        expected = {
+            info.name.removeprefix("./"): Member(info.offset_data, info.size)
+            for info in tar
+            if info.isreg()
+        }
+    assert found == expected and len(found) == 5
 
 
 @pytest.mark.parametrize(
@@ -179,7 +219,9 @@ def test_the_command(source, tmp_path, wavenet):
     rows = [(clip.path, clip.label) for clip in source]
     with open(tmp_path / "list.csv", "w", newline="") as file:
         csv.writer(file).writerows([("path", "label"), *rows])
-    done = wavenet("prepare", tmp_path / "list.csv", "--out", tmp_path / "new", "--rate", RATE)
+    done = wavenet(
+        "prepare", "--data", tmp_path / "list.csv", "--out", tmp_path / "new", "--rate", RATE
+    )
     assert done.code == 0, done.err
     assert "left out: " in done.out and "3 clips of 5 recordings in 1 tar file(s)" in done.out
     assert len(find_clips(tmp_path / "new")) == 3

@@ -35,6 +35,7 @@ def background_of(
     cache: AudioCache,
     *,
     tags: bool,
+    events: bool,
     seed: int,
 ) -> list[list[Clip]]:
     """Clips of background for each split, as many as a class has, as long as clips mostly are.
@@ -49,6 +50,7 @@ def background_of(
         samples: of the clips, in any order.
         cache: reads recordings; what is made is kept in its folder.
         tags: background is clips without a tag, else it is a class.
+        events: they have no events.
         seed: of what is made.
 
     Raises:
@@ -61,7 +63,7 @@ def background_of(
     length = int(np.median(samples))
     template = Clip(Path(), BACKGROUND, tags=() if tags else None)
     if tags:
-        template = replace(template, label="")
+        template = replace(template, label="", events=() if events else None)
     if source == SYNTHESISED:
         paths = _synthesised(cache, length, wanted, seed)
         parts = [[replace(template, path=path)] for path in paths]

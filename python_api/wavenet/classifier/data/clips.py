@@ -31,6 +31,14 @@ class Prepared(NamedTuple):
     samples: int
 
 
+class Event(NamedTuple):
+    """What is heard from `onset` to `offset`, in seconds of the recording."""
+
+    onset: float
+    offset: float
+    label: str
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """One recording and what is known about it.
@@ -39,7 +47,8 @@ class Clip:
     what must not be on both sides of a split: the speaker, the machine, the recording session.
     `start` and `end` are seconds where it is a part of a recording; None: to its end.
     `tags` are its labels where it may have several, or none; `label` is then their text.
-    `prepared` is there where it was examined when it was written.
+    `events` are what its tags come from where times are known. `prepared` is there where it was
+    examined when it was written.
     """
 
     path: Path
@@ -51,6 +60,7 @@ class Clip:
     end: float | None = None
     tags: tuple[str, ...] | None = None
     prepared: Prepared | None = None
+    events: tuple[Event, ...] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

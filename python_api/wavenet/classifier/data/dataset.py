@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clips import Clip
+from wavenet.classifier.data.events import frame_targets
 from wavenet.classifier.data.seeding import generator
 from wavenet.errors import DataError
 
@@ -25,8 +26,8 @@ class Batch(NamedTuple):
         lengths: int64 (B,), samples of each clip; the longest is T.
         labels: int64 (B,), class indices; of tags, see `ClipDataset.tags`.
         targets: float32 (B, classes), the share of each class where clips are mixed, of which
-            `labels` then has the largest, or which tags each clip has; None: all of it is that of
-            `labels`.
+            `labels` then has the largest, or which tags each clip has, or each frame of it,
+            (B, frames, classes); None: all of it is that of `labels`.
     """
 
     waveform: Tensor
@@ -93,6 +94,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
                         f"{len(index_of)} labels"
                     )
         self.clips = list(clips)
+        self.labels = tuple(labels)
         self.tags: Tensor | None = None
         if any(clip.tags is not None for clip in clips):
             sets = {frozenset(clip.labels): None for clip in clips}
@@ -128,15 +130,32 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
         samples = self._crop(self.cache.open_clip(self.clips[draw.clip]), draw)
         return torch.from_numpy(np.array(samples)), self.targets[draw.clip]
 
+    def frames_of(self, index: int | Draw, frame_samples: int) -> Tensor:
+        """(frames, classes): what is heard in each frame of the item, of clips with events."""
+        draw = index if isinstance(index, Draw) else Draw(index, 0)
+        clip, rate = self.clips[draw.clip], self.cache.sample_rate
+        total = self.cache.length_of(clip)
+        start = self._start(total, draw)
+        length = total - start if self.max_samples is None else min(total, self.max_samples)
+        frames = -(-length // frame_samples)
+        first = clip.start + start / rate
+        return frame_targets(clip.events or (), self.labels, first, frames, frame_samples / rate)
+
     def _crop(self, samples: NDArray[np.float32], draw: Draw) -> NDArray[np.float32]:
-        if self.max_samples is None or samples.size <= self.max_samples:
+        if self.max_samples is None:
             return samples
-        spare = samples.size - self.max_samples
-        start = spare // 2
-        if self.training:
-            random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
-            start = int(torch.randint(spare + 1, (), generator=random))
+        start = self._start(samples.size, draw)
         return samples[start : start + self.max_samples]
+
+    def _start(self, total: int, draw: Draw) -> int:
+        """Where of so many samples the item begins."""
+        if self.max_samples is None or total <= self.max_samples:
+            return 0
+        spare = total - self.max_samples
+        if not self.training:
+            return spare // 2
+        random = generator(self.seed, "item", draw.epoch, draw.clip, draw.repeat)
+        return int(torch.randint(spare + 1, (), generator=random))
 
 
 def collate(items: Sequence[tuple[Tensor, int]]) -> Batch:

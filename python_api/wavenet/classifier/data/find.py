@@ -98,7 +98,7 @@ def find_clips(
         raise DataError(f"{path}: no such file or folder; a data set is a folder or a manifest")
     hint = ""
     if path.is_dir():
-        manifests = _manifests(path)
+        manifests = manifests_of(path)
         if manifests:
             clips = [
                 clip
@@ -129,7 +129,7 @@ def find_clips(
     return clips
 
 
-def _manifests(root: Path) -> list[tuple[Path, str | None]]:
+def manifests_of(root: Path) -> list[tuple[Path, str | None]]:
     """A data set's tables, with the split that each is of; none: it is one of folders."""
     for name in (MANIFEST_NAME, "metadata.csv"):
         if (root / name).is_file():

@@ -48,7 +48,12 @@ def merge_labels(clips: Iterable[Clip], becomes: Mapping[str, str], separator: s
 
     merged = []
     for clip in clips:
-        if clip.tags is not None:
+        if clip.events is not None:
+            named = (event._replace(label=new(event.label)) for event in clip.events)
+            events = tuple(event for event in named if event.label)
+            tags = tuple(sorted({event.label for event in events}))
+            merged.append(replace(clip, label=", ".join(tags), tags=tags, events=events))
+        elif clip.tags is not None:
             tags = tuple(dict.fromkeys(filter(None, map(new, clip.tags))))
             merged.append(replace(clip, label=separator.join(tags), tags=tags))
         elif label := new(clip.label):

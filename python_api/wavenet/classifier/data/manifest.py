@@ -46,6 +46,7 @@ def read_manifest(
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
     separator: str = "",
+    events: bool = False,
 ) -> list[Clip]:
     """Read a table of recordings; the audio is not looked at.
 
@@ -66,6 +67,8 @@ def read_manifest(
         columns: what columns are called here, by the names above.
         split: of all clips, where there is no such column.
         separator: stands between the labels of a clip that has several; a label may be empty then.
+        events: rows are of events, of which a recording has any number: `start` and `end` are of
+            one, and a row with an empty label is a recording without.
 
     Returns:
         The clips in the order of the rows.
@@ -90,14 +93,15 @@ def read_manifest(
     if len(rows) == 1:
         raise DataError(f"{path}: has a header but no rows; expected one row per recording")
 
-    required = [name for name in REQUIRED if name == "path" or not separator]
-    filled = _filled_columns(path, header, rows[1:], required)
+    required = [name for name in REQUIRED if name == "path" or not (separator or events)]
+    partly = ("start", "end") if events else ("end",)
+    filled = _filled_columns(path, header, rows[1:], required, partly)
     root = _root(path, rows[1][1][header.index("path")].strip())
     clips: list[Clip] = []
     line_of: dict[Place, int] = {}
     for line, row in rows[1:]:
         clip = _clip(path, root, line, dict(zip(header, row, strict=True)), filled, split)
-        if clip.place in line_of:
+        if clip.place in line_of and not events:
             raise DataError(
                 f"{path}, line {line}: {clip.path.name} is already listed in line "
                 f"{line_of[clip.place]}; each recording may be listed once"
@@ -191,7 +195,11 @@ def _read_text(path: Path) -> str:
 
 
 def _filled_columns(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]], required: Sequence[str]
+    path: Path,
+    header: list[str],
+    rows: list[tuple[int, list[str]]],
+    required: Sequence[str],
+    partly: Sequence[str],
 ) -> set[str]:
     """The optional columns that hold something; also checks that every row is complete."""
     first_filled: dict[str, int] = {}
@@ -208,7 +216,7 @@ def _filled_columns(
             if name in OPTIONAL + PREPARED:
                 (first_filled if value.strip() else first_empty).setdefault(name, line)
     for name in first_filled:
-        if name in first_empty and name != "end":
+        if name in first_empty and name not in partly:
             raise DataError(
                 f"{path}, line {first_empty[name]}: the field {name!r} is empty, but line "
                 f"{first_filled[name]} fills it; fill it in every row or in none"

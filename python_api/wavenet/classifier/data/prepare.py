@@ -10,6 +10,7 @@ from wavenet.classifier.data.background import background_of
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
+from wavenet.classifier.data.events import find_events
 from wavenet.classifier.data.find import find_clips
 from wavenet.classifier.data.group_folds import fold_groups
 from wavenet.classifier.data.label_map import merge_labels, read_label_map
@@ -31,6 +32,8 @@ class DataConfig:
             of the names that are known.
         label_separator: stands between the labels of a clip that has several: the model then says
             of each label whether it is heard; empty: every clip has one label.
+        events: labels have times (`onset` and `offset` in a manifest, or Audacity's label tracks;
+            see `find_events`): the model says from when to when each is heard.
         label_map: a table `label,to` that merges, renames or leaves out labels; see
             `read_label_map`.
         background: a folder (also one in the source, as `_background_noise_`) of recordings in
@@ -64,6 +67,7 @@ class DataConfig:
     source: str = ""
     columns: str = ""
     label_separator: str = ""
+    events: bool = False
     label_map: str = ""
     background: str = ""
     channel: int = 0
@@ -95,7 +99,14 @@ class DataConfig:
         require_field(self.crop_seconds >= 0, self, "crop_seconds", "0 (max_seconds) or more")
         require_field(self.workers >= 0, self, "workers", "0 or more")
         require_field(self.channel >= 0, self, "channel", "0 (the mean of all), 1, 2, ...")
+        one = not (self.events and self.label_separator)
+        require_field(one, self, "label_separator", "empty where events is true")
         parse_columns(self.columns)
+
+    @property
+    def tags(self) -> bool:
+        """Whether a clip may have several labels."""
+        return self.events or bool(self.label_separator)
 
     def max_samples(self, sample_rate: int) -> int | None:
         """The longest clip in samples; None: as long as it is."""
@@ -169,13 +180,12 @@ def find_labelled(config: DataConfig, source: Path, *, min_classes: int = 2) -> 
     Raises:
         DataError: what `find_clips` finds, or no clip is left.
     """
-    separator = config.label_separator
-    clips = find_clips(
-        source,
-        columns=parse_columns(config.columns),
-        separator=separator,
-        min_classes=1 if config.label_map else min_classes,
-    )
+    separator, columns = config.label_separator, parse_columns(config.columns)
+    if config.events:
+        clips = find_events(source, columns=columns)
+    else:
+        least = 1 if config.label_map else min_classes
+        clips = find_clips(source, columns=columns, separator=separator, min_classes=least)
     if not config.label_map:
         return clips
     clips = merge_labels(clips, read_label_map(Path(config.label_map)), separator)
@@ -213,7 +223,7 @@ def prepare_data(
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
     least = max(1, classes)
-    if config.label_separator:
+    if config.tags:
         least = 1  # which is heard, or is not
     clips = find_labelled(config, Path(config.source), min_classes=least)
     if label_of is not None:
@@ -249,7 +259,8 @@ def _with_background(
         parts,
         report.samples,
         cache,
-        tags=bool(config.label_separator),
+        tags=config.tags,
+        events=config.events,
         seed=seed,
     )
     report.notes.append(

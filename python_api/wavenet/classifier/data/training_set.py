@@ -24,11 +24,15 @@ from wavenet.classifier.data.seeding import seed_of
 
 
 class DrawnClip(NamedTuple):
-    """A clip as it was read (float32 (T,)), its class, and the seed of its augmentation."""
+    """A clip as it was read (float32 (T,)), its class, and the seed of its augmentation.
+
+    `frames` are (frames, classes): what is heard in each frame, where events are known.
+    """
 
     waveform: Tensor
     label: int
     seed: int
+    frames: Tensor | None = None
 
 
 class Drawn(NamedTuple):
@@ -53,6 +57,7 @@ class DrawnBatch(NamedTuple):
         partners: int64 (B,), the partner's row in `clips`; -1: none.
         shares: float64 (B,), see `Drawn`.
         between: bool (B,), see `Drawn`.
+        frames: float32 (N, frames, classes), see `DrawnClip`; None: no events are known.
     """
 
     clips: Batch
@@ -60,6 +65,7 @@ class DrawnBatch(NamedTuple):
     partners: Tensor
     shares: Tensor
     between: Tensor
+    frames: Tensor | None = None
 
 
 class TrainingClips(Dataset[Drawn]):
@@ -68,10 +74,14 @@ class TrainingClips(Dataset[Drawn]):
     Args:
         clips: serves them, in training mode.
         augmentation: says which of them are mixed.
+        frame_samples: of the model, where events are known; 0: they are not.
     """
 
-    def __init__(self, clips: ClipDataset, augmentation: Augmentation) -> None:
+    def __init__(
+        self, clips: ClipDataset, augmentation: Augmentation, frame_samples: int = 0
+    ) -> None:
         self.clips = clips
+        self.frame_samples = frame_samples
         self.augmentation = augmentation
         self.targets = np.array(clips.targets)
 
@@ -106,7 +116,8 @@ class TrainingClips(Dataset[Drawn]):
 
     def _clip(self, draw: Draw) -> DrawnClip:
         waveform, label = self.clips[draw]
-        return DrawnClip(waveform, label, seed_of(self.clips.seed, "augment", *draw))
+        frames = self.clips.frames_of(draw, self.frame_samples) if self.frame_samples else None
+        return DrawnClip(waveform, label, seed_of(self.clips.seed, "augment", *draw), frames)
 
 
 def collate_draws(drawn: Sequence[Drawn]) -> DrawnBatch:
@@ -117,12 +128,14 @@ def collate_draws(drawn: Sequence[Drawn]) -> DrawnBatch:
         partners.append(-1 if one.partner is None else len(rows))
         if one.partner is not None:
             rows.append(one.partner)
+    frames = [clip.frames for clip in rows if clip.frames is not None]
     return DrawnBatch(
         collate([(clip.waveform, clip.label) for clip in rows]),
         torch.tensor([clip.seed for clip in rows], dtype=torch.int64),
         torch.tensor(partners, dtype=torch.int64),
         torch.tensor([one.share for one in drawn], dtype=torch.float64),
         torch.tensor([one.between for one in drawn], dtype=torch.bool),
+        pad_sequence(frames, batch_first=True) if frames else None,
     )
 
 
@@ -193,6 +206,9 @@ class Augmenting:
 
     def _targets(self, drawn: DrawnBatch) -> Tensor:
         """(B, classes): the share of each class, or of each tag whether it is in the mixture."""
+        if drawn.frames is not None:
+            others = drawn.frames[drawn.partners] * (drawn.partners >= 0).view(-1, 1, 1)
+            return drawn.frames[: len(drawn.partners)].maximum(others)
         if self.tags is not None:
             own = self.tags[drawn.clips.labels[: len(drawn.partners)]]
             other = self.tags[drawn.clips.labels[drawn.partners]]

@@ -20,7 +20,7 @@ import torch
 from wavenet.classifier.inference.evaluate import Classify
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.weights import require_weights
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.errors import DataError, ModelError, require_seconds
 from wavenet.portable import (
     onnx_bytes,
@@ -154,13 +154,17 @@ def onnx_file(program: torch.export.ExportedProgram, model: WaveNetClassifier) -
     Raises:
         MissingPackageError: the packages of the extra "export" are not installed.
     """
-    metadata = {
-        "labels": json.dumps(model.config.labels),
-        "sample_rate": str(model.config.sample_rate),
-        "tags": json.dumps(model.config.tags),  # probabilities are sigmoids, else softmax
-        "thresholds": json.dumps(model.config.rule.least),
+    return onnx_bytes(program, ("waveform", "lengths"), "logits", metadata_of(model.config))
+
+
+def metadata_of(config: WaveNetConfig) -> dict[str, str]:
+    """What an .onnx file says beside its graph, as JSON."""
+    return {
+        "labels": json.dumps(config.labels),
+        "sample_rate": str(config.sample_rate),
+        "tags": json.dumps(config.tags),  # probabilities are sigmoids, else softmax
+        "thresholds": json.dumps(config.rule.least),
     }
-    return onnx_bytes(program, ("waveform", "lengths"), "logits", metadata)
 
 
 def quantised(onnx: bytes) -> bytes:

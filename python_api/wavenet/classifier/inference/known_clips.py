@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from wavenet.audio.shards import in_tar, members, read_member
 from wavenet.classifier.data import Clip
 from wavenet.classifier.data.clips import Place
 from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES
@@ -35,13 +36,29 @@ def known_splits(
         used = at.get((os.path.realpath(clip.path), *times))
         there = named.get((_name(clip.path, root), *times))
         if used is None and there is not None:
-            is_gone = not there.path.exists()
+            is_gone = not _is_there(there.path)
             gone += is_gone
-            if is_gone or filecmp.cmp(there.path, clip.path, shallow=False):
+            if is_gone or _same_content(there.path, clip.path):
                 used = there
         if used is not None:
             known[clip.place] = str(used.split)
     return known, 0 < gone == len(clips)
+
+
+def _is_there(path: Path) -> bool:
+    member = in_tar(path)
+    return path.exists() if member is None else member[1] in members(member[0])
+
+
+def _same_content(first: Path, second: Path) -> bool:
+    if in_tar(first) is None and in_tar(second) is None:
+        return filecmp.cmp(first, second, shallow=False)
+    return _content(first) == _content(second)
+
+
+def _content(path: Path) -> bytes:
+    member = in_tar(path)
+    return path.read_bytes() if member is None else read_member(*member)
 
 
 def root_of(source: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.levels import FrameLevels
 from wavenet.classifier.inference.weights import require_weights, rounded
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, highest_of
 from wavenet.errors import DataError, require_seconds
 from wavenet.networks.clip_norm import normalize_frames, normalize_level
 from wavenet.networks.frames import frame_means
@@ -90,7 +90,7 @@ class StreamingClassifier:
         self._frame_samples = config.steps_per_frame * config.stem_stride
         self._window = None if window_seconds is None else self._frames(window_seconds)
         self._hop = self._frames(hop_seconds)
-        self._network: _ChunkedNetwork | _WholeWindows
+        self._network: ChunkedNetwork | _WholeWindows
         self._pool: _SinceStart | _Window
         if config.clip_norm:
             if self._window is None:
@@ -100,7 +100,7 @@ class StreamingClassifier:
                 )
             self._network = _WholeWindows(model, self._frame_samples, int8)
         else:
-            self._network = _ChunkedNetwork(model, int8)
+            self._network = ChunkedNetwork(model, int8)
         if self._window is None:
             self._pool = _SinceStart(model)
         else:
@@ -190,12 +190,13 @@ class StreamingClassifier:
         )
 
 
-class _ChunkedNetwork:
+class ChunkedNetwork:
     """From samples to the frames that are pooled."""
 
     def __init__(self, model: WaveNetClassifier, int8: bool) -> None:
         config = model.config
         self.pooling, self.classifier = model.pooling, model.classifier
+        self.events = config.events
         self.nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
         self.stem = _ChunkedStem(model.stem, config.stem_receptive_field, config.stem_stride)
         self.stack = _ChunkedStack(model.stack, int8)
@@ -218,6 +219,8 @@ class _ChunkedNetwork:
 
     def logits(self, frames: Tensor) -> Tensor:
         """(1, classes) about these frames."""
+        if self.events:
+            return highest_of(self.classifier(frames.transpose(1, 2)))
         count = torch.tensor([frames.shape[2]], device=frames.device)
         out: Tensor = self.classifier(self.pooling(frames, count))
         return out
@@ -351,14 +354,19 @@ class _SinceStart:
 
     def __init__(self, model: WaveNetClassifier) -> None:
         self.pooling, self.classifier = model.pooling, model.classifier
+        self.events = model.config.events
 
     def reset(self) -> None:
-        self.sum: Tensor | None = None  # for "max" the maximum, (1, C)
+        self.sum: Tensor | None = None  # for "max", and of events, the maximum, (1, C)
         self.weight = 0.0
         self.highest = -math.inf  # score, which all weights are relative to
 
     def push(self, frames: Tensor) -> None:
         self.dtype = frames.dtype
+        if self.events:
+            best = highest_of(self.classifier(frames.transpose(1, 2)))
+            self.sum = best if self.sum is None else torch.maximum(self.sum, best)
+            return
         if self.pooling.kind == "max":
             highest = frames.amax(2)
             self.sum = highest if self.sum is None else torch.maximum(self.sum, highest)
@@ -379,6 +387,8 @@ class _SinceStart:
         """(1, classes) about the frames so far, at least one."""
         assert self.sum is not None
         pooled = self.sum
+        if self.events:
+            return pooled
         if self.pooling.kind != "max":
             pooled = (pooled / self.weight).to(self.dtype)
         out: Tensor = self.classifier(pooled)
@@ -421,7 +431,7 @@ class _Int8Model:
     """A model that normalises clips, in 8 bits: (1, T) -> logits (1, classes)."""
 
     def __init__(self, model: WaveNetClassifier) -> None:
-        self.stem, self.network = model.stem, _ChunkedNetwork(model, int8=True)
+        self.stem, self.network = model.stem, ChunkedNetwork(model, int8=True)
         self.size = model.config.steps_per_frame
 
     def __call__(self, waveform: Tensor) -> Tensor:

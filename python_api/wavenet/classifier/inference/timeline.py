@@ -135,13 +135,18 @@ def _meant(decisions: Sequence[Decision], min_probability: float | None) -> dict
     return {label: probability for label, probability in meant if label != rule.background}
 
 
-def as_json(recording: str, segments: Sequence[Segment], decisions: Sequence[Decision]) -> str:
+def as_json(
+    recording: str,
+    segments: Sequence[Segment],
+    decisions: Sequence[Decision],
+    labels: Sequence[str],
+    seconds: float,
+) -> str:
     """Segments, and the decisions they were made of with the probabilities of all classes."""
-    labels = list(decisions[0].labels) if decisions else []
     content = {
         "path": recording,
-        "seconds": max((decision.end for decision in decisions), default=0.0),
-        "labels": labels,
+        "seconds": seconds,
+        "labels": list(labels),
         "segments": [asdict(segment) for segment in segments],
         "decisions": [
             {

@@ -17,6 +17,7 @@ from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
 from wavenet.classifier.inference import StreamingClassifier
 from wavenet.classifier.inference.calibration import measure_calibration
 from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, measure
+from wavenet.classifier.inference.events import hear, measure_events
 from wavenet.classifier.inference.export import measure_latency_ms
 from wavenet.classifier.inference.intervals import as_text
 from wavenet.classifier.inference.metrics import Metrics
@@ -93,7 +94,7 @@ def make_report(
         seconds=sum(dataset.lengths()) / model.config.sample_rate,
         metrics=metrics,
         training=_training(run, model),
-        tiles=_tiles(metrics),
+        tiles=[*_tiles(metrics), *_event_tiles(model, chosen)],
         columns=COLUMNS_OF_TAGS if model.config.tags else COLUMNS,
         picture=data_uri("image/png", metrics.picture()),
         remarks=chosen.remarks(),
@@ -123,6 +124,17 @@ def _tiles(metrics: Metrics | TagMetrics) -> list[tuple[str, str]]:
         (f"{100 * metrics.accuracy:.2f} %", f"accuracy, {as_text(metrics.interval)}"),
         (f"{metrics.macro_f1:.3f}", "macro-F1"),
         (f"{metrics.loss:.3f}", "loss, nats"),
+    ]
+
+
+def _event_tiles(model: WaveNetClassifier, chosen: EvaluationClips) -> list[tuple[str, str]]:
+    """The same of events, of whole recordings; none of a model that tells no times."""
+    if not model.config.events:
+        return []
+    figures = measure_events(model.config, hear(model, chosen.clips, chosen.cache)).figures
+    return [
+        (f"{figures['event_f1']:.3f}", "event-based F1"),
+        (f"{figures['segment_f1']:.3f}", "segment-based F1"),
     ]
 
 

@@ -75,6 +75,8 @@ def _what(model: Any, generative: bool) -> str:
         return f"A model that makes sound ({config.architecture}). {size}"
     labels = ", ".join(config.labels)
     said = "Says which of these are heard" if config.tags else "Tells apart"
+    if config.events:
+        said = "Says from when to when these are heard"
     use = "`wavenet predict FOLDER recording.wav` asks it."
     return f"{said}: {labels}.\n\n{size} {use}"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from wavenet.classifier.data import (
@@ -25,6 +26,7 @@ from wavenet.classifier.data import (
 )
 from wavenet.classifier.data.clips import rarest_labels
 from wavenet.classifier.inference.evaluate import classify, measure
+from wavenet.classifier.inference.events import frame_thresholds, hear, measure_events
 from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.inference.thresholds import chosen_thresholds
 from wavenet.classifier.memory import training_bytes
@@ -44,7 +46,8 @@ class Classification(Task):
 
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
-        self.tags = bool(config.data.label_separator)
+        self.tags = config.data.tags
+        self.events = config.data.events
         self.weights: Tensor | None = None
 
     def prepare(self, progress: Callable[[int, int], None]) -> PreparedData:
@@ -77,13 +80,15 @@ class Classification(Task):
         )
         lengths = clips.lengths()
         augmenter = Augmenter(config.augmentation, data.cache)
+        shape = config.model_config(data.labels)
+        frame_samples = shape.frame_samples if self.events else 0
         targets = clips.targets
         if self.tags:  # one is drawn for the rarest of its tags
             names = rarest_labels(clips.clips)
             index_of = {name: index for index, name in enumerate(sorted(set(names)))}
             targets = [index_of[name] for name in names]
         return Source(
-            clips=TrainingClips(clips, config.augmentation),
+            clips=TrainingClips(clips, config.augmentation, frame_samples),
             targets=targets,
             lengths=lengths,
             changed=config.augmentation.lengths(lengths),
@@ -99,6 +104,8 @@ class Classification(Task):
     def validate(self, accelerator: Accelerator, model: nn.Module, data: PreparedData) -> Row:
         assert isinstance(model, WaveNetClassifier)
         config = self.config
+        if self.events:
+            return validate_events(accelerator, model, data)
         logits, targets = validate(
             accelerator,
             model,
@@ -113,6 +120,12 @@ class Classification(Task):
 
     def line(self, row: Row, model: nn.Module, data: PreparedData) -> str:
         loss = f"loss {row['train_loss']:.3f}  "
+        if self.events:
+            return (
+                f"{loss}validation loss {row['validation_loss']:.3f}  "
+                f"segment-F1 {row['validation_segment_f1']:.3f}  "
+                f"event-F1 {row['validation_event_f1']:.3f}"
+            )
         if self.tags:
             return (
                 f"{loss}validation loss {row['validation_loss']:.3f}  "
@@ -160,3 +173,16 @@ def validate(
     rows = sum_over_processes(accelerator, rows)
     truth = rows[:, width:]
     return rows[:, :width].float(), truth.float() if model.config.tags else truth.argmax(1)
+
+
+def validate_events(
+    accelerator: Accelerator, model: WaveNetClassifier, data: PreparedData
+) -> dict[str, float]:
+    """Choose the thresholds and measure, over whole recordings, each process taking its share."""
+    clips = data.splits.validation
+    mine = hear(model, clips[accelerator.process_index :: accelerator.num_processes], data.cache)
+    heard = gather_object(mine) if accelerator.num_processes > 1 else mine
+    # In one order, whoever heard them.
+    heard = sorted(heard, key=lambda one: one.clip.name)
+    model.config = dataclasses.replace(model.config, thresholds=frame_thresholds(heard))
+    return measure_events(model.config, heard).figures

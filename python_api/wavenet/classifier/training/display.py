@@ -213,9 +213,13 @@ class RunLog:
 def draw_training_curve(history: Sequence[Row]) -> bytes:
     """Loss and accuracy, or bits, of training and validation over epochs, as PNG."""
     figure = new_figure(9, 3.5)
-    axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    drawn = [(name, unit) for name, unit in UNITS.items() if f"train_{name}" in history[0]]
+    drawn = [
+        (name, unit)
+        for name, unit in UNITS.items()
+        if {f"train_{name}", f"validation_{name}"} <= history[0].keys()
+    ]
+    axes = figure.subplots(1, len(drawn), squeeze=False)[0]
     for axis, (name, unit) in zip(axes, drawn, strict=True):
         for part in ("train", "validation"):
             axis.plot(epochs, [row[f"{part}_{name}"] for row in history], label=part)

@@ -81,7 +81,8 @@ class Learner:
         """The clips' losses (B,), and how many of them are classified right, all tags at 0.5."""
         losses, logits = self.loss_of(batch)
         if self.model.config.tags:
-            return losses, ((logits > 0) == (batch.targets > 0.5)).all(1).sum()
+            truth = batch.targets.amax(1) if self.model.config.events else batch.targets
+            return losses, ((logits > 0) == (truth > 0.5)).all(1).sum()
         return losses, (logits.argmax(1) == batch.labels).sum()
 
     def silence(self, clips: int, samples: int) -> Any:
@@ -90,7 +91,9 @@ class Learner:
         waveform = torch.zeros(clips, samples, device=self.device)
         targets = None
         if self.model.config.tags:
-            targets = torch.zeros(clips, len(self.model.config.labels), device=self.device)
+            frames = [-(-samples // self.model.config.frame_samples)]
+            shape = frames if self.model.config.events else []
+            targets = torch.zeros(clips, *shape, len(self.model.config.labels), device=self.device)
         return Batch(waveform, lengths, torch.zeros_like(lengths), targets)
 
     def rehearse(self, clips: int, samples: int) -> None:

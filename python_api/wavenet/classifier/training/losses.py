@@ -9,14 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wavenet.classifier.data import Batch, Clip
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.model import WaveNetClassifier, highest_of
 from wavenet.errors import ConfigError
+from wavenet.networks.lengths import mask
 
 
 class ClassificationLoss(nn.Module):
     """Cross-entropy of the classes and, weighted, of the paper's next-sample prediction, per clip.
 
-    Of tags it is the mean over the classes of the binary cross-entropies.
+    Of tags it is the mean over the classes of the binary cross-entropies, of events the mean over
+    the frames of these.
 
     Source: van den Oord et al. 2016 (arXiv 1609.03499), section 3.4: the network generalised
     better with both losses than with the first alone. The second is a clip's mean over its steps;
@@ -57,6 +59,8 @@ class ClassificationLoss(nn.Module):
         self.register_buffer("weights", moved, persistent=False)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.model.config.events:
+            return self._of_frames(batch)
         weight = self.model.config.next_sample_weight
         if weight == 0 or not self.training:
             logits = self.model(batch.waveform, batch.lengths)
@@ -93,6 +97,17 @@ class ClassificationLoss(nn.Module):
             surprise = surprise * self.weights
         return (smoothed * surprise).sum(1)
 
+    def _of_frames(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The mean over a clip's frames; the logits are the clip's, the highest of each class."""
+        logits, lengths = self.model.forward_frames(batch.waveform, batch.lengths)
+        assert batch.targets is not None
+        frames = logits.shape[1]
+        truth = batch.targets[:, :frames]
+        truth = F.pad(truth, (0, 0, 0, frames - truth.shape[1]))
+        losses = self._classification(logits, batch._replace(targets=truth))
+        inside = mask(lengths, frames).squeeze(1)
+        return (losses * inside).sum(1) / lengths, highest_of(logits, lengths)
+
     def _of_tags(self, logits: Tensor, truth: Tensor) -> Tensor:
         present, absent = -F.logsigmoid(logits), -F.logsigmoid(-logits)
         if self.training:
@@ -102,7 +117,7 @@ class ClassificationLoss(nn.Module):
                 absent = absent * p**self.focal_gamma
             if self.weights is not None:
                 present = present * self.weights
-        return (truth * present + (1 - truth) * absent).mean(1)
+        return (truth * present + (1 - truth) * absent).mean(-1)
 
 
 def _plain(logits: Tensor, truth: Tensor) -> Tensor:
