@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from rich.console import Console
 from small_runs import RATE, small_config
@@ -66,6 +69,23 @@ def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
     fields = {one.field: one.value for one in chosen}
     assert fields["model.stem_stride"] == RATE // 1000 and "model.filters" not in fields
     assert fields["training.epochs"] == round(2300 * 32 / 1200)
+
+
+def test_of_few_clips_of_some_seconds_the_recipe_is_that_of_environmental_sounds(tmp_path):
+    for name in ("rain", "saw"):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            noise = np.random.default_rng(i).uniform(-0.1, 0.1, 3 * RATE)
+            soundfile.write(tmp_path / name / f"{i}.wav", noise, RATE)
+    chosen = choose_settings(DataConfig(source=str(tmp_path)))
+    fields = {one.field: one.value for one in chosen}
+    recipe = load_config(Path("esc10"))
+    assert fields["model.filter_layers"] == recipe.model.filter_layers
+    assert fields["model.stem_stride"] == recipe.model.stem_stride * RATE // 16000
+    assert fields["training.epochs"] == recipe.training.epochs
+    assert fields["data.test_fraction"] == 0.1
+    settings = [f"{one.field}={json.dumps(one.value)}" for one in chosen]
+    assert load_config(None, [*settings, f"data.source={tmp_path}"]).model.frame_ms == 160
 
 
 def test_what_is_given_is_not_picked():

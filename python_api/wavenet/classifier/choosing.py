@@ -16,13 +16,17 @@ from typing import NamedTuple
 from wavenet.audio.opening import UNDECODABLE, soundfile
 from wavenet.audio.shards import in_tar, read_member
 from wavenet.classifier.data import Clip, DataConfig, find_labelled
-from wavenet.classifier.data.clips import rarest_labels
+from wavenet.classifier.data.clips import Prepared, rarest_labels
+from wavenet.classifier.run_config import read_yaml
+from wavenet.configs import locate
 
 # Headers that are read, of clips at equal distances.
 HEADERS = 200
 USUAL_RATES = (16000, 8000)
 # Below so many clips the bands of a filterbank are not learned from them alone (--config esc10).
 FEW = 1000
+# Recordings of so many seconds are of surroundings rather than of words: --config esc10.
+LONG = 2.0
 # Of 32 clips: 30 epochs of --config fsdd, and as many of smaller data.
 STEPS = 2300
 EPOCHS = (10, 100)
@@ -46,9 +50,12 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
         DataError: there are no clips.
     """
     clips = find_labelled(data, Path(data.source), min_classes=1)
-    rate = _usual_rate(clips)
+    headers = _headers(clips)
+    rate = _usual_rate([header.rate for header in headers])
     chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
     few = len(clips) < FEW
+    if few and not data.events and _are_long(headers):
+        return chosen + _of_surroundings(rate, len(clips)) + _test_part(clips, data)
     step = max(1, rate // (100 if few else 1000))  # 10 ms, or 1 ms
     model: dict[str, object] = {"preset": "wavenet-small", "stem_stride": step}
     if few:
@@ -59,14 +66,9 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
         why = f"{len(clips)} clips: steps of 1 ms, as for spoken digits"
         model |= {"stem_kernel_size": 4 * step, "dropout": 0.3}
     chosen += [Chosen(f"model.{name}", value, why) for name, value in model.items()]
-    split = any(clip.split == "test" for clip in clips)
-    smallest = min(Counter(rarest_labels(clips)).values())
-    left_out = data.leave_out_group or data.leave_out_fold
-    if not split and not left_out and smallest >= CLIPS_TO_TEST:
-        why = "the data has no test split"
-        chosen.append(Chosen("data.test_fraction", TEST_FRACTION, why))
+    chosen += _test_part(clips, data)
     batch = 16 if few else 32
-    epochs = min(max(round(STEPS * 32 / len(clips)), EPOCHS[0]), EPOCHS[1])
+    epochs = _epochs(len(clips), EPOCHS[1])
     training: dict[str, tuple[object, str]] = {
         "training.epochs": (epochs, f"about {STEPS} x 32 clips are heard, or {EPOCHS[1]} epochs"),
         "training.batch_size": (batch, "of few clips" if few else "of this many clips"),
@@ -82,6 +84,37 @@ def choose_settings(data: DataConfig) -> list[Chosen]:
     return chosen + [Chosen(name, value, why) for name, (value, why) in training.items()]
 
 
+def _of_surroundings(rate: int, clips: int) -> list[Chosen]:
+    """The fields of --config esc10, for another rate and number of clips."""
+    content = read_yaml(locate(Path("esc10")))
+    model, training = content["model"], content["training"]
+    usual = model.pop("sample_rate")
+    halved = 2 ** model["filter_layers"]  # what a step is a multiple of
+    step = halved * round(model["stem_stride"] * rate / usual / halved)
+    kernel = round(model["stem_kernel_size"] * rate / usual)
+    model |= {"stem_stride": step, "stem_kernel_size": kernel, "frame_ms": 1000 * step / rate}
+    training["epochs"] = _epochs(clips, training["epochs"])
+    why = f"{clips} clips of some seconds: as of environmental sounds, --config esc10"
+    return [
+        Chosen(f"{section}.{name}", value, why)
+        for section in ("model", "augmentation", "training")
+        for name, value in content[section].items()
+    ]
+
+
+def _epochs(clips: int, most: int) -> int:
+    return min(max(round(STEPS * 32 / clips), EPOCHS[0]), most)
+
+
+def _test_part(clips: Sequence[Clip], data: DataConfig) -> list[Chosen]:
+    """A tenth of the clips where nothing else is to be tested on."""
+    split = any(clip.split == "test" for clip in clips)
+    smallest = min(Counter(rarest_labels(clips)).values())
+    if split or data.leave_out_group or data.leave_out_fold or smallest < CLIPS_TO_TEST:
+        return []
+    return [Chosen("data.test_fraction", TEST_FRACTION, "the data has no test split")]
+
+
 def beside(chosen: Sequence[Chosen], given: Collection[str]) -> list[Chosen]:
     """Those that are left where fields are given: who sets a size of the model sets all of them."""
     sizes = any(n.startswith("model.") and n != "model.sample_rate" for n in given)
@@ -93,19 +126,30 @@ def beside(chosen: Sequence[Chosen], given: Collection[str]) -> list[Chosen]:
     ]
 
 
-def _usual_rate(clips: Sequence[Clip]) -> int:
-    """The highest usual one that half of the recordings have; of lower ones the median."""
-    rates = []
+def _headers(clips: Sequence[Clip]) -> list[Prepared]:
+    """Of some of the clips, those that have one."""
+    found = []
     for clip in clips[:: max(1, len(clips) // HEADERS)]:
         if clip.prepared is not None:
-            rates.append(clip.prepared.rate)
+            found.append(clip.prepared)
             continue
         try:
             member = in_tar(clip.path)
             file = clip.path if member is None else io.BytesIO(read_member(*member))
-            rates.append(int(soundfile().info(file).samplerate))
+            header = soundfile().info(file)
+            found.append(Prepared(int(header.samplerate), int(header.frames)))
         except UNDECODABLE:  # by libsndfile; what can't be read at all is said when it is checked
             continue
+    return found
+
+
+def _are_long(headers: Sequence[Prepared]) -> bool:
+    seconds = [header.samples / header.rate for header in headers]
+    return bool(seconds) and statistics.median(seconds) >= LONG
+
+
+def _usual_rate(rates: Sequence[int]) -> int:
+    """The highest usual one that half of the recordings have; of lower ones the median."""
     if not rates:
         return USUAL_RATES[0]
     median = int(statistics.median_high(rates))
