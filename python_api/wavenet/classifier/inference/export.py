@@ -75,7 +75,7 @@ def export_model(
 
     Args:
         model: it is put on the CPU and into eval mode.
-        formats: of "onnx", "torch" and "runtime"; None: all.
+        formats: of "onnx", "torch" and "runtime"; None: all that the model can be.
         int8: beside the ONNX file, one in 8 bits.
         weights: of the C library's file: one of `wavenet.classifier.inference.weights.WEIGHTS`.
         seconds: length of the clip that is timed.
@@ -88,7 +88,7 @@ def export_model(
         ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
             may).
     """
-    formats = FORMATS if formats is None else formats
+    formats = formats_of(model) if formats is None else formats
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
     require_weights(weights)
