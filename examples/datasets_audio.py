@@ -1,6 +1,6 @@
 """From a dataset of Hugging Face with an Audio column to what `wavenet train --data` takes.
 
-    python examples/datasets_audio.py          # pip install datasets; makes tones, no network
+    python examples/datasets_audio.py          # pip install datasets torchcodec; makes tones
     wavenet train --data build/from-datasets
 
 `datasets.load_dataset(...)["train"]` goes in the place of `tones_dataset()`.
