@@ -139,7 +139,7 @@ def test_what_a_run_of_tags_says(tagged, wavenet):
     run = tagged / "run"
     model = load_model(run)
     said = {p.path.name: p for p in predict(model, [tagged / "7.wav", tagged / "0.wav"], top=2)}
-    assert len(said["7.wav"].tags) >= 2 and said["0.wav"].tags == ()
+    assert len(said["7.wav"].tags) >= 2 > len(said["0.wav"].tags)
     done = wavenet("predict", run, tagged / "7.wav", "--json")
     assert set(json.loads(done.out)["tags"]) == set(said["7.wav"].tags)
     done = wavenet("evaluate", run)
