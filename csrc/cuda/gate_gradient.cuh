@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 

@@ -7,6 +7,8 @@
 //        +--------------------+               |    |    |    |    |   group of 16 columns
 //                                             +----+----+----+----+
 //
+// On sm_90a tiles of 128 rows are multiplied by wgmma (wgmma.cuh): a warp has 16 rows, and all columns of them.
+//
 // Weights come as slabs of up to N rows (outputs) by 128 bytes of the contraction, in the order in which they are
 // used (packing.h). Where a kernel's weights fit into shared memory they stay there; else they go round a ring.
 #pragma once
@@ -14,22 +16,23 @@
 #include "cuda/intrinsics.cuh"
 #include "cuda/packing.h"
 #include "cuda/tile_launch.h"
+#ifdef WAVENET_WARPGROUPS
+#include "cuda/wgmma.cuh"
+#endif
 
 namespace wavenet::cuda {
-
-// Of a power of two.
-__device__ inline int log2_of(int v) {
-  int log = 0;
-  while (1 << log < v) ++log;
-  return log;
-}
 
 template <class T_, int M_, int N_>
 struct Shape {
   using T = T_;
   static constexpr int M = M_, N = N_;
   WAVENET_BOTH static constexpr TileSize tile() { return {M, N}; }
-  static constexpr int kColumnWarps = N == 32 ? 1 : M == 128 ? 2 : 4;
+#ifdef WAVENET_WARPGROUPS
+  static constexpr bool kWarpgroups = M == 128;  // multiply: a warp has 16 rows and all columns
+#else
+  static constexpr bool kWarpgroups = false;
+#endif
+  static constexpr int kColumnWarps = N == 32 || kWarpgroups ? 1 : M == 128 ? 2 : 4;
   static constexpr int kRowWarps = kThreads / 32 / kColumnWarps;
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
   static constexpr int kGroups = N / 16 / kColumnWarps;  // of 16 columns, of a warp
@@ -60,54 +63,66 @@ struct Place {
   __device__ int fragment_offset(int pitch) const { return (row + lane % 16) * pitch + lane / 16 * 16; }
 };
 
-// The weights that a block uses, again and again in the same order.
+// The weights that a block uses, again and again in the same order. N: outputs of a slab, 0 where only the launch knows.
+template <int N>
 class Weights {
  public:
   // In a ring every slab takes the room of N outputs; else the slabs lie one after another.
-  __device__ Weights(const char* packed, int bytes, int N, bool ring, char* shared)
-      : packed_(packed), shared_(shared), bytes_(bytes), slot_(N * kSlabBytes), ring_(ring) {
+  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int outputs = N)
+      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring) {
     if (ring_) {
       for (int i = 0; i < kStages - 1; ++i) load();
     } else {
-      copy(shared_, packed_, bytes_);
+      for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(shared + at, packed + at, true);
       copy_async_commit();
     }
   }
 
   // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go
-  // round must come after a copy_async_wait<0>() and a __syncthreads().
+  // round must come after a copy_async_wait<0>() and a __syncthreads(). refill() comes before the next one.
   __device__ const char* next(int rows) {
-    if (!ring_) {
-      const char* slab = shared_ + at_;
+    const char* slab = shared_ + at_;
+    if (ring_) {
+      at_ = after(at_);
+      copy_async_wait<kStages - 2>();
+      show_to_warpgroups();
+      __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
+    } else {
       at_ += rows * kSlabBytes;
       if (at_ == bytes_) at_ = 0;
-      return slab;
     }
-    copy_async_wait<kStages - 2>();
-    __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
-    load();
-    const char* slab = shared_ + at_ * slot_;
-    at_ = at_ + 1 == kStages ? 0 : at_ + 1;
     return slab;
   }
 
- private:
-  __device__ void load() {
-    copy(shared_ + stage_ * slot_, packed_ + loaded_, slot_);
-    copy_async_commit();
-    stage_ = stage_ + 1 == kStages ? 0 : stage_ + 1;
-    loaded_ = loaded_ + slot_ == bytes_ ? 0 : loaded_ + slot_;
+  // In a ring another slab is loaded to where the one before was.
+  __device__ void refill() {
+    if (ring_) load();
   }
-  __device__ static void copy(char* to, const char* from, int bytes) {
-    for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(to + at, from + at, true);
+
+ private:
+  __device__ int slot() const { return N ? N * kSlabBytes : slot_; }
+  __device__ int after(int at) const { return at == (kStages - 1) * slot() ? 0 : at + slot(); }
+  __device__ void load() {
+    char* const to = shared_ + stage_;
+    const char* const from = packed_ + loaded_;
+    if constexpr (N * kSlabBytes % (kThreads * 16) == 0 && N > 0) {
+#pragma unroll
+      for (int at = 0; at < N * kSlabBytes; at += kThreads * 16)
+        copy_async(to + threadIdx.x * 16 + at, from + threadIdx.x * 16 + at, true);
+    } else {
+      for (int at = threadIdx.x * 16; at < slot(); at += kThreads * 16) copy_async(to + at, from + at, true);
+    }
+    copy_async_commit();
+    stage_ = after(stage_);
+    loaded_ = loaded_ + slot() == bytes_ ? 0 : loaded_ + slot();
   }
 
   const char* packed_;
   char* shared_;
   int bytes_, slot_;
   bool ring_;
-  int at_ = 0;                  // next to use: byte, or stage of the ring
-  int stage_ = 0, loaded_ = 0;  // next to load
+  int at_ = 0;                  // the next to use, in bytes
+  int stage_ = 0, loaded_ = 0;  // where the next to load goes, and where it comes from
 };
 
 template <class T>
@@ -169,20 +184,107 @@ __device__ inline void multiply_whole(Accumulators<S, GROUPS>& sums, const Place
   }
 }
 
+#ifdef WAVENET_WARPGROUPS
+// The rows' fragments of STEPS steps from byte `done` of the contraction on.
+template <class S, int STEPS, class Offset>
+__device__ inline void load_steps(uint32_t (&a)[STEPS][4], const char* tile, int done, Offset offset) {
+  const int first = offset(done), last = offset(done + (STEPS - 1) * kStepBytes);
+  if (last - first == (STEPS - 1) * kStepBytes) {  // of one row
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) load_matrices(a[step], tile + first + step * kStepBytes);
+  } else {
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) load_matrices(a[step], tile + offset(done + step * kStepBytes));
+  }
+#pragma unroll
+  for (int step = 0; step < STEPS; ++step) round_fragment<typename S::T>(a[step]);
+}
+
+// Starts the products of a slab of COUNT groups.
+template <class S, int COUNT, int STEPS, int GROUPS>
+__device__ inline void start_products(Accumulators<S, GROUPS>& sums, const uint32_t (&a)[STEPS][4], const char* slab) {
+  static_assert(S::kRows == 1);
+  const uint64_t descriptor = slab_descriptor(shared_address(slab));
+  warpgroup_arrive();
+#pragma unroll
+  for (int step = 0; step < STEPS; ++step)
+    warpgroup_multiply<typename S::T, COUNT * 16>(&sums[0][0][0][0], a[step], descriptor + step * kStepOfDescriptor);
+  warpgroup_commit();
+}
+
+// multiply() as far as slabs have COUNT groups and all or half of 128 bytes of the contraction; returns how far. What
+// the next slab takes is on its way during the products.
+template <class S, int COUNT, int GROUPS, int N, class Offset>
+__device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weights<N>& weights, int rows,
+                                             const char* tile, int bytes, Offset offset) {
+  constexpr int kWhole = kSlabBytes / kStepBytes;
+  int done = 0;
+  if (bytes >= kSlabBytes) {
+    // Two sets of registers take turns, as those of products under way must not be touched. Narrow slabs are in shared
+    // memory already, mostly, and do with one.
+    constexpr bool kAhead = N == kWidestSlab;
+    uint32_t even[kWhole][4], odd[kWhole][4];
+    const auto slab = [&](uint32_t(&a)[kWhole][4], uint32_t(&next)[kWhole][4]) {
+      if constexpr (!kAhead) load_steps<S>(a, tile, done, offset);
+      start_products<S, COUNT>(sums, a, weights.next(rows));
+      weights.refill();
+      done += kSlabBytes;
+      const bool more = bytes - done >= kSlabBytes;
+      if constexpr (kAhead) {
+        if (more) load_steps<S>(next, tile, done, offset);
+      }
+      warpgroup_wait();
+      return more;
+    };
+    if constexpr (kAhead) {
+      load_steps<S>(even, tile, 0, offset);
+#pragma unroll 1
+      while (slab(even, odd) && slab(odd, even)) {
+      }
+    } else {
+#pragma unroll 1
+      while (slab(even, even)) {
+      }
+    }
+  }
+  if (bytes - done == kSlabBytes / 2) {
+    uint32_t a[kWhole / 2][4];
+    load_steps<S>(a, tile, done, offset);
+    start_products<S, COUNT>(sums, a, weights.next(rows));
+    weights.refill();
+    warpgroup_wait();
+    done = bytes;
+  }
+  return done;
+}
+#endif
+
 // sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie
 // `pitch` apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs,
 // the slab has `rows`; sums of groups beyond them are not used. PAIRS: a group is two of the warp's blocks of 8 outputs
 // instead, so that columns of a slab of N / 2 outputs lie where a slab of N has its pairs of filter and gate.
-template <class S, int GROUPS, bool PAIRS, class Offset>
-__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights& weights, int rows,
+template <class S, int GROUPS, bool PAIRS, int N, class Offset>
+__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights<N>& weights, int rows,
                                 const char* tile, int pitch, int bytes, Offset offset) {
   using T = typename S::T;
   constexpr int kRowsOfGroups = 16 * S::kColumnWarps;
   const int half = place.lane / 16, line = place.lane % 8, part = place.lane / 8 % 2;
-  for (int done = 0; done < bytes; done += kSlabBytes) {
+  int done = 0;
+#ifdef WAVENET_WARPGROUPS
+  if constexpr (S::kWarpgroups) {  // whose groups are pairs of neighbours
+    if (rows == GROUPS * 16) {
+      done = multiply_by_warpgroups<S, GROUPS>(sums, weights, rows, tile, bytes, offset);
+    } else if constexpr (GROUPS > 1) {
+      if (rows == GROUPS / 2 * 16)
+        done = multiply_by_warpgroups<S, GROUPS / 2>(sums, weights, rows, tile, bytes, offset);
+    }
+  }
+#endif
+  for (; done < bytes; done += kSlabBytes) {
     const char* const slab = weights.next(rows);
+    weights.refill();
     const int steps = min(bytes - done, kSlabBytes) / kStepBytes;
-    if constexpr (!PAIRS) {
+    if constexpr (!PAIRS && !S::kWarpgroups) {
       if (steps == kSlabBytes / kStepBytes && rows == GROUPS * kRowsOfGroups) {
         multiply_whole<S, GROUPS>(sums, place, slab, tile, pitch, done, offset);
         continue;
