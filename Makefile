@@ -11,7 +11,9 @@ GPU_CONTENDERS := eager "eager rows" compile "ours triton" "ours cuda" "eager ag
 GPU_STREAMS := "ours triton operator" "ours triton StackStream" "ours cuda operator" "ours cuda StackStream"
 CSRC   := $(shell find csrc -type f)
 
-.PHONY: help install demo clean-demo test test-quick sass mutations lint bench gpu gpu-build gpu-test gpu-sanitize gpu-bench gpu-profile gpu-calibrate gpu-tune clean
+# What `make gpu` does, in this order: of a GPU that is lent for minutes the first four parts make the most.
+GPU_PARTS := build check first predictions calibrate bench test sanitize profile tune
+.PHONY: help install demo clean-demo test test-quick sass mutations lint bench gpu gpu-again $(GPU_PARTS:%=gpu-%) clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,7 +24,8 @@ help:
 	@echo "make mutations  each barrier and wait of the CUDA kernels taken out of their machine code: it must be missed"
 	@echo "make lint     formatting, lint, types, import rules"
 	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
-	@echo "make gpu      build, tests, sanitizer and benchmarks on a GPU, with the torch of $(PYTHON); no network"
+	@echo "make gpu      build, tests and benchmarks on a GPU, with the torch of $(PYTHON), what matters most first; no network"
+	@echo "              stopped at any moment, it goes on with the part that it was at; \`make gpu-again\` starts anew"
 	@echo "make install  .venv with everything in it; done again when what it is built from changes"
 	@echo "make clean    remove .venv, builds and caches"
 
@@ -88,15 +91,36 @@ bench: install
 	$(BENCH) scaling --passes forward step --longest 10000 --contenders eager "ours cpu" "eager again"
 	$(BIN)/python -m benchmarks report $(OUT)
 
-# Each part by itself, too, for a machine that is lent for minutes. The build is plain CMake, in
-# place (pybind11 is all it needs of Python), and the tree is used as it is.
+# Each part is a target of its own, too: gpu-build, gpu-check, ... A part that fails does not stop the others, but for the
+# build; which have failed is said at the end. What is done of these very sources is not done again.
 GPU := PYTHONPATH=.:python_api $(PYTHON) -m
-gpu: gpu-build gpu-test gpu-sanitize gpu-calibrate gpu-bench gpu-profile gpu-tune
+GPU_SOURCES = $(shell find csrc wavenet_kernels python_api benchmarks tests -name '*.py' -o -path 'csrc/*' -type f | sort)
+GPU_DONE = build/gpu-done/$(firstword $(shell cat $(GPU_SOURCES) Makefile | cksum))
+gpu:
+	@done=$(GPU_DONE); mkdir -p $$done; failed=; \
+	for part in $(GPU_PARTS); do \
+	    if [ -e $$done/$$part ]; then echo "make gpu: $$part is done already"; continue; fi; \
+	    echo "make gpu: $$part"; \
+	    if make --no-print-directory gpu-$$part; then touch $$done/$$part; \
+	    elif [ $$part = build ]; then exit 1; \
+	    else failed="$$failed $$part"; fi; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make gpu: failed:$$failed; again: make gpu"; exit 1; fi
 
+gpu-again:
+	rm -rf build/gpu-done
+	$(MAKE) gpu
+
+# The build is plain CMake, in place (pybind11 is all it needs of Python), and the tree is used as it is.
 gpu-build:
 	cmake -S . -B build/gpu -DPython_EXECUTABLE="$$(command -v $(PYTHON))" \
 	    -DWAVENET_KERNELS_CUDA=1 -DWAVENET_KERNELS_CUDA_ARCHS=native
 	cmake --build build/gpu --parallel "$${CMAKE_BUILD_PARALLEL_LEVEL:-$${MAX_JOBS:-$$(nproc)}}"
+
+# Both backends on a stack, forward and backward, in every dtype, and CUDA graphs: a minute. All: gpu-test.
+gpu-check:
+	$(GPU) pytest -q -m gpu tests/wavenet_kernels/test_operators.py tests/wavenet_kernels/test_cuda_kernels.py \
+	    -k "(residual_stack and (K2T50d1 or T97d)) or captured"
 
 gpu-test:
 	$(GPU) pytest -q -m gpu tests/wavenet_kernels
@@ -113,8 +137,17 @@ gpu-sanitize:
 
 # Each measurement writes when it is done, so that what was cut off costs only itself.
 GPU_BENCH := $(GPU) benchmarks run --device cuda --dtype bfloat16
+# The four workloads against eager PyTorch: gpu-bench measures them again, torch.compile beside, which takes minutes.
+gpu-first:
+	$(GPU_BENCH) stack --workloads small reference vocoder flow --contenders eager "ours triton" "ours cuda" "eager again"
+
+# What the model said of them, in one table beside: benchmarks/results/predicted-and-measured.md
+gpu-predictions:
+	$(GPU) benchmarks predictions
+
 gpu-bench:
 	$(GPU_BENCH) stack --contenders $(GPU_CONTENDERS)
+	$(GPU) benchmarks predictions
 	$(GPU_BENCH) overhead streaming first-call --contenders $(GPU_CONTENDERS) $(GPU_STREAMS)
 	$(GPU_BENCH) scaling --passes forward step --contenders eager "ours triton" "ours cuda" "eager again"
 	$(GPU_BENCH) stack --workloads reference --out benchmarks/results/max-autotune

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": Command("operators.run", "measure the operators against PyTorch's, write JSON"),
     "report": Command("reporting.report", "draw tables and plots of what was measured"),
     "compare": Command("reporting.compare", "say how two results, or two commits, differ"),
+    "kept": Command("operators.kept", "a training step by what it keeps: products, memory, time"),
     "profile": Command("profiles.profile", "where a backend's time goes"),
     "instruction-counts": Command(
         "compiled.instruction_counts", "what the CPU kernels execute, against the committed counts"
@@ -37,6 +38,9 @@ COMMANDS = {
         "operators.triton_tuning", "measure configurations of the Triton kernels on this GPU"
     ),
     "model": Command("model.run", "predicted times of the GPU kernels, with no GPU", compiles=True),
+    "predictions": Command(
+        "operators.predictions", "what the model predicted of the GPU kernels, beside measurements"
+    ),
     "calibration": Command(
         "operators.calibration", 'what "auto" finds out here, what that and every call costs'
     ),
@@ -44,6 +48,7 @@ COMMANDS = {
     "end-to-end": Command("classifier.end_to_end", "clips a second in training, time by part"),
     "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),
     "generation": Command("generation.sampling", "samples a second of the whole sampling loop"),
+    "speech": Command("generation.speech", "train and evaluate a generative model on a data set"),
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),

@@ -45,7 +45,8 @@ struct Layer {
   const void* out_weight = nullptr;   // (R+S, D)
   const void* out_bias = nullptr;     // (R+S) or absent
 
-  Rows a;         // (B, T, C), in memory only for a bare convolution (output) or a bare gate (input)
+  Rows a;         // (B, T, C), in memory only for a bare convolution (output) or a bare gate (input); on CPUs also of a
+                  // block whose backward is not to compute it again: Reals, with the conditioning added
   Rows z;         // (B, T, D), in memory only where the operator ends with it
   Rows residual;  // (B, T, R); absent: not computed
   Rows skip;      // (B, T, S); absent: not computed

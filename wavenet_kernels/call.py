@@ -18,6 +18,16 @@ from torch import Tensor
 from wavenet_kernels.rows import empty_rows
 
 Padding: TypeAlias = Literal["causal", "same"]
+Keep: TypeAlias = Literal["auto", "inputs", "gates"]
+
+
+def is_wide(residual: int, taps: int) -> bool:
+    """Whether a CPU takes longer over a layer's convolution than over writing and reading it.
+
+    Of K R = 128 terms a sum, nothing is gained by keeping them; of 384, a fifth of a step
+    (benchmarks/NOTES.md).
+    """
+    return residual * taps >= 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +90,15 @@ class Outputs:
     """What an operator computes, or the gradients of it; None: there is none, or nobody wants it.
 
     Activations are in the memory order of rows. `saved` is what a backward on any backend goes on
-    from: the inputs of layers n, 2n, ... for n = checkpoint_every, contiguous.
+    from: the inputs of layers n, 2n, ... for n = checkpoint_every, contiguous. With `gates`, what
+    goes into every layer's gates with the conditioning added, it need not compute that again.
     """
 
     y: Tensor | None = None  # of an operator with a single output
     residual: Tensor | None = None  # (B, R, T)
     skip: Tensor | None = None  # (B, S, T), the sum over layers
     saved: Tensor | None = None  # (inputs, B, T, R)
+    gates: Tensor | None = None  # (L, B, T, 2D), float32, of float64 inputs float64; contiguous
 
     def present(self) -> Outputs:
         """None in place of what has no channels."""
@@ -95,7 +107,8 @@ class Outputs:
             residual = None
         if skip is not None and skip.shape[1] == 0:
             skip = None
-        return Outputs(self.y, residual, skip, self.saved)
+        gates = self.gates if self.gates is not None and len(self.gates) else None
+        return Outputs(self.y, residual, skip, self.saved, gates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +120,7 @@ class Settings:
     residual_scale: float = 1.0
     last_residual: bool = True
     checkpoint_every: int = 1
+    keep: Keep = "auto"
 
     def is_default(self, name: str) -> bool:
         """Whether the setting is what it is where nobody says otherwise."""
@@ -116,7 +130,7 @@ class Settings:
 SETTINGS = frozenset(field.name for field in fields(Settings))
 # What every backend has. A new setting isn't here but in the `SETTINGS` of the backends that do.
 COMMON_SETTINGS = frozenset(
-    ("dilations", "padding", "residual_scale", "last_residual", "checkpoint_every")
+    ("dilations", "padding", "residual_scale", "last_residual", "checkpoint_every", "keep")
 )
 
 
@@ -191,6 +205,25 @@ class Call:
         every = settings.checkpoint_every
         return len(range(every, len(settings.dilations), every))
 
+    @property
+    def keeps_gates(self) -> bool:
+        """Whether a forward pass keeps what goes into the gates for the backward pass.
+
+        "auto" does so on CPUs for wide layers, in types whose sums take no more memory than they:
+        2D values a position and layer beside the R of the input, where eager PyTorch keeps 3D
+        (tanh, sigmoid and their product).
+        """
+        settings, x = self.settings, self.tensors.x
+        if settings.keep != "auto":
+            return settings.keep == "gates"
+        return (
+            self.operator == "residual_stack"
+            and x.device.type == "cpu"
+            and x.dtype in (torch.float32, torch.float64)
+            and settings.checkpoint_every == 1
+            and is_wide(self.sizes.R, self.sizes.K)
+        )
+
     def as_stack(self) -> Call:
         """A residual block as the stack of one layer that it is; any other call as it is."""
         if self.operator != "residual_block":
@@ -232,6 +265,7 @@ class Call:
             dilations=self.settings.dilations[first:last],
             last_residual=last_residual,
             checkpoint_every=1,
+            keep="inputs",
         )
         return Call(self.operator, part, settings)
 
@@ -247,7 +281,15 @@ class Call:
             residual=empty_rows(x, batch, residual if settings.last_residual else 0, time),
             skip=empty_rows(x, batch, skip, time),
             saved=x.new_empty(self.saves, batch, time, residual) if saving else None,
+            gates=self._empty_gates() if saving else None,
         )
+
+    def _empty_gates(self) -> Tensor:
+        """Of no layer where they are not kept."""
+        x, sizes = self.tensors.x, self.sizes
+        layers = len(self.settings.dilations) if self.keeps_gates else 0
+        real = torch.float64 if x.dtype == torch.float64 else torch.float32
+        return x.new_empty(layers, sizes.B, sizes.T, 2 * sizes.D, dtype=real)
 
     def empty_gradients(self, wanted: Sequence[bool]) -> Gradients:
         """Room for the gradients of the fields of `Tensors` that are there and wanted."""

@@ -3,11 +3,12 @@
     python -m benchmarks classifier configs/fsdd.yaml fsdd/manifest.csv --name fsdd
     python -m benchmarks classifier configs/fsdd-robust.yaml fsdd/manifest.csv --name fsdd-speakers
         --leave-one-group-out
+    python -m benchmarks classifier configs/esc10.yaml esc10/manifest.csv --name esc10 --folds
 
 The run folder is runs/NAME; an interrupted run goes on. The test part is looked at once, after
 training, as it is and in white noise; the epoch that is saved was chosen on a validation part of
-the training clips. With --leave-one-group-out there is a run for each group (speaker, say), tested
-on it alone.
+the training clips. With --leave-one-group-out there is a run for each group (speaker, say), with
+--folds for each fold, tested on it alone.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--name", required=True, help="of the result and the run folder")
-    parser.add_argument("--leave-one-group-out", action="store_true")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument(
+        "--leave-one-group-out", dest="by", action="store_const", const="group", default=""
+    )
+    parts.add_argument("--folds", dest="by", action="store_const", const="fold")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
     options = parser.parse_args(arguments)
 
@@ -44,14 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = load_config(options.config, [*options.set, source])
     said = {"benchmark": "classifier", "name": options.name, "config": options.config.name}
     said["changed"] = options.set
-    measured = groups if options.leave_one_group_out else split
-    content = {**said, **measured(config, Path("runs") / options.name), **where}
+    runs = Path("runs") / options.name
+    measured = left_out(config, runs, options.by) if options.by else split(config, runs)
+    content = {**said, **measured, **where}
     write_results(RESULTS / f"classifier-{options.name}.json", content)
 
 
-def groups(config: RunConfig, runs: Path) -> dict[str, Any]:
-    """Train without and test on each group; mean and spread."""
-    result = cross_validate(config, runs, by="group")
+def left_out(config: RunConfig, runs: Path, by: str) -> dict[str, Any]:
+    """Train without and test on each group or fold; mean and spread."""
+    result = cross_validate(config, runs, by=by)
     accuracies = ", ".join(f"{part['name']} {part['accuracy']:.2%}" for part in result.parts)
     mean, deviation = result.mean("accuracy"), result.standard_deviation("accuracy")
     print(f"test accuracy {mean:.2%} +- {deviation:.2%}: {accuracies}")
@@ -59,7 +65,7 @@ def groups(config: RunConfig, runs: Path) -> dict[str, Any]:
     for part in content["parts"]:
         del part["data"]  # where the clips lie on this machine
     return {
-        "protocol": "a run for each group, whose clips are all of the test set",
+        "protocol": f"a run for each {by}, whose clips are all of the test set",
         "test_accuracy": mean,
         "test_accuracy_standard_deviation": deviation,
         **content,

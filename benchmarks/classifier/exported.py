@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return metrics_of(*found, labels).accuracy
 
     rows = []
-    for one in export_model(model, accuracy=accuracy):
+    for one in export_model(model, ("onnx", "torch"), accuracy=accuracy):
         row = {
             "file": one.name,
             "bytes": one.size,

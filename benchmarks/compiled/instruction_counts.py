@@ -54,6 +54,8 @@ CASES = (
     _case("small", "backward", 384, 1, 32),
     _case("vocoder", "forward", 96, 4),
     _case("vocoder", "backward", 96, 4),
+    _case("vocoder", "backward-of-gates", 96, 4),
+    _case("vocoder", "backward-of-x", 96, 4),
     _case("flow", "forward", 48, 4),
 )
 

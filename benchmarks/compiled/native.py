@@ -30,7 +30,7 @@ _NO_STRING_INSTRUCTIONS = ":".join(
 
 @dataclass(frozen=True)
 class Case:
-    """One pass of a workload's stack on one clip: pack, forward, backward, step or stream."""
+    """One pass of a workload's stack on one clip, as PROGRAM names them."""
 
     name: str
     what: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from benchmarks.operators import first_call, overhead, scaling, stack, streaming
+from benchmarks.operators import first_call, overhead, scaling, single, stack, streaming
 from benchmarks.operators.options import Options
 from benchmarks.reporting.rows import Row
 
@@ -18,5 +18,6 @@ MEASUREMENTS: dict[str, Measure] = {
     "streaming": streaming.measure,
     "scaling": scaling.measure,
     "overhead": overhead.measure,
+    "operators": single.measure,
     "first-call": first_call.measure,
 }

@@ -106,6 +106,13 @@ CELLS: dict[str, dict[str, Cell]] = {
         "us until it returns": _figure("returned_us"),
         "x eager": _times_eager,
     },
+    "operators": {
+        "us a call": _figure("median_us"),
+        "p10-p90": _spread("us"),
+        "x eager": _times_eager,
+        "processor us": _figure("processor_us"),
+        "x eager's": _figure("processor_x_eager"),
+    },
     "first-call": {
         "first forward, s": _figure("forward_s"),
         "first training step, s": _figure("step_s"),

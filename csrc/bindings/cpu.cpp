@@ -67,10 +67,11 @@ Call make_call(const Execution& execution, const std::string& name, int64_t B, i
 
 // y is the output of an operator with a single one.
 void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& skip, const Rows& saved,
-             int64_t saved_stride, int64_t checkpoint_every, const std::array<Rows, 2>& scratch) {
+             int64_t saved_stride, int64_t checkpoint_every, Address gates, const std::array<Rows, 2>& scratch) {
   cpu::Stack stack = call.stack;
   stack.first.residual = residual, stack.first.skip = skip;
   stack.saved = saved, stack.saved_stride = saved_stride, stack.checkpoint_every = checkpoint_every;
+  stack.gates = pointer(gates);
   stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
   std::vector<Layer> layers = cpu::layers_of(call.execution.isa, stack);
   if (call.op != cpu::Operator::block) (call.op == cpu::Operator::conv ? layers[0].a : layers[0].z) = y;
@@ -80,11 +81,13 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
 // The gradients of the outputs, and where those of the tensors are written to. grad_cond is of local conditioning if
 // its time stride isn't 0, else of global.
 void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, const Rows& grad_skip,
-              const Rows& saved, int64_t saved_stride, const Rows& grad_x, bool want_x, Address grad_conv_weight,
-              Address grad_conv_bias, Address grad_out_weight, Address grad_out_bias, const Rows& grad_cond) {
+              const Rows& saved, int64_t saved_stride, Address gates, const Rows& grad_x, bool want_x,
+              Address grad_conv_weight, Address grad_conv_bias, Address grad_out_weight, Address grad_out_bias,
+              const Rows& grad_cond) {
   cpu::StackGradient all;
   all.stack = call.stack;
   all.stack.saved = saved, all.stack.saved_stride = saved_stride, all.stack.checkpoint_every = 1;
+  all.stack.gates = pointer(gates);
   all.grad_residual = grad_residual, all.grad_skip = grad_skip, all.grad_x = grad_x, all.want_x = want_x;
   all.conv_weight = pointer(grad_conv_weight), all.conv_bias = pointer(grad_conv_bias);
   all.out_weight = pointer(grad_out_weight), all.out_bias = pointer(grad_out_bias), all.grad_cond = grad_cond;
@@ -184,9 +187,11 @@ PYBIND11_MODULE(_cpu, m) {
 
   const py::call_guard<py::gil_scoped_release> release;
   m.def("forward", &forward, release, py::arg("call"), py::kw_only(), py::arg("y"), py::arg("residual"),
-        py::arg("skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("checkpoint_every"), py::arg("scratch"));
+        py::arg("skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("checkpoint_every"), py::arg("gates"),
+        py::arg("scratch"));
   m.def("backward", &backward, release, py::arg("call"), py::kw_only(), py::arg("grad_y"), py::arg("grad_residual"),
-        py::arg("grad_skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("grad_x"), py::arg("want_x"),
+        py::arg("grad_skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("gates"), py::arg("grad_x"),
+        py::arg("want_x"),
         py::arg("grad_conv_weight"), py::arg("grad_conv_bias"), py::arg("grad_out_weight"), py::arg("grad_out_bias"),
         py::arg("grad_cond"));
 

@@ -42,13 +42,15 @@ void gated_activation_backward(Address stream, const std::string& dtype, int64_t
   cuda::gated_activation_backward(l, grad_z, grad_a, stream_of(stream));
 }
 
-// Sizes and settings of a stack, which plans are made for.
+// Sizes and settings of a stack, which plans are made for, and what they are to keep to.
 cuda::StackShape make_shape(const std::string& dtype, int64_t B, int64_t T, int R, int D, int S, int K,
-                            std::vector<int64_t> dilations, bool same_padding) {
+                            std::vector<int64_t> dilations, bool same_padding, int layers, int rows, int slab,
+                            bool ring) {
   cuda::StackShape shape;
   shape.dtype = dtype_of(dtype), shape.B = B, shape.T = T;
   shape.R = R, shape.D = D, shape.S = S, shape.K = K;
   shape.dilations = std::move(dilations), shape.same = same_padding;
+  shape.limits = {layers, rows, slab, ring};
   return shape;
 }
 
@@ -148,9 +150,12 @@ PYBIND11_MODULE(_cuda, m) {
         py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("D"), py::arg("a"), py::arg("cond"),
         py::arg("grad_z"), py::arg("grad_a"));
 
+  const cuda::Limits none;
   py::class_<cuda::StackShape>(m, "StackShape", py::module_local())
       .def(py::init(&make_shape), py::kw_only(), py::arg("dtype"), py::arg("B"), py::arg("T"), py::arg("R"),
-           py::arg("D"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"));
+           py::arg("D"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"),
+           py::arg("layers") = none.layers, py::arg("rows") = none.rows, py::arg("slab") = none.slab,
+           py::arg("ring") = none.ring);
   py::class_<cuda::StackTensors>(m, "StackTensors", py::module_local())
       .def(py::init(&make_tensors), py::kw_only(), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"), py::arg("residual_scale"));

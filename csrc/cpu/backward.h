@@ -1,7 +1,7 @@
 // The gradient of a layer, or of the part of it that an operator is, in two passes over tiles of rows. Included by
 // isa.cpp.
 //
-//   pass 1   x -> a -> z, tanh', sigmoid' (recomputed)
+//   pass 1   x -> a -> z, tanh', sigmoid' (recomputed, all or but a, which may have been kept)
 //            gz = s gr V_r + gs V_s -> ga = gz * (tanh', sigmoid')      to memory: pass 2 needs that of other rows
 //            partial sums over the tile's rows:                         gV += go^T z,  gW_k += ga^T x_k,  gv, gb
 //   pass 2   gx = s gr + sum_k ga[t + left - k d] W_k                   a convolution whose taps look ahead
@@ -14,7 +14,9 @@
 // up in a fixed order, so no sum depends on the number of threads.
 #pragma once
 
-inline bool recomputes(Operator op) { return op == Operator::gated_conv || op == Operator::block; }
+inline bool recomputes(const Gradient& g, Operator op) {
+  return op == Operator::gated_conv || (op == Operator::block && !g.layer.a.data);
+}
 
 inline Panels gz_panels(const Gradient& g, Operator op) {
   const int64_t channels = (g.grad_residual.data ? g.layer.R : 0) + (g.grad_skip.data ? g.layer.S : 0);
@@ -43,7 +45,7 @@ inline Taps gx_taps(const Gradient& g) {
 }
 
 inline Panels recomputed_panels(const Gradient& g, Operator op) {
-  return recomputes(op) ? conv_panels(g.layer, op, paired(g.layer)) : Panels{0, 0};
+  return recomputes(g, op) ? conv_panels(g.layer, op, paired(g.layer)) : Panels{0, 0};
 }
 
 int64_t backward_packed_reals(const Gradient& g, Operator op) {
@@ -92,11 +94,11 @@ inline void add_block(Real* to, int64_t stride, int64_t columns, const Vector* s
 // to (a's columns, stride) += a^T b over the rows.
 template <int VECTORS>
 inline void add_product(const Matrix& a, const Matrix& b, int64_t rows, int64_t column, Real* to, int64_t stride) {
-  for (int64_t c = 0, n; c < a.channels; c += n) {
-    n = outer_block_size(a.channels - c);
-    Vector sums[kOuterRows * VECTORS];
-    outer_block<VECTORS>(n, rows, a.at(0, c), b.at(0, column), sums);
-    add_block<VECTORS>(to + c * stride + column, stride, n, sums);
+  for (int64_t first = 0; first < a.channels; first += kDepth) {
+    const int64_t end = smaller(first + kDepth, a.channels);
+    Vector sums[kDepth * VECTORS];
+    outer_panel<VECTORS>(a, first, end, b, column, rows, sums);
+    add_block<VECTORS>(to + first * stride + column, stride, end - first, sums);
   }
 }
 
@@ -106,38 +108,38 @@ struct TermGradients {
 };
 
 // to (K, ga's columns, stride) += the gradient of the weights of a fast convolution, `tap` from one weight to the next.
+// Panel by panel of ga, and term by term.
 template <int VECTORS>
 inline void add_fast_product(const TermGradients& g, const Inputs& in, int64_t K, bool second_rows, int64_t column,
                              Real* to, int64_t stride, int64_t tap) {
-  const auto product = [&](int64_t n, const Matrix& a, int64_t c, int64_t j, Vector* sums) {
-    outer_block<VECTORS>(n, in.height, a.at(0, c), in.term(j).at(0, column), sums);
-  };
-  for (int64_t c = 0, n; c < g.first.channels; c += n) {
-    n = outer_block_size(g.first.channels - c);
-    const int64_t vectors = n * VECTORS;
-    Real* at = to + c * stride + column;
-    Vector low[kOuterRows * VECTORS], middle[kOuterRows * VECTORS], high[kOuterRows * VECTORS];
-    product(n, g.first, c, 0, low);
-    product(n, g.sum, c, 1, middle);
+  for (int64_t first = 0; first < g.first.channels; first += kDepth) {
+    const int64_t end = smaller(first + kDepth, g.first.channels), vectors = (end - first) * VECTORS;
+    Vector low[kDepth * VECTORS], middle[kDepth * VECTORS], high[kDepth * VECTORS];
+    const auto product = [&](const Matrix& a, int64_t j, Vector* sums) {
+      outer_panel<VECTORS>(a, first, end, in.term(j), column, in.height, sums);
+    };
+    product(g.first, 0, low);
+    product(g.sum, 1, middle);
     if (second_rows) {
-      product(n, g.second, c, K, high);
+      product(g.second, K, high);
     } else {
       for (int64_t i = 0; i < vectors; ++i) high[i] = Vector{};
     }
+    Real* at = to + first * stride + column;
     if (K == 2) {
       for (int64_t i = 0; i < vectors; ++i) low[i] += middle[i], high[i] += middle[i];
     } else {
-      Vector other[kOuterRows * VECTORS];
-      product(n, g.difference, c, 2, other);
+      Vector other[kDepth * VECTORS];
+      product(g.difference, 2, other);
       for (int64_t i = 0; i < vectors; ++i) {
         const Vector half_sum = Real(0.5) * (middle[i] + other[i]);
         middle[i] = Real(0.5) * (middle[i] - other[i]);
         low[i] += half_sum, high[i] += half_sum;
       }
-      add_block<VECTORS>(at + tap, stride, n, middle);
+      add_block<VECTORS>(at + tap, stride, end - first, middle);
     }
-    add_block<VECTORS>(at, stride, n, low);
-    add_block<VECTORS>(at + (K - 1) * tap, stride, n, high);
+    add_block<VECTORS>(at, stride, end - first, low);
+    add_block<VECTORS>(at + (K - 1) * tap, stride, end - first, high);
   }
 }
 
@@ -226,11 +228,12 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
   }
 }
 
-int64_t backward_scratch_bytes(const Gradient& g, Operator op, int64_t units) {
+// For tiles of `units` in pass 1 and of `x_units` in pass 2.
+int64_t backward_scratch_bytes(const Gradient& g, Operator op, int64_t units, int64_t x_units) {
   if (op == Operator::gate) return 0;
   Scratch first(nullptr), second(nullptr);
   const BackwardTile pass1(first, g, op, units);
-  const Tile pass2(second, look_ahead(g), units, g.layer.C);
+  const Tile pass2(second, look_ahead(g), x_units, g.layer.C);
   return larger(first.used(), second.used());
 }
 
@@ -244,7 +247,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
   Tile& tile = all.tile;
   tile.place(l, b, begin, end, l.R);
   const ConvWeights weights = tile.conv_weights(l, op, packed);  // not packed for a bare convolution
-  tile.gather_x(l, paired(l) && (op == Operator::conv || weights.finite()));
+  const bool recompute = recomputes(g, op);
+  if (recompute || to.conv_weight) tile.gather_x(l, paired(l) && (!recompute || weights.finite()));
   const int64_t first_unit = b * unit_count(l) + begin;
   for (int64_t i = 0; g.ring.data && i < tile.units; ++i) {
     const int64_t at = (first_unit + i) % g.ring.units * rows_per_unit(l);
@@ -258,8 +262,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       for (int64_t c = 0; c < l.C; c += kLanes) nothing += load(all.ga[0].at(i, c)) * Real(0);
     }
   } else {
-    const int64_t panels = weights.packed_panels.count();
-    sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
+    const int64_t panels = ceil_div(l.D, kLanes);
+    const auto gate = [&](int64_t row, int64_t first, Vector f, Vector s) {
       GateAndSlopes slopes{};  // zeros for rows that don't exist, whatever the weights are
       if (tile.times[row] >= 0) {
         prefetch_share(g.grad_skip, l.dtype, l.S, b, tile.times[row], first / kLanes, panels);
@@ -268,8 +272,25 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       }
       if (op == Operator::block) store(all.z.at(row, first), slopes.z);
       store(all.ga[0].at(row, first), slopes.filter), store(all.ga[1].at(row, first), slopes.gate);
-    });
-    const auto finish = [&](int64_t row, int64_t first, int64_t there, Vector gz) {
+    };
+    if (recompute) {
+      sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
+        gate(row, first, f, s);
+      });
+    } else {
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        const Real* a = tile.times[i] < 0 ? nullptr : kept_row(l, b, tile.times[i]);
+        if (i + kAhead < tile.rows && tile.times[i + kAhead] >= 0) {
+          const Real* later = kept_row(l, b, tile.times[i + kAhead]);
+          for (int64_t c = 0; c < l.C; c += 64 / sizeof(Real)) __builtin_prefetch(later + c);
+        }
+        for (int64_t c = 0; c < l.D; c += kLanes) {
+          if (a) gate(i, c, load_first(a + c, l.D - c), load_first(a + l.D + c, l.D - c));
+          else gate(i, c, Vector{}, Vector{});
+        }
+      }
+    }
+    const auto finish = [&](int64_t row, int64_t first, int64_t there, Vector gz) __attribute__((always_inline)) {
       if (tile.times[row] < 0) gz = Vector{};  // 0 times an infinite weight is NaN
       const Vector f = gz * load(all.ga[0].at(row, first)), s = gz * load(all.ga[1].at(row, first));
       store(all.ga[0].at(row, first), f), store(all.ga[1].at(row, first), s);
@@ -294,8 +315,12 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
         load_matrix(g.grad_skip, l.dtype, tile, 1, all.gs);
         go[count++] = all.gs;
       }
-      const Real* gz_packed = static_cast<const Real*>(packed) + weights.packed_panels.reals();
-      sweep(go, count, tile.rows, gz_panels(g, op), gz_packed, finish);
+      const Real* gz_packed = static_cast<const Real*>(packed) + recomputed_panels(g, op).reals();
+      // Some rows after others, so that those of go stay in L2 for all panels.
+      constexpr int64_t kRowsInL2 = 96;
+      for (int64_t row = 0; row < tile.rows; row += kRowsInL2) {
+        sweep(go, count, row, smaller(row + kRowsInL2, tile.rows), gz_panels(g, op), gz_packed, finish);
+      }
     } else {
       for (int64_t i = 0; i < tile.rows; ++i) {
         for (int64_t c = 0; c < l.D; c += kLanes) {
@@ -319,10 +344,12 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       add_conv_gradient(l, tile, all.ga[p], all.made, first_row, to.r_stride);
     }
   }
-  if (to.out_weight) {
+  if (to.out_weight || to.out_bias) {
     const auto add = [&](const Matrix& go, int64_t first) {
-      add_out_gradient(go, all.z, tile.rows, static_cast<Real*>(to.out_weight) + first * to.d_stride, to.d_stride);
-      sum_rows(go, tile.rows, static_cast<Real*>(to.out_bias) + first, true);
+      if (to.out_weight) {
+        add_out_gradient(go, all.z, tile.rows, static_cast<Real*>(to.out_weight) + first * to.d_stride, to.d_stride);
+      }
+      if (to.out_bias) sum_rows(go, tile.rows, static_cast<Real*>(to.out_bias) + first, true);
     };
     if (all.gr.channels) add(all.gr, 0);
     if (all.gs.channels) add(all.gs, l.R);
@@ -344,6 +371,10 @@ void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t
   gather(ahead, Source{g.grad_a, l.dtype, b, 0, l.T, l.C, ring, &g.layer, tile.zeros, tile.buffers}, tile.times,
          tile.units, tile.rows, paired(l) && weights.finite(), tile.in);
   const Real scale = static_cast<Real>(l.residual_scale);
+  const Rows& written = g.grad_residual.data ? g.grad_residual : g.grad_x;
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    if (tile.times[i] >= 0) prefetch_share(written, l.dtype, l.R, b, tile.times[i], 0, 1);
+  }
   sweep_conv(tile, l.K, weights, [&](int64_t row, int64_t first, int64_t there, Vector gx) {
     const int64_t t = tile.times[row];
     if (t < 0) return;

@@ -6,13 +6,24 @@ namespace wavenet::cpu {
 
 namespace {
 
+#if WAVENET_FORWARD_ONLY  // in floats only, as well
+#define WAVENET_DOUBLES(isa) nullptr
+#else
+#define WAVENET_DOUBLES(isa) &kernels_##isa##_double
+#endif
+
 #if defined(WAVENET_HAVE_AVX512)
-const Isa kAvx512{"avx512", &kernels_avx512_float, &kernels_avx512_double};
+const Isa kAvx512{"avx512", &kernels_avx512_float, WAVENET_DOUBLES(avx512)};
 #endif
 #if defined(WAVENET_HAVE_AVX2)
-const Isa kAvx2{"avx2", &kernels_avx2_float, &kernels_avx2_double};
+const Isa kAvx2{"avx2", &kernels_avx2_float, WAVENET_DOUBLES(avx2)};
 #endif
-const Isa kPortable{"portable", &kernels_portable_float, &kernels_portable_double};
+#if defined(WAVENET_HAVE_NEON)
+const Isa kNeon{"neon", &kernels_neon_float, WAVENET_DOUBLES(neon)};
+#endif
+#if defined(WAVENET_HAVE_PORTABLE)
+const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable)};
+#endif
 
 struct Candidate {
   const Isa* isa;
@@ -29,7 +40,12 @@ std::vector<Candidate> candidates() {
 #if defined(WAVENET_HAVE_AVX2)
   all.push_back({&kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
 #endif
+#if defined(WAVENET_HAVE_NEON)
+  all.push_back({&kNeon, true});
+#endif
+#if defined(WAVENET_HAVE_PORTABLE)
   all.push_back({&kPortable, true});
+#endif
   return all;
 }
 

@@ -81,11 +81,12 @@ inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t di
   }
 }
 
+constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
+
 // Returns false if something is infinite or NaN.
 template <int K>
 inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, const int64_t* times, int64_t units,
                         Inputs& in) {
-  constexpr int64_t kAhead = 8;
   Real* terms[K + 1];
   for (int j = 0; j <= K; ++j) terms[j] = in.term(j).data;
   const int64_t panel_stride = in.term(0).panel_stride();

@@ -4,6 +4,8 @@
 // Everything lives in a namespace of those names and uses no template or inline function of the standard
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
+//
+// WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
 
 #define WAVENET_JOIN_(a, b, c, d) a##b##c##d
@@ -31,7 +33,9 @@ namespace WAVENET_HERE {
 #include "cpu/fast.h"
 #include "cpu/packing.h"
 #include "cpu/tile.h"
+#if !WAVENET_FORWARD_ONLY
 #include "cpu/backward.h"
+#endif
 #if !WAVENET_DOUBLE
 #include "cpu/sample.h"
 constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
@@ -52,6 +56,10 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::has_zero_weight,
                                                                       here::scratch_bytes,
                                                                       here::tile,
+#if WAVENET_FORWARD_ONLY
+                                                                      nullptr, nullptr, nullptr, nullptr, nullptr,
+                                                                      nullptr, nullptr, here::copy_row, nullptr,
+#else
                                                                       here::backward_packed_reals,
                                                                       here::backward_pack_units,
                                                                       here::backward_pack,
@@ -61,6 +69,7 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRow
                                                                       here::sum_slices,
                                                                       here::copy_row,
                                                                       here::store_reals,
+#endif
                                                                       here::kSample};
 
 }  // namespace wavenet::cpu

@@ -40,7 +40,7 @@ struct Kernels {
   int64_t (*backward_packed_reals)(const Gradient&, Operator);
   int64_t (*backward_pack_units)(const Gradient&, Operator);
   void (*backward_pack)(const Gradient&, Operator, int64_t unit, void* packed);
-  int64_t (*backward_scratch_bytes)(const Gradient&, Operator, int64_t units);
+  int64_t (*backward_scratch_bytes)(const Gradient&, Operator, int64_t units, int64_t x_units);
   void (*backward_tile)(const Gradient&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end,
                         void* scratch, const Slice& to, void* ga_sums);
   void (*backward_x_tile)(const Gradient&, Operator, const void* packed, int64_t b, int64_t begin, int64_t end,
@@ -67,5 +67,6 @@ struct Isa {
 extern const Kernels kernels_portable_float, kernels_portable_double;
 extern const Kernels kernels_avx2_float, kernels_avx2_double;
 extern const Kernels kernels_avx512_float, kernels_avx512_double;
+extern const Kernels kernels_neon_float, kernels_neon_double;
 
 }  // namespace wavenet::cpu

@@ -8,12 +8,12 @@
 // depend on how rows were cut into tiles and blocks, nor therefore on the number of threads.
 #pragma once
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int kRows = 12;      // 12 x 2 accumulators + 2 panel vectors + broadcasts, of 32 registers
 constexpr int kOuterRows = 8;  // 8 x 2 accumulators; a panel of a Matrix is a whole number of these
 #else
 constexpr int kRows = 6;       // 6 x 2 + 2 + 1, of 16 registers
-constexpr int kOuterRows = 4;
+constexpr int kOuterRows = 6;
 #endif
 constexpr int kPanel = 2 * kLanes;  // columns of a full panel of weights
 
@@ -103,9 +103,9 @@ inline void accumulate_block(int64_t rows, const Segment* segments, int64_t coun
   }
 }
 
-// sums[i][j] = the sum over rows of a[row][i] b[row][j]; a and b point into panels of a Matrix.
+// sums[i][j] = or += the sum over rows of a[row][i] b[row][j], in chains; a and b point into panels of a Matrix.
 template <int ROWS, int VECTORS>
-__attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b, Vector* sums) {
+__attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b, bool add, Vector* sums) {
   for (int64_t done = 0, n; done < rows; done += n) {
     n = smaller(rows - done, kChain);
     Vector acc[ROWS][VECTORS] = {};
@@ -120,28 +120,45 @@ __attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b,
     WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
         Vector& sum = sums[i * VECTORS + j];
-        sum = done ? sum + acc[i][j] : acc[i][j];
+        sum = add ? sum + acc[i][j] : acc[i][j];
       }
     }
+    add = true;
   }
 }
 
-constexpr int64_t outer_block_size(int64_t columns_left) {
-  return columns_left >= kOuterRows ? kOuterRows : columns_left >= 4 ? 4 : columns_left >= 2 ? 2 : 1;
+// Columns from `channel` on that make a block: all in one panel, which 4 of 6 and 2 of 4 fill where 6 do not divide it.
+constexpr int64_t outer_block_size(int64_t channel, int64_t channels) {
+  const int64_t left = smaller(channels - channel, kDepth - channel % kDepth);
+  if (left % kOuterRows == 0 || left >= kOuterRows + 8) return kOuterRows;
+  return left >= 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
 template <int VECTORS>
-inline void outer_block(int64_t columns, int64_t rows, const Real* a, const Real* b, Vector* sums) {
+inline void outer_block(int64_t columns, int64_t rows, const Real* a, const Real* b, bool add, Vector* sums) {
   switch (columns) {
-#if defined(__AVX512F__)
     case kOuterRows:
-      return outer<kOuterRows, VECTORS>(rows, a, b, sums);
-#endif
+      return outer<kOuterRows, VECTORS>(rows, a, b, add, sums);
     case 4:
-      return outer<4, VECTORS>(rows, a, b, sums);
+      return outer<4, VECTORS>(rows, a, b, add, sums);
     case 2:
-      return outer<2, VECTORS>(rows, a, b, sums);
+      return outer<2, VECTORS>(rows, a, b, add, sums);
     default:
-      return outer<1, VECTORS>(rows, a, b, sums);
+      return outer<1, VECTORS>(rows, a, b, add, sums);
+  }
+}
+
+// The columns of one panel of a, from `first` to `end`, and the vectors of b from `column` on: sums has VECTORS for each
+// of them. So many rows at a time that those of a and b stay in L1 for all blocks of the panel.
+template <int VECTORS>
+inline void outer_panel(const Matrix& a, int64_t first, int64_t end, const Matrix& b, int64_t column, int64_t rows,
+                        Vector* sums) {
+  constexpr int64_t kRowsInL1 = 2 * kChain;
+  for (int64_t row = 0; row < rows; row += kRowsInL1) {
+    const int64_t count = smaller(kRowsInL1, rows - row);
+    for (int64_t c = first, n; c < end; c += n) {
+      n = outer_block_size(c, end);
+      outer_block<VECTORS>(n, count, a.at(row, c), b.at(row, column), row > 0, sums + (c - first) * VECTORS);
+    }
   }
 }

@@ -69,6 +69,10 @@ std::vector<Layer> layers_of(const Isa& isa, const Stack& stack) {
     l.fast = l.fast && l.conv_weight && !kernels.has_zero_weight(l);
     l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * activation_bytes));
     l.accumulate_skip = n > 0;
+    if (stack.gates) {
+      const int64_t layer_bytes = l.B * l.T * l.C * weight_bytes;
+      l.a = {static_cast<char*>(stack.gates) + n * layer_bytes, l.T * l.C, l.C};
+    }
     if (n > 0) l.x = layers[n - 1].residual;
     if (n + 1 == count) continue;
     if (output[n]) {

@@ -24,36 +24,50 @@ constexpr int64_t kSliceBudget = int64_t{64} << 20;
 
 int64_t whole_vectors(int64_t columns) { return (columns + 15) / 16 * 16; }  // of the widest instruction set
 
+struct WantedSums {
+  bool conv_weight = true, out_weight = true, out_bias = true;
+
+  WantedSums() = default;
+  explicit WantedSums(const Gradient& g) : conv_weight(g.conv_weight), out_weight(g.out_weight), out_bias(g.out_bias) {}
+};
+
 struct SliceLayout {
   int64_t real, r_stride, d_stride, conv_weight, out_weight, out_bias, reals;
 
-  SliceLayout(const Layer& l, Operator op)
+  // Of those sums that are `wanted`.
+  SliceLayout(const Layer& l, Operator op, const WantedSums& wanted)
       : real(real_bytes(l.dtype)), r_stride(whole_vectors(l.R)), d_stride(whole_vectors(l.D)) {
     const int64_t out = op == Operator::block ? l.R + l.S : 0;
     conv_weight = 0;
-    out_weight = conv_weight + l.K * l.C * r_stride;
-    out_bias = out_weight + out * d_stride;
-    reals = out_bias + whole_vectors(out);
+    out_weight = conv_weight + (wanted.conv_weight ? l.K * l.C * r_stride : 0);
+    out_bias = out_weight + (wanted.out_weight ? out * d_stride : 0);
+    reals = out_bias + (wanted.out_bias ? whole_vectors(out) : 0);
   }
   int64_t bytes() const { return reals * real; }
 
-  Slice at(char* base, Operator op) const {
-    Slice slice{base + conv_weight * real, nullptr, nullptr, r_stride, d_stride};
-    if (op == Operator::block) slice.out_weight = base + out_weight * real, slice.out_bias = base + out_bias * real;
-    return slice;
+  Slice at(char* base) const {
+    const auto part = [&](int64_t from, int64_t to) { return from < to ? base + from * real : nullptr; };
+    return {part(conv_weight, out_weight), part(out_weight, out_bias), part(out_bias, reals), r_stride, d_stride};
   }
 };
 
 struct Plan {
-  Tiling tiling;
+  Tiling tiling, x_tiling;  // of pass 1, and of pass 2, which has no sums: its inputs are to stay in L2
   SliceLayout layout;
   int64_t groups, chunk;  // tiles in a chunk
 
-  Plan(const Kernels& kernels, const Layer& l, Operator op)
-      : tiling(kernels, l, 1, SliceLayout(l, op).bytes() > kWideBytes ? kWideTileRows : kTileRows), layout(l, op) {
-    const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (layout.bytes() + 1));
+  // Made for all sums, so that none depends on which others are wanted.
+  Plan(const Kernels& kernels, const Gradient& g, Operator op) : Plan(kernels, g, op, SliceLayout(g.layer, op, {})) {}
+
+ private:
+  Plan(const Kernels& kernels, const Gradient& g, Operator op, const SliceLayout& all)
+      : tiling(kernels, g.layer, 1, all.bytes() > kWideBytes ? kWideTileRows : kTileRows),
+        x_tiling(kernels, g.layer, 1),
+        layout(g.layer, op, WantedSums(g)) {
+    const Layer& l = g.layer;
+    const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (all.bytes() + 1));
     // A slice is worth its bytes, which are cleared, added to and summed, if rows enough are added to it.
-    const int64_t worthwhile = std::max<int64_t>(2, l.B * l.T * kBytesPerRow / (layout.bytes() + 1));
+    const int64_t worthwhile = std::max<int64_t>(2, l.B * l.T * kBytesPerRow / (all.bytes() + 1));
     groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable, worthwhile});
     const int64_t chunks = (tiles + groups * kTilesPerGroup - 1) / (groups * kTilesPerGroup);
     chunk = (tiles + chunks - 1) / chunks;
@@ -93,7 +107,7 @@ struct Work {
     if (op != Operator::gate) {
       team.share(kernels.backward_pack_units(g, op), [&](int64_t unit) { kernels.backward_pack(g, op, unit, packed); });
     }
-    int64_t done = tiling.count;  // tiles from here on went through pass 2
+    int64_t done = plan.x_tiling.count;  // tiles from here on went through pass 2
     for (int64_t end = tiling.count, begin; end > 0; end = begin) {
       begin = std::max<int64_t>(0, end - plan.chunk);
       // A bare convolution's gradient of a is given: pass 1 is for the weights.
@@ -103,8 +117,9 @@ struct Work {
       if (!g.grad_x.data) continue;
       const int64_t ready = first_ready(begin, done);
       team.share(done - ready, [&](int64_t i) {
+        const Tiling& x = plan.x_tiling;
         const int64_t tile = done - 1 - i;
-        kernels.backward_x_tile(g, op, packed, tiling.clip(tile), tiling.begin(tile), tiling.end(tile), scratch);
+        kernels.backward_x_tile(g, op, packed, x.clip(tile), x.begin(tile), x.end(tile), scratch);
       });
       done = ready;
     }
@@ -119,7 +134,7 @@ struct Work {
     if (g.wants_slices()) {
       char* base = slices + group * plan.layout.bytes();
       if (end == plan.tiling.count) std::memset(base, 0, plan.layout.bytes());
-      slice = plan.layout.at(base, op);
+      slice = plan.layout.at(base);
     }
     const int64_t tiles = end - begin, last = begin + (group + 1) * tiles / plan.groups;
     for (int64_t i = begin + group * tiles / plan.groups; i < last; ++i) {
@@ -129,14 +144,13 @@ struct Work {
     }
   }
 
-  // The first tile that can do pass 2 when pass 1 has done those from `begin` on.
+  // The first tile that can do pass 2 when pass 1 has done its own from `begin` on.
   int64_t first_ready(int64_t begin, int64_t done) const {
-    const Tiling& tiling = plan.tiling;
     const int64_t earlier = Reach(layer()).earlier;
-    const auto unit = [&](int64_t tile, int64_t back) {
+    const auto unit = [](const Tiling& tiling, int64_t tile, int64_t back) {
       return tiling.clip(tile) * tiling.clip_units + std::max<int64_t>(0, tiling.begin(tile) - back);
     };
-    while (done > 0 && unit(done - 1, earlier) >= unit(begin, 0)) --done;
+    while (done > 0 && unit(plan.x_tiling, done - 1, earlier) >= unit(plan.tiling, begin, 0)) --done;
     return done;
   }
 
@@ -192,8 +206,9 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
   for (Gradient& g : gradients) {
     const Layer& l = g.layer;
     const int64_t real = real_bytes(l.dtype);
-    const Plan& plan = plans.emplace_back(kernels, l, op);
-    at_least(scratch_bytes, std::max(kernels.backward_scratch_bytes(g, op, plan.tiling.units), l.C * real));
+    const Plan& plan = plans.emplace_back(kernels, g, op);
+    const int64_t tile_bytes = kernels.backward_scratch_bytes(g, op, plan.tiling.units, plan.x_tiling.units);
+    at_least(scratch_bytes, std::max(tile_bytes, l.C * real));
     at_least(sums_bytes, plan.tiling.count * l.C * real);
     if (op == Operator::gate) continue;
     at_least(packed_bytes, kernels.backward_packed_reals(g, op) * real);

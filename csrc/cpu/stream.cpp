@@ -98,6 +98,27 @@ void Stream::make_room(Stage& stage, int64_t T) {
   stage.position = stage.history;
 }
 
+// Memory for T rows at a time; how much of it is each thread's.
+std::size_t Stream::make_scratch(int64_t T, int threads) {
+  std::size_t each = 0;
+  for (Stage& stage : stages_) {
+    stage.layer.T = T;
+    const Tiling tiling(kernels_, stage.layer, threads);
+    each = std::max(each, aligned_size(kernels_.scratch_bytes(stage.layer, Operator::block, tiling.units)));
+  }
+  if (each * threads > scratch_bytes_) {
+    scratch_bytes_ = each * threads;
+    scratch_ = allocate(scratch_bytes_);
+  }
+  return each;
+}
+
+void Stream::reserve(int64_t T) {
+  T = std::min(T, kLongestPiece);
+  for (Stage& stage : stages_) make_room(stage, T);
+  for (int64_t rows = 1; rows <= T; ++rows) make_scratch(rows, 1);
+}
+
 void Stream::step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip, int threads) {
   for (int64_t at = 0; at < T; at += kLongestPiece) {
     const auto from_here = [&](Rows rows) {
@@ -124,24 +145,14 @@ void Stream::short_step(int64_t T, const Rows& x, const Rows& cond, const Rows& 
     l.residual = n + 1 < stages_.size() ? input(stages_[n + 1]) : residual;
     l.skip = skip;
   }
-  const auto tiling = [&](const Stage& stage) { return Tiling(kernels_, stage.layer, threads); };
-  std::size_t scratch_bytes = 0;
-  for (const Stage& stage : stages_) {
-    const int64_t bytes = kernels_.scratch_bytes(stage.layer, Operator::block, tiling(stage).units);
-    scratch_bytes = std::max(scratch_bytes, aligned_size(bytes));
-  }
-  if (scratch_bytes * threads > scratch_bytes_) {
-    scratch_bytes_ = scratch_bytes * threads;
-    scratch_ = allocate(scratch_bytes_);
-  }
-
+  const std::size_t scratch_bytes = make_scratch(T, threads);
   const Rows own = input(stages_.front());
   for (int64_t b = 0; b < first_.B; ++b) {
     for (int64_t t = 0; t < T; ++t) kernels_.copy_row(x, b, t, first_.R, first_.dtype, own);
   }
   run_on_threads(threads, scratch_.get(), scratch_bytes, [&](Team& team, char* scratch) {
     for (const Stage& stage : stages_) {
-      const Tiling tiles = tiling(stage);
+      const Tiling tiles(kernels_, stage.layer, threads);
       const char* packed = packed_.get() + stage.packed_at * real_bytes(first_.dtype);
       team.share(tiles.count, [&](int64_t i) {
         kernels_.tile(stage.layer, Operator::block, packed, tiles.clip(i), tiles.begin(i), tiles.end(i), scratch);

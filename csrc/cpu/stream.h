@@ -21,6 +21,9 @@ class Stream {
 
   void reset();
 
+  // Steps of up to T rows on one thread will allocate nothing.
+  void reserve(int64_t T);
+
   // The last inputs of every layer, (B, rows, R) contiguous, layer after layer, oldest first.
   void load_state(const void* state);
   void store_state(void* state) const;
@@ -40,6 +43,7 @@ class Stream {
   char* row(const Stage& stage, int64_t b, int64_t position) const;
   Rows input(const Stage& stage) const;
   void make_room(Stage& stage, int64_t T);
+  std::size_t make_scratch(int64_t T, int threads);
   void short_step(int64_t T, const Rows& x, const Rows& cond, const Rows& residual, const Rows& skip, int threads);
 
   const Kernels& kernels_;

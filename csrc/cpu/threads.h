@@ -70,7 +70,7 @@ bool in_forked_child();
 
 // Calls work(team, scratch) on each of `threads` threads, with `scratch_bytes` of `scratch` for each.
 template <class Work>
-void run_on_threads(int threads, char* scratch, std::size_t scratch_bytes, const Work& work) {
+void run_on_threads(int threads, char* scratch, [[maybe_unused]] std::size_t scratch_bytes, const Work& work) {
   if (threads > 1 && in_forked_child()) threads = 1;
   Team team(threads);
 #if defined(WAVENET_STD_THREADS)

@@ -61,12 +61,13 @@ inline void sweep_conv(const Tile& tile, int64_t K, const ConvWeights& weights, 
   }
 }
 
-// The same of a product with matrices side by side, as the 1x1s are.
+// The same of rows [begin, end) of a product with matrices side by side, as the 1x1s are.
 template <int VECTORS, class Finish>
-inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t rows, const Real* panel, Finish&& finish) {
+inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t begin, int64_t end, const Real* panel,
+                        Finish&& finish) {
   Segment segments[2];
-  for (int64_t i = 0, n; i < rows; i += n) {
-    n = block_size(rows - i);
+  for (int64_t i = begin, n; i < end; i += n) {
+    n = block_size(end - i);
     for (int64_t s = 0; s < count; ++s) segments[s] = Segment(matrices[s], i);
     Vector totals[kRows * VECTORS];
     accumulate_block<VECTORS>(n, segments, count, panel + VECTORS * kLanes, panel, 0, totals);
@@ -75,17 +76,17 @@ inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t rows, con
 }
 
 template <class Finish>
-inline void sweep(const Matrix* matrices, int64_t count, int64_t rows, const Panels& p, const Real* packed,
-                  Finish&& finish) {
+inline void sweep(const Matrix* matrices, int64_t count, int64_t begin, int64_t end, const Panels& p,
+                  const Real* packed, Finish&& finish) {
   for (int64_t panel = 0; panel < p.count(); ++panel) {
     const int64_t first = panel * kPanel, there = p.columns - first;
     if (p.vectors(panel) == 2) {
-      sweep_panel<2>(matrices, count, rows, packed + p.offset(panel), [&](int64_t row, const Vector* columns) {
+      sweep_panel<2>(matrices, count, begin, end, packed + p.offset(panel), [&](int64_t row, const Vector* columns) {
         finish(row, first, there, columns[0]);
         finish(row, first + kLanes, there - kLanes, columns[1]);
       });
     } else {
-      sweep_panel<1>(matrices, count, rows, packed + p.offset(panel),
+      sweep_panel<1>(matrices, count, begin, end, packed + p.offset(panel),
                      [&](int64_t row, const Vector* columns) { finish(row, first, there, columns[0]); });
     }
   }
@@ -124,6 +125,9 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
   const char* from = static_cast<const char*>(rows.data) + offset(rows, b, t) * size;
   for (int64_t at = panel * 64; at < channels * size; at += panels * 64) __builtin_prefetch(from + at, 1, 2);
 }
+
+// Of what is kept for backward.
+inline Real* kept_row(const Layer& l, int64_t b, int64_t t) { return static_cast<Real*>(l.a.data) + offset(l.a, b, t); }
 
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
   for (int64_t t = begin; t < end; ++t) {
@@ -169,21 +173,25 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
 
   const Matrix z = scratch.matrix(tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
-  sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector g) {
+  sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
     store(z.at(row, first), gate(f, g));
     if (times[row] < 0) return;
+    if (l.a.data) {
+      Real* a = kept_row(l, b, times[row]);
+      store_first(a + first, f, there), store_first(a + l.D + first, g, there);
+    }
     prefetch_share(l.skip, l.dtype, l.S, b, times[row], first / kLanes, panels);
     prefetch_share(l.residual, l.dtype, l.R, b, times[row], first / kLanes, panels);
   });
   const Real* out = static_cast<const Real*>(packed) + weights.packed_panels.reals();
   const Panels residual = residual_panels(l, op), skip = skip_panels(l, op);
   const Real scale = static_cast<Real>(l.residual_scale);
-  sweep(&z, 1, tile.rows, residual, out, [&](int64_t row, int64_t first, int64_t there, Vector o) {
+  sweep(&z, 1, 0, tile.rows, residual, out, [&](int64_t row, int64_t first, int64_t there, Vector o) {
     if (times[row] < 0) return;
     const Vector x = load_row(l.x, l.dtype, b, times[row], first, there);
     store_row(l.residual, l.dtype, b, times[row], first, (x + o) * scale, there);
   });
-  sweep(&z, 1, tile.rows, skip, out + residual.reals(), [&](int64_t row, int64_t first, int64_t there, Vector o) {
+  sweep(&z, 1, 0, tile.rows, skip, out + residual.reals(), [&](int64_t row, int64_t first, int64_t there, Vector o) {
     if (times[row] < 0) return;
     if (l.accumulate_skip) o += load_row(l.skip, l.dtype, b, times[row], first, there);
     store_row(l.skip, l.dtype, b, times[row], first, o, there);

@@ -16,10 +16,11 @@ constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 
 
 // The tile sizes that may serve so many outputs, the best first. Slabs wider than the outputs are for tiles that would
 // otherwise be too large.
-std::vector<TileSize> tile_sizes(int outputs) {
+std::vector<TileSize> tile_sizes(int outputs, const Limits& limits) {
   std::vector<TileSize> found;
   for (const TileSize size : kTileSizes) {
-    const bool narrowest = outputs <= size.N || size.N == kWidestSlab;
+    if (size.M > limits.rows || size.N > limits.slab) continue;
+    const bool narrowest = outputs <= size.N || size.N == limits.slab;
     if (found.empty() ? narrowest : size.M < found.back().M) found.push_back(size);
   }
   return found;
@@ -48,9 +49,11 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
 // load behind the work. packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a
 // multiprocessor, from there too.
 template <class Bytes, class Layout>
-bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_bytes, Layout layout_of) {
+bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int resident, Bytes packed_bytes,
+         Layout layout_of) {
   TileLaunch& tiled = plan.tiled;
   for (const bool ring : {false, true}) {
+    if (shape.limits.ring && !ring) continue;
     tiled.ring = ring, tiled.weight_bytes = static_cast<int>(packed_bytes(ring));
     for (const int buffers : {2, 1}) {
       tiled.buffers = buffers;
@@ -69,9 +72,9 @@ bool fit(LaunchPlan& plan, const Device& device, int resident, Bytes packed_byte
 // The first of the plans with tiles enough, one for every multiprocessor, or else the last. Narrow layers fill a
 // device with clips that are too short for that anyway. plan(size) is a launch in tiles of that size, if there is one.
 template <class Plan>
-std::optional<LaunchPlan> choose(int outputs, const Device& device, Plan plan) {
+std::optional<LaunchPlan> choose(int outputs, const StackShape& shape, const Device& device, Plan plan) {
   std::optional<LaunchPlan> found;
-  for (const TileSize size : tile_sizes(outputs)) {
+  for (const TileSize size : tile_sizes(outputs, shape.limits)) {
     std::optional<LaunchPlan> one = plan(size);
     if (!one) continue;
     found = one;
@@ -99,7 +102,7 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
   }
   const bool last = first + count == shape.layers();
   const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
-  return choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+  return choose(2 * shape.D, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "layers", first, count, size);
     TileLaunch& tiled = plan.tiled;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
@@ -112,7 +115,7 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
     for (int i = 0; i < count; ++i) tiled.tap_first[i] = -lefts[i] * P, tiled.tap_step[i] = steps[i] * P;
     const auto bytes = [&](bool ring) { return packing.bytes({first, count, size.N, ring, !last || residual}); };
     const auto layout = [&](const TileLaunch& tiled) { return LayersLayout<int>(0, size, e, tiled, count); };
-    if (!fit(plan, device, resident_layers(size.N), bytes, layout)) return {};
+    if (!fit(plan, shape, device, resident_layers(size.N), bytes, layout)) return {};
     return plan;
   });
 }
@@ -153,7 +156,7 @@ std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool
   std::vector<LaunchPlan> ends(layers + 1);
   costs[0] = 0;
   for (int first = 0; first < layers; ++first) {
-    for (int count = 1; count <= std::min(kMostLayers, layers - first); ++count) {
+    for (int count = 1; count <= std::min({kMostLayers, shape.limits.layers, layers - first}); ++count) {
       const std::optional<LaunchPlan> plan = plan_group(shape, first, count, residual, device);
       if (!plan) break;
       const double total = costs[first] + cost(shape, *plan, keep, device);
@@ -171,7 +174,7 @@ LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual,
   const int e = shape.element(), S = skip ? shape.S : 0;
   const auto [left, right] = reach_of(shape);
   const Packing packing = packing_of(shape, PackedFor::gate_gradient, S);
-  const auto found = choose(2 * shape.D, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+  const auto found = choose(2 * shape.D, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "gate_gradient", layer, 1, size);
     TileLaunch& tiled = plan.tiled;
     tiled.S = S;
@@ -183,7 +186,7 @@ LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual,
     const auto layout = [&](const TileLaunch& tiled) {
       return GateGradientLayout<int>(0, size, e, tiled, (residual ? shape.R : 0) + S);
     };
-    if (!fit(plan, device, resident_gate_gradient(size.N), bytes, layout)) return {};
+    if (!fit(plan, shape, device, resident_gate_gradient(size.N), bytes, layout)) return {};
     return plan;
   });
   if (!found) refuse("a tile of a layer's gradients", device);
@@ -194,7 +197,7 @@ LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& 
   const int e = shape.element();
   const auto [left, right] = reach_of(shape);
   const Packing packing = packing_of(shape, PackedFor::data_gradient, shape.S);
-  const auto found = choose(shape.R, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+  const auto found = choose(shape.R, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
     LaunchPlan plan = begin(shape, "data_gradient", layer, 1, size);
     TileLaunch& tiled = plan.tiled;
     tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, 0, 0, left + right, 2 * shape.D * e);
@@ -203,7 +206,7 @@ LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& 
     tiled.tap_first[0] = left * P, tiled.tap_step[0] = -P;
     const auto bytes = [&](bool ring) { return packing.bytes({layer, 1, size.N, ring}); };
     const auto layout = [&](const TileLaunch& tiled) { return DataGradientLayout<int>(0, size, e, tiled); };
-    if (!fit(plan, device, resident_data_gradient(size.N), bytes, layout)) return {};
+    if (!fit(plan, shape, device, resident_data_gradient(size.N), bytes, layout)) return {};
     return plan;
   });
   if (!found) refuse("a tile of a layer's gradients", device);
@@ -241,7 +244,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
            packing_of(shape, PackedFor::data_gradient, S).bytes(group);
   };
   const auto layout = [&](const TileLaunch& tiled) { return FusedBackwardLayout<int>(0, kSize, e, tiled, outputs); };
-  if (!fit(plan, device, kResidentFusedBackward, bytes, layout)) return {};
+  if (!fit(plan, shape, device, kResidentFusedBackward, bytes, layout)) return {};
   return plan;
 }
 

@@ -15,12 +15,21 @@
 
 namespace wavenet::cuda {
 
+// What a plan is to keep to; by default nothing is asked of it. Calibration times such plans beside the planner's own.
+struct Limits {
+  int layers = kMostLayers;  // of a launch
+  int rows = kMostRows;      // of a tile
+  int slab = kWidestSlab;    // outputs of a slab: fewer need fewer registers
+  bool ring = false;         // weights go round a ring where they could stay, too, which leaves room for more blocks
+};
+
 struct StackShape {
   DType dtype = DType::float32;
   int64_t B = 0, T = 0;
   int R = 0, D = 0, S = 0, K = 0;
   std::vector<int64_t> dilations;
   bool same = false;
+  Limits limits;
 
   int layers() const { return static_cast<int>(dilations.size()); }
   int element() const { return element_bytes(dtype); }

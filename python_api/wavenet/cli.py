@@ -42,19 +42,23 @@ def application() -> typer.Typer:
         from wavenet.commands.augment_preview import augment_preview
         from wavenet.commands.cache import cache
         from wavenet.commands.check_data import check_data
+        from wavenet.commands.convert import convert
         from wavenet.commands.cross_validate import cross_validate
         from wavenet.commands.demo_app import demo_app
         from wavenet.commands.embed import embed
         from wavenet.commands.evaluate import evaluate
         from wavenet.commands.export import export
         from wavenet.commands.fit_head import fit_head
+        from wavenet.commands.generate import generate
         from wavenet.commands.info import info
+        from wavenet.commands.mel import mel
         from wavenet.commands.predict import predict
         from wavenet.commands.report import report
         from wavenet.commands.stream import stream
         from wavenet.commands.synth import synth
         from wavenet.commands.timeline import timeline
         from wavenet.commands.train import train
+        from wavenet.commands.vocode import vocode
 
     app = typer.Typer(
         no_args_is_help=True,
@@ -90,7 +94,8 @@ def application() -> typer.Typer:
         export,
         demo_app,
     )
-    for command in (*before_training, train, cross_validate, *of_a_run):
+    of_sound = (generate, vocode, mel, convert)
+    for command in (*before_training, train, cross_validate, *of_a_run, *of_sound):
         app.command()(command)
     return app
 

@@ -3,8 +3,8 @@
 //
 //   cpu_kernels_count TIMES CASE...      CASE = pass:dtype:fast or plain:padding:R:D:S:K:T:dilation,dilation,...
 //
-// pack: the weights of a stream; forward: nothing saved; backward: of a forward pass before it; step: both; stream: T
-// rows more. Built of one instruction set, WAVENET_ISA.
+// pack: the weights of a stream; forward: nothing saved; backward: of a forward pass before it, which for
+// backward-of-gates kept what goes into the gates; backward-of-x: no weight's gradient; step: both; stream: T rows more. Built of one instruction set, WAVENET_ISA.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -108,6 +108,8 @@ void run(const Case& c, int times) {
   }
 
   stack.saved = saved.rows(c.T, c.R), stack.saved_stride = c.T * c.R;
+  Tensor gates(c.pass == "backward-of-gates" ? L * rows * C : 0, 1.0f);
+  if (c.pass == "backward-of-gates") stack.gates = gates.data();
   Tensor grad_residual = activations(c.R), grad_skip = activations(c.S), grad_x = activations(c.R);
   Tensor grad_conv_weight = conv_weight, grad_conv_bias = conv_bias, grad_out_weight = out_weight;
   Tensor grad_out_bias = out_bias;
@@ -115,12 +117,14 @@ void run(const Case& c, int times) {
   g.stack = stack;
   g.grad_residual = grad_residual.rows(c.T, c.R), g.grad_skip = grad_skip.rows(c.T, c.S);
   g.grad_x = grad_x.rows(c.T, c.R);
-  g.conv_weight = grad_conv_weight.data(), g.conv_bias = grad_conv_bias.data();
-  g.out_weight = grad_out_weight.data(), g.out_bias = grad_out_bias.data();
+  if (c.pass != "backward-of-x") {
+    g.conv_weight = grad_conv_weight.data(), g.conv_bias = grad_conv_bias.data();
+    g.out_weight = grad_out_weight.data(), g.out_bias = grad_out_bias.data();
+  }
   const auto forward = [&] { cpu::run(kIsa, Operator::block, cpu::layers_of(kIsa, stack), 1); };
   const auto backward = [&] { cpu::run_backward(kIsa, Operator::block, cpu::gradients_of(kIsa, g), 1); };
   if (c.pass == "step") return repeat([&] { forward(), backward(); });
-  if (c.pass != "backward") throw std::invalid_argument("no such pass: " + c.pass);
+  if (c.pass.rfind("backward", 0) != 0) throw std::invalid_argument("no such pass: " + c.pass);
   forward();
   repeat(backward);
 }

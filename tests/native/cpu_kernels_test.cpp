@@ -53,6 +53,7 @@ struct Case {
   Wanted wanted;
   Operator op = Operator::block;
   bool fast = true;
+  bool keeps_gates = false;
 
   // A bare convolution may have any number of channels.
   int64_t C() const { return op == Operator::conv ? 2 * D - 1 : 2 * D; }
@@ -228,9 +229,11 @@ template <class Real, class Stored>
 struct Memory {
   Tensors<Stored> rows;
   Tensors<Real> weights;
+  Values<Real> gates;
 
   Memory(const Case& c, const Tensors<Real>& inputs) {
     const Values<Real> nan(1, std::numeric_limits<Real>::quiet_NaN());
+    gates.assign(c.keeps_gates ? c.L * c.B * c.T * c.C() : 0, nan[0]);
     for (int i = 0; i < kTensors; ++i) {
       if (is_weight(i)) {
         weights.value[i] = inputs.value[i];
@@ -289,6 +292,7 @@ cpu::Stack stack_of(const Case& c, DType dtype, Memory<Real, Stored>& m) {
   for (int64_t n = 1; n <= c.L; ++n) stack.dilations.push_back(c.dilation * n);
   stack.saved = rows_of(m.rows.value[kSaved], c.T, c.R), stack.saved_stride = c.B * c.T * c.R;
   stack.checkpoint_every = std::max<int64_t>(c.checkpoint_every, 1);
+  stack.gates = pointer(m.gates);
   return stack;
 }
 
@@ -428,6 +432,19 @@ void check_threads(const Case& c, DType dtype, const Tensors<Real>& in, const Te
       one, kernel_results<Stored>(c, dtype, in, isa, 3));
 }
 
+template <class Stored, class Real>
+void check_kept_gates(Case c, DType dtype, const Tensors<Real>& in, const Tensors<Real>& recomputed,
+                      const cpu::Isa& isa) {
+  if (c.op != Operator::block) return;
+  c.keeps_gates = true;
+  each_result(
+      c,
+      [&](const char*, const char* name, const Values<Real>& a, const Values<Real>& b) {
+        expect(same_bits(a, b), "depends on whether gates are kept: ", name, dtype, isa, c);
+      },
+      recomputed, kernel_results<Stored>(c, dtype, in, isa, 1));
+}
+
 template <class Real, class Exact>
 void check(const Case& c, DType dtype, std::mt19937& random) {
   const auto in = random_inputs<Real>(c, random);
@@ -442,6 +459,7 @@ void check(const Case& c, DType dtype, std::mt19937& random) {
         },
         got, yardstick, exact);
     check_threads<Real>(c, dtype, in, got, *isa);
+    check_kept_gates<Real>(c, dtype, in, got, *isa);
     if (c.op != Operator::block || c.same) continue;
     const auto one = stream_results(c, dtype, in, *isa, 1), three = stream_results(c, dtype, in, *isa, 3);
     for (int i : {kResidual, kSkip}) {
@@ -465,6 +483,7 @@ void check_bfloat16(const Case& c, std::mt19937& random) {
         },
         got);
     check_threads<uint16_t>(c, DType::bfloat16, in, got, *isa);
+    check_kept_gates<uint16_t>(c, DType::bfloat16, in, got, *isa);
   }
 }
 

@@ -243,6 +243,60 @@ def test_checkpointing_changes_no_gradient(checkpoint_every, cond):
     assert all(map(torch.equal, *results))
 
 
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", LONG)
+def test_kept_gates_change_no_bit(isa, name, dtype):
+    tensors, settings = call("residual_stack", _long(name), dtype)
+    with wavenet_kernels.use_backend("cpu"):
+        inputs, gates = (
+            _outputs_and_gradients(
+                wavenet_kernels.residual_stack, tensors, {**settings, "keep": keep}
+            )
+            for keep in ("inputs", "gates")
+        )
+    assert all(map(torch.equal, inputs, gates))
+
+
+@pytest.mark.parametrize("keep", ["inputs", "gates"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_inference_gives_the_bits_of_training(dtype, keep):
+    for case in (*CASES, Case(residual=128, dilation_channels=128, taps=3, time=200)):
+        tensors, settings = call("residual_stack", case, dtype)
+        leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+        with wavenet_kernels.use_backend("cpu"):
+            trained = wavenet_kernels.residual_stack(*leaves, **settings, keep=keep)
+            with torch.no_grad():
+                inferred = wavenet_kernels.residual_stack(*leaves, **settings)
+        assert all(map(torch.equal, inferred, trained))
+
+
+@pytest.mark.parametrize("keep", ["inputs", "gates"])
+@pytest.mark.parametrize("operator", ["residual_stack", "gated_conv1d", "dilated_conv1d"])
+def test_frozen_tensors_change_no_gradient_and_take_no_memory(operator, keep):
+    case = Case(residual=64, dilation_channels=64, skip=64, taps=3, time=1000, cond="global")
+    tensors, settings = call(operator, case, torch.float32)
+    if operator == "residual_stack":
+        settings = {**settings, "keep": keep}
+    peaks = {}
+    with wavenet_kernels.use_backend("cpu"):
+        outputs = _outputs_and_gradients(getattr(wavenet_kernels, operator), tensors, settings)
+        expected = outputs[-len(tensors) :]
+        for wanted in (range(len(tensors)), *((i,) for i in range(len(tensors)))):
+            leaves = [t.detach().requires_grad_(i in wanted) for i, t in enumerate(tensors)]
+            result = getattr(wavenet_kernels, operator)(*leaves, **settings)
+            results = [result] if isinstance(result, torch.Tensor) else list(result)
+            generator = torch.Generator().manual_seed(0)
+            upstream = [torch.randn(o.shape, generator=generator) for o in results]
+            _cpu.workspace_peak(True)
+            got = torch.autograd.grad(results, [leaves[i] for i in wanted], upstream)
+            peaks[tuple(wanted)] = _cpu.workspace_peak(True)
+            assert all(torch.equal(g, expected[i]) for g, i in zip(got, wanted, strict=True))
+    # Sums of weight gradients are several slices, each as large as the weight or larger.
+    everything = peaks[tuple(range(len(tensors)))]
+    assert peaks[0,] <= everything - 2 * tensors[1][0].nbytes
+
+
 @pytest.mark.parametrize("taps", [1, 2, 3, 4])
 def test_rows_do_not_depend_on_the_length(taps):
     """Causal outputs are the same bits however long the rest of the clip is."""
@@ -285,9 +339,10 @@ def test_saved_inputs_are_those_of_the_layers():
             inputs.append(residual)
     for every in (1, 2, 3, 5, 6):
         for last_residual in (True, False):
-            residual, _, saved = torch.ops.wavenet_kernels.residual_stack_saving(
-                *tensors, *arguments, last_residual, every, "cpu"
+            residual, _, saved, gates = torch.ops.wavenet_kernels.residual_stack_saving(
+                *tensors, *arguments, last_residual, every, "inputs", "cpu"
             )
+            assert gates.shape == (0, *tensors[0].shape[::2], 2 * tensors[3].shape[2])
             expected = [inputs[n].transpose(1, 2) for n in range(every, 6, every)]
             assert len(saved) == len(expected)
             for got, wanted in zip(saved, expected, strict=True):

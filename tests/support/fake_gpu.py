@@ -54,6 +54,8 @@ class FakeGpu:
     def with_children(self) -> FakeGpu:
         """First trials are made in processes of their own, which takes seconds."""
         self._monkeypatch.setattr(trial, "run", _in_children)
+        for seconds in (choice.KIND_SECONDS, choice.PROCESS_SECONDS):  # of a busy machine
+            self._monkeypatch.setitem(seconds, "gpu", 300.0)
         return self
 
     def _without_children(self, jobs, device, *, deadline):

@@ -16,7 +16,7 @@ from forked import start
 from safetensors.torch import load_file
 from small_runs import quiet, same, small_config
 
-import wavenet.classifier.training.loop as loop
+import wavenet.classifier.training.learner as learner
 from wavenet import load_model
 from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.classifier.run_folder import checkpoints, rank_epochs
@@ -59,7 +59,7 @@ def test_ranking_is_by_accuracy_then_loss_then_time():
 
 def _train_until(step: int, config: RunConfig, run: Path, number: int = signal.SIGINT) -> None:
     """The signal comes to this process while that step is under way."""
-    original = loop.Learner.step
+    original = learner.Learner.step
 
     def stepping(self, parts, clips, now):
         if now == step:
@@ -67,7 +67,7 @@ def _train_until(step: int, config: RunConfig, run: Path, number: int = signal.S
         return original(self, parts, clips, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.Learner, "step", stepping)
+        patch.setattr(learner.Learner, "step", stepping)
         with pytest.raises(TrainingInterrupted) as caught:
             train(config, run, console=quiet())
     assert caught.value.signal == number

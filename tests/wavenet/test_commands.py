@@ -51,19 +51,23 @@ def test_there_are_these_commands():
         "augment-preview",
         "cache",
         "check-data",
+        "convert",
         "cross-validate",
         "demo-app",
         "embed",
         "evaluate",
         "export",
         "fit-head",
+        "generate",
         "info",
+        "mel",
         "predict",
         "report",
         "stream",
         "synth",
         "timeline",
         "train",
+        "vocode",
     }
 
 

@@ -35,15 +35,17 @@ def exported(tones, tmp_path_factory):
     return out, done.output
 
 
-def test_three_files_and_a_table(exported):
+def test_files_and_a_table(exported):
     out, printed = exported
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "model.int8.onnx", "model.pt2"}
+    files = {"model.onnx", "model.int8.onnx", "model.pt2", "model.wavenet"}
+    assert {path.name for path in out.iterdir()} == files
     rows = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
         for line in printed.splitlines()
         if line.startswith("│")
     }
-    assert set(rows) == {"PyTorch", "model.onnx", "model.int8.onnx", "model.pt2"}
+    assert set(rows) == {"PyTorch", *files}
+    assert rows.pop("model.wavenet")[1:] == ["-", "-", "-"]  # not run here
     for name in ("model.onnx", "model.pt2"):
         assert float(rows[name][1]) <= 1e-4
     accuracies = {name: float(row[3].removesuffix("%")) for name, row in rows.items()}
@@ -98,13 +100,14 @@ def test_weights_are_constants_in_int8(exported):
     [
         {"input": "one-hot", "pooling": "max"},
         {"input": "raw", "pooling": "attention", "clip_norm": True},
+        {"filters": 4, "filter_layers": 2, "stem_kernel_size": 100, "stem_stride": 40},
     ],
 )
 def test_other_inputs_and_pooling_export(fields):
+    fields = {"stem_kernel_size": 3, **fields}
     config = WaveNetConfig(
         labels=("a", "b"),
         sample_rate=4000,
-        stem_kernel_size=3,
         residual_channels=4,
         dilation_channels=4,
         skip_channels=4,

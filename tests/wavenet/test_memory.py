@@ -38,11 +38,15 @@ SMALL = {
     "pooling": "attention",
 }
 NARROW = {"residual_channels": 16, "dilation_channels": 16, "skip_channels": 32, "stacks": 1}
+FILTERS = {**SMALL, "filters": 64, "stem_kernel_size": 200, "stem_stride": 40, "frame_ms": 40.0}
 CASES = {
     "defaults": ({}, 1, 12000),
     "checkpoints": ({"checkpoint_every": 5}, 2, 12000),
     "small": (SMALL, 32, 24000),
+    "wide": ({"residual_channels": 128, "dilation_channels": 128, "stacks": 1}, 1, 12000),
     "next sample": ({**NARROW, "next_sample_weight": 1.0}, 4, 24000),
+    "filters": (FILTERS, 16, 40000),
+    "filter layers": ({**FILTERS, "filter_layers": 2, "stem_stride": 160}, 16, 40000),
     "one-hot": ({**NARROW, "input": "one-hot", "stem_kernel_size": 8}, 8, 24000),
 }
 # In a process of its own: how much its peak rises above what it had after a first, small step.

@@ -28,9 +28,19 @@ def _batch():
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
-@pytest.mark.parametrize("kind", ["raw", "mu-law", "one-hot"])
-def test_logits_do_not_depend_on_padding(kind, pooling):
-    config = WaveNetConfig(**MODEL, input=kind, pooling=pooling, clip_norm=kind == "raw")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"clip_norm": True},
+        {"input": "mu-law"},
+        {"input": "one-hot"},
+        {"filters": 6},
+        {"filters": 7, "filter_layers": 2},
+        {"filters": 6, "input": "mu-law", "clip_norm": True},
+    ],
+)
+def test_logits_do_not_depend_on_padding(fields, pooling):
+    config = WaveNetConfig(**MODEL, **fields, pooling=pooling)
     model = WaveNetClassifier(config).eval()
     waveform, lengths = _batch()
     logits = model(waveform, lengths)
@@ -151,6 +161,12 @@ def test_lengths_shape():
         ("sample_rate", 10**12),
         ("pooling", "sum"),
         ("stem_kernel_size", 3),
+        ("filters", -1),
+        ("filters", True),
+        ("filter_layers", -1),
+        ("filter_layers", 1),
+        ("filter_dropout", 0.1),
+        ("filter_dropout", 1.0),
         ("stacks", 0),
         ("head_kernel_size", 4),
         ("head_layers", -1),
@@ -164,8 +180,15 @@ def test_config_names_the_field(field, value):
         WaveNetConfig(**{**MODEL, field: value})
 
 
-def test_save_and_load(tmp_path):
-    model = WaveNetClassifier(WaveNetConfig(**MODEL, dropout=0.2, pooling="attention")).eval()
+def test_filters_hear_no_codes():
+    with pytest.raises(ValueError, match="filters is 4; accepted is 0 with input one-hot"):
+        WaveNetConfig(**MODEL, filters=4, input="one-hot")
+
+
+@pytest.mark.parametrize("filters", [0, 5])
+def test_save_and_load(tmp_path, filters):
+    fields = {**MODEL, "dropout": 0.2, "pooling": "attention", "filters": filters}
+    model = WaveNetClassifier(WaveNetConfig(**fields)).eval()
     model.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["labels"] == ["cat", "dog", "rain"]
     waveform, lengths = _batch()

@@ -112,7 +112,7 @@ def test_two_processes_go_on_in_parts_where_one_was_stopped(alone, tmp_path, mon
     def stop(self, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wavenet.classifier.training.loop.validate", stop)
+    monkeypatch.setattr("wavenet.classifier.training.classification.validate", stop)
     with pytest.raises(KeyboardInterrupt):
         # A checkpoint within the first epoch; then training breaks off.
         steps = _with(config, checkpoint_steps=2)

@@ -42,9 +42,11 @@ def _listen(listener: StreamingClassifier, waveform: torch.Tensor, longest: int)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
-@pytest.mark.parametrize("kind", ["raw", "mu-law", "one-hot"])
-def test_the_last_decision_about_all_is_the_models(kind, pooling):
-    model = _model(input=kind, pooling=pooling)
+@pytest.mark.parametrize(
+    "fields", [{}, {"input": "mu-law"}, {"input": "one-hot"}, {"filters": 5, "filter_layers": 1}]
+)
+def test_the_last_decision_about_all_is_the_models(fields, pooling):
+    model = _model(**fields, pooling=pooling)
     listener = StreamingClassifier(model, window_seconds=None, hop_seconds=0.05)
     for time in (1, 7, 100, 8003):  # one listener: it starts anew after each signal
         waveform = torch.rand(time) * 2 - 1
@@ -62,6 +64,8 @@ def test_the_last_decision_about_all_is_the_models(kind, pooling):
         {"head_kernel_size": 5, "head_layers": 1, "pooling": "attention"},
         {"head_kernel_size": 1, "pooling": "max"},
         {"stem_stride": 1, "stem_kernel_size": 1, "kernel_size": 3},
+        {"filters": 7, "stem_stride": 80, "stem_kernel_size": 200},
+        {"filters": 7, "filter_layers": 3, "stem_stride": 80, "stem_kernel_size": 64},
     ],
 )
 @pytest.mark.parametrize("longest", [1, 900, 20000])

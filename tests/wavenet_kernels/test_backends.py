@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from wavenet_kernels import (
     reference,
     use_backend,
 )
+from wavenet_kernels.backends.contract import KEEPS_INPUTS
 from wavenet_kernels.backends.triton.launcher import interpreted
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Outputs, Settings, Tensors, astuple
 from wavenet_kernels.ops import _run
@@ -114,6 +116,18 @@ def test_a_setting_that_a_backend_does_not_have_is_refused_above_it(monkeypatch)
             wavenet_kernels.gated_conv1d(x, weight, padding="same")
     z = wavenet_kernels.gated_conv1d(x, weight, padding="same")
     torch.testing.assert_close(z, reference.gated_conv1d(x, weight, padding="same"))
+
+
+def test_backends_of_gpus_refuse_to_keep_gates():
+    x, weights = torch.empty(2, 16, 50, device="meta"), torch.empty(1, 32, 16, 2, device="meta")
+    tensors = Tensors(x, weights, None, torch.empty(1, 48, 16, device="meta"))
+    for keep in ("auto", "inputs", "gates"):
+        call = Call("residual_stack", tensors, Settings(dilations=(1,), keep=keep))
+        assert call.keeps_gates == (keep == "gates")
+    triton = backends.load("triton")
+    if interpreted():
+        call = replace(call, tensors=tensors.map(lambda t: torch.empty(t.shape)))
+        assert triton.supports(call) == KEEPS_INPUTS
 
 
 def test_supports_reads_metadata_alone():
@@ -232,3 +246,15 @@ def test_module_command_lists_every_backend():
         assert name in done.stdout
     assert torch.__version__ in done.stdout
     assert "works" in done.stdout
+
+
+def test_an_input_of_many_taps_is_computed_alike_in_any_memory_order():
+    """The cpu backend brings one of more than three taps to rows before its kernels read it."""
+    x, weight = torch.randn(2, 5, 40), torch.randn(6, 5, 5)
+    results = []
+    for given in (x, x.transpose(1, 2).contiguous().transpose(1, 2)):
+        leaves = [given.requires_grad_(), weight.clone().requires_grad_()]
+        with use_backend("cpu"):
+            y = wavenet_kernels.dilated_conv1d(*leaves, dilation=3)
+        results.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    assert all(map(torch.equal, *results))

@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,8 +20,8 @@ from wavenet_kernels import backends, calibration, numerics, use_backend
 from wavenet_kernels.calibration import choice, keys, program, store, timing, trial, verify
 from wavenet_kernels.calibration.decide import Candidate, Decision, decide
 from wavenet_kernels.calibration.keys import Key, Kind
-from wavenet_kernels.call import TENSORS, Call
-from wavenet_kernels.nn import ResidualStack
+from wavenet_kernels.call import SETTINGS, TENSORS, Call
+from wavenet_kernels.nn import ResidualStack, StackStream
 
 CPU = torch.device("cpu")
 
@@ -126,7 +127,7 @@ def test_a_child_that_does_not_start_is_no_candidates_fault(monkeypatch, gpu):
     assert computed_by(convolution()) == "eager"
     (decision,) = calibration.decisions()
     assert decision.source == "shipped"
-    assert decision.why == "there was no time to verify every candidate"
+    assert decision.why == "there was no time to verify every backend"
     assert store.entries(store.VERDICTS) == []
 
 
@@ -158,6 +159,22 @@ def test_a_configuration_is_a_candidate_of_its_own(gpu):
     arguments = dict(zip(TENSORS, stack[0], strict=True))
     stream = Call.of("residual_stack_stream", {**arguments, "dilations": (1, 2, 4)})
     assert chosen.stream(stream.as_stream_from_nothing()).state() is not None
+
+
+def test_configurations_that_there_is_no_time_for_are_left_out(gpu, monkeypatch):
+    gpu.has(reference=4.0, two_ways=3.0)
+    gpu.take(**{'two_ways {"tile": 64}': 2.0, 'two_ways {"tile": 7}': 1.0})
+    asked = []
+
+    def run(jobs, device, *, deadline):
+        asked.extend(job.configuration for job in jobs)
+        return ["", *[None] * (len(jobs) - 1)]
+
+    monkeypatch.setattr(trial, "run", run)
+    decision = decide(convolution(), step=True)
+    assert asked == [None, {"tile": 64}, {"tile": 7}]  # the backend by itself comes first
+    assert decision.candidate == Candidate("two_ways") and decision.source == "measured"
+    assert set(decision.refused.values()) == {"there was no time to verify it"}
 
 
 # Who wins.
@@ -274,9 +291,24 @@ def test_another_device_driver_or_version_is_another_key(gpu, monkeypatch):
     assert len(hashes) == 8
 
 
-def test_the_fast_key_has_every_tensor():
-    """A new field of Tensors belongs into the key in `choice.choose`."""
+def test_the_fast_key_has_every_tensor_and_setting():
+    """A new field of Tensors or Settings belongs into the key in `choice.choose`."""
     assert TENSORS == ("x", "conv_weight", "conv_bias", "out_weight", "out_bias", "cond")
+    others = {
+        "dilations": (1,),
+        "padding": "same",
+        "residual_scale": 0.5,
+        "last_residual": False,
+        "checkpoint_every": 2,
+        "keep": "inputs",
+    }
+    assert set(others) == SETTINGS
+    call = convolution()
+    computed_by(call)
+    known = len(choice._chosen)
+    for number, (name, value) in enumerate(others.items(), 1):
+        computed_by(replace(call, settings=replace(call.settings, **{name: value})))
+        assert len(choice._chosen) == known + number, name
 
 
 def test_a_decision_survives_json(gpu):
@@ -633,7 +665,7 @@ def call_of(name, tensors, settings):
 
 
 def test_a_decided_call_costs_next_to_nothing():
-    """Microseconds are measured in benchmarks/measurements/choice.py."""
+    """Microseconds are measured by `python -m benchmarks calibration`."""
     call = convolution()
     choice.choose(call, "auto", step=True)
     start = time.perf_counter()
@@ -721,3 +753,35 @@ def test_a_large_element_hides_no_error_of_small_ones():
     assert said.startswith("root mean square error 0.02, eager's 0, bound")
     empty = torch.zeros(0, dtype=torch.float64)
     assert numerics.violation(empty.float(), empty, empty) is None
+
+
+def test_streams_go_by_the_shipped_rule(gpu):
+    gpu.has(reference=2.0, right=1.0)
+    stack = ResidualStack(4, 4, 4, dilations=[1, 2])
+    weights = (stack.conv_weight, stack.conv_bias, stack.out_weight, stack.out_bias)
+
+    def streamed():
+        with torch.no_grad():
+            state = torch.zeros(1, 3, 4)
+            wavenet_kernels.residual_stack_stream(
+                torch.zeros(1, 4, 5), state, *weights, dilations=(1, 2)
+            )
+            StackStream(*weights, dilations=(1, 2))(torch.zeros(1, 4, 5))
+
+    assert calibration.calibrate(streamed) == [] and gpu.timed == []
+    streamed()
+    assert gpu.timed == [] and calibration.decisions() == []
+
+
+def test_on_a_gpu_the_cache_is_flushed_and_the_device_waited_for(monkeypatch):
+    events = []
+
+    class Buffer:
+        def zero_(self):
+            events.append("flush")
+
+    monkeypatch.setattr(torch, "empty", lambda *sizes, **named: Buffer())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append("wait"))
+    stopwatch = timing.stopwatch(torch.device("cuda"))
+    assert stopwatch("a", lambda: events.append("run")) >= 0
+    assert events == ["flush", "wait", "run", "wait"]

@@ -23,9 +23,12 @@ from on_cpu import SimulatedGpu
 from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 
 import wavenet_kernels
-from wavenet_kernels import reference
+from wavenet_kernels import backends, reference
 from wavenet_kernels.backends import cuda
-from wavenet_kernels.call import Call, Settings, Sizes, Tensors
+from wavenet_kernels.calibration import program, verify
+from wavenet_kernels.calibration.decide import decide
+from wavenet_kernels.calibration.keys import Kind
+from wavenet_kernels.call import TENSORS, Call, Settings, Sizes, Tensors
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.nn import StackStream
 
@@ -390,6 +393,73 @@ def test_plans_print_what_they_launch(module):
         assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
         assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
         assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
+
+
+class Typical:
+    """The module, where device 0 is a typical chip."""
+
+    def __init__(self, module, architecture):
+        self._module, self._architecture = module, architecture
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+    @property
+    def Device(self):
+        chip = self._module.Device.typical(self._architecture)
+        return mock.Mock(at=lambda index: chip)
+
+
+def _stack(name, time, dtype=torch.bfloat16):
+    return program.stack(program.WORKLOADS[name], 32, time, torch.device("cpu"), dtype)
+
+
+def test_ways_to_compute_a_call_lead_to_other_launches(module):
+    """Calibration has alternatives for every workload; none twice, nor the planner's own."""
+    with cuda.use_machine(SimulatedGpu(Typical(module, "sm_90"))):
+        ways = {name: cuda.configurations(_stack(name, 16_000)) for name in program.WORKLOADS}
+        assert ways["small"] == [{"rows": 64}, {"layers": 1}, {"ring": True}, {"fuse": False}]
+        assert ways["classifier"][0] == {"slab": 64}
+        assert all(len(found) >= 2 for found in ways.values())
+        call = _stack("small", 16_000)
+        launches = [cuda._launches(call)]
+        for way in ways["small"]:
+            with cuda.configured(way):
+                launches.append(cuda._launches(call))
+        assert len({str(found) for found in launches}) == 5
+        with cuda.configured({"slab": 64, "rows": 32}):  # there are no such tiles
+            assert cuda._launches(call) == launches[0]
+        gate = Call.of("gated_activation", {"a": torch.zeros(1, 32, 9)})
+        assert cuda.configurations(gate) == []
+
+
+@pytest.mark.parametrize("way", cuda._WAYS, ids=str)
+@pytest.mark.parametrize(
+    "case", [SMALL[3], pytest.param(LARGE[0], marks=pytest.mark.slow)], ids=str
+)
+def test_every_way_is_right(way, case, device):
+    """As calibration finds out: outputs and gradients, the same bits twice, nothing unwritten."""
+    tensors, options = call("residual_stack", case, torch.bfloat16, device)
+    kind = Kind.of(
+        Call.of("residual_stack", {**dict(zip(TENSORS, tensors, strict=True)), **options}),
+        step=True,
+    )
+    where = torch.device(device)
+    assert verify.wrong(backends.Configured("cuda", way), kind, where, (2, 97)) is None
+
+
+@pytest.mark.slow
+def test_calibration_among_ways(module, monkeypatch, tmp_path):
+    """All of it on a tiny stack: every way is verified and timed; the simulator does not win."""
+    monkeypatch.setenv("WAVENET_KERNELS_CACHE", str(tmp_path))
+    monkeypatch.setattr(backends, "_CANDIDATES", {"cpu": ("reference", "cpu", "cuda")})
+    monkeypatch.setattr(verify, "ODD", 9)  # shorter clips
+    tiny = (32, 32, 32, 2, 2, 1, "causal")
+    small = program.stack(tiny, 1, 20, torch.device("cpu"), torch.bfloat16)
+    with cuda.use_machine(SimulatedGpu(module)):
+        decision = decide(small, step=True, rounds=1)
+    assert decision.refused == {} and decision.candidate.backend != "cuda"
+    assert {"cuda", 'cuda {"layers": 1}', 'cuda {"ring": true}'} <= set(decision.figures)
 
 
 def test_times_beyond_31_bits_are_refused(module):

@@ -131,6 +131,16 @@ CASES = {
         ValueError,
         "residual_stack: checkpoint_every is 0; accepted is 1 or more",
     ),
+    "keep what there is not": (
+        lambda: wk.residual_stack(*stack, dilations=(1, 2), keep="all"),
+        ValueError,
+        'residual_stack: keep is \'all\'; accepted are "auto", "inputs" and "gates"',
+    ),
+    "gates of checkpoints": (
+        lambda: wk.residual_stack(*stack, dilations=(1, 2), checkpoint_every=2, keep="gates"),
+        ValueError,
+        'residual_stack: keep is "gates" with checkpoint_every 2; accepted is 1, or "inputs"',
+    ),
     "state of another length": (
         lambda: wk.residual_stack_stream(x, state, *stack[1:], dilations=(1, 4)),
         ValueError,

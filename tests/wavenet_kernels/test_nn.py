@@ -200,6 +200,16 @@ CONSTRUCTIONS = {
         ValueError,
         "ResidualStack: checkpoint_every is 0; accepted is an int from 1",
     ),
+    "keep what there is not": (
+        lambda: ResidualStack(4, 3, 5, dilations=(1,), keep="all"),
+        ValueError,
+        'ResidualStack: keep is \'all\'; accepted are "auto", "inputs" and "gates"',
+    ),
+    "gates of checkpoints": (
+        lambda: ResidualStack(4, 3, 5, dilations=(1,), checkpoint_every=2, keep="gates"),
+        ValueError,
+        'ResidualStack: keep is "gates" with checkpoint_every 2; accepted is 1, or "inputs"',
+    ),
     "unknown padding": (
         lambda: GatedConv1d(3, 4, 2, padding="valid"),
         ValueError,

@@ -34,7 +34,7 @@ def _op_arguments(operator, tensors, settings):
     order = ("dilation", "dilations", "padding", "residual_scale")
     values = [settings[name] for name in order if name in settings]
     if operator == "residual_stack":
-        values = [list(values[0]), *values[1:], True, 1]
+        values = [list(values[0]), *values[1:], True, 1, "auto"]
     return (*tensors, *values, "auto")
 
 
@@ -55,7 +55,7 @@ def test_opcheck_of_the_backward(operator):
     outputs = _tuple(getattr(ops, saving)(*arguments, backend))
     grads = [torch.ones_like(output) for output in outputs]
     if operator == "residual_stack":
-        grads[2] = outputs[2]  # what the backward goes on from
+        grads[2:] = outputs[2:]  # what the backward goes on from
     mask = [True, False, True, True, True, True][: len(tensors)]
     torch.library.opcheck(getattr(ops, f"{operator}_backward"), (*grads, *arguments, mask, backend))
 
@@ -64,6 +64,8 @@ def test_opcheck_of_the_stack_that_saves():
     tensors, settings = call("residual_stack", SMALL, torch.float32)
     arguments = _op_arguments("residual_stack", _leaves(tensors), settings)
     torch.library.opcheck(ops.residual_stack_saving, arguments)
+    *arguments, _, backend = arguments
+    torch.library.opcheck(ops.residual_stack_saving, (*arguments, "gates", backend))
 
 
 def test_opcheck_of_streaming():

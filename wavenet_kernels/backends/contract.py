@@ -13,6 +13,9 @@ from wavenet_kernels.call import Call, Gradients, Outputs
 # How a backend may go about a call, as JSON has it; what is in it is the backend's own affair.
 Configuration: TypeAlias = "Mapping[str, Any]"
 
+# What a backend says to a call that wants the gates kept, where it has no use for them.
+KEEPS_INPUTS = 'keeps the inputs of layers and no gates, as keep="inputs" or "auto" asks for'
+
 
 class Stream(Protocol):
     """A causal stack's weights, prepared, and the past inputs of its layers."""
@@ -66,15 +69,18 @@ class Backend(Protocol):
         ...
 
     def forward(self, call: Call, outputs: Outputs) -> None:
-        """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says."""
+        """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says.
+
+        There are `gates` only on CPUs, or where `keep` is "gates".
+        """
         ...
 
     def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
         """Write the gradients that there are, from those of the outputs, in any strides.
 
         There is one for every output that forward was asked for. Of a stack every layer's input is
-        in `gradients.saved`, and checkpoint_every is 1. Of gated_activation x's is always asked
-        for, and never cond's, which follows from it.
+        in `gradients.saved`, and checkpoint_every is 1; there are `gates` if forward had them. Of
+        gated_activation x's is always asked for, and never cond's, which follows from it.
         """
         ...
 

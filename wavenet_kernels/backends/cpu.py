@@ -1,7 +1,8 @@
 """The backend of the C++ kernels in csrc/cpu: any shape and dtype on CPUs, all of torch's threads.
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
-place, whatever its other strides, and so is the input x in any strides; others are copied once.
+place, whatever its other strides, and so is an input x in any strides that convolutions of few taps
+read; others are copied once.
 bfloat16 and float16 activations are computed on in float32, with weights that were converted.
 WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set, otherwise the best
 one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three taps plain sums of
@@ -35,6 +36,11 @@ except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
 SETTINGS = COMMON_SETTINGS
+
+# Kernels gather x once for each tap, an element at a time where channels are not side by side. Of
+# more taps than this, a copy in rows is faster (`python -m benchmarks run operators`: R=64, K=7
+# takes a quarter less; K=2 and 3, the same).
+_MOST_TAPS_IN_PLACE = 3
 
 
 def unavailable() -> str | None:
@@ -73,6 +79,7 @@ def forward(call: Call, outputs: Outputs) -> None:
         saved=saved,
         saved_stride=saved_stride,
         checkpoint_every=call.settings.checkpoint_every,
+        gates=address_of(outputs.gates),
         scratch=tuple(map(rows_of, scratch)),
     )
 
@@ -84,6 +91,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     )
     inputs = None if gradients.saved is None else gradients.saved.contiguous()
     saved, saved_stride = rows_of_saved(inputs)
+    gates = None if gradients.gates is None else gradients.gates.contiguous()
     # It holds the gradients of later layers' inputs as well.
     grad_x = outputs.x
     if grad_x is None and len(call.settings.dilations) > 1:
@@ -97,6 +105,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
         grad_skip=rows_of(skip),
         saved=saved,
         saved_stride=saved_stride,
+        gates=address_of(gates),
         grad_x=rows_of(grad_x),
         want_x=outputs.x is not None,
         grad_conv_weight=grad_conv_weight,
@@ -168,7 +177,7 @@ class _Prepared:
     def __init__(self, call: Call) -> None:
         tensors, settings, sizes = call.tensors, call.settings, call.sizes
         x = tensors.x
-        if call.operator == "gated_activation":
+        if call.operator == "gated_activation" or sizes.K > _MOST_TAPS_IN_PLACE:
             x = channels_last(x)
         real = _real(x.dtype)
         conv_weight, conv_bias, out_weight, out_bias = (

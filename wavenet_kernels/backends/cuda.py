@@ -3,18 +3,25 @@
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
 place, whatever its other strides, and any other one is copied once. They run on torch's current
 stream of the tensors' device. A simulator may take the GPUs' place: `use_machine`.
+
+How a stack is cut into launches and tiles is planned (csrc/cuda/plan.h); there are a few other ways
+to go about a call, which calibration tries: `configurations`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 
+from wavenet_kernels.backends.contract import KEEPS_INPUTS, Configuration
 from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Sizes, Tensors
 from wavenet_kernels.rows import address_of, channels_last, empty_rows, rows_of, rows_of_saved
 
@@ -138,6 +145,8 @@ def supports(call: Call) -> str | None:
         )
     if call.operator == "gated_activation":
         return None
+    if call.settings.keep == "gates":
+        return KEEPS_INPUTS
     if x.dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest":
         return (
             "multiplies float32 matrices in TF32, which "
@@ -156,7 +165,7 @@ def forward(call: Call, outputs: Outputs) -> None:
     plan = _plan(
         _machine,
         "StackForward",
-        **prepared.shape(call),
+        **_shape(call),
         residual=outputs.residual is not None,
         skip=outputs.skip is not None,
         keep=saved_stride > 0 and call.settings.checkpoint_every == 1,
@@ -190,10 +199,10 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
     plan = _plan(
         _machine,
         "StackBackward",
-        **prepared.shape(call),
+        **_shape(call),
         residual=residual is not None,
         skip=skip is not None,
-        fuse=cond is None or cond.shape[2] == x.shape[2] > 1,
+        fuse=_fuses(cond, x),
     )
     workspace = prepared.workspace(plan.workspace_bytes)
     _launch(
@@ -258,8 +267,7 @@ class _Stream:
         conv_weight, out_weight = (
             None if w is None else w.contiguous() for w in (tensors.conv_weight, tensors.out_weight)
         )
-        shape = _Prepared(call.with_chunk(like.new_empty(sizes.B, sizes.R, 1), None)).shape(call)
-        shape["sizes"] = sizes._replace(T=1)
+        shape = {**_shape(call), "sizes": sizes._replace(T=1)}
         self._plan = _plan(_machine, "StackStream", **shape)
         self._packed = torch.empty(self._plan.weight_bytes, dtype=torch.uint8, device=like.device)
         _launch(
@@ -347,20 +355,21 @@ class _Prepared:
             residual_scale=call.settings.residual_scale,
         )
 
-    def shape(self, call: Call) -> dict[str, Any]:
-        """What plans of the call are found by."""
-        x = self._held.x
-        return {
-            "device": x.device,
-            "dtype": x.dtype,
-            "sizes": call.sizes,
-            "dilations": call.settings.dilations,
-            "same_padding": call.settings.padding == "same",
-        }
-
     def workspace(self, size: int) -> Tensor:
         """Memory for the length of a call."""
         return torch.empty(size, dtype=torch.uint8, device=self._held.x.device)
+
+
+def _shape(call: Call) -> dict[str, Any]:
+    """What plans of the call are found by."""
+    return {
+        "device": call.tensors.x.device,
+        "dtype": call.tensors.x.dtype,
+        "sizes": call.sizes,
+        "dilations": call.settings.dilations,
+        "same_padding": call.settings.padding == "same",
+        "way": tuple((name, value) for name, value in _way.get().items() if name != "fuse"),
+    }
 
 
 @functools.lru_cache(maxsize=256)
@@ -373,15 +382,86 @@ def _plan(
     sizes: Sizes,
     dilations: tuple[int, ...],
     same_padding: bool,
+    way: tuple[tuple[str, Any], ...] = (),
     **wanted: bool,
 ) -> Any:
-    """How calls of such sizes are computed: made once, as it takes longer than a launch."""
-    shape = machine.module.StackShape(
-        dtype=_DTYPES[dtype], **sizes._asdict(), dilations=dilations, same_padding=same_padding
+    """How calls of such sizes are computed: made once, as it takes longer than a launch.
+
+    A way that such sizes can't go is left for the planner's own: what calibration decides on holds
+    for more than the one size that it was timed at.
+    """
+    shape_of = functools.partial(
+        machine.module.StackShape,
+        dtype=_DTYPES[dtype],
+        **sizes._asdict(),
+        dilations=dilations,
+        same_padding=same_padding,
     )
+    plan_of = functools.partial(getattr(machine.module, kind), **wanted)
     where = machine.module.Device.at(device.index or 0)
     with machine.current(device):  # which loads kernels
-        return getattr(machine.module, kind)(shape=shape, **wanted, device=where)
+        if way:
+            with contextlib.suppress(ValueError):
+                return plan_of(shape=shape_of(**dict(way)), device=where)
+        return plan_of(shape=shape_of(), device=where)
+
+
+# Plans beside the planner's own, by what they keep to (csrc/cuda/plan.h, Limits): narrower slabs
+# need fewer registers, and weights in a ring less shared memory, so that more blocks run at once;
+# smaller tiles fill more multiprocessors; a layer a launch computes no halo twice; a backward of
+# three kernels in place of one keeps no sums. What a device makes of that, it is to tell.
+_WAYS: tuple[Configuration, ...] = (
+    {"slab": 64},
+    {"rows": 64},
+    {"layers": 1},
+    {"ring": True},
+    {"fuse": False},
+)
+_way: ContextVar[Configuration] = ContextVar("way", default=MappingProxyType({}))
+
+
+def configurations(call: Call) -> list[Configuration]:
+    """The ways that lead to other launches for the call."""
+    if call.operator not in ("gated_conv1d", "residual_stack"):
+        return []
+    seen: list[object] = [_launches(call)]
+    found = []
+    for way in _WAYS:
+        with configured(way):
+            launches = _launches(call)
+        if launches not in seen:
+            seen.append(launches)
+            found.append(way)
+    return found
+
+
+@contextmanager
+def configured(configuration: Configuration) -> Iterator[None]:
+    token = _way.set(configuration)
+    try:
+        yield
+    finally:
+        _way.reset(token)
+
+
+def _launches(call: Call) -> list[str]:
+    """Those of inference, and of a training step."""
+    tensors, shape = call.tensors, _shape(call)
+    outputs = tensors.out_weight is not None
+    residual = outputs and call.settings.last_residual
+    wanted = {"residual": residual, "skip": outputs and call.sizes.S > 0}
+    plans = [
+        _plan(_machine, "StackForward", **shape, **wanted, keep=keep) for keep in (False, True)
+    ]
+    fuse = _fuses(tensors.cond, tensors.x)
+    plans.append(_plan(_machine, "StackBackward", **shape, **wanted, fuse=fuse))
+    return list(map(repr, plans))
+
+
+def _fuses(cond: Tensor | None, x: Tensor) -> bool:
+    """Whether a layer's backward may be a single launch, which adds nothing up over time."""
+    possible = cond is None or cond.shape[2] == x.shape[2] > 1
+    return possible and bool(_way.get().get("fuse", True))
 
 
 def _no_room(call: Call) -> str | None:

@@ -91,11 +91,14 @@ class _EagerLayer:
         return reference.gated_activation(a, self.cond)
 
     def forward(
-        self, x: Tensor, *, residual: bool, skip: bool
+        self, x: Tensor, *, residual: bool, skip: bool, gates: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The residual and the skip of x, those that are asked for."""
+        """The residual and the skip of x, those that are asked for; what goes into the gates."""
         assert self.out_weight is not None
-        z, channels = self.gate(self.convolution(x)), x.shape[1]
+        a, channels = self.preactivation(x), x.shape[1]
+        if gates is not None:
+            gates.copy_(a.transpose(1, 2))
+        z = reference.gated_activation(a)
         rows = slice(0 if residual else channels, None if skip else channels)
         bias = None if self.out_bias is None else self.out_bias[rows]
         out = F.conv1d(z, self.out_weight[rows].unsqueeze(-1), bias)
@@ -112,10 +115,11 @@ class _EagerLayer:
         outputs: Gradients,
         *,
         needs_x: bool,
+        gates: Tensor | None,
     ) -> Tensor | None:
         """Writes the gradients of the layer's tensors that there are; that of x is returned."""
         assert self.out_weight is not None
-        a = self.preactivation(x)
+        a = self.preactivation(x) if gates is None else gates.transpose(1, 2).to(x.dtype)
         z = reference.gated_activation(a)
         parts = []
         if grad_residual is not None:
@@ -180,7 +184,8 @@ def _stack(call: Call, outputs: Outputs) -> None:
         if outputs.saved is not None and index > 0 and index % every == 0:
             outputs.saved[index // every - 1].copy_(x.transpose(1, 2))
         more = index < len(layers) - 1 or outputs.residual is not None
-        residual, skip = layer.forward(x, residual=more, skip=outputs.skip is not None)
+        gates = None if outputs.gates is None else outputs.gates[index]
+        residual, skip = layer.forward(x, residual=more, skip=outputs.skip is not None, gates=gates)
         if skip is not None:
             skip_sum = skip if skip_sum is None else skip_sum + skip
         x = x if residual is None else residual
@@ -203,6 +208,7 @@ def _stack_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
             outputs.layers(index, index + 1, channels),
             # Whether or not the caller asks for x's gradient, all layers but the first need it.
             needs_x=index > 0 or outputs.x is not None,
+            gates=None if gradients.gates is None else gradients.gates[index],
         )
     _write(outputs.x, grad)
 

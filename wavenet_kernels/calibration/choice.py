@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends, forked
-from wavenet_kernels.call import SETTINGS, TENSORS, Call
+from wavenet_kernels.call import TENSORS, Call
 
 if TYPE_CHECKING:
     from wavenet_kernels.backends.contract import Backend
@@ -35,7 +35,6 @@ MOST_SHAPES = 10_000  # that are remembered by their exact sizes, some hundred b
 SPARE_BYTES = 1 << 30  # that stay free on a device beside what measuring takes, for a child
 
 _tensors = attrgetter(*TENSORS)
-_settings = attrgetter(*sorted(SETTINGS))
 _threads, _precision = torch.get_num_threads, torch._C._get_float32_matmul_precision
 
 _chosen: dict[tuple[Any, ...], Backend] = {}  # for good
@@ -62,8 +61,11 @@ def choose(call: Call, name: str, *, step: bool) -> Backend:
     """
     if name != "auto":
         return backends.choose(call, name)
-    x, conv_weight, conv_bias, out_weight, out_bias, cond = _tensors(call.tensors)
-    # All of the kind, exact sizes in place of their bucket: microseconds count here.
+    tensors, settings = call.tensors, call.settings
+    x, cond = tensors.x, tensors.cond
+    conv_weight, out_weight = tensors.conv_weight, tensors.out_weight
+    # All of the kind, exact sizes in place of their bucket, field by field: microseconds count here
+    # (`python -m benchmarks calibration`).
     key = (
         call.operator,
         step,
@@ -71,16 +73,23 @@ def choose(call: Call, name: str, *, step: bool) -> Backend:
         x.device,
         x.shape,
         conv_weight is None or conv_weight.shape,
-        conv_bias is None,
+        tensors.conv_bias is None,
         out_weight is None or out_weight.shape,
-        out_bias is None,
+        tensors.out_bias is None,
         cond is None or cond.shape,
-        _settings(call.settings),
+        settings.dilations,
+        settings.padding,
+        settings.residual_scale,
+        settings.last_residual,
+        settings.checkpoint_every,
+        settings.keep,
         _threads(),
         _precision(),
     )
-    chosen = _chosen.get(key)
-    return _look_up(call, key, step=step) if chosen is None else chosen
+    try:
+        return _chosen[key]
+    except KeyError:
+        return _look_up(call, key, step=step)
 
 
 def mode(device: torch.device) -> str:

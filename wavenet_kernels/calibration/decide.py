@@ -158,7 +158,7 @@ def decide(
             return by_rule(key, call, f"to time {len(every)} candidates would take too long")
         judged = verdicts(key, every, device, (batch, time_), deadline)
         if judged is None:
-            return by_rule(key, call, "there was no time to verify every candidate")
+            return by_rule(key, call, "there was no time to verify every backend")
         refused = {every[i].label: wrong for i, wrong in enumerate(judged) if wrong}
         right = [candidate for candidate in every if candidate.label not in refused]
         runs = {}
@@ -194,9 +194,11 @@ def verdicts(
     """What each candidate gets wrong, "" if nothing; None where there is no time to find out.
 
     "reference" is what the others are judged by. The verdicts of a family hold for all sizes.
+    Backends come first and their configurations later: of those there may be no time for all.
     """
     judged = [_verdict(key, candidate) for candidate in every]
     open_ = [candidate for candidate, wrong in zip(every, judged, strict=True) if wrong is None]
+    open_.sort(key=lambda candidate: candidate.configuration is not None)
     if keys.is_gpu(device):
         jobs = [trial.Job(_module_of(c.backend), c.configuration, key.kind, sizes) for c in open_]
         found = trial.run(jobs, device, deadline=deadline) if jobs else []
@@ -206,7 +208,12 @@ def verdicts(
         if wrong is not None:
             _remember_verdict(key, candidate, wrong)
             judged[every.index(candidate)] = wrong
-    return None if None in judged else [str(wrong) for wrong in judged]
+    for index, candidate in enumerate(every):
+        if judged[index] is None:
+            if candidate.configuration is None:
+                return None
+            judged[index] = "there was no time to verify it"
+    return [str(wrong) for wrong in judged]
 
 
 def _verdict(key: Key, candidate: Candidate) -> str | None:

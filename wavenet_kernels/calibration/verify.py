@@ -114,7 +114,7 @@ def gradients_of(outputs: Outputs) -> Outputs:
         None if output is None else cotangent(output, index)
         for index, output in enumerate((outputs.y, outputs.residual, outputs.skip))
     )
-    return Outputs(y, residual, skip, outputs.saved)
+    return Outputs(y, residual, skip, outputs.saved, outputs.gates)
 
 
 def _forward(backend: Backend, call: Call, *, saving: bool) -> tuple[Results, Outputs]:
@@ -125,7 +125,7 @@ def _forward(backend: Backend, call: Call, *, saving: bool) -> tuple[Results, Ou
         "skip": outputs.skip,
         "saved": outputs.saved,
     }
-    _fill(*named.values())
+    _fill(*named.values(), outputs.gates)
     backend.forward(call, outputs)
     return {name: value for name, value in named.items() if value is not None}, outputs
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.overrides import has_torch_function_unary
 from torch.types import Device
 
-from wavenet_kernels.call import Padding
+from wavenet_kernels.call import Keep, Padding
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -61,6 +61,18 @@ def padding_of(layer: str, padding: Padding, kernel_size: int) -> Padding:
             f'{layer}: kernel_size is {kernel_size}; accepted with padding "same" is an odd number'
         )
     return padding
+
+
+def keep_of(layer: str, keep: Keep, checkpoint_every: int) -> Keep:
+    """What backward goes on from: all gates can't be kept where not even all inputs are."""
+    if keep not in ("auto", "inputs", "gates"):
+        raise ValueError(f'{layer}: keep is {keep!r}; accepted are "auto", "inputs" and "gates"')
+    if keep == "gates" and checkpoint_every > 1:
+        raise ValueError(
+            f'{layer}: keep is "gates" with checkpoint_every {checkpoint_every}; accepted is 1, or '
+            '"inputs"'
+        )
+    return keep
 
 
 def factory(layer: str, device: Device, dtype: torch.dtype | None) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.types import Device
 
 from wavenet_kernels import residual_block, residual_stack, residual_stack_stream
-from wavenet_kernels.call import Padding
+from wavenet_kernels.call import Keep, Padding
 from wavenet_kernels.nn.arguments import (
     check_input,
     constant,
     factory,
     integer,
     integers,
+    keep_of,
     padding_of,
 )
 from wavenet_kernels.nn.init import init_convolution, init_output
@@ -121,6 +122,7 @@ class ResidualStack(nn.Module):
         last_residual: False if only the skip sum is used: the last layer's residual is then not
             computed, its 1x1 gets no gradient, and `forward` returns it empty.
         checkpoint_every: keep every n-th layer's input for backward; n > 1 trades time for memory.
+        keep: "auto", "inputs" or "gates": what backward goes on from, as of `residual_stack`.
         device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
@@ -143,6 +145,7 @@ class ResidualStack(nn.Module):
         residual_scale: SupportsFloat = 1.0,
         last_residual: bool = True,
         checkpoint_every: int = 1,
+        keep: Keep = "auto",
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -157,6 +160,7 @@ class ResidualStack(nn.Module):
         self.residual_scale = constant(layer, "residual_scale", residual_scale)
         self.last_residual = last_residual
         self.checkpoint_every = integer(layer, "checkpoint_every", checkpoint_every)
+        self.keep = keep_of(layer, keep, self.checkpoint_every)
         layers, made = len(self.dilations), factory(layer, device, dtype)
         self.conv_weight = nn.Parameter(torch.empty(layers, gates, residual, taps, **made))
         self.conv_bias = nn.Parameter(torch.empty(layers, gates, **made)) if bias else None
@@ -187,6 +191,7 @@ class ResidualStack(nn.Module):
             residual_scale=self.residual_scale,
             last_residual=self.last_residual,
             checkpoint_every=self.checkpoint_every,
+            keep=self.keep,
         )
 
     def initial_state(self, batch: int) -> Tensor:
@@ -224,7 +229,7 @@ class ResidualStack(nn.Module):
             f"{_channels(self.conv_weight[0], self.out_weight[0])}, dilations={self.dilations}, "
             f"padding={self.padding!r}, bias={self.conv_bias is not None}, "
             f"residual_scale={self.residual_scale:g}, last_residual={self.last_residual}, "
-            f"checkpoint_every={self.checkpoint_every}"
+            f"checkpoint_every={self.checkpoint_every}, keep={self.keep!r}"
         )
 
 

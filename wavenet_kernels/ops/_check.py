@@ -162,6 +162,15 @@ def _check_layers(call: Call) -> None:
         raise ValueError(
             f"{operator}: checkpoint_every is {settings.checkpoint_every}; accepted is 1 or more"
         )
+    if settings.keep not in ("auto", "inputs", "gates"):
+        raise ValueError(
+            f'{operator}: keep is {settings.keep!r}; accepted are "auto", "inputs" and "gates"'
+        )
+    if settings.keep == "gates" and settings.checkpoint_every > 1:
+        raise ValueError(
+            f'{operator}: keep is "gates" with checkpoint_every {settings.checkpoint_every}; '
+            'accepted is 1, or "inputs"'
+        )
 
 
 def _check_state(call: Call) -> None:

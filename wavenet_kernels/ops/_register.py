@@ -86,7 +86,7 @@ def register(schema: str) -> None:
     _define_backward(operator)
     if operator.name == "residual_stack":
         saving = operator.schema.replace(operator.name, f"{operator.name}_saving", 1)
-        saving = saving.replace("-> (Tensor, Tensor)", "-> (Tensor, Tensor, Tensor)")
+        saving = saving.replace("-> (Tensor, Tensor)", "-> (Tensor, Tensor, Tensor, Tensor)")
         _define(saving, *_computing(operator, saving=True))
         _register_autograd(operator, f"{operator.name}_saving", saving=True)
         _library.impl(operator.name, _saving_where_needed(operator), "Autograd")
@@ -129,7 +129,7 @@ def _computing(
         if operator.returns == 1:
             return outputs.y
         both = outputs.residual, outputs.skip
-        return (*both, outputs.saved) if saving else both
+        return (*both, outputs.saved, outputs.gates) if saving else both
 
     def implementation(*args: Any) -> Any:
         return results(_run.forward(operator.call(args[:-1]), args[-1], saving=saving))
@@ -143,7 +143,7 @@ def _computing(
 def _define_backward(operator: Operator) -> None:
     given = ["grad"] if operator.returns == 1 else ["grad_residual", "grad_skip"]
     if operator.name == "residual_stack":
-        given.append("saved")
+        given += ["saved", "gates"]
     settings = operator.arguments.removesuffix(", str backend")
     returns = ", ".join(["Tensor"] * len(operator.tensors))
     given_arguments = ", ".join(f"Tensor {name}" for name in given)
@@ -157,6 +157,7 @@ def _define_backward(operator: Operator) -> None:
             values.get("grad_residual"),
             values.get("grad_skip"),
             values.get("saved"),
+            values.get("gates"),
         )
         return gradients, operator.call(rest[len(given) :]), operator.wanted(output_mask)
 
@@ -192,8 +193,8 @@ def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -
         ctx.set_materialize_grads(False)
         kept = inputs[:tensors]
         if saving:
-            ctx.mark_non_differentiable(output[-1])
-            kept = (*kept, output[-1])
+            ctx.mark_non_differentiable(*output[results:])
+            kept = (*kept, *output[results:])
         ctx.save_for_backward(*kept)
 
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -203,7 +204,7 @@ def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -
             for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
         ]
         if saving:
-            given.append(kept[-1])
+            given += kept[tensors:]
         mask = list(ctx.needs_input_grad[:tensors])
         needed = mask
         if shares_gradient:
@@ -233,7 +234,7 @@ def _saving_where_needed(operator: Operator) -> Callable[..., Any]:
         if torch.is_grad_enabled() and any(
             tensor is not None and tensor.requires_grad for tensor in args[:tensors]
         ):
-            return getattr(_operators, f"{operator.name}_saving")(*args)[:-1]
+            return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
         with torch._C._AutoDispatchBelowAutograd():
             return getattr(_operators, operator.name)(*args)
 

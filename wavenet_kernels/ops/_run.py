@@ -32,7 +32,7 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
         with _computing(call, backend, "forward", step=step) as chosen:
             chosen.forward(call, present)
     elif outputs.saved is not None:
-        outputs.saved.zero_()  # nothing depends on it
+        _fill_with_zeros(outputs.saved, outputs.gates)  # nothing depends on them
     return outputs
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from wavenet_kernels.call import Padding
+from wavenet_kernels.call import Keep, Padding
 from wavenet_kernels.ops._invoke import integers, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register
 
@@ -24,11 +24,13 @@ def residual_stack(
     residual_scale: float = 1.0,
     last_residual: bool = True,
     checkpoint_every: int = 1,
+    keep: Keep = "auto",
 ) -> tuple[Tensor, Tensor]:
     """A chain of residual layers (`residual_block`) and the sum of their skips.
 
     Source: van den Oord et al. 2016 (arXiv 1609.03499), figure 4. The whole stack is one
-    autograd node that keeps the input of every `checkpoint_every`-th layer and nothing else.
+    autograd node that keeps the input of every `checkpoint_every`-th layer, and what goes into the
+    gates where `keep` says so.
 
     Args:
         x: (B, R, T); float32, float64, bfloat16 or float16.
@@ -45,6 +47,11 @@ def residual_stack(
             computed and comes back empty, (B, 0, T).
         checkpoint_every: keep every n-th layer's input for backward; n > 1 saves memory and costs
             a second forward of the layers between.
+        keep: what backward goes on from. "inputs": the layers' inputs, R values a position and
+            layer, from which it computes the gates again. "gates": what goes into those too, 2D
+            values more (float32 for 16-bit inputs); not with checkpoint_every > 1, nor on a GPU.
+            "auto": gates on CPUs for wide layers, K R >= 256, in float32, where that takes no
+            more memory than eager PyTorch; else inputs. Gradients are the same bits.
 
     Returns:
         residual (B, R, T) and the skip sum (B, S, T) in the dtype of `x` and in the memory order
@@ -67,6 +74,7 @@ def residual_stack(
         residual_scale,
         last_residual,
         checkpoint_every,
+        keep,
     )
     return residual, skip
 
@@ -74,5 +82,5 @@ def residual_stack(
 register(
     "residual_stack(Tensor x, Tensor conv_weight, Tensor? conv_bias, Tensor out_weight, "
     "Tensor? out_bias, Tensor? cond, int[] dilations, str padding, float residual_scale, "
-    "bool last_residual, int checkpoint_every, str backend) -> (Tensor, Tensor)"
+    "bool last_residual, int checkpoint_every, str keep, str backend) -> (Tensor, Tensor)"
 )

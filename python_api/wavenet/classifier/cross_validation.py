@@ -90,6 +90,7 @@ def cross_validate(
         DataError: fewer than two folds or groups, a class that only one of them has, or what
             `train` finds.
     """
+    _ = config.architecture  # of a classifier
     if config.data.leave_out_fold or config.data.leave_out_group:
         raise ConfigError(
             "data.leave_out_fold and data.leave_out_group are chosen by the cross-validation; "

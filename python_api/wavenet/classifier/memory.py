@@ -12,11 +12,15 @@ from pathlib import Path
 import torch
 
 from wavenet.networks.architecture import Architecture
+from wavenet.networks.stem import FIRST_CHANNELS
+from wavenet_kernels.call import is_wide
 
 # Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
 FLOATS_OF_A_SAMPLE = 6
 # Of an output of the head's convolutions: the input padded, the output, and its gradient.
 COPIES_IN_HEAD = 3
+# Of a band: the pair of filters' outputs, energy and its logarithm.
+FLOATS_OF_A_BAND = 4
 # Of the next-sample head's logits: themselves, their logarithmic softmax and the gradient.
 COPIES_OF_LOGITS = 3
 NEXT_SAMPLE_CLASSES = 256
@@ -34,9 +38,14 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
     residual, skip, every = model.residual_channels, model.skip_channels, model.checkpoint_every
     layers = len(model.dilations)
     # Layers' inputs, and the skip sum with its gradient.
-    floats = residual * len(range(0, layers, every)) + 2 * skip
+    floats: float = residual * len(range(0, layers, every)) + 2 * skip
+    # On a CPU what goes into wide layers' gates as well, in float32: beside them the gradients of
+    # two layers' inputs count.
+    if every == 1 and bytes_of_float == 4 and is_wide(residual, model.kernel_size):
+        floats += 2 * model.dilation_channels * layers + 2 * residual
     if every > 1:  # a segment's inputs anew, and the gradients of three of them
         floats += residual * (min(every, layers) - 1 + 3)
+    floats += _of_filter_layers(model)  # gradients
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
     return _bytes(model, floats, samples, bytes_of_float)
@@ -53,8 +62,20 @@ def _bytes(model: Architecture, floats: float, samples: int, bytes_of_float: int
     floats += COPIES_IN_HEAD * model.head_layers * model.head_channels / model.steps_per_frame
     if model.input == "one-hot":  # codes and rows of the weight are int64
         floats += 8 / bytes_of_float * (model.stem_kernel_size + 4 * model.stem_stride)
+    if model.filters:  # and the windows that the filters are multiplied with
+        times = 2**model.filter_layers
+        floats += times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
+        floats += _of_filter_layers(model)
     steps = samples / model.stem_stride
     return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
+
+
+def _of_filter_layers(model: Architecture) -> float:
+    """Outputs of a step: bands and times halve where channels double, so that layers' do."""
+    if not model.filter_layers:
+        return 0
+    first = FIRST_CHANNELS * model.filters / 2 * 2**model.filter_layers / 2
+    return 2 * first
 
 
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:

@@ -13,7 +13,7 @@ from wavenet.networks.architecture import Architecture
 from wavenet.networks.clip_norm import normalize_level
 from wavenet.networks.head import FrameHead, Pooling
 from wavenet.networks.presets import preset
-from wavenet.networks.stem import OneHotStem, Stem
+from wavenet.networks.stem import make_stem
 from wavenet_kernels.nn import ResidualStack
 
 with extra("classifier"):
@@ -78,8 +78,9 @@ class WaveNetClassifier(
 ):
     """A WaveNet that classifies clips of any length (arXiv 1609.03499, section 3.4).
 
-    A strided causal stem, stacks of gated residual layers with dilations 1, 2, 4, ..., their skip
-    sum averaged to 10 ms frames, non-causal convolutions over the frames, pooling over the clip.
+    A strided causal stem (a convolution, or a learned filterbank), stacks of gated residual layers
+    with dilations 1, 2, 4, ..., their skip sum averaged to frames, non-causal convolutions over the
+    frames, pooling over the clip.
 
     Args:
         config: the architecture, the labels and the sample rate; see `WaveNetConfig`.
@@ -96,7 +97,7 @@ class WaveNetClassifier(
     def __init__(self, config: WaveNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem = OneHotStem(config) if config.input == "one-hot" else Stem(config)
+        self.stem = make_stem(config)
         self.stack = ResidualStack(
             config.residual_channels,
             config.dilation_channels,

@@ -1,7 +1,9 @@
 """What a training run is told: a YAML file, its overrides, and the resolved copy of both.
 
 A YAML file has four sections, `model` (the fields of `Architecture`; labels come from the
-data), `data`, `augmentation` and `training`, each field optional::
+data), `data`, `augmentation` and `training`, each field optional. With `architecture: wavenet` or
+`waveglow` the model section has the fields of `GeneratorConfig` or `WaveGlowConfig`, and speakers
+may be "labels" or "groups": those of the data::
 
     model: {sample_rate: 8000, stem_stride: 4, stem_kernel_size: 16}
     data: {source: recordings/, validation_fraction: 0.1}
@@ -22,16 +24,21 @@ from typing import Any
 
 from wavenet.classifier.data import Augmentation, DataConfig
 from wavenet.classifier.model import WaveNetConfig
+from wavenet.data.mel import MelConfig
 from wavenet.errors import ConfigError, extra, require_field
 from wavenet.files import replace_file
+from wavenet.generation.section import CONFIGS, GenerativeModel, section_of
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.presets import preset
+from wavenet.saved import CLASSIFIER
 
 with extra("classifier"):
     import yaml
 
 # What an epoch may be the best by.
 FIGURES = ("accuracy", "macro_f1", "loss")
+SCHEDULES = ("cosine", "step")
+ARCHITECTURE = "model.architecture="
 
 # Fields about the machine and the checkpoints: a resumed run may have others.
 OF_THE_MACHINE = frozenset(
@@ -58,7 +65,10 @@ class TrainingConfig:
         accumulation: at least so many parts of a batch are computed one after another.
         memory_gb: so many gigabytes (10^9 bytes) the layers of a step may take in each process: a
             batch of long clips is cut into as many parts as that takes. 0: it is not cut.
-        learning_rate: the peak, reached after warm-up; it then falls to 0 along a cosine.
+        learning_rate: the peak, reached after warm-up.
+        schedule: how the rate falls then: along a "cosine" to 0 at the end, or by "step": it is
+            halved every halve_steps steps.
+        halve_steps: of the latter.
         warmup_fraction: of all steps.
         weight_decay: AdamW's, on weights; biases have none.
         max_grad_norm: gradients are scaled down to this norm; 0: never.
@@ -77,7 +87,7 @@ class TrainingConfig:
         patience: stop after so many epochs without a better one; 0: never.
         checkpoint_steps: steps between checkpoints within an epoch; 0: only after each epoch.
         best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the
-            same) and "loss" of the validation part.
+            same) and "loss" of the validation part; "loss" of a generative model.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
     """
 
@@ -86,6 +96,8 @@ class TrainingConfig:
     accumulation: int = 1
     memory_gb: float = 4.0
     learning_rate: float = 2e-3
+    schedule: str = "cosine"
+    halve_steps: int = 200000
     warmup_fraction: float = 0.05
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -109,6 +121,8 @@ class TrainingConfig:
         require_field(1 <= self.accumulation <= self.batch_size, self, "accumulation", parts)
         require_field(self.memory_gb >= 0, self, "memory_gb", "0 (never cut a batch) or more")
         require_field(self.learning_rate > 0, self, "learning_rate", "more than 0")
+        require_field(self.schedule in SCHEDULES, self, "schedule", str(SCHEDULES))
+        require_field(self.halve_steps >= 1, self, "halve_steps", "1 or more")
         require_field(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "0 or more, below 1")
         require_field(self.weight_decay >= 0, self, "weight_decay", "0 or more")
         require_field(self.max_grad_norm >= 0, self, "max_grad_norm", "0 (no clipping) or more")
@@ -128,23 +142,81 @@ class TrainingConfig:
 class RunConfig:
     """All of a run's configuration; the labels are those of the data."""
 
-    model: Architecture = field(default_factory=Architecture)
+    model: Architecture | GenerativeModel = field(default_factory=Architecture)
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    def check(self) -> None:
+        """Raise ConfigError where the sections don't go together."""
+        if isinstance(self.model, GenerativeModel):
+            self._check_generative(self.model)
+            return
+        for name in ("crop_seconds", "context", "normalize_mel"):
+            if getattr(self.data, name):
+                raise ConfigError(f"data.{name} is set; it is of generative models alone")
+
+    def _check_generative(self, model: GenerativeModel) -> None:
+        """Raise ConfigError for what is of no use to such a model."""
+        training, idle = self.training, vars(Augmentation())
+        changed = [name for name, value in vars(self.augmentation).items() if value != idle[name]]
+        flow = model.config.architecture == "waveglow"
+        own_mean = model.mel is not None and model.mel.mean is not None
+        for name, wrong, accepted in (
+            ("training.best_by", training.best_by != "loss", "loss"),
+            ("training.label_smoothing", training.label_smoothing != 0, "0"),
+            (
+                f"augmentation.{changed[0] if changed else ''}",
+                changed,
+                "none: sound is learned as it was recorded",
+            ),
+            ("data.context", self.data.context and flow, "false: it hears later samples, too"),
+            (
+                "data.normalize_mel",
+                self.data.normalize_mel and (model.mel is None or own_mean),
+                "true with a model.mel that has no mean of its own",
+            ),
+            (
+                "model.speaker_features",
+                getattr(model.config, "speaker_features", 0),
+                "0: recordings come without such vectors",
+            ),
+        ):
+            if wrong:
+                kind = model.config.architecture
+                raise ConfigError(f"{name} is set; accepted of a {kind} is {accepted}")
+
+    @property
+    def architecture(self) -> Architecture:
+        """The model section of a classifier.
+
+        Raises:
+            ConfigError: it is that of a generative model.
+        """
+        if isinstance(self.model, GenerativeModel):
+            kind = self.model.config.architecture
+            raise ConfigError(f"model.architecture is {kind!r}; accepted here is {CLASSIFIER!r}")
+        return self.model
+
     def model_config(self, labels: Sequence[str]) -> WaveNetConfig:
-        """The model's configuration for these labels."""
-        return WaveNetConfig(labels=tuple(labels), **vars(self.model))
+        """The classifier's configuration for these labels."""
+        return WaveNetConfig(labels=tuple(labels), **vars(self.architecture))
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """The sections, every field spelled out."""
+        content = {name: vars(section) for name, section in vars(self).items()}
+        if isinstance(self.model, GenerativeModel):
+            content["model"] = self.model.as_dict()
+        return content
 
     def save(self, path: Path) -> None:
         """Write the resolved configuration, every field spelled out, as YAML."""
-        content = _plain(dataclasses.asdict(self))
+        content = _plain(self.as_dict())
         replace_file(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
     def differences(self, other: RunConfig) -> list[str]:
         """The names of the fields in which two configurations of one run must not differ."""
-        mine, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        mine, others = self.as_dict(), other.as_dict()
         names = [
             f"{section}.{name}"
             for section, fields in mine.items()
@@ -157,7 +229,7 @@ class RunConfig:
 def load_config(
     path: Path | None,
     overrides: Sequence[str] = (),
-    model: Architecture | None = None,
+    model: Architecture | GenerativeModel | None = None,
 ) -> RunConfig:
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
 
@@ -177,12 +249,16 @@ def load_config(
             _apply(content, override)
         return _build(content, f"--set {chosen[-1]}" if chosen else str(path), model)
 
+    # It decides what other fields mean.
+    overrides = sorted(overrides, key=lambda override: not override.startswith(ARCHITECTURE))
     try:
-        return build(overrides)
+        config = build(overrides)
     except ConfigError:
         for count in range(len(overrides)):  # the first one with which it doesn't fit is named
             build(overrides[:count])
         raise
+    config.check()
+    return config
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -215,31 +291,64 @@ def _apply(content: dict[str, Any], override: str) -> None:
     content[section] = part
 
 
-def _build(content: Mapping[str, Any], where: str, model: Architecture) -> RunConfig:
+def _build(
+    content: Mapping[str, Any], where: str, model: Architecture | GenerativeModel
+) -> RunConfig:
     sections: dict[str, type] = {
-        "model": Architecture,
         "data": DataConfig,
         "augmentation": Augmentation,
         "training": TrainingConfig,
     }
     for section in content:
-        if section not in sections:
-            raise ConfigError(f"{where}: no section {section!r}; there are {', '.join(sections)}")
+        if section not in ("model", *sections):
+            names = ", ".join(("model", *sections))
+            raise ConfigError(f"{where}: no section {section!r}; there are {names}")
     built: dict[str, Any] = {}
-    for section, cls in sections.items():
+    for section in ("model", *sections):
         values = content.get(section)
         values = {} if values is None else values
-        fields = dict(vars(model)) if section == "model" else {}
+        name = f"{where}: {section}"
         try:
-            if section == "model" and isinstance(values, dict) and "preset" in values:
-                fields |= preset(values["preset"])
-                values = {key: value for key, value in values.items() if key != "preset"}
-            built[section] = cls(**fields | _checked(cls, values, f"{where}: {section}"))
+            if section == "model":
+                built[section] = _model(values, name, model)
+            else:
+                # What a generative model's epoch is the best by, if nobody says so.
+                generative = isinstance(built["model"], GenerativeModel)
+                usual = {"best_by": "loss"} if section == "training" and generative else {}
+                cls = sections[section]
+                built[section] = cls(**usual | _checked(cls, values, name))
         except ConfigError:
             raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{where}: {section}.{error}") from None
     return RunConfig(**built)
+
+
+def _model(
+    values: Any, where: str, base: Architecture | GenerativeModel
+) -> Architecture | GenerativeModel:
+    """The model section, over what `base` has."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} is {values!r}; accepted are fields and values")
+    values = dict(values)
+    generative = isinstance(base, GenerativeModel)
+    usual = base.config.architecture if isinstance(base, GenerativeModel) else CLASSIFIER
+    kind = values.pop("architecture", usual)
+    known = (CLASSIFIER, *CONFIGS)
+    if kind not in known or (generative and kind != usual):
+        accepted = usual if generative else f"one of {known}"
+        raise ConfigError(f"{where}.architecture is {kind!r}; accepted is {accepted}")
+    name = {"preset": values.pop("preset")} if "preset" in values else {}
+    fields: dict[str, Any]
+    if kind == CLASSIFIER:
+        assert isinstance(base, Architecture)
+        fields = dict(vars(base)) | (preset(name["preset"]) if name else {})
+        return Architecture(**fields | _checked(Architecture, values, where))
+    fields = base.as_dict() if isinstance(base, GenerativeModel) else {}
+    given = _checked(CONFIGS[kind], values, where)
+    if isinstance(given.get("mel"), dict):
+        given["mel"] = _checked(MelConfig, given["mel"], f"{where}.mel")
+    return section_of({"architecture": kind, **fields, **name, **given})
 
 
 def _checked(cls: type, values: Any, where: str) -> dict[str, Any]:

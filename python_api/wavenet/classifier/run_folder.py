@@ -6,6 +6,7 @@
     config.json, model.safetensors   the best model so far
     metrics.csv                      a row of figures for each epoch; also as training_curve.png
     tensorboard/                     the same figures for TensorBoard
+    sounds/epoch-0001.wav, .png      of a generative model: what it makes after each epoch
     checkpoints/step-00000123/       what a run goes on from; each is a saved model too
 
 `wavenet evaluate` leaves metrics.json, confusion_matrix.png and, in noise, noise_curve.json and
@@ -32,6 +33,8 @@ BACKENDS_NAME = "backends.json"
 HISTORY_NAME = "metrics.csv"
 CURVE_NAME = "training_curve.png"
 TENSORBOARD_NAME = "tensorboard"
+# What a generative model makes after each epoch.
+SOUNDS_NAME = "sounds"
 CHECKPOINTS_NAME = "checkpoints"
 METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion_matrix.png"
@@ -143,7 +146,8 @@ def forget_failed_start(run: Path) -> None:
     """Remove what a start leaves before its first checkpoint."""
     for name in (CLIPS_NAME, CONFIG_NAME, BACKENDS_NAME):
         (run / name).unlink(missing_ok=True)
-    shutil.rmtree(run / TENSORBOARD_NAME, ignore_errors=True)
+    for name in (TENSORBOARD_NAME, SOUNDS_NAME):
+        shutil.rmtree(run / name, ignore_errors=True)
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

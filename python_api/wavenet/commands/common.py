@@ -15,6 +15,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from wavenet.classifier.run_config import RunConfig
+    from wavenet.networks.architecture import Architecture
 
 # Of the processes that torchrun starts, the first one speaks.
 FIRST = os.environ.get("RANK", "0") == "0"
@@ -80,17 +81,23 @@ def run_config(
     start: str | None = None,
 ) -> RunConfig:
     """The configuration that --config, --set, --data and --from stand for."""
-    from wavenet.classifier.inference import load_model
+    from wavenet.classifier.model import WaveNetClassifier
     from wavenet.classifier.run_config import load_config
+    from wavenet.generation.section import GenerativeModel
+    from wavenet.loading import load_model
 
     overrides = list(override or [])
     if data is not None:
         overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
-    model = None
+    model: Architecture | GenerativeModel | None = None
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start
         overrides.append(f"training.init_from={json.dumps(source)}")
-        model = load_model(source).config.architecture
+        trained = load_model(source)
+        if isinstance(trained, WaveNetClassifier):
+            model = trained.config.architecture
+        else:
+            model = GenerativeModel(trained.config)
     return load_config(config, overrides, model)
 
 
@@ -107,3 +114,8 @@ def interruptible(go_on: str) -> Iterator[None]:
     except KeyboardInterrupt:
         say(f"interrupted; to go on: {go_on}")
         raise typer.Exit(130) from None
+
+
+def nobody_reads() -> None:
+    """Whoever read the standard output has gone: Python would complain when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 def export(
     run: Run,
-    out: Annotated[Path, typer.Option(help="Folder for model.onnx, model.int8.onnx, model.pt2.")],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder for model.onnx, model.int8.onnx, model.pt2, model.wavenet."),
+    ],
     formats: Annotated[
         list[str] | None,
-        typer.Option("--format", help="onnx or torch; may be given twice. Default: both."),
+        typer.Option("--format", help="onnx, torch or runtime; may be repeated. Default: all."),
     ] = None,
     int8: Annotated[bool, typer.Option(help="Beside the ONNX file, one in 8 bits.")] = True,
     data: Data = None,
@@ -28,11 +31,12 @@ def export(
         int | None, typer.Option(min=1, help="CPU threads to time with; default: torch's choice.")
     ] = None,
 ) -> None:
-    """Write the model for ONNX runtimes and for torch.export, and compare the files with it.
+    """Write the model for ONNX runtimes, torch.export and the C library, and compare the files.
 
     A file is written only if its logits agree with PyTorch's to 1e-4; int8 is not expected to, its
     accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
-    measured on the run's own test clips where they are there, or on --data.
+    measured on the run's own test clips where they are there, or on --data. The C library's file,
+    model.wavenet (csrc/runtime in the sources, docs/deployment.md), is written and not run here.
 
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
@@ -41,7 +45,7 @@ def export(
 
     from wavenet.classifier.inference import load_model
     from wavenet.classifier.inference.evaluate import choose_clips, classify_clips, metrics_of
-    from wavenet.classifier.inference.export import FORMATS, export_model
+    from wavenet.classifier.inference.export import export_model
     from wavenet.classifier.run_folder import CLIPS_NAME
     from wavenet.errors import DataError
     from wavenet.files import replace_file
@@ -69,7 +73,7 @@ def export(
 
     exported = export_model(
         model,
-        formats or FORMATS,
+        formats,
         int8=int8,
         seconds=seconds,
         accuracy=accuracy if chosen else None,
@@ -82,8 +86,8 @@ def export(
         table.add_row(
             one.name,
             f"{one.size / 1e6:.2f}",
-            f"{one.difference:.1e}",
-            f"{one.latency_ms:.2f}",
+            "-" if one.difference is None else f"{one.difference:.1e}",
+            "-" if one.latency_ms is None else f"{one.latency_ms:.2f}",
             "-" if one.accuracy is None else f"{one.accuracy:.2%}",
         )
     console.print(table)

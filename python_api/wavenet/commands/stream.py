@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from wavenet.commands.common import Device, Run, print_json, warn
+from wavenet.commands.common import Device, Run, nobody_reads, print_json, warn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,8 +81,7 @@ def stream(
                 pass
             _print(listener.finish(), top)
     except BrokenPipeError:
-        # Who read our lines has gone (`| head`). Python would complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()  # our lines any more (`| head`)
     if heard:
         warn(
             f"{heard:.2f} s of audio in {computed:.2f} s of computing on {threads} thread(s): "

@@ -1,4 +1,4 @@
-"""`wavenet train`: from labelled recordings to a run folder with a trained model."""
+"""`wavenet train`: from recordings to a run folder with a trained model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")
     ] = False,
 ) -> None:
-    """Train a classifier on labelled recordings.
+    """Train a classifier on labelled recordings, or a model that makes sound like them.
 
     Example: wavenet train --config configs/demo.yaml --data recordings/ --out runs/mine
 
@@ -48,6 +48,9 @@ def train(
 
     Fine-tuning, with the architecture and rate of the trained model:
     wavenet train --from runs/mine --data others/ --out runs/tuned --set training.learning_rate=5e-4
+
+    A generative model is one whose model section has `architecture: wavenet` or `waveglow`:
+    wavenet train --config configs/fsdd-wavenet.yaml --data fsdd/manifest.csv --out runs/voices
 
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
@@ -64,7 +67,8 @@ def train(
     settings = run_config(config, overrides, data, start)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
-    say(
-        f"best validation accuracy {result.accuracy:.1%} after {result.epochs} epochs; "
-        f"the model is in {result.run}"
-    )
+    if "validation_bits" in result.best:
+        figure = f"validation {result.best['validation_bits']:.3f} bits a sample"
+    else:
+        figure = f"validation accuracy {result.accuracy:.1%}"
+    say(f"best {figure} after {result.epochs} epochs; the model is in {result.run}")

@@ -73,7 +73,9 @@ class MelUpsample(nn.Module):
         for stage, scale in enumerate(self.scales):
             weight = self.weights[stage]
             around = weight.shape[2] // 2
-            if self.kind == "interpolate":
+            if self.kind == "interpolate" and around == 0:
+                x = _smoothed(x, weight.flatten())
+            elif self.kind == "interpolate":
                 x = F.conv2d(x.repeat_interleave(scale, dim=3), weight, padding=(around, scale))
             else:
                 bias = self.biases[stage]
@@ -85,11 +87,29 @@ class MelUpsample(nn.Module):
         return x.squeeze(1)
 
 
+def _smoothed(frames: Tensor, taps: Tensor) -> Tensor:
+    """Frames (..., F) repeated `scale` times and convolved with 2 scale + 1 taps: (..., F scale).
+
+    A sample lies in reach of three frames, so three sums of taps are all that it takes. One product
+    and sum after another: the bits do not depend on how many frames there are.
+    """
+    scale = len(taps) // 2
+    k, p = (
+        torch.arange(len(taps), device=taps.device),
+        torch.arange(scale, device=taps.device)[:, None],
+    )
+    frame = torch.div(p - scale + k, scale, rounding_mode="floor")  # -1, 0 or 1 of each tap
+    before, own, after = (torch.where(frame == n, taps, 0).sum(1) for n in (-1, 0, 1))
+    padded = F.pad(frames, (1, 1)).unsqueeze(-1)
+    made = padded[..., :-2, :] * before + padded[..., 1:-1, :] * own + padded[..., 2:, :] * after
+    return made.flatten(-2)
+
+
 class Conditioning(nn.Module):
     """The 1x1s of all layers, stacked, over mel samples and speakers: -> (B, L 2D, T or 1).
 
-    Where upsampling is linear and alike for all channels, the 1x1s are applied to the frames: the
-    same numbers for a fraction of the work.
+    Where upsampling is linear and alike for all channels, the 1x1s may be applied to the frames:
+    the same numbers for a fraction of the work, as the sampling loop has it (`ConditioningFrames`).
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -145,10 +165,12 @@ class Conditioning(nn.Module):
         context = config.context_frames
         if self.frames is not None:
             mel, context = self.frames(mel), 0
-        if config.conditioned_before_upsampling:
+        if config.upsample == "repeat":
             conditioned = self.upsample(self.local(mel))
-        else:
-            conditioned = self.local(self.upsample(mel))
+        else:  # smoothing few channels and one product is faster than smoothing those of all layers
+            # As rows: the stack takes them without a copy.
+            rows = F.linear(self.upsample(mel).transpose(1, 2), self.local.weight[:, :, 0])
+            conditioned = rows.transpose(1, 2)
         cut = context * config.hop
         out: Tensor = conditioned[:, :, cut : conditioned.shape[2] - cut]
         return out

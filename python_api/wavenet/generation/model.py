@@ -3,7 +3,7 @@
 # Annotations are what they say: the mixin makes a configuration of that of __init__.
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 with extra("classifier"):
     from huggingface_hub import PyTorchModelHubMixin
+
+Bits = TypeVar("Bits", float, Tensor)
 
 
 class SampleStem(nn.Module):
@@ -153,6 +155,13 @@ class WaveNet(
         # Of one type with the mask: what is masked may be of any size.
         return each.masked_fill(~mask, 0.0).sum() / mask.sum().clamp_min(1)
 
+    def nll(
+        self, waveform: Tensor, mel: Tensor | None = None, speaker: Speaker | None = None
+    ) -> Tensor:
+        """Negative log-likelihood in nats of every sample: (B, T); arguments as of `forward`."""
+        each, _ = self._nll(waveform, mel, speaker, None)
+        return each
+
     def bits_per_sample(
         self,
         waveform: Tensor,
@@ -162,8 +171,11 @@ class WaveNet(
     ) -> Tensor:
         """Bits that a sample takes, the mean of each clip: (B,); `bits_counted` says of what."""
         each, mask = self._nll(waveform, mel, speaker, lengths)
-        nats = each.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp_min(1)
-        bits = nats / math.log(2.0)
+        return self.bits_of(each.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp_min(1))
+
+    def bits_of(self, loss: Bits) -> Bits:
+        """The bits of a sample whose loss is so many nats."""
+        bits = loss / math.log(2.0)
         if self.config.distribution == "gaussian":
             # A density: of 2^15 steps a unit, and of the signal before the gain.
             bits = bits + 15.0 - math.log2(self.config.gain)

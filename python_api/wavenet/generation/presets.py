@@ -48,6 +48,25 @@ _FSDD: dict[str, Any] = {
 RATES = {**dict.fromkeys(_RECIPES, 22050), "wavenet-fsdd": 8000, "waveglow-256": 22050}
 
 
+def preset_fields(name: str, sample_rate: int | None = None) -> dict[str, Any]:
+    """The fields of `GeneratorConfig` or `WaveGlowConfig` that a name stands for.
+
+    Raises:
+        ValueError: there is no such name, or a rate that no mel-spectrogram has.
+    """
+    if name not in list(RATES):  # YAML may give anything, also what can't be a key
+        raise ValueError(f"preset is {name!r}; accepted are {', '.join(RATES)}")
+    rate = RATES[name] if sample_rate is None else sample_rate
+    fields: dict[str, Any] = {"sample_rate": rate, "architecture": "wavenet"}
+    if name == "waveglow-256":
+        mel = MelConfig.tacotron2(rate, high_hz=min(8000.0, rate / 2))
+        return {**fields, "architecture": "waveglow", "mel": mel}
+    if name in _RECIPES:
+        mel = MelConfig.vocoder(rate, high_hz=min(7600.0, rate / 2))
+        return {**fields, **_RECIPES[name], "mel": mel}
+    return {**fields, **_FSDD}
+
+
 def create_generator(
     name: str, sample_rate: int | None = None, **overrides: Any
 ) -> WaveNet | WaveGlow:
@@ -57,12 +76,7 @@ def create_generator(
         ValueError: a field out of range.
         TypeError: no such field.
     """
-    rate = RATES[name] if sample_rate is None else sample_rate
-    if name == "waveglow-256":
-        mel = overrides.pop("mel", MelConfig.tacotron2(rate, high_hz=min(8000.0, rate / 2)))
-        return WaveGlow(WaveGlowConfig(**{"sample_rate": rate, "mel": mel, **overrides}))
-    fields = dict(_FSDD)
-    if name in _RECIPES:
-        mel = MelConfig.vocoder(rate, high_hz=min(7600.0, rate / 2))
-        fields = {**_RECIPES[name], "mel": mel}
-    return WaveNet(GeneratorConfig(**{**fields, "sample_rate": rate, **overrides}))
+    fields = {**preset_fields(name, sample_rate), **overrides}
+    if fields["architecture"] == "waveglow":
+        return WaveGlow(WaveGlowConfig(**fields))
+    return WaveNet(GeneratorConfig(**fields))

@@ -4,7 +4,7 @@
 import math
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from wavenet_kernels.sampling import normal_of, uniforms
 
 with extra("classifier"):
     from huggingface_hub import PyTorchModelHubMixin
+
+Bits = TypeVar("Bits", float, Tensor)
 
 
 class WaveGlow(
@@ -81,6 +83,16 @@ class WaveGlow(
             raise ModelError(f"{path}: holds a {type(model).__name__}; accepted is a WaveGlow")
         return model
 
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one depends on, earlier and later ones."""
+        return self.config.receptive_field
+
+    @property
+    def receptive_field_ms(self) -> float:
+        """The same in milliseconds."""
+        return self.config.receptive_field_ms
+
     def forward(self, waveform: Tensor, mel: Tensor) -> tuple[Tensor, Tensor]:
         """The noise that sound is made of, and how much it was stretched.
 
@@ -115,18 +127,28 @@ class WaveGlow(
 
         The likelihood itself is this + ln sigma + ln(2 pi) / 2; `bits_per_sample` has them.
         """
+        return self.losses(waveform, mel).mean()
+
+    def losses(self, waveform: Tensor, mel: Tensor) -> Tensor:
+        """The same of each signal: (B,)."""
         z, log_determinant = self(waveform, mel)
-        energy = z.square().sum() / (2 * self.config.sigma**2)
-        loss: Tensor = (energy - log_determinant.sum()) / waveform.numel()
-        return loss
+        energy = z.square().sum((1, 2)) / (2 * self.config.sigma**2)
+        losses: Tensor = (energy - log_determinant) / waveform.shape[1]
+        return losses
 
     def bits_per_sample(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Bits that a 16-bit sample takes, from the density at its middle: of each signal, (B,)."""
-        z, log_determinant = self(waveform, mel)
-        sigma = self.config.sigma
-        energy = z.square().sum((1, 2)) / (2 * sigma**2)
-        nats = (energy - log_determinant) / waveform.shape[1]
-        return (nats + math.log(sigma) + math.log(2 * math.pi) / 2) / math.log(2) + 15
+        return self.bits_of(self.losses(waveform, mel))
+
+    def bits_of(self, loss: Bits) -> Bits:
+        """The bits of a sample whose loss is so many nats."""
+        constant = math.log(self.config.sigma) + math.log(2 * math.pi) / 2
+        return (loss + constant) / math.log(2) + 15
+
+    @property
+    def bits_counted(self) -> str:
+        """What `bits_per_sample` are the bits of."""
+        return "a 16-bit sample, from the density at its middle"
 
     @torch.no_grad()
     def infer(

@@ -108,3 +108,13 @@ class WaveGlowConfig:
     def reach(self) -> int:
         """Steps to either side that a step depends on, through all flows."""
         return self.flows * (self.kernel_size - 1) // 2 * sum(self.dilations)
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples that one depends on, earlier and later ones."""
+        return (2 * self.reach + 1) * self.group
+
+    @property
+    def receptive_field_ms(self) -> float:
+        """The same in milliseconds."""
+        return 1000 * self.receptive_field / self.sample_rate

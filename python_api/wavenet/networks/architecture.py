@@ -26,6 +26,14 @@ class Architecture:
             not hear. Best with input "raw".
         stem_kernel_size: taps of the causal convolution before the stack, in samples.
         stem_stride: samples between its outputs (steps); > 1 makes everything after it cheaper.
+        filters: 0: the stem is a plain convolution. From 1: it is so many pairs of band filters of
+            stem_kernel_size taps, on the mel scale at first, whose log energies are mixed into the
+            residual channels: what little data do not teach. 64, of 25 to 40 ms, are usual.
+        filter_layers: so many convolutions over 3 neighbouring bands and 3 times come between, each
+            of which halves both: sounds are known at any pitch. The first has 16 channels, each
+            next one twice as many. The filters are stem_stride / 2^filter_layers samples apart.
+        filter_dropout: in training each clip loses two stretches of neighbouring bands, each of up
+            to this share of them (SpecAugment, arXiv 1904.08779).
         residual_channels, dilation_channels, skip_channels: R, D, S of the residual layers.
         kernel_size: K, taps of the dilated convolutions.
         layers_per_stack: a stack's dilations are 1, 2, 4, ... 2^(layers_per_stack - 1) steps.
@@ -44,6 +52,9 @@ class Architecture:
     clip_norm: bool = False
     stem_kernel_size: int = 2
     stem_stride: int = 1
+    filters: int = 0
+    filter_layers: int = 0
+    filter_dropout: float = 0.0
     residual_channels: int = 64
     dilation_channels: int = 64
     skip_channels: int = 128
@@ -87,10 +98,32 @@ class Architecture:
                 f"head_kernel_size is {self.head_kernel_size}; accepted is an odd number, because "
                 "the head's convolutions are symmetric"
             )
-        if self.stem_kernel_size < self.stem_stride:
+        for name in ("filters", "filter_layers"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 0:
+                raise ValueError(f"{name} is {value!r}; accepted is an int from 0")
+        if self.filters and self.input == "one-hot":
             raise ValueError(
-                f"stem_kernel_size is {self.stem_kernel_size}; accepted is at least stem_stride = "
-                f"{self.stem_stride}, or samples would go unseen"
+                f"filters is {self.filters}; accepted is 0 with input one-hot, because filters "
+                "hear a waveform"
+            )
+        for name in ("filter_layers", "filter_dropout"):
+            value = getattr(self, name)
+            if value and not self.filters:
+                raise ValueError(f"{name} is {value}; accepted is 0 without filters")
+        if not 0.0 <= self.filter_dropout < 1.0:
+            raise ValueError(
+                f"filter_dropout is {self.filter_dropout}; accepted is 0 <= filter_dropout < 1"
+            )
+        if self.filter_layers > 8 or self.stem_stride % 2**self.filter_layers:
+            raise ValueError(
+                f"stem_stride is {self.stem_stride}; accepted is a multiple of 2^filter_layers, "
+                f"filter_layers being {self.filter_layers}, at most 8"
+            )
+        if self.stem_kernel_size < self.filter_stride:
+            raise ValueError(
+                f"stem_kernel_size is {self.stem_kernel_size}; accepted is at least "
+                f"{self.filter_stride}, the samples between its outputs, or some would go unseen"
             )
         if not isinstance(self.clip_norm, bool):
             raise ValueError(f"clip_norm is {self.clip_norm!r}; accepted is true or false")
@@ -111,6 +144,16 @@ class Architecture:
         return tuple(2**i for i in range(self.layers_per_stack)) * self.stacks
 
     @property
+    def filter_stride(self) -> int:
+        """Samples between the outputs of the first convolution."""
+        return self.stem_stride // 2**self.filter_layers
+
+    @property
+    def stem_receptive_field(self) -> int:
+        """Samples that one step sees."""
+        return self.stem_kernel_size + 2 * (self.stem_stride - self.filter_stride)
+
+    @property
     def steps_per_frame(self) -> int:
         """Steps averaged into one frame of the head; at least one."""
         return max(1, round(self.sample_rate * self.frame_ms / 1000 / self.stem_stride))
@@ -119,7 +162,7 @@ class Architecture:
     def receptive_field(self) -> int:
         """Samples that one output of the residual stack sees."""
         steps = (self.kernel_size - 1) * sum(self.dilations)
-        return steps * self.stem_stride + self.stem_kernel_size
+        return steps * self.stem_stride + self.stem_receptive_field
 
     @property
     def receptive_field_ms(self) -> float:

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 
 from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
 from wavenet.networks.architecture import Architecture
+from wavenet.networks.filterbank import BandEnergies, drop_bands
 from wavenet_kernels.nn import CausalConv1d
+
+# Of the first layer after a filterbank.
+FIRST_CHANNELS = 16
 
 
 class Stem(nn.Module):
@@ -27,6 +31,44 @@ class Stem(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         x = mu_law_compress(waveform) if self.companded else waveform
         return self.conv(x.unsqueeze(1))
+
+
+class FilterbankStem(nn.Module):
+    """Log energies of learned band filters, mixed: (B, T) -> (B, R, ceil(T / stride)).
+
+    Before anything has been heard there is silence, as long as a step sees: layers after the first
+    one pad nothing in time, and a step is the same wherever a signal is cut before it.
+    """
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.companded = config.input == "mu-law"
+        self.bands = BandEnergies(
+            config.filters, config.stem_kernel_size, config.filter_stride, config.sample_rate
+        )
+        self.dropout = config.filter_dropout
+        self.before = config.stem_receptive_field - config.stem_kernel_size
+        channels = [1] + [FIRST_CHANNELS * 2**i for i in range(config.filter_layers)]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=2, padding=(1, 0))
+            for i, o in zip(channels, channels[1:], strict=False)
+        )
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        rows = channels[-1] * -(-config.filters // 2**config.filter_layers)
+        self.mix = CausalConv1d(rows, config.residual_channels, 1)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = mu_law_compress(waveform) if self.companded else waveform
+        x = self.bands(F.pad(x, (self.before, 0))).to(self.mix.weight.dtype)
+        if self.training and self.dropout:
+            x = drop_bands(x, self.dropout)
+        x = x.unsqueeze(1)
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return self.mix(x.flatten(1, 2))
 
 
 class OneHotStem(nn.Module):
@@ -59,3 +101,10 @@ class OneHotStem(nn.Module):
         batch, steps, _ = rows.shape
         summed = F.embedding_bag(rows.reshape(batch * steps, -1), self.weight, mode="sum")
         return (summed + self.bias).view(batch, steps, -1).transpose(1, 2)
+
+
+def make_stem(config: Architecture) -> nn.Module:
+    """The one that a configuration asks for."""
+    if config.filters:
+        return FilterbankStem(config)
+    return OneHotStem(config) if config.input == "one-hot" else Stem(config)

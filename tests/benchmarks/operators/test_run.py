@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.operators import contenders, run, scaling
+from benchmarks.operators import contenders, run, scaling, single
 from benchmarks.operators.measurements import MEASUREMENTS
 from benchmarks.operators.options import Options
 from benchmarks.operators.workloads import WORKLOADS, parse
 from benchmarks.reporting import report
-from wavenet_kernels import reference
+from wavenet_kernels import backends, reference
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = "R=16,S=16,L=2,T=120"
@@ -155,3 +155,28 @@ def test_under_pytest_benchmark(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stdout + done.stderr
     for entry in json.loads(out.read_text())["benchmarks"]:
         assert entry["extra_info"]["GFLOP/s"] > 0 and entry["extra_info"]["GB/s"] > 0
+
+
+@pytest.mark.slow
+def test_operators_by_themselves(tmp_path, monkeypatch):
+    """What calibration judges wrong gets no figure; others have wall and processor time."""
+    wrong = "gradient of x: off"
+    reference_backend = backends.load("reference")
+    monkeypatch.setattr(
+        single.verify, "wrong", lambda backend, *_: wrong if backend is reference_backend else None
+    )
+    monkeypatch.setattr(single, "ROUND_SECONDS", 1e-4)
+    options = replace(QUICK, contenders=("eager", "ours reference", "ours cpu"))
+    run.measure({"operators": single.measure(options)}, options, tmp_path)
+    (record,) = results_in(tmp_path).values()
+    assert {row["operator"] for row in record["rows"]} == set(single.OPERATORS)
+    assert {row["pass"] for row in record["rows"]} == {"forward", "step"}
+    for row in record["rows"]:
+        if row["contender"] == "ours reference":
+            assert row["error"] == f"ArithmeticError: {wrong}"
+        else:
+            assert row["median_us"] > 0 and row["processor_us"] > 0
+            assert row["processor_x_eager"] == 1 or row["contender"] == "ours cpu"
+    assert len(single.SIZES) == len(list(map(parse, single.SIZES)))
+    report.main([str(tmp_path)])
+    assert "gated_activation R=D=S=16" in (tmp_path / "README.md").read_text()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environment import RESULTS
+from benchmarks.operators import predictions
+from benchmarks.operators.workloads import WORKLOADS, for_gpu
 from benchmarks.reporting import compare, report
 from benchmarks.reporting.compare import differences
 
@@ -64,3 +66,58 @@ def test_pages_are_those_of_the_committed_results():
         for plot in report.PLOTS.get(one["benchmark"], {}):
             for suffix in ("png", "svg"):
                 assert (RESULTS / "plots" / f"{name}-{plot}.{suffix}").is_file()
+
+
+def test_predicted_beside_measured(tmp_path, capsys):
+    """Of made-up files: a device that takes 1.5 times as long as the model said."""
+    workload = for_gpu(next(w for w in WORKLOADS if w.name == "small"))
+    layers = len(workload.dilations)
+
+    def predicted(what: str, us: float, contender: str = "ours cuda"):
+        place = {"workload": "small", "pass": what, "contender": contender}
+        return {**place, "predicted_us": us, "positions": 1_024_000}
+
+    def measured(what: str, contender: str, us: float):
+        """A stack's time, of half as many positions as were predicted."""
+        ms = us * layers / 2 / 1e3
+        place = {"workload": "small", "pass": what, "contender": contender}
+        return {**place, "median_ms": ms, "p10_ms": ms * 0.9, "p90_ms": ms * 1.1}
+
+    assert workload.batch * workload.time == 512_000
+    rows = [predicted("forward", 100.0), predicted("backward", 200.0)]
+    where = {"commit": "abc", "date": "today", "device": "A GPU"}
+    model = {"benchmark": "model", **where, "rows": rows}
+    rows = [
+        measured("forward", "ours cuda", 90.0),  # of inference nothing was predicted
+        measured("backward", "ours cuda", 300.0),
+        measured("backward", "eager", 900.0),
+        measured("step", "ours cuda", 450.0),
+        measured("step", "ours reference", 1000.0),
+        {"workload": "small", "pass": "step", "contender": "ours triton", "error": "none"},
+    ]
+    stack = {"benchmark": "stack", **where, "rows": rows}
+    (tmp_path / "model-cuda-bfloat16.json").write_text(json.dumps(model))
+    (tmp_path / "stack-cpu-avx2-bfloat16.json").write_text(json.dumps(stack))
+    arguments = [str(tmp_path), "--model", str(tmp_path)]
+    with pytest.raises(SystemExit, match=r"no stack-\*.json of a GPU and bfloat16"):
+        predictions.main(arguments)
+    (tmp_path / "stack-a-gpu-bfloat16.json").write_text(json.dumps(stack))
+    predictions.main(arguments)
+    page = (tmp_path / "predicted-and-measured.md").read_text()
+    assert page in capsys.readouterr().out
+    assert "| small | backward | ours cuda | 200 | 300 | 270-330 | 1.5 | 900 |" in page
+    assert "| small | step | ours cuda | 300 | 450 | 405-495 | 1.5 | - |" in page
+    assert "| small | forward | ours cuda | - | 90 | 81-99 | - | - |" in page
+    assert "ours reference" not in page and "ours triton" not in page
+    assert "1.50 as the geometric mean of 2 rows, which are within a factor of 1.00" in page
+    with pytest.raises(SystemExit, match=r"no model-\*.json of float16"):
+        predictions.main([*arguments, "--dtype", "float16"])
+    with pytest.raises(ValueError, match="'huge' is no workload; there are"):
+        predictions.microseconds_a_layer("huge", 1)
+    assert predictions.verdict([]) == "Nothing that was predicted was measured."
+
+
+def test_predictions_that_are_committed_can_be_read():
+    records = list(predictions._records(RESULTS, "model", "bfloat16"))
+    places = predictions.predictions(row for record in records for row in record["rows"])
+    assert {("small", "backward", "ours cuda"), ("small", "step", "ours triton")} <= set(places)

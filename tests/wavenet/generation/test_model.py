@@ -7,10 +7,12 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from small_generators import CASES, MEL, double, inputs_of, small_generator, waveform_of
 
 from wavenet import GeneratorConfig, WaveNet
 from wavenet.errors import DataError
+from wavenet.generation.conditioning import _smoothed
 from wavenet.generation.samples import decode, encode, first_value
 from wavenet_kernels import reference
 
@@ -109,10 +111,12 @@ def test_conditioning_before_upsampling_changes_nothing(case):
     model = small_generator(case).double()
     conditioning = model.conditioning
     mel = conditioning.prepare_mel(double(inputs_of(model, 2))["mel"], 2, 96)
-    before = conditioning.local_of(mel)
+    found = conditioning.local_of(mel)
     frames = mel if conditioning.frames is None else conditioning.frames(mel)
+    before = conditioning.upsample(conditioning.local(frames))
     after = conditioning.local(conditioning.upsample(frames))
     assert model.config.conditioned_before_upsampling
+    assert torch.allclose(found, after, rtol=0, atol=1e-14)
     assert torch.allclose(before, after, rtol=0, atol=1e-14)
 
 
@@ -220,3 +224,10 @@ def test_another_description_of_the_mel_is_named():
     MEL.check_same(MEL.as_dict(), "a.npy")
     with pytest.raises(DataError, match="a.npy: .* hop 8 instead of 16; compression 'ln' instead"):
         MEL.check_same(other, "a.npy")
+
+
+def test_smoothing_by_three_sums_of_taps_is_the_convolution():
+    frames, taps = torch.randn(2, 3, 5, dtype=torch.float64), torch.randn(9, dtype=torch.float64)
+    repeated = frames.flatten(0, 1)[:, None].repeat_interleave(4, dim=2)
+    expected = F.conv1d(repeated, taps[None, None], padding=4).view(2, 3, 20)
+    assert torch.allclose(_smoothed(frames, taps), expected, rtol=0, atol=1e-14)

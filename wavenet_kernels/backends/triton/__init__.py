@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from wavenet_kernels.backends.contract import Configuration, Stream
+from wavenet_kernels.backends.contract import KEEPS_INPUTS, Configuration, Stream
 from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.launcher import current_launcher, interpreted, on_device_of
 from wavenet_kernels.backends.triton.tuning import MOST_CHANNELS
@@ -67,6 +67,8 @@ def supports(call: Call) -> str | None:
             f"needs tensors on a GPU; these are on {x.device}, where the cpu and reference "
             "backends work"
         )
+    if call.settings.keep == "gates":
+        return KEEPS_INPUTS
     # The gate alone goes through its channels in blocks.
     if sizes.D > MOST_CHANNELS and call.operator != "gated_activation":
         return (

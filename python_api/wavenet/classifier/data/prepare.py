@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wavenet.classifier.data.cache import AudioCache
@@ -36,6 +36,12 @@ class DataConfig:
             of the data.
         max_seconds: of longer clips so much is heard at a time, at random in training and the
             middle otherwise; 0: all of them.
+        crop_seconds: in training of a generative model so much of a clip is predicted at a time;
+            0: max_seconds.
+        context: what comes before that part is heard, too, as far as the receptive field reaches;
+            else a part is learned as if nothing came before it. Of a WaveNet.
+        normalize_mel: a generative model's mel-spectrograms have mean 0 and deviation 1 in each
+            channel over the training clips; the model keeps those numbers.
         cache: folder for decoded clips; empty: the user's cache folder.
         workers: processes that load clips; 0: the training process itself.
     """
@@ -49,6 +55,9 @@ class DataConfig:
     leave_out_fold: str = ""
     group_folds: int = 0
     max_seconds: float = 10.0
+    crop_seconds: float = 0.0
+    context: bool = False
+    normalize_mel: bool = False
     cache: str = ""
     workers: int = 0
 
@@ -62,6 +71,7 @@ class DataConfig:
             self.group_folds == 0 or self.group_folds >= 2, self, "group_folds", "0, or 2 or more"
         )
         require_field(self.max_seconds >= 0, self, "max_seconds", "0 (never crop) or more")
+        require_field(self.crop_seconds >= 0, self, "crop_seconds", "0 (max_seconds) or more")
         require_field(self.workers >= 0, self, "workers", "0 or more")
         require_field(self.channel >= 0, self, "channel", "0 (the mean of all), 1, 2, ...")
         parse_columns(self.columns)
@@ -129,6 +139,9 @@ def prepare_data(
     receptive_field: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    label_of: Callable[[Clip], str] | None = None,
+    classes: int = 2,
 ) -> PreparedData:
     """Find, check, decode and split the clips, before the first training step.
 
@@ -138,20 +151,30 @@ def prepare_data(
         receptive_field: of the model, in samples; shorter clips are counted in the report.
         seed: of the validation part.
         progress: called with (clips read, clips in all).
+        label_of: what of a clip is its label; None: what the data says.
+        classes: so many labels the training clips have at least, and validation and test no
+            others. 0: labels are of no use.
 
     Raises:
         DataError: no usable data; the message names the file or folder and what is wrong.
     """
-    clips = find_clips(Path(config.source), columns=parse_columns(config.columns))
+    least = max(1, classes)
+    clips = find_clips(
+        Path(config.source), columns=parse_columns(config.columns), min_classes=least
+    )
+    if label_of is not None:
+        clips = [replace(clip, label=label_of(clip)) for clip in clips]
     cache = AudioCache(config.cache or None, sample_rate, channel=config.channel)
-    report = check_clips(clips, cache, min_samples=receptive_field, progress=progress)
+    report = check_clips(
+        clips, cache, min_samples=receptive_field, min_classes=least, progress=progress
+    )
     splits = split_clips(report.kept, config, seed)
     labels = tuple(labels_of(splits.train))
-    if len(labels) < 2:
+    if len(labels) < least:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         strange = sorted({clip.label for clip in part} - set(labels))
-        if strange:
+        if strange and classes:
             raise DataError(
                 f"{config.source}: the {name} clips have labels that no training clip has: "
                 f"{', '.join(strange[:5])}"

@@ -36,6 +36,8 @@ from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import read_clips, read_config
 from wavenet.errors import ConfigError
+from wavenet.generation.config import GeneratorConfig
+from wavenet.generation.waveglow_config import WaveGlowConfig
 from wavenet.pictures import new_figure, png_of
 
 # What a batch's layers may take: where clips are long, fewer at a time than `batch_size`.
@@ -98,13 +100,17 @@ class EvaluationClips:
 
 
 def choose_clips(
-    run: Path, model: WaveNetConfig, data: Path | None, split: str | None
+    run: Path,
+    model: WaveNetConfig | GeneratorConfig | WaveGlowConfig,
+    data: Path | None,
+    split: str | None,
 ) -> EvaluationClips:
     """The clips of a split, of the run's own data or of other recordings.
 
     Args:
         run: the run folder. Its clips.csv says which clips were in which split.
-        model: the model's configuration: labels and sample rate.
+        model: the model's configuration: labels, or the speakers of a generative one, and sample
+            rate.
         data: recordings to use instead, with splits of their own or without any. If they are those
             of the run, moved elsewhere, the splits are the run's.
         split: one of "train", "validation", "test" and "all"; None: test if there is one, else
@@ -138,7 +144,11 @@ def choose_clips(
         split = "test" if has_test else "validation" if data is None else "all"
     wanted = clips if split == "all" else select(clips, split=split)
     cache = AudioCache(config.data.cache or None, model.sample_rate, channel=config.data.channel)
-    report = check_clips(wanted, cache, labels=model.labels, min_classes=1)
+    labels: tuple[str, ...] | None = getattr(model, "labels", None)
+    if speakers := getattr(model, "speakers", ()):
+        labels = speakers
+        wanted = [c if c.label in labels else replace(c, label=c.group or c.label) for c in wanted]
+    report = check_clips(wanted, cache, labels=labels, min_classes=1)
     return EvaluationClips(
         report.kept,
         cache,
@@ -222,7 +232,7 @@ def classify_clips(
     """
     dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
     room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
-    batches = _batches(dataset.lengths(), batch_size, room)
+    batches = batches_of(dataset.lengths(), batch_size, room)
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
     logits: Tensor | None = None
     done = 0
@@ -241,7 +251,7 @@ def classify_clips(
     return logits, torch.tensor(dataset.targets)
 
 
-def _batches(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
+def batches_of(lengths: Sequence[int], batch_size: int, room: int) -> list[list[int]]:
     """Short clips first, so that there is not much padding; up to `room` samples with it."""
     batches: list[list[int]] = []
     for clip in sorted(range(len(lengths)), key=lengths.__getitem__):

@@ -1,7 +1,8 @@
-"""Classifiers as files that run without this package: ONNX, ONNX in int8, torch.export.
+"""Classifiers as files that run without this package: ONNX, ONNX in int8, torch.export, C library.
 
-Each takes `waveform` (B, T) float32 and `lengths` (B,) int64, with B and T free, and gives
-`logits` (B, classes), as the model does. Labels and sample rate travel in the file's metadata.
+Each but the C library's takes `waveform` (B, T) float32 and `lengths` (B,) int64, with B and T
+free, and gives `logits` (B, classes), as the model does. Labels and sample rate travel in the
+file's metadata.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 import torch
 
 from wavenet.classifier.inference.evaluate import Classify
+from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError, ModelError, require_seconds
 from wavenet.portable import (
@@ -29,7 +31,7 @@ from wavenet.portable import (
     torch_function,
 )
 
-FORMATS = ("onnx", "torch")
+FORMATS = ("onnx", "torch", "runtime")
 # What an exported model may differ by from PyTorch's, in logits.
 TOLERANCE = 1e-4
 # A clip of one frame or less is a case of its own in torch.export; its T is above this.
@@ -39,6 +41,8 @@ FRAMES_AT_LEAST = 2
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """A file, or "PyTorch" for the model itself, and how it compares with the model.
+
+    The C library's file is not run here, so that of it nothing is measured.
 
     Attributes:
         name: of the file.
@@ -52,34 +56,36 @@ class Exported:
     name: str
     content: bytes
     size: int
-    difference: float
-    latency_ms: float
+    difference: float | None
+    latency_ms: float | None
     accuracy: float | None
 
 
 def export_model(
     model: WaveNetClassifier,
-    formats: Sequence[str] = FORMATS,
+    formats: Sequence[str] | None = None,
     *,
     int8: bool = True,
     seconds: float = 1.0,
     accuracy: Callable[[Classify], float] | None = None,
 ) -> list[Exported]:
-    """The model and its files: model.onnx, model.int8.onnx, model.pt2.
+    """The model and its files: model.onnx, model.int8.onnx, model.pt2, model.wavenet.
 
     Args:
         model: it is put on the CPU and into eval mode.
-        formats: "onnx", "torch" or both.
+        formats: of "onnx", "torch" and "runtime"; None: all that the model can be (`formats_of`).
         int8: beside the ONNX file, one in 8 bits.
         seconds: length of the clip that is timed.
         accuracy: measures a classifier; None: not measured.
 
     Raises:
-        DataError: another format, or seconds of less than two frames or more than a day.
+        DataError: another format, or one that the model can't be; seconds of less than two frames
+            or more than a day.
         MissingPackageError: the packages of the extra "export" are not installed.
         ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
             may).
     """
+    formats = formats_of(model) if formats is None else formats
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
     require_seconds(seconds=seconds)
@@ -90,9 +96,11 @@ def export_model(
             f"seconds is {seconds}; accepted is at least {shortest / rate:g}, {FRAMES_AT_LEAST} "
             "frames of the model"
         )
-    program = program_of(model)
+    model = model.cpu().eval()
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     made: list[tuple[str, bytes, int, Classify]] = [("PyTorch", b"", weights, model)]
+    if {"onnx", "torch"} & set(formats):
+        program = program_of(model)
     if "onnx" in formats:
         content = onnx_file(program, model)
         made.append(("model.onnx", content, len(content), onnx_function(content)))
@@ -113,7 +121,15 @@ def export_model(
         latency = measure_latency_ms(classify, round(seconds * rate))
         measured = None if accuracy is None else accuracy(classify)
         exported.append(Exported(name, content, size, difference, latency, measured))
+    if "runtime" in formats:
+        content = runtime_file(model)
+        exported.append(Exported("model.wavenet", content, len(content), None, None, None))
     return exported
+
+
+def formats_of(model: WaveNetClassifier) -> tuple[str, ...]:
+    """Those of `FORMATS` that the model can be: the C library has no filterbanks."""
+    return tuple(name for name in FORMATS if name != "runtime" or not model.config.filters)
 
 
 def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:
@@ -154,7 +170,12 @@ def quantised(onnx: bytes) -> bytes:
     graph = onnx_package.load_from_string(onnx).graph
     shapes = {weight.name: weight.dims for weight in graph.initializer}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    stem = [node.name for node in convolutions if shapes[node.input[1]][1] == 1]
+    # Filters of a filterbank are computed, and are no weights.
+    stem = [
+        node.name
+        for node in convolutions
+        if node.input[1] not in shapes or shapes[node.input[1]][1] == 1
+    ]
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, target = Path(folder) / "model.onnx", Path(folder) / "int8.onnx"
         source.write_bytes(onnx)

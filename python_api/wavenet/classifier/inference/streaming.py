@@ -178,7 +178,7 @@ class _ChunkedNetwork:
         config, stack = model.config, model.stack
         self.pooling, self.classifier = model.pooling, model.classifier
         self.nothing = model.classifier.weight.new_zeros(1, config.skip_channels, 0)
-        self.stem = _ChunkedStem(model.stem, config.stem_kernel_size, config.stem_stride)
+        self.stem = _ChunkedStem(model.stem, config.stem_receptive_field, config.stem_stride)
         self.stack = StackStream(
             stack.conv_weight,
             stack.conv_bias,
@@ -214,11 +214,11 @@ class _ChunkedNetwork:
 class _ChunkedStem:
     """The stem, whose outputs are `stride` samples apart, over chunks."""
 
-    def __init__(self, stem: nn.Module, kernel_size: int, stride: int) -> None:
+    def __init__(self, stem: nn.Module, receptive_field: int, stride: int) -> None:
         self.stem = stem
         self.stride = stride
         # The stem pads its input with zeros; so many of its outputs see them, and are dropped.
-        self.dropped = -(-(kernel_size - 1) // stride)
+        self.dropped = -(-(receptive_field - 1) // stride)
         self.reset()
 
     def reset(self) -> None:

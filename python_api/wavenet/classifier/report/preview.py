@@ -39,7 +39,7 @@ def preview_augmentation(config: RunConfig, out: Path, clips: int, versions: int
         ConfigError: more clips than the training part has.
         DataError: no usable data.
     """
-    model = config.model
+    model = config.architecture
     seed = config.training.seed
     data = prepare_data(config.data, model.sample_rate, model.receptive_field, seed)
     train = data.splits.train

@@ -1,4 +1,8 @@
-"""Training a classifier: batches, the learner and its step, checkpoints, processes, the loop."""
+"""Training a classifier or a generative model.
+
+Batches, the learner and its step, checkpoints, processes, the loop, and what has its own way for
+each kind of model (`tasks`).
+"""
 
 from wavenet.errors import extra
 

@@ -15,7 +15,7 @@ import torch
 
 from wavenet.classifier.run_folder import BACKENDS_NAME
 from wavenet.classifier.training.checkpoint import writing
-from wavenet.classifier.training.learner import DTYPES, Learner
+from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import run_on_main
 from wavenet.errors import TrainingError
 from wavenet.files import replace_file
@@ -45,9 +45,7 @@ def decided(learner: Learner, run: Path, clips: int, samples: int) -> Any:
             return calibration.from_entries(recorded["decisions"])
         if mode == "read" and calibration.nothing_is_known():
             return []
-        return calibration.calibrate(
-            lambda: _both_passes(learner, clips, samples), measure=mode == "on"
-        )
+        return calibration.calibrate(lambda: learner.rehearse(clips, samples), measure=mode == "on")
 
     def record() -> None:
         entries = [decision.as_entry() for decision in made]
@@ -65,22 +63,6 @@ def decided(learner: Learner, run: Path, clips: int, samples: int) -> Any:
         raise TrainingError(str(error)) from None
     run_on_main(accelerator, record)
     return calibration.frozen(made)
-
-
-def _both_passes(learner: Learner, clips: int, samples: int) -> None:
-    """What training and validation compute of a batch, on silence."""
-    waveform = torch.zeros(clips, samples, device=learner.device)
-    precision = learner.precision
-    model, evaluated = learner.model, learner.evaluated
-    was_training = model.training, evaluated.training
-    model.train()
-    with torch.autocast(learner.device.type, DTYPES.get(precision), enabled=precision != "no"):
-        model(waveform)
-    evaluated.eval()
-    with torch.no_grad():
-        evaluated(waveform)
-    evaluated.train(was_training[1])
-    model.train(was_training[0])
 
 
 def _read(path: Path) -> dict[str, Any]:

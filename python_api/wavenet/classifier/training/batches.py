@@ -7,28 +7,19 @@ learned from in the same order whatever the number of processes and parts.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
+from typing import Any
 
 from accelerate import Accelerator
 from torch.utils.data import DataLoader, Sampler
 
-from wavenet.classifier.data import (
-    Augmenter,
-    Augmenting,
-    Batch,
-    ClipDataset,
-    Draw,
-    EpochBatchSampler,
-    PreparedData,
-    TrainingClips,
-    collate_draws,
-)
-from wavenet.classifier.memory import samples_within, training_bytes
+from wavenet.classifier.data import Draw, EpochBatchSampler, PreparedData
+from wavenet.classifier.memory import samples_within
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.training.learner import choose_precision
+from wavenet.classifier.training.tasks import Task, task_of
 
 
 class Shares(Sampler[list[Draw]]):
@@ -103,49 +94,44 @@ class TrainingBatches:
         config: of the run.
         data: what is trained on.
         accelerator: this process among the others.
+        task: of the configuration; None: made here.
     """
 
-    def __init__(self, config: RunConfig, data: PreparedData, accelerator: Accelerator) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        data: PreparedData,
+        accelerator: Accelerator,
+        task: Task | None = None,
+    ) -> None:
         settings = config.training
-        clips = ClipDataset(
-            data.splits.train,
-            data.labels,
-            data.cache,
-            training=True,
-            max_samples=config.data.max_samples(data.cache.sample_rate),
-            seed=settings.seed,
-        )
+        precision = choose_precision(settings.mixed_precision, accelerator.device)
+        source = (task or task_of(config)).source(data, accelerator.device)
         self.sampler = EpochBatchSampler(
-            clips.targets,
+            source.targets,
             settings.batch_size,
             seed=settings.seed,
             balanced=settings.balanced,
-            lengths=clips.lengths(),
+            lengths=source.lengths,
         )
         self.sample_rate = data.cache.sample_rate
-        changed = config.augmentation.lengths(self.sampler.lengths or [])
-        precision = choose_precision(settings.mixed_precision, accelerator.device)
-        self.bytes_of = functools.partial(
-            training_bytes, config.model, bytes_of_float=4 if precision == "no" else 2
-        )
+        self.bytes_of = lambda samples: source.bytes_of(samples, 4 if precision == "no" else 2)
         room = None
         if settings.memory_gb:
             room = samples_within(settings.memory_gb, self.bytes_of)
-        self.augmenting = Augmenting(
-            Augmenter(config.augmentation, data.cache), len(data.labels), accelerator.device
-        )
+        self.finish = source.finish
         self.shares = Shares(
             self.sampler,
             settings.accumulation,
             accelerator.num_processes,
             accelerator.process_index,
-            changed,
+            source.changed,
             room,
         )
         self.loader = DataLoader(
-            TrainingClips(clips, config.augmentation),
+            source.clips,
             batch_sampler=self.shares,
-            collate_fn=collate_draws,
+            collate_fn=source.collate,
             num_workers=config.data.workers,
             pin_memory=accelerator.device.type == "cuda",
         )
@@ -177,7 +163,7 @@ class TrainingBatches:
         """Bytes that a part of a step takes at most, beside the model and its moments."""
         return self.bytes_of(self.clips * self.samples)
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[int, Iterator[Batch]]]:
+    def epoch(self, epoch: int, done: int = 0) -> Iterator[tuple[int, Iterator[Any]]]:
         """The batches of an epoch after the first `done`, which are skipped without being loaded.
 
         Yields:
@@ -188,4 +174,4 @@ class TrainingBatches:
         counts = [len(parts) for parts in self.shares.cut_batches()]
         shares = iter(self.loader)
         for index, count in enumerate(counts, start=done):
-            yield self.sampler.size(index), map(self.augmenting, islice(shares, count))
+            yield self.sampler.size(index), map(self.finish, islice(shares, count))

@@ -25,9 +25,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_folder import (
     CHECKPOINTS_NAME,
     Row,
@@ -49,7 +48,8 @@ class RunState:
     """Where a run stands, beyond what the learner holds.
 
     `step` counts optimizer steps of the whole run, `batch` those of the epoch that is under way,
-    whose sums over all processes so far are `loss_sum`, `correct`, `clips` and `seconds`.
+    whose sums over all processes so far are `loss_sum`, `correct` (clips classified right, 0 where
+    nothing is classified), `clips` and `seconds`.
     `history` is a row for each finished epoch, `best_by` what makes one the best.
     """
 
@@ -150,7 +150,7 @@ def load_checkpoint(learner: Learner, run: Path) -> RunState | None:
     return state
 
 
-def save_model(model: WaveNetClassifier, run: Path) -> None:
+def save_model(model: nn.Module, run: Path) -> None:
     """Write model.safetensors and config.json into the run folder, each whole or not at all.
 
     Raises:

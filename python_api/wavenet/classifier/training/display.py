@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +29,14 @@ from wavenet.classifier.run_folder import (
 from wavenet.classifier.training.batches import TrainingBatches
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.learner import Learner
+from wavenet.classifier.training.tasks import Task
 from wavenet.files import replace_file
 from wavenet.pictures import new_figure, png_of
 
 # Reading the sums waits for the device, so the bar is brought up to date this often.
 SECONDS_BETWEEN_UPDATES = 0.5
+# Of the figures that training and validation both have.
+UNITS = {"loss": "nats", "accuracy": "share of clips", "bits": "bits a sample"}
 
 
 class Display:
@@ -43,7 +45,6 @@ class Display:
     def __init__(self, console: Console, active: bool) -> None:
         self.console = console
         self.active = active
-        self.majority = 0.0  # of validation clips, of the most frequent class
 
     @contextmanager
     def checking(self) -> Iterator[Callable[[int, int], None]]:
@@ -58,8 +59,6 @@ class Display:
         """The data, what is heard of it, the splits, the model, the device, what a step takes."""
         if not self.active:
             return
-        labels = Counter(clip.label for clip in data.splits.validation)
-        self.majority = max(labels.values()) / labels.total()
         model = learner.model
         self.console.print(data.report.summary(), highlight=False, markup=False)
         rate = data.cache.sample_rate
@@ -92,10 +91,10 @@ class Display:
         )
 
     @contextmanager
-    def training(self, epochs: int, steps: int, done: int) -> Iterator[TrainingDisplay]:
+    def training(self, task: Task, epochs: int, steps: int, done: int) -> Iterator[TrainingDisplay]:
         """A bar over the steps of all epochs, of which `done` were there before."""
         with self._bar("{task.fields[figures]}") as bar:
-            yield TrainingDisplay(self, bar, epochs, epochs * steps, done)
+            yield TrainingDisplay(self, bar, task, epochs, epochs * steps, done)
 
     def _bar(self, figures: str) -> Progress:
         return Progress(
@@ -111,11 +110,14 @@ class Display:
 
 
 class TrainingDisplay:
-    """The bar of a run under way: loss, accuracy, clips a second, time left."""
+    """The bar of a run under way: the task's figures, clips a second, time left."""
 
-    def __init__(self, display: Display, bar: Progress, epochs: int, total: int, done: int) -> None:
+    def __init__(
+        self, display: Display, bar: Progress, task: Task, epochs: int, total: int, done: int
+    ) -> None:
         self.display = display
         self.bar = bar
+        self.figures = task.progress
         self.epochs = epochs
         self.task = bar.add_task("training", total=total, completed=done, figures="")
         self.updated = time.perf_counter()
@@ -132,21 +134,19 @@ class TrainingDisplay:
             self.task,
             description=f"epoch {state.epoch + 1}/{self.epochs}",
             completed=state.step,
-            figures=f"loss {loss / clips:.3f}  accuracy {correct / clips:.1%}  {rate:.0f} clips/s",
+            figures=f"{self.figures(loss / clips, correct / clips)}  {rate:.0f} clips/s",
         )
         self.updated, self.clips = time.perf_counter(), clips
 
-    def epoch(self, state: RunState) -> None:
+    def epoch(self, state: RunState, figures: str) -> None:
         """A line for the epoch that was finished last."""
         self.updated, self.clips = time.perf_counter(), 0.0
         if not self.display.active:
             return
         row = state.history[-1]
         self.display.console.print(
-            f"epoch {row['epoch']:>3.0f}/{self.epochs}  loss {row['train_loss']:.3f}  "
-            f"accuracy {row['train_accuracy']:.1%}  validation loss {row['validation_loss']:.3f}  "
-            f"accuracy {row['validation_accuracy']:.1%} (majority {self.display.majority:.1%})  "
-            f"macro-F1 {row['validation_macro_f1']:.3f}  {row['clips_per_second']:.0f} clips/s"
+            f"epoch {row['epoch']:>3.0f}/{self.epochs}  {figures}  "
+            f"{row['clips_per_second']:.0f} clips/s"
             f"{'  best' if state.epochs_since_best == 0 else ''}",
             highlight=False,
         )
@@ -190,13 +190,12 @@ class RunLog:
 
 
 def draw_training_curve(history: Sequence[Row]) -> bytes:
-    """Loss and accuracy of training and validation over epochs, as PNG."""
+    """Loss and accuracy, or bits, of training and validation over epochs, as PNG."""
     figure = new_figure(9, 3.5)
     axes = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    for axis, name, unit in zip(
-        axes, ("loss", "accuracy"), ("nats", "share of clips"), strict=True
-    ):
+    drawn = [(name, unit) for name, unit in UNITS.items() if f"train_{name}" in history[0]]
+    for axis, (name, unit) in zip(axes, drawn, strict=True):
         for part in ("train", "validation"):
             axis.plot(epochs, [row[f"{part}_{name}"] for row in history], label=part)
         axis.set(xlabel="epoch", ylabel=unit, title=name)

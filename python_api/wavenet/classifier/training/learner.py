@@ -23,7 +23,7 @@ DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Learner:
-    """A model in training.
+    """A classifier in training; `GenerativeLearner` has another loss.
 
     Weights, moments and average are float32 whatever the precision of the arithmetic.
 
@@ -36,7 +36,7 @@ class Learner:
 
     def __init__(
         self,
-        model: WaveNetClassifier,
+        model: Any,
         settings: TrainingConfig,
         accelerator: Accelerator,
         steps: int,
@@ -47,7 +47,7 @@ class Learner:
         self.steps = steps
         self.device = accelerator.device
         self.precision = choose_precision(settings.mixed_precision, self.device)
-        loss_of = ClassificationLoss(model, settings.label_smoothing)
+        loss_of = self.loss()
         if settings.compile:
             loss_of.compile(dynamic=True)
         self.loss_of: nn.Module = accelerator.prepare_model(loss_of)
@@ -62,14 +62,48 @@ class Learner:
         if settings.ema_decay:
             self.average = average_weights(model, settings.ema_decay)
 
+    def loss(self) -> nn.Module:
+        """The module that is trained: a batch -> what `losses` makes losses of."""
+        return ClassificationLoss(self.model, self.settings.label_smoothing)
+
+    def losses(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """The clips' losses (B,), and how many of them are classified right."""
+        losses, logits = self.loss_of(batch)
+        return losses, (logits.argmax(1) == batch.labels).sum()
+
+    def silence(self, clips: int, samples: int) -> Any:
+        """A batch of silent clips."""
+        lengths = torch.full((clips,), samples, device=self.device)
+        waveform = torch.zeros(clips, samples, device=self.device)
+        return Batch(waveform, lengths, torch.zeros_like(lengths))
+
+    def rehearse(self, clips: int, samples: int) -> None:
+        """What training and validation compute of a batch, on silence; nothing is learned."""
+        batch = self.silence(clips, samples)
+        model, evaluated = self.model, self.evaluated
+        was_training = model.training, evaluated.training
+        model.train()
+        with self.autocast():
+            self.hear(model, batch)
+        evaluated.eval()
+        with torch.no_grad():
+            self.hear(evaluated, batch)
+        evaluated.train(was_training[1])
+        model.train(was_training[0])
+
+    def hear(self, model: Any, batch: Any) -> None:
+        """What a model computes of a batch before its loss."""
+        model(batch.waveform)
+
+    def autocast(self) -> Any:
+        """The context of the run's precision."""
+        kind, precision = self.device.type, self.precision
+        return torch.autocast(kind, DTYPES.get(precision), enabled=precision != "no")
+
     @property
-    def evaluated(self) -> WaveNetClassifier:
+    def evaluated(self) -> Any:
         """The model that is evaluated and saved: the average of the weights, if there is one."""
-        if self.average is None:
-            return self.model
-        averaged = self.average.module
-        assert isinstance(averaged, WaveNetClassifier)
-        return averaged
+        return self.model if self.average is None else self.average.module
 
     @property
     def device_of_sums(self) -> torch.device:
@@ -82,7 +116,7 @@ class Learner:
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
-    def step(self, parts: Iterable[Batch], clips: int, step: int) -> Tensor:
+    def step(self, parts: Iterable[Any], clips: int, step: int) -> Tensor:
         """One optimizer step.
 
         The gradient is that of the mean loss over the step's clips, however they are dealt to
@@ -98,7 +132,8 @@ class Learner:
         """
         settings = self.settings
         self.loss_of.train()
-        rate = learning_rate(step, self.steps, settings.warmup_fraction)
+        halve = settings.halve_steps if settings.schedule == "step" else 0
+        rate = learning_rate(step, self.steps, settings.warmup_fraction, halve)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
         several = self.accelerator.num_processes > 1
@@ -108,14 +143,11 @@ class Learner:
             # Gradients of the earlier parts wait for those of the last.
             waiting = several and not last
             with self.accelerator.no_sync(self.loss_of) if waiting else contextlib.nullcontext():
-                with torch.autocast(
-                    self.device.type, DTYPES.get(self.precision), enabled=self.precision != "no"
-                ):
-                    losses, logits = self.loss_of(batch)
+                with self.autocast():
+                    losses, correct = self.losses(batch)
                 # Data parallel training averages over processes what is to be summed.
                 share = losses.sum() * (self.accelerator.num_processes / clips)
                 self.backward(share)
-            correct = (logits.argmax(1) == batch.labels).sum()
             batch_sums = (losses.detach().sum(), correct, torch.full_like(correct, len(losses)))
             sums += torch.stack([value.to(sums) for value in batch_sums])
         self.update()
@@ -168,7 +200,8 @@ class Learner:
             for key in ("exp_avg", "exp_avg_sq"):
                 if state[key].shape != parameter.shape:
                     raise ValueError(f"{key} of {name} has shape {tuple(state[key].shape)}")
-                state[key] = state[key].to(parameter.device)
+                # In the weight's strides: the fused optimizer takes them for each other's.
+                state[key] = torch.empty_like(parameter).copy_(state[key])
             self.optimizer.state[parameter] = state
         if moments:
             raise ValueError(f"moments of unknown weights: {', '.join(moments)}")
@@ -224,7 +257,7 @@ class ClassificationLoss(nn.Module):
         return F.cross_entropy(logits.float(), truth, reduction="none", label_smoothing=smoothing)
 
 
-def _marking_the_last(parts: Iterable[Batch]) -> Iterator[tuple[Batch, bool]]:
+def _marking_the_last(parts: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     parts = iter(parts)
     batch = next(parts)
     for following in parts:
@@ -250,11 +283,16 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     return average
 
 
-def learning_rate(step: int, steps: int, warmup_fraction: float) -> float:
-    """The share of the peak rate at a step: linear warm-up, then half a cosine down to 0."""
+def learning_rate(step: int, steps: int, warmup_fraction: float, halve_steps: int = 0) -> float:
+    """The share of the peak rate at a step: linear warm-up, then half a cosine down to 0.
+
+    With `halve_steps` it is halved as often as those steps have passed instead.
+    """
     warmup = math.ceil(steps * warmup_fraction)
     if step < warmup:
         return (step + 1) / (warmup + 1)
+    if halve_steps:
+        return float(0.5 ** (step // halve_steps))
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
@@ -266,7 +304,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if native else "no"
 
 
-def _parameter_groups(model: WaveNetClassifier, weight_decay: float) -> list[dict[str, object]]:
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weights with decay, biases without. (L, C) parameters of the stack are biases too."""
     named = list(model.named_parameters())
     biases = [parameter for name, parameter in named if name.endswith("bias")]

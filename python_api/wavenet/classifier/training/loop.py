@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from rich.console import Console
 
-from wavenet.classifier.data import AudioCache, Clip, PreparedData, prepare_data
-from wavenet.classifier.inference import Metrics, evaluate
-from wavenet.classifier.inference.loading import start_from
-from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.data import PreparedData
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import (
     CLIPS_NAME,
     CONFIG_NAME,
+    Row,
     checkpoints,
     clips_table,
     forget_failed_start,
@@ -41,7 +37,6 @@ from wavenet.classifier.training.checkpoint import (
 )
 from wavenet.classifier.training.claim import claimed
 from wavenet.classifier.training.display import Display, RunLog
-from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import (
     once_per_machine,
     processes,
@@ -50,28 +45,36 @@ from wavenet.classifier.training.processes import (
     sum_over_processes,
 )
 from wavenet.classifier.training.step_memory import require_memory
+from wavenet.classifier.training.tasks import task_of
 from wavenet.errors import ConfigError, TrainingError, TrainingInterrupted
 from wavenet.files import replace_file
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended: validation accuracy of the saved model, epochs, steps, seconds of training.
+    """How a run ended: figures of the saved model, epochs, steps, seconds of training.
 
     The seconds are those of all epochs, whenever they were run; validation is not in them.
     """
 
     run: Path
-    accuracy: float
+    best: Row
     epochs: int
     steps: int
     seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Of a classifier's validation."""
+        return self.best["validation_accuracy"]
 
 
 def train(
     config: RunConfig, run: Path, *, resume: bool = False, console: Console | None = None
 ) -> Result:
-    """Train a classifier; `run` receives model, checkpoints, logs and the resolved config.
+    """Train a classifier or a generative model.
+
+    `run` receives model, checkpoints, logs and the resolved config.
 
     Started by torchrun or `accelerate launch`, the processes share every batch and the validation
     part: the result is that of one process, up to rounding and to what dropout draws. They all
@@ -117,15 +120,17 @@ def _train(
     """In a run folder that is ours."""
     settings = config.training
     _make_deterministic(accelerator.device)
-    data = once_per_machine(accelerator, lambda: _prepare(config, display))
+    task = task_of(config)
+    with display.checking() as checked:
+        data = once_per_machine(accelerator, lambda: task.prepare(checked))
     torch.manual_seed(settings.seed)
-    model = WaveNetClassifier(config.model_config(data.labels))
+    model = task.model(data)
     resume = resume and bool(checkpoints(run))
     if settings.init_from and not resume:
-        start_from(model, settings.init_from)
-    batches = TrainingBatches(config, data, accelerator)
+        task.start_from(model)
+    batches = TrainingBatches(config, data, accelerator, task)
     require_memory(batches, settings, accelerator.device)
-    learner = Learner(model, settings, accelerator, settings.epochs * len(batches))
+    learner = task.learner(model, accelerator, settings.epochs * len(batches))
     display.describe(data, learner, batches, config.data.max_seconds)
     run_on_main(accelerator, lambda: _record(run, config, data))
     state = (load_checkpoint(learner, run) if resume else None) or RunState()
@@ -141,6 +146,7 @@ def _train(
             save_model(learner.evaluated, run)
         with writing(run):
             log.add(state.history[-1])
+            task.leave(learner.evaluated, data, state.history[-1], log)
         save()
 
     def require_finite(loss: float) -> None:
@@ -153,7 +159,7 @@ def _train(
     with (
         decided(learner, run, batches.clips, batches.samples),
         stop_requests(accelerator) as stop,
-        display.training(settings.epochs, len(batches), state.step) as shown,
+        display.training(task, settings.epochs, len(batches), state.step) as shown,
     ):
         while state.epoch < settings.epochs:
             if settings.patience and state.epochs_since_best >= settings.patience:
@@ -181,68 +187,29 @@ def _train(
 
             seconds = time.perf_counter() - started
             state.remember(sum_over_processes(accelerator, sums), seconds)
-            validation = validate(
-                accelerator,
-                learner.evaluated,
-                data.splits.validation,
-                data.cache,
-                batch_size=settings.batch_size,
-                max_samples=config.data.max_samples(data.cache.sample_rate),
-            )
-            require_finite(state.loss_sum + validation.loss)
+            require_finite(state.loss_sum)
+            validation = task.validate(accelerator, learner.evaluated, data)
+            require_finite(validation["loss"])
+            learned = task.learned(state, learner.model)
             state.finish_epoch(
                 {
                     "epoch": state.epoch + 1,
                     "step": state.step,
                     "learning_rate": learner.learning_rate,
-                    "train_loss": state.loss_sum / state.clips,
-                    "train_accuracy": state.correct / state.clips,
-                    "validation_loss": validation.loss,
-                    "validation_accuracy": validation.accuracy,
-                    "validation_macro_f1": validation.macro_f1,
+                    **{f"train_{name}": value for name, value in learned.items()},
+                    **{f"validation_{name}": value for name, value in validation.items()},
                     "clips_per_second": state.clips / seconds,
                     "seconds": seconds,
                 }
             )
             run_on_main(accelerator, leave_epoch)
-            shown.epoch(state)
+            shown.epoch(state, task.line(state.history[-1], learner.model, data))
             if number := stop.signal(state.step, ask=True):
                 raise TrainingInterrupted(number)
     if log is not None:
         log.close()
-    best = state.ranked[0]
     seconds = sum(row["seconds"] for row in state.history)
-    return Result(run, best["validation_accuracy"], state.epoch, state.step, seconds)
-
-
-def validate(
-    accelerator: Accelerator,
-    model: WaveNetClassifier,
-    clips: Sequence[Clip],
-    cache: AudioCache,
-    *,
-    batch_size: int,
-    max_samples: int | None,
-) -> Metrics:
-    """`evaluate` over all processes, each taking its share; all of them get the whole result."""
-    classes = len(model.config.labels)
-    mine = clips[accelerator.process_index :: accelerator.num_processes]
-    counts, loss_sum = np.zeros((classes, classes), dtype=np.int64), 0.0
-    if mine:
-        metrics = evaluate(model, mine, cache, batch_size=batch_size, max_samples=max_samples)
-        counts, loss_sum = metrics.confusion, metrics.loss * len(mine)
-    sums = sum_over_processes(
-        accelerator, torch.tensor([loss_sum, *counts.ravel()], dtype=torch.float64)
-    )
-    loss_sum, *flat = sums.tolist()
-    confusion = np.array(flat).astype(np.int64).reshape(classes, classes)
-    return Metrics(model.config.labels, confusion, loss_sum / len(clips))
-
-
-def _prepare(config: RunConfig, display: Display) -> PreparedData:
-    model, seed = config.model, config.training.seed
-    with display.checking() as checked:
-        return prepare_data(config.data, model.sample_rate, model.receptive_field, seed, checked)
+    return Result(run, state.ranked[0], state.epoch, state.step, seconds)
 
 
 def _record(run: Path, config: RunConfig, data: PreparedData) -> None:

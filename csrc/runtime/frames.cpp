@@ -1,0 +1,146 @@
+#include "runtime/frames.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace wavenet::runtime {
+
+namespace {
+
+cpu::Stream stack_of(const cpu::Isa& isa, const Network& net) {
+  Layer first;
+  first.B = 1, first.R = net.R, first.D = net.D, first.S = net.S, first.K = net.K, first.C = 2 * net.D;
+  first.residual_scale = net.residual_scale;
+  first.conv_weight = net.conv_weight, first.conv_bias = net.conv_bias;
+  first.out_weight = net.out_weight, first.out_bias = net.out_bias;
+  return cpu::Stream(isa, first, net.dilations);
+}
+
+float compressed(float x) {
+  x = std::min(1.0f, std::max(-1.0f, x));
+  const float magnitude = std::log1p((kCodes - 1) * std::fabs(x)) / static_cast<float>(std::log1p(kCodes - 1.0));
+  return std::copysign(magnitude, x);
+}
+
+}  // namespace
+
+Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
+  if (net.input == Input::one_hot) {
+    table_.assign(net.stem.weight, net.stem.weight + net.stem_taps * kCodes * net.R);
+    bias_.assign(net.stem.bias, net.stem.bias + net.R);
+  } else {
+    convolution_ = std::make_unique<Convolution>(isa, net.stem, net.frame_steps);
+  }
+  samples_.resize(net.stem_taps + (net.frame_steps - 1) * net.stride);
+  reset();
+}
+
+void Stem::reset() {
+  filled_ = net_.stem_taps - 1;
+  std::fill(samples_.begin(), samples_.begin() + filled_, heard(0.0f));
+}
+
+float Stem::heard(float sample) const {
+  if (net_.input == Input::raw) return sample;
+  const float x = compressed(sample);
+  if (net_.input == Input::mu_law) return x;
+  return std::min(kCodes - 1.0f, std::max(0.0f, std::floor((x + 1.0f) * (0.5f * (kCodes - 1)) + 0.5f)));
+}
+
+int64_t Stem::wanted(int64_t steps) const { return net_.stem_taps + (steps - 1) * net_.stride - filled_; }
+
+void Stem::hear(const float* samples, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) samples_[filled_ + i] = heard(samples[i]);
+  filled_ += count;
+}
+
+int64_t Stem::take(int64_t steps, float* rows) {
+  const int64_t beyond = filled_ - net_.stem_taps;
+  steps = beyond < 0 ? 0 : std::min(steps, beyond / net_.stride + 1);
+  if (steps == 0) return 0;
+  if (convolution_) {
+    convolution_->run(samples_.data(), net_.stride, steps, rows);
+  } else {
+    for (int64_t j = 0; j < steps; ++j) embed(samples_.data() + j * net_.stride, rows + j * net_.R);
+  }
+  // Where stride is more than there are, the samples to come begin further on; but taps >= stride.
+  filled_ -= steps * net_.stride;
+  std::memmove(samples_.data(), samples_.data() + steps * net_.stride, filled_ * sizeof(float));
+  return steps;
+}
+
+// A convolution over one-hot codes is a sum of rows of its table, one a tap.
+void Stem::embed(const float* codes, float* row) const {
+  std::memcpy(row, bias_.data(), net_.R * sizeof(float));
+  for (int64_t tap = 0; tap < net_.stem_taps; ++tap) {
+    const float* from = table_.data() + (tap * kCodes + static_cast<int64_t>(codes[tap])) * net_.R;
+    for (int64_t c = 0; c < net_.R; ++c) row[c] += from[c];
+  }
+}
+
+FrameMeans::FrameMeans(const cpu::Isa& isa, const Network& net)
+    : net_(net),
+      stem_(isa, net),
+      stack_(stack_of(isa, net)),
+      rows_(net.frame_steps * net.R),
+      skip_(net.frame_steps * net.S) {
+  stack_.reserve(net.frame_steps);
+}
+
+void FrameMeans::reset() { stem_.reset(), stack_.reset(); }
+
+bool FrameMeans::take(float* means) {
+  const int64_t S = net_.S, steps = stem_.take(net_.frame_steps, rows_.data());
+  if (steps == 0) return false;
+  const Rows rows{rows_.data(), 0, net_.R};
+  stack_.step(steps, rows, {}, rows, {skip_.data(), 0, S}, 1);  // nobody wants the residual
+  std::fill(means, means + S, 0.0f);
+  for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t c = 0; c < S; ++c) means[c] += std::max(skip_[t * S + c], 0.0f);
+  }
+  for (int64_t c = 0; c < S; ++c) means[c] /= static_cast<float>(steps);
+  return true;
+}
+
+Head::Head(const cpu::Isa& isa, const Network& net) {
+  for (const Weights& w : net.head) {
+    layers_.push_back({Convolution(isa, w, 1), w, std::vector<float>(w.taps * w.channels),
+                       std::vector<float>(w.outputs), std::vector<float>(w.channels)});
+  }
+  reset();
+}
+
+void Head::reset() {
+  for (Layer& layer : layers_) {
+    layer.seen = layer.sizes.taps / 2;  // before the start every layer sees zeros
+    std::fill(layer.past.begin(), layer.past.end(), 0.0f);
+  }
+  ending_ = 0, zeros_heard_ = 0;
+}
+
+const float* Head::pass(std::size_t which, const float* frame) {
+  for (; which < layers_.size(); ++which) {
+    Layer& layer = layers_[which];
+    const int64_t taps = layer.sizes.taps, channels = layer.sizes.channels;
+    std::memmove(layer.past.data(), layer.past.data() + channels, (taps - 1) * channels * sizeof(float));
+    float* newest = layer.past.data() + (taps - 1) * channels;
+    std::memcpy(newest, frame, channels * sizeof(float));
+    if (layer.seen < taps && ++layer.seen < taps) return nullptr;
+    layer.convolution.run(newest, channels, 1, layer.out.data());
+    for (float& value : layer.out) value = std::max(value, 0.0f);
+    frame = layer.out.data();
+  }
+  return frame;
+}
+
+const float* Head::hear_end() {
+  if (zeros_heard_ == layers_[ending_].sizes.taps / 2) {
+    ++ending_, zeros_heard_ = 0;
+    return nullptr;
+  }
+  ++zeros_heard_;
+  return pass(ending_, layers_[ending_].zeros.data());
+}
+
+}  // namespace wavenet::runtime

@@ -1,0 +1,148 @@
+// The border between C and C++ (wavenet.h): arguments are checked and exceptions end here.
+#include "wavenet.h"
+
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+
+#include "cpu/dispatch.h"
+#include "runtime/classifier.h"
+#include "runtime/mapping.h"
+
+using namespace wavenet;
+
+struct wavenet_model {
+  std::unique_ptr<runtime::Mapping> mapping;  // none where the bytes are the caller's
+  std::unique_ptr<runtime::Network> network;
+};
+
+struct wavenet_classifier {
+  runtime::Classifier classifier;
+};
+
+namespace {
+
+constexpr double kDay = 86400;
+
+void say(wavenet_error* error, wavenet_status status, const char* what, const char* message) {
+  if (!error) return;
+  error->status = status;
+  std::snprintf(error->message, sizeof error->message, "%s%s%s", what, *what ? " " : "", message);
+}
+
+// What `make` gives, or null and why not.
+template <class Make>
+auto guarded(const char* what, wavenet_error* error, const Make& make) -> decltype(make()) {
+  if (error) *error = {WAVENET_OK, {}};
+  try {
+    return make();
+  } catch (const runtime::BadFile& bad) {
+    say(error, WAVENET_BAD_FILE, what, bad.what());
+  } catch (const runtime::NewerFile& newer) {
+    say(error, WAVENET_NEWER_FILE, what, newer.what());
+  } catch (const std::system_error& failure) {
+    say(error, WAVENET_NO_FILE, what, ("can't be read: " + failure.code().message()).c_str());
+  } catch (const std::bad_alloc&) {
+    say(error, WAVENET_NO_MEMORY, "", "there is not enough memory");
+  } catch (const std::length_error&) {  // a vector of more than can be addressed
+    say(error, WAVENET_NO_MEMORY, "", "there is not enough memory");
+  }
+  return nullptr;
+}
+
+const cpu::Isa& isa() {
+  static const cpu::Isa& best = cpu::find_isa("");
+  return best;
+}
+
+int64_t frames_of(const runtime::Network& net, double seconds) {
+  const double frames = std::nearbyint(seconds * net.sample_rate / static_cast<double>(net.frame_samples()));
+  return frames < 1 ? 1 : static_cast<int64_t>(frames);
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* wavenet_version(void) { return WAVENET_VERSION; }
+
+const char* wavenet_instruction_set(void) { return isa().name; }
+
+wavenet_model* wavenet_model_open(const char* path, wavenet_error* error) {
+  return guarded(path ? path : "", error, [&]() -> wavenet_model* {
+    if (!path) return say(error, WAVENET_BAD_ARGUMENT, "path", "is NULL; a file's name is accepted"), nullptr;
+    auto model = std::make_unique<wavenet_model>();
+    model->mapping = std::make_unique<runtime::Mapping>(path);
+    const runtime::File file(model->mapping->bytes(), model->mapping->size());
+    model->network = std::make_unique<runtime::Network>(file);
+    return model.release();
+  });
+}
+
+wavenet_model* wavenet_model_from_memory(const void* bytes, size_t size, wavenet_error* error) {
+  return guarded("the model in memory", error, [&]() -> wavenet_model* {
+    if (!bytes || reinterpret_cast<uintptr_t>(bytes) % 64 != 0) {
+      return say(error, WAVENET_BAD_ARGUMENT, "bytes", "is NULL or not aligned to 64 bytes"), nullptr;
+    }
+    auto model = std::make_unique<wavenet_model>();
+    model->network = std::make_unique<runtime::Network>(runtime::File(static_cast<const char*>(bytes), size));
+    return model.release();
+  });
+}
+
+void wavenet_model_free(wavenet_model* model) { delete model; }
+
+double wavenet_model_sample_rate(const wavenet_model* model) { return model->network->sample_rate; }
+
+size_t wavenet_model_classes(const wavenet_model* model) { return model->network->labels.size(); }
+
+const char* wavenet_model_label(const wavenet_model* model, size_t which) {
+  const auto& labels = model->network->labels;
+  return which < labels.size() ? labels[which].c_str() : nullptr;
+}
+
+wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double window_seconds, double hop_seconds,
+                                              wavenet_error* error) {
+  return guarded("", error, [&]() -> wavenet_classifier* {
+    const auto refuse = [&](const char* argument, const char* accepted) {
+      say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
+      return nullptr;
+    };
+    if (!model) return refuse("model", "is NULL");
+    const runtime::Network& net = *model->network;
+    if (!(window_seconds >= 0 && window_seconds <= kDay)) return refuse("window_seconds", "is not from 0 to a day");
+    if (!(hop_seconds > 0 && hop_seconds <= kDay)) return refuse("hop_seconds", "is not above 0, up to a day");
+    if (window_seconds == 0 && net.clip_norm) {
+      return refuse("window_seconds", "is 0; a model that normalises clips accepts a length only");
+    }
+    const int64_t window = window_seconds == 0 ? 0 : frames_of(net, window_seconds);
+    return new wavenet_classifier{runtime::Classifier(isa(), net, window, frames_of(net, hop_seconds))};
+  });
+}
+
+void wavenet_classifier_free(wavenet_classifier* classifier) { delete classifier; }
+
+ptrdiff_t wavenet_classifier_push(wavenet_classifier* classifier, const float* samples, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(samples[i])) return -1;
+  }
+  return static_cast<ptrdiff_t>(classifier->classifier.push(samples, static_cast<int64_t>(count)));
+}
+
+void wavenet_classifier_finish(wavenet_classifier* classifier) { classifier->classifier.finish(); }
+
+int wavenet_classifier_read(wavenet_classifier* classifier, wavenet_decision* decision) {
+  runtime::Decision made;
+  if (!classifier->classifier.read(made)) return 0;
+  *decision = {made.start, made.end, made.logits, made.probabilities, static_cast<size_t>(made.best)};
+  return 1;
+}
+
+void wavenet_classifier_reset(wavenet_classifier* classifier) { classifier->classifier.reset(); }
+
+double wavenet_classifier_delay(const wavenet_classifier* classifier) { return classifier->classifier.delay(); }
+
+}  // extern "C"

@@ -1,0 +1,123 @@
+"""The C library hears what StreamingClassifier hears: the same decisions at the same times."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+
+import numpy as np
+import pytest
+import torch
+from c_library import Error, Listener, Refused
+from small_classifiers import LABELS, signal, small, write
+
+import wavenet
+from wavenet.classifier.inference.export import formats_of
+from wavenet.classifier.inference.runtime import runtime_file
+from wavenet.classifier.inference.streaming import StreamingClassifier
+from wavenet.errors import DataError
+
+pytestmark = pytest.mark.slow  # the library is compiled first
+
+
+def same(ours, theirs) -> None:
+    assert [d[:2] for d in ours] == [(d.start, d.end) for d in theirs]
+    for (_, _, logits), decision in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(logits, decision.logits.numpy(), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("window, hop", [(0.5, 0.1), (None, 0.3), (0.06, 0.02), (2.0, 0.9)])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pooling": "attention", "input": "mu-law"},
+        {"pooling": "max", "input": "one-hot", "stem_stride": 1, "stem_kernel_size": 2},
+        {"pooling": "mean", "input": "raw", "head_layers": 0, "kernel_size": 3},
+        {"pooling": "attention", "clip_norm": True, "head_kernel_size": 5},
+        {"pooling": "mean", "stem_stride": 40, "stem_kernel_size": 41, "next_sample_weight": 1.0},
+    ],
+    ids=["attention", "one-hot", "no-head", "clip-norm", "long-stride"],
+)
+def test_decisions_are_those_of_streaming_classifier(library, tmp_path, fields, window, hop):
+    model = small(**fields)
+    if fields.get("clip_norm") and window is None:
+        with pytest.raises(Refused, match="window_seconds is 0"):
+            Listener(library, write(model, tmp_path), window, hop)
+        return
+    ours = Listener(library, write(model, tmp_path), window, hop)
+    theirs = StreamingClassifier(model, window_seconds=window, hop_seconds=hop)
+    assert ours.labels == LABELS and ours.sample_rate == model.config.sample_rate
+    assert ours.delay_seconds == pytest.approx(theirs.delay_seconds)
+    heard = signal(3217)
+    for cuts in ([], [1, 2, 3, 700, 701, 1999], [50 * i for i in range(1, 64)]):
+        made, expected = [], []
+        for chunk in np.split(heard, cuts):
+            made += ours.push(chunk)
+            expected += theirs.push(torch.from_numpy(chunk))
+        same(made, expected)
+        same(ours.finish(), theirs.finish())
+
+
+def test_a_signal_shorter_than_a_frame_or_none(library, tmp_path):
+    model = small(pooling="attention")
+    ours = Listener(library, write(model, tmp_path), None, 0.5)
+    assert ours.finish() == []
+    for samples in (1, 3, 4, 19, 21):
+        assert ours.push(signal(samples)) == []
+        (start, end, logits), *more = ours.finish()
+        assert (start, end, more) == (0.0, samples / 1000, [])
+        expected = model(torch.from_numpy(signal(samples)).unsqueeze(0))[0]
+        np.testing.assert_allclose(logits, expected.detach().numpy(), rtol=2e-5, atol=2e-5)
+
+
+def test_presets_on_real_sizes(library, tmp_path):
+    model = wavenet.create_model("wavenet-tiny", labels=LABELS, sample_rate=16000).eval()
+    ours = Listener(library, write(model, tmp_path), 1.0, 0.1)
+    theirs = StreamingClassifier(model, window_seconds=1.0, hop_seconds=0.1)
+    heard = signal(20000)
+    same(ours.push(heard) + ours.finish(), theirs.push(torch.from_numpy(heard)) + theirs.finish())
+
+
+def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
+    ours = Listener(library, write(small(), tmp_path), 0.5, 0.1)
+    undisturbed = Listener(library, write(small(), tmp_path), 0.5, 0.1)
+    heard = signal(1000)
+    made = ours.push(heard[:333])
+    for bad in (np.nan, np.inf, -np.inf):
+        with pytest.raises(ValueError):
+            ours.push(np.float32([0.1, bad]))
+    made += ours.push(heard[333:]) + ours.finish()
+    expected = undisturbed.push(heard) + undisturbed.finish()
+    assert json.dumps([d[2].tolist() for d in made]) == json.dumps(
+        [d[2].tolist() for d in expected]
+    )
+
+
+def test_a_filterbank_is_refused_and_left_out_by_default():
+    model = small(filters=6, stem_stride=4)
+    with pytest.raises(DataError, match="the model's stem has 6 filters"):
+        runtime_file(model)
+    assert formats_of(model) == ("onnx", "torch")
+
+
+def test_bad_arguments_get_a_sentence(library, tmp_path):
+    path = write(small(), tmp_path)
+    for window, hop, argument in (
+        (-1.0, 0.1, "window_seconds"),
+        (1e9, 0.1, "window_seconds"),
+        (float("nan"), 0.1, "window_seconds"),
+        (1.0, 0.0, "hop_seconds"),
+        (1.0, float("inf"), "hop_seconds"),
+    ):
+        with pytest.raises(Refused, match=argument) as refused:
+            Listener(library, path, window, hop)
+        assert refused.value.status == 4
+    with pytest.raises(Refused, match="nowhere can't be read: No such file") as refused:
+        Listener(library, tmp_path / "nowhere", 1.0, 0.1)
+    assert refused.value.status == 1
+    with pytest.raises(Refused, match="can't be read: Is a directory"):
+        Listener(library, tmp_path, 1.0, 0.1)
+    error = Error()
+    assert not library.functions.wavenet_model_open(None, ctypes.byref(error))
+    assert error.status == 4
+    assert not library.functions.wavenet_model_open(None, None)  # nobody wants to know
