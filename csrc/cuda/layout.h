@@ -50,7 +50,9 @@ struct LayersLayout {
         biases_at(skip_at + (tiled.S ? skip.bytes() : 0)),
         end(biases_at + (layers * (2 * tiled.D + tiled.R) + tiled.S) * kBias) {}
 
-  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", skip_at}, {"skip", biases_at}, {"biases", end}}; }
+  Regions regions() const {
+    return {{"weights", x_at}, {"x", z_at}, {"z", skip_at}, {"skip", biases_at}, {"biases", end}};
+  }
 };
 
 // Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers | biases

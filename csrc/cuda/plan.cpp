@@ -228,7 +228,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
   const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
   if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D)) return {};
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
-  if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
+  if (fused_tiles(shape, outputs) > 2) return {};
 
   LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
   TileLaunch& tiled = plan.tiled;
