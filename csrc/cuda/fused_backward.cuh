@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, c0, tiled.D, SharedPairs{biases});
+      start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
       multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
                                      tiled.K * x_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
@@ -173,23 +173,23 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
         int t2[2];
         times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
-        for (int g = 0; g < S::kGroups; ++g) {
-          const int c = c0 + place.group(g) * 8 + place.column();
-          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, tiled.D);
+        for (int p = 0; p < S::kGroups / 2; ++p) {
+          const int c = c0 + place.pair(p) * 16 + place.fourth();
+          const Pair pair{&a[f][2 * p]};
+          add_conditioning<T>(pair, args.cond, tile.b, t2, c, tiled.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
             GateSlopes slopes;
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
-              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i],
-                            grad_z[f][g / 2][g % 2][2 * row + i]);
+            for (int i = 0; i < 4; ++i)
+              slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), Group{grad_z[f][p]}.at(row, i));
             if (t2[row] < 0) slopes = GateSlopes{};
-            if (!is_own(tiled.tiling, r)) slopes.z = Floats<2>{};
+            if (!is_own(tiled.tiling, r)) slopes.z = Floats<4>{};
             T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
-            store<T, 2>(grad_a, slopes.filter);
-            store<T, 2>(grad_a + tiled.D, slopes.gate);
-            store<T, 2>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
+            store<T, 4>(grad_a, slopes.filter);
+            store<T, 4>(grad_a + tiled.D, slopes.gate);
+            store<T, 4>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
           }
         }
       }
@@ -218,20 +218,17 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
       for (int g = 0; g < S::kGroups; ++g) {
+        const int r = place.group(g) * 16 + place.fourth();
+        if (r >= tiled.R) continue;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int r = place.group(g) * 16 + half * 8 + place.column();
-          if (r >= tiled.R) continue;
+        for (int row = 0; row < 2; ++row) {
+          T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
+          Floats<4> v{};
+          if (residual) v = load<T, 4>(at);
 #pragma unroll
-          for (int row = 0; row < 2; ++row) {
-            T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
-            Floats<2> v{};
-            if (residual) v = load<T, 2>(at);
-#pragma unroll
-            for (int i = 0; i < 2; ++i)
-              v.values[i] = weight.residual_scale * v.values[i] + grad_x[f][g][half][2 * row + i];
-            store<T, 2>(at, v);
-          }
+          for (int i = 0; i < 4; ++i)
+            v.values[i] = weight.residual_scale * v.values[i] + Group{grad_x[f][g]}.at(row, i);
+          store<T, 4>(at, v);
         }
       }
     }

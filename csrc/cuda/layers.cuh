@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * tiled.D;
       for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, c0, tiled.D, SharedPairs{bias});
+        start_with_gate_bias<S>(sums, place, c0, tiled.D, SharedBiases{bias});
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (tiled.D - c0)),
                                        x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
                                          const int k = at >> x_log;
@@ -83,11 +83,12 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           int t2[2];
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
-          for (int g = 0; g < S::kGroups; ++g) {
-            const int c = c0 + place.group(g) * 8 + place.column();
+          for (int p = 0; p < S::kGroups / 2; ++p) {
+            const int c = c0 + place.pair(p) * 16 + place.fourth();
             if (c >= tiled.D) continue;
-            add_conditioning<T>(sums[f][g], cond, tile.b, t2, c, tiled.D);
-            store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
+            const Pair pair{&sums[f][2 * p]};
+            add_conditioning<T>(pair, cond, tile.b, t2, c, tiled.D);
+            store_gates<T>(pair, z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
       }
@@ -97,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 
       for (int o0 = 0; o0 < tiled.R; o0 += S::N) {
         Accumulators<S, S::kGroups> sums;
-        start_with_bias<S>(sums, place, o0, tiled.R, SharedPairs{bias + 2 * tiled.D});
+        start_with_bias<S>(sums, place, o0, tiled.R, SharedBiases{bias + 2 * tiled.D});
         const int left = tiled.R - o0 - place.first_output();
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - o0),
                                        z + place.fragment_offset(z_pitch), z_pitch, z_row,
@@ -108,22 +109,19 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
+            const int further = S::groups_to(g) * 16;
+            if (further >= left) continue;
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int further = S::outputs_to(g, half);
-              if (further >= left) continue;
+            for (int row = 0; row < 2; ++row) {
+              T* const at =
+                  reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o0 + place.first_output() + further;
+              Floats<4> v = load<T, 4>(at);
 #pragma unroll
-              for (int row = 0; row < 2; ++row) {
-                T* const at =
-                    reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o0 + place.first_output() + further;
-                Floats<2> v = load<T, 2>(at);
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                  v.values[i] = args.residual_scale * (v.values[i] + sums[f][g][half][2 * row + i]);
-                  if (t2[row] < 0) v.values[i] = 0;
-                }
-                store<T, 2>(at, v);
+              for (int i = 0; i < 4; ++i) {
+                v.values[i] = args.residual_scale * (v.values[i] + Group{sums[f][g]}.at(row, i));
+                if (t2[row] < 0) v.values[i] = 0;
               }
+              store<T, 4>(at, v);
             }
           }
         }
@@ -140,7 +138,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
         copy_async_commit();
       }
       Accumulators<S, S::kGroups> sums;
-      start_with_bias<S>(sums, place, o0, tiled.S, SharedPairs{skip_biases});
+      start_with_bias<S>(sums, place, o0, tiled.S, SharedBiases{skip_biases});
       multiply<S, S::kGroups, false>(sums, place, weights, width, z_tiles + place.fragment_offset(z_pitch), z_pitch,
                                      args.layers * z_row,
                                      [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
@@ -156,15 +154,13 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           T* const at = reinterpret_cast<T*>(skip + place.row_of(f, 2 * row) * skip_pitch) + place.first_output();
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
+            const int further = S::groups_to(g) * 16;
+            if (further >= left) continue;
+            Floats<4> v{};
+            if (args.accumulate_skip) v = load<T, 4>(at + further);
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int further = S::outputs_to(g, half);
-              if (further >= left) continue;
-              Floats<2> v{};
-              if (args.accumulate_skip) v = load<T, 2>(at + further);
-              for (int i = 0; i < 2; ++i) v.values[i] += sums[f][g][half][2 * row + i];
-              store<T, 2>(at + further, v);
-            }
+            for (int i = 0; i < 4; ++i) v.values[i] += Group{sums[f][g]}.at(row, i);
+            store<T, 4>(at + further, v);
           }
         }
       }

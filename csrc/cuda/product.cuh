@@ -4,7 +4,7 @@
 //        +--------------------+               +----+----+----+----+
 //     M  |  tile of rows, any |       warps:  |    |    |    |    |   kRowWarps x kColumnWarps, a warp has kRows
 //        |  offset for a tap  |               +----+----+----+----+   fragments of 16 rows and every kColumnWarps-th
-//        +--------------------+               |    |    |    |    |   group of 16 columns
+//        +--------------------+               |    |    |    |    |   pair of groups of 16 columns
 //                                             +----+----+----+----+
 //
 // On sm_90a tiles of 128 rows are multiplied by wgmma (wgmma.cuh): a warp has 16 rows, and all columns of them.
@@ -37,8 +37,8 @@ struct Shape {
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
   static constexpr int kGroups = N / 16 / kColumnWarps;  // of 16 columns, of a warp
   static_assert(M % (16 * kRowWarps) == 0 && kGroups % 2 == 0);
-  // From a warp's first outputs to those of half a group of 16.
-  WAVENET_BOTH static constexpr int outputs_to(int g, int half) { return g * kColumnWarps * 16 + half * 8; }
+  // From a warp's first group to group g, of pairs of neighbours.
+  WAVENET_BOTH static constexpr int groups_to(int g) { return g / 2 * kColumnWarps * 2 + g % 2; }
 };
 
 // Where a thread stands: its warp's rows and columns, and its own in the fragments of mma.
@@ -54,11 +54,14 @@ struct Place {
   }
   // Of accumulator element i of fragment f: row in the tile.
   __device__ int row_of(int f, int i) const { return row + f * 16 + lane / 4 + i / 2 * 8; }
-  // The first of its two columns within 8.
-  __device__ int column() const { return lane % 4 * 2; }
-  __device__ int group(int g) const { return g * S::kColumnWarps + column_warp; }
-  // The first of its outputs in a slab; the others are S::outputs_to() further on.
-  __device__ int first_output() const { return column_warp * 16 + column(); }
+  // Groups of 16 columns of a slab, and pairs of them.
+  __device__ int pair(int p) const { return column_warp + p * S::kColumnWarps; }
+  __device__ int group(int g) const { return 2 * column_warp + S::groups_to(g); }
+  // Of a row and group a thread has four neighbouring outputs (packing.h); the first of its first group's. Those of
+  // group g are 16 S::groups_to(g) further on.
+  __device__ int first_output() const { return column_warp * 32 + fourth(); }
+  // The first of four, in a group.
+  __device__ int fourth() const { return lane % 4 * 4; }
   // Bytes from the start of a tile to what this lane hands to load_matrices for its warp's first fragment.
   __device__ int fragment_offset(int pitch) const { return (row + lane % 16) * pitch + lane / 16 * 16; }
 };
@@ -136,6 +139,17 @@ __device__ inline void round_fragment(uint32_t (&fragment)[4]) {
 template <class S, int GROUPS>
 using Accumulators = float[S::kRows][GROUPS][2][4];
 
+// Sums of a thread's four channels of a pair of groups: of the filters (half 0) or gates of one of its two rows.
+struct Pair {
+  float (*sums)[2][4];
+  __device__ float& at(int half, int row, int i) const { return sums[i / 2][half][2 * row + i % 2]; }
+};
+// The same of a group of a 1x1.
+struct Group {
+  float (*sums)[4];
+  __device__ float& at(int row, int i) const { return sums[i / 2][2 * row + i % 2]; }
+};
+
 template <class S, int GROUPS>
 __device__ inline void clear(Accumulators<S, GROUPS>& sums) {
 #pragma unroll
@@ -167,7 +181,7 @@ __device__ inline void multiply_whole(Accumulators<S, GROUPS>& sums, const Place
     }
 #pragma unroll
     for (int g = 0; g < COUNT; ++g)
-      load_matrices(b[step % 2][g], slab + g * (16 * S::kColumnWarps * kSlabBytes) + ((step * 2 + part) ^ line) * 16);
+      load_matrices(b[step % 2][g], slab + S::groups_to(g) * (16 * kSlabBytes) + ((step * 2 + part) ^ line) * 16);
   };
   fetch(0);
 #pragma unroll
@@ -261,17 +275,17 @@ __device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weig
 
 // sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie
 // `pitch` apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs,
-// the slab has `rows`; sums of groups beyond them are not used. PAIRS: a group is two of the warp's blocks of 8 outputs
-// instead, so that columns of a slab of N / 2 outputs lie where a slab of N has its pairs of filter and gate.
+// the slab has `rows`; sums of groups beyond them are not used. PAIRS: a slab of N / 2 outputs, whose groups lie where
+// one of N has pairs, of filters and gates.
 template <class S, int GROUPS, bool PAIRS, int N, class Offset>
 __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights<N>& weights, int rows,
                                 const char* tile, int pitch, int bytes, Offset offset) {
   using T = typename S::T;
-  constexpr int kRowsOfGroups = 16 * S::kColumnWarps;
   const int half = place.lane / 16, line = place.lane % 8, part = place.lane / 8 % 2;
+  const int columns = rows - (PAIRS ? 16 : 32) * place.column_warp;  // of a slab, from this warp's first on
   int done = 0;
 #ifdef WAVENET_WARPGROUPS
-  if constexpr (S::kWarpgroups) {  // whose groups are pairs of neighbours
+  if constexpr (S::kWarpgroups) {
     if (rows == GROUPS * 16) {
       done = multiply_by_warpgroups<S, GROUPS>(sums, weights, rows, tile, bytes, offset);
     } else if constexpr (GROUPS > 1) {
@@ -283,15 +297,19 @@ __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& p
   for (; done < bytes; done += kSlabBytes) {
     const char* const slab = weights.next(rows);
     weights.refill();
-    const int steps = min(bytes - done, kSlabBytes) / kStepBytes;
+    const int steps = columns > 0 ? min(bytes - done, kSlabBytes) / kStepBytes : 0;
     if constexpr (!PAIRS && !S::kWarpgroups) {
-      if (steps == kSlabBytes / kStepBytes && rows == GROUPS * kRowsOfGroups) {
+      const bool whole = steps == kSlabBytes / kStepBytes;
+      constexpr auto end = [](int groups) { return (S::groups_to(groups - 1) + 1) * 16; };
+      if (whole && columns >= end(GROUPS)) {
         multiply_whole<S, GROUPS>(sums, place, slab, tile, pitch, done, offset);
         continue;
       }
-      if (steps == kSlabBytes / kStepBytes && rows == GROUPS / 2 * kRowsOfGroups) {
-        multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
-        continue;
+      if constexpr (GROUPS % 4 == 0) {
+        if (whole && columns >= end(GROUPS / 2) && columns <= S::groups_to(GROUPS / 2) * 16) {
+          multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
+          continue;
+        }
       }
     }
 #pragma unroll 1
@@ -305,7 +323,7 @@ __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& p
       }
 #pragma unroll
       for (int g = 0; g < GROUPS; ++g) {
-        int row = PAIRS ? (place.group(2 * g) + half * S::kColumnWarps) * 8 : place.group(g) * 16 + half * 8;
+        int row = (PAIRS ? place.pair(g) : place.group(g)) * 16 + half * 8;
         if (row >= rows) row = 0;  // a block that is not there
         uint32_t b[4];
         load_matrices(b, slab + (row + line) * kSlabBytes + ((step * 2 + part) ^ line) * 16);
