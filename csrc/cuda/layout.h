@@ -126,6 +126,22 @@ struct WeightGradientLayout {
         end(kStages * stage_bytes) {}
 };
 
+// The same of wide layers:  ring of tiles, of each the left factor, then the right one
+struct WideWeightGradientLayout {
+  static constexpr int e = 2;
+  int conv_pitch, out_pitch;  // of the left factor's rows
+  int left_bytes, stage_bytes, end;
+
+  WAVENET_BOTH explicit WideWeightGradientLayout(const TileLaunch& tiled)
+      : conv_pitch(Panel(kWideColumns * e, 0).pitch),
+        out_pitch(Panel(kWideOutputs * kWideColumns * e, 0).pitch),
+        left_bytes((larger(tiled.rows(kWideRows) * conv_pitch, kWideRows * out_pitch) + 1023) / 1024 * 1024),
+        stage_bytes(left_bytes + kWideRows * kWideColumns * e),
+        end(kStages * stage_bytes) {}
+
+  Regions regions() const { return {{"tiles", end}}; }
+};
+
 // Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float
 template <class At>
 struct StreamLayout {

@@ -219,6 +219,22 @@ int fused_tiles(const StackShape& shape, int outputs) {
   return (std::max(of_conv, of_out) + kWarps - 1) / kWarps;
 }
 
+std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int layer, const Device& device) {
+  if (shape.dtype == DType::float32 || std::max(shape.R, shape.D) < kWideColumns) return {};
+  const auto [left, right] = reach_of(shape);
+  LaunchPlan plan = begin(shape, "weight_gradient", layer, 1, {kWideRows, kWideColumns});
+  TileLaunch& tiled = plan.tiled;
+  tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], kWideRows, 0, 0, left + right,
+                      kWideColumns * shape.element());
+  const int P = tiled.tiling.P();
+  tiled.pad_above = right * P, tiled.pad_below = left * P;
+  tiled.tap_first[0] = left * P, tiled.tap_step[0] = -P;
+  const WideWeightGradientLayout layout(tiled);
+  if (layout.end > device.shared_bytes) return {};
+  plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end), tiled.buffers = kStages;
+  return plan;
+}
+
 std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
                                               const Device& device) {
   constexpr TileSize kSize = kFusedTileSize;

@@ -32,6 +32,16 @@ __device__ inline Tile tile_at(const Tiling& tiling, unsigned index) {
           static_cast<int>(along) * steps_own - halo};
 }
 
+// The next one, of tiles without a halo of their own.
+__device__ inline Tile tile_after(const Tiling& tiling, Tile tile) {
+  tile.phase += tiling.P();
+  if (tile.phase >> tiling.log_phases == tiling.phase_groups) {
+    tile.phase = 0, tile.step += tiling.own_rows >> tiling.log_phases;
+    if (tile.step >= tiling.steps) tile.step = 0, ++tile.b;
+  }
+  return tile;
+}
+
 // The time of a row of the tile, which may be outside of it; -1: not in the clip.
 __device__ inline int time_of(const Tiling& tiling, const Tile& tile, int row) {
   const int phase = tile.phase + (row & ((1 << tiling.log_phases) - 1));

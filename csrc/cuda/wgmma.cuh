@@ -20,6 +20,11 @@ __device__ inline uint64_t slab_descriptor(uint32_t shared_address) {
   return kSwizzled128 | kEightRows | uint64_t(shared_address >> 4 & 0x3fff);
 }
 
+// The same of rows of the contraction that have 64 columns each, swizzled likewise; the next 64 are `next` bytes on.
+__device__ inline uint64_t rows_descriptor(uint32_t shared_address, int next) {
+  return slab_descriptor(shared_address) | uint64_t(next >> 4) << 16;
+}
+
 // Registers may be read and written by what follows. Before the first product after a change of them.
 __device__ inline void warpgroup_arrive() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -69,6 +74,16 @@ __device__ inline void warpgroup_multiply(float* d, const uint32_t (&a)[4], uint
     WAVENET_PRODUCTS("k16", ".f32.f16.f16", ", 0")
   } else {
     WAVENET_PRODUCTS("k16", ".f32.bf16.bf16", ", 0")
+  }
+}
+
+// The same of 128 columns of 16 rows of the contraction, in 16 bits.
+template <class T>
+__device__ inline void warpgroup_multiply_rows(float* d, const uint32_t (&a)[4], uint64_t descriptor) {
+  if constexpr (__is_same(T, __half)) {
+    WAVENET_PRODUCT(64, "m64n128k16.f32.f16.f16", "%64, %65, %66, %67", "%68", ", 1");
+  } else {
+    WAVENET_PRODUCT(64, "m64n128k16.f32.bf16.bf16", "%64, %65, %66, %67", "%68", ", 1");
   }
 }
 
