@@ -4,21 +4,31 @@ from wavenet.generation.distributions import MixtureOfGaussians, MixtureOfLogist
 from wavenet.generation.flow import WN, InvertibleConv1x1
 from wavenet_kernels.nn import (
     CausalConv1d,
+    EagerLayer,
     GatedConv1d,
+    MigratedStack,
+    QuantizedStackStream,
     ResidualBlock,
     ResidualStack,
     StackStream,
+    from_eager,
+    require_agreement,
 )
 
 __all__ = [
     "WN",
     "CausalConv1d",
+    "EagerLayer",
     "GatedConv1d",
     "InvertibleConv1x1",
+    "MigratedStack",
     "MixtureOfGaussians",
     "MixtureOfLogistics",
+    "QuantizedStackStream",
     "ResidualBlock",
     "ResidualStack",
     "Softmax",
     "StackStream",
+    "from_eager",
+    "require_agreement",
 ]

@@ -212,7 +212,8 @@ def test_a_configuration_written_before_labels_were_apart_is_read(tmp_path):
     model = WaveNetClassifier(WaveNetConfig(**MODEL)).eval()
     model.save_pretrained(tmp_path)
     content = json.loads((tmp_path / "config.json").read_text())
-    assert set(content) == {"labels", *vars(Architecture())}
+    of_labels = {"labels", "tags", "events", "thresholds", "background"}
+    assert set(content) == {*of_labels, *vars(Architecture())}
     old = {"labels": content.pop("labels"), **content}
     (tmp_path / "config.json").write_text(json.dumps(old))
     assert load_model(tmp_path).config == model.config

@@ -129,9 +129,9 @@ def test_the_option_at_fault_is_named(tmp_path):
 def test_warnings_are_lines_and_lines_into_a_pipe_are_whole():
     """What a program of its own prints, without a terminal."""
     program = (
-        "import warnings; from wavenet import cli; from wavenet.commands.common import say\n"
+        "import sys, warnings; from wavenet import cli; from wavenet.commands.common import say\n"
         "cli.application = lambda: lambda: (warnings.warn('the cache is full'), say('x ' * 600))\n"
-        "cli.main()"
+        "sys.argv = ['wavenet', 'cache']; cli.main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
