@@ -25,7 +25,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(
-    ("by", "order"), [("accuracy", [1, 3, 2]), ("macro_f1", [2, 3, 1]), ("loss", [3, 1, 2])]
+    ("by", "order"),
+    [("accuracy", [1, 3, 2]), ("macro_f1", [2, 3, 1]), ("loss", [3, 1, 2]), ("last", [3, 2, 1])],
 )
 def test_the_best_epoch_is_chosen_by_any_figure(by, order):
     assert [row["epoch"] for row in rank_epochs(ROWS, by)] == order

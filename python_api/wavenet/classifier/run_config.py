@@ -38,10 +38,11 @@ from wavenet.saved import CLASSIFIER
 with extra("classifier"):
     import yaml
 
-# What an epoch may be the best by: of classes, and of tags.
-FIGURES = ("accuracy", "macro_f1", "loss")
-FIGURES_OF_TAGS = ("map", "macro_f1", "loss")
-FIGURES_OF_EVENTS = ("segment_f1", "event_f1", "loss")
+LAST = "last"
+# What an epoch may be the best by: of classes, of tags, and of events.
+FIGURES = ("accuracy", "macro_f1", "loss", LAST)
+FIGURES_OF_TAGS = ("map", "macro_f1", "loss", LAST)
+FIGURES_OF_EVENTS = ("segment_f1", "event_f1", "loss", LAST)
 SCHEDULES = ("cosine", "step")
 ARCHITECTURE = "model.architecture="
 # A section that `wavenet sweep` reads, and nothing else.
@@ -109,7 +110,8 @@ class TrainingConfig:
         best_by: what makes an epoch the best, of "accuracy", "macro_f1" (every class counts the
             same) and "loss" of the validation part; of tags "map" (mean average precision),
             "macro_f1" or "loss"; of events "segment_f1", "event_f1" or "loss"; "loss" of a
-            generative model.
+            generative model. "last": nothing but to be the last one, for a validation part so small
+            that choosing on it is drawing lots.
         loggers: names between commas of what else is told the figures: wandb, mlflow, or another of
             accelerate's trackers.
         keep_best: the checkpoints of so many best epochs are kept, beside the newest.
@@ -171,6 +173,8 @@ class TrainingConfig:
         require_field(self.checkpoint_steps >= 0, self, "checkpoint_steps", "0 or more")
         figures = tuple(dict.fromkeys(FIGURES + FIGURES_OF_TAGS + FIGURES_OF_EVENTS))
         require_field(self.best_by in figures, self, "best_by", str(figures))
+        waits = self.patience and self.best_by == LAST
+        require_field(not waits, self, "patience", "0 where the last epoch is the best")
         precisions = ("auto", "no", "bf16", "fp16")
         require_field(self.mixed_precision in precisions, self, "mixed_precision", str(precisions))
         require_field(self.device in ("auto", "cpu"), self, "device", "('auto', 'cpu')")

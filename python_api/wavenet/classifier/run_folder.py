@@ -29,7 +29,7 @@ from pathlib import Path
 from wavenet.classifier.data import Clip, PreparedData
 from wavenet.classifier.data.clips import Event, with_tags
 from wavenet.classifier.data.events import with_events
-from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_config import LAST, RunConfig, load_config
 from wavenet.saved import MODEL_NAMES
 
 CONFIG_NAME = "train.yaml"
@@ -144,7 +144,12 @@ def read_history(run: Path) -> list[Row]:
 
 
 def rank_epochs(history: Sequence[Row], by: str = "accuracy") -> list[Row]:
-    """Best epoch first: by this figure of validation, then by loss, then the earlier one."""
+    """Best epoch first: by this figure of validation, then by loss, then the earlier one.
+
+    By "last" it is the newest.
+    """
+    if by == LAST:
+        return sorted(history, key=lambda row: -row["epoch"])
 
     def key(row: Row) -> tuple[float, float]:
         value = row[f"validation_{by}"]

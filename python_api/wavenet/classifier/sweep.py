@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from wavenet.classifier.run_config import SWEEP, RunConfig, load_config, read_yaml
+from wavenet.classifier.run_config import LAST, SWEEP, RunConfig, load_config, read_yaml
 from wavenet.classifier.run_folder import Row
 from wavenet.configs import locate
 from wavenet.errors import ConfigError, TrainingError
@@ -133,6 +133,8 @@ class Group:
 def over_seeds(outcomes: Sequence[Outcome], config: RunConfig) -> list[Group]:
     """The runs by their other settings, best first."""
     figure = config.training.best_by
+    if figure == LAST:
+        figure = "loss"
     groups: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         others = {name: value for name, value in outcome.settings.items() if name != SEED}

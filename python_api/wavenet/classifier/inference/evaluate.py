@@ -33,7 +33,7 @@ from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
 from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.memory import inference_bytes, samples_within
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
-from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_config import LAST, RunConfig
 from wavenet.classifier.run_folder import read_clips, read_config
 from wavenet.errors import ConfigError
 from wavenet.generation.config import GeneratorConfig
@@ -170,7 +170,7 @@ def choose_clips(
             )
         ),
         trained_on=had["train"],
-        chosen_on=had["validation"],
+        chosen_on=0 if config.training.best_by == LAST else had["validation"],
         moved=moved and data is not None,
     )
 

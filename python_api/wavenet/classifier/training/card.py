@@ -10,7 +10,7 @@ from typing import Any
 from wavenet.classifier.data import Augmentation, Clip, PreparedData, labels_of
 from wavenet.classifier.data.clip_check import duration
 from wavenet.classifier.inference.intervals import as_text, wilson_interval
-from wavenet.classifier.run_config import RunConfig
+from wavenet.classifier.run_config import LAST, RunConfig
 from wavenet.classifier.run_folder import Row, headline, rank_epochs
 from wavenet.generation.section import GenerativeModel
 from wavenet_kernels import __version__
@@ -42,7 +42,7 @@ def model_card(
         "## Training",
         _training(config, best, history),
         "## Figures",
-        _figures(data, best),
+        _figures(data, best, config.training.best_by),
         "## Limits",
         "\n".join(f"- {line}" for line in _limits(config, data, model, generative)),
     ]
@@ -110,20 +110,24 @@ def _training(config: RunConfig, best: Row, history: Sequence[Row]) -> str:
         if value != idle[name]
     ]
     started = f" It started from {settings.init_from}." if settings.init_from else ""
+    chosen = f", the best by {settings.best_by} of the validation part"
+    if settings.best_by == LAST:
+        chosen = ""
     return (
-        f"Epoch {best['epoch']:.0f} of {len(history)}, the best by {settings.best_by} of the "
-        f"validation part.{started} Augmentation: {', '.join(changed) or 'none'}. All settings are "
-        "in train.yaml."
+        f"Epoch {best['epoch']:.0f} of {len(history)}{chosen}.{started} Augmentation: "
+        f"{', '.join(changed) or 'none'}. All settings are in train.yaml."
     )
 
 
-def _figures(data: PreparedData, best: Row) -> str:
+def _figures(data: PreparedData, best: Row, by: str) -> str:
     clips = len(data.splits.validation)
     text = f"{headline(best).capitalize()}, on {clips} clips"
     if "validation_accuracy" in best:
         interval = wilson_interval(best["validation_accuracy"] * clips, clips)
         text += f" (95 %: {as_text(interval)})"
-    lines = [f"{text}. The epoch was chosen on these clips, so they flatter it a little."]
+    if by != LAST:
+        text += ". The epoch was chosen on these clips, so they flatter it a little"
+    lines = [f"{text}."]
     names = [name for name in best if name.startswith("validation_")]
     lines += ["", "| figure | validation |", "|---|---|"]
     lines += [f"| {name.removeprefix('validation_')} | {best[name]:.4f} |" for name in names]

@@ -19,6 +19,7 @@ from rich.progress import (
 from torch.utils.tensorboard import SummaryWriter
 
 from wavenet.classifier.data import PreparedData
+from wavenet.classifier.run_config import LAST
 from wavenet.classifier.run_folder import (
     CURVE_NAME,
     HISTORY_NAME,
@@ -159,7 +160,7 @@ class TrainingDisplay:
             f"epoch {row['epoch']:>3.0f}/{self.epochs}",
             figures,
             f"{row['clips_per_second']:.0f} clips/s",
-            "best" if state.epochs_since_best == 0 else "",
+            "best" if state.best_by != LAST and state.epochs_since_best == 0 else "",
             self.pace.left(state.step, self.total),
         ]
         self.display.console.print("  ".join(filter(None, parts)), highlight=False)
