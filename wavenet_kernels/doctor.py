@@ -26,13 +26,14 @@ class Finding(NamedTuple):
 
 
 def findings() -> list[Finding]:
-    """About kernels, threads and GPUs; nothing is measured, and no GPU is touched before it is."""
-    return [_kernels(), _threads(), _load(), *_gpu(), *_variables(os.environ)]
+    """About kernels, threads and GPUs; nothing is measured."""
+    return [_kernels(), _threads(), *_load(), *_gpu(), *_variables(os.environ)]
 
 
 def usable_cpus() -> float:
     """The CPUs that this process may use: by its affinity, and by a container's quota."""
-    cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    everywhere = os.cpu_count() or 1
+    cpus = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else everywhere)
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return min(cpus, float(quota) / float(period))
@@ -73,12 +74,15 @@ def _threads() -> Finding:
     return Finding("threads", "good", said)
 
 
-def _load() -> Finding:
-    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+def _load() -> list[Finding]:
+    try:
+        load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    except (AttributeError, OSError):  # a system that doesn't say
+        return []
     said = f"{load:.1f} programs wanted one of {cpus} CPU(s) at a time in the last minute"
     if load > BUSY * cpus:
-        return Finding("load", "slow", said, "wait for others to end; measure nothing meanwhile")
-    return Finding("load", "good", said)
+        return [Finding("load", "slow", said, "wait for others to end; measure nothing meanwhile")]
+    return [Finding("load", "good", said)]
 
 
 def _gpu() -> list[Finding]:

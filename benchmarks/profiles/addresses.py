@@ -43,7 +43,7 @@ FUNCTIONS = {
     **dict.fromkeys(("add_cond", "gate_gradient_rows"), "gate"),
     **dict.fromkeys(("pack", "pack_at", "pack_panel", "pack_vector", "backward_pack"), "packing"),
     **dict.fromkeys(("sum_slices", "sum_rows", "add_block", "pass1"), "sums of gradients"),
-    **dict.fromkeys(("load_matrix", "prefetch_share", "copy_row"), ROWS),
+    **dict.fromkeys(("load_matrix", "prefetch_share", "copy_rows", "load_block"), ROWS),
     **dict.fromkeys(("convolve", "sweep_conv", "sweep_gated"), "taps"),
     **dict.fromkeys(("add_fast_product", "add_conv_gradient"), "taps"),
     **dict.fromkeys(("sweep", "sweep_panel", "add_out_gradient"), "1x1s"),

@@ -1,4 +1,5 @@
-// z = tanh(f) * sigmoid(g), with one exponential each and a single division. Included by isa.cpp.
+// z = tanh(f) * sigmoid(g), with one exponential each and a single division. Included by isa.cpp and
+// quantized_kernels.cpp.
 //
 // With h = expm1(-2|f|) / 2, tanh|f| = -h / (1 + h); and sigmoid(g) = 1 / (1 + exp(-g)). The form with expm1
 // keeps full relative precision for small f, where 1 - exp would cancel; using |f| keeps every factor of

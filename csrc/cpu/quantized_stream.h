@@ -28,9 +28,6 @@ class QuantizedStream {
   // The next T rows: (T, R), which are worked on, and the skip sums (T, S), which are written.
   void step(int64_t T, float* rows, float* skip);
 
-  int64_t channels() const { return R_; }
-  int64_t skip_channels() const { return S_; }
-
  private:
   // A layer and its quantised inputs: `history` of them count as before the piece, and when `room` behind them is used
   // up, they move back to the front.

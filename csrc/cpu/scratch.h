@@ -1,5 +1,5 @@
 // Cuts one piece of memory into arrays, each on a cache line of its own; over no memory, it counts what would be
-// needed. Included by isa.cpp.
+// needed. Included by isa.cpp and quantized_kernels.cpp.
 #pragma once
 
 class Scratch {

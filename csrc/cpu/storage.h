@@ -114,8 +114,14 @@ inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64
 // kLanes^2 values, each of which turns the binary address, vector and lane, by one bit.
 template <int... I>
 inline void shuffle(const Vector& a, const Vector& b, std::integer_sequence<int, I...>, Vector* to) {
+#if !defined(__clang__) && __GNUC__ < 12
+  typedef decltype(a < b) Lanes;
+  to[0] = __builtin_shuffle(a, b, Lanes{(I % 2 * kLanes + I / 2)...});
+  to[1] = __builtin_shuffle(a, b, Lanes{(I % 2 * kLanes + I / 2 + kLanes / 2)...});
+#else
   to[0] = __builtin_shufflevector(a, b, (I % 2 * kLanes + I / 2)...);
   to[1] = __builtin_shufflevector(a, b, (I % 2 * kLanes + I / 2 + kLanes / 2)...);
+#endif
 }
 
 inline void transpose(Vector* v) {

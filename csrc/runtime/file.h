@@ -9,7 +9,8 @@
 //   32  64 bytes for each array: char[40] name, padded by zeros; uint32 type (Type); uint32 0;
 //                                uint64 first byte, a multiple of 64; uint64 number of elements
 //
-// Weights are float32 or bfloat16, or int8 with an array NAME.scale of float32 beside. Everything is little-endian. A file is not to be trusted: nothing is read from it that these checks have not covered.
+// Weights are float32 or bfloat16, or int8 with an array NAME.scale of float32 beside. Everything is little-endian. A
+// file is not to be trusted: nothing is read from it that these checks have not covered.
 #pragma once
 
 #include <cstdint>

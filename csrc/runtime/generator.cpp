@@ -53,7 +53,11 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   n.hidden_bias = file.floats_or_null("hidden.bias", product({n.H}));
   n.output_weight = weight("output.weight", 1, n.P, n.H, 1);
   n.output_bias = file.floats_or_null("output.bias", product({n.P}));
-  if (softmax) values = file.floats("values", static_cast<uint64_t>(n.codes));
+  if (softmax) {
+    values = file.floats("values", static_cast<uint64_t>(n.codes));
+    const auto inside = [](float value) { return value >= -1.0f && value <= 1.0f; };
+    if (!std::all_of(values, values + n.codes, inside)) throw BadFile("has values that are no samples");
+  }
 }
 
 Generator::Generator(const cpu::Isa& isa, const GeneratorNetwork& net, uint64_t seed, float temperature)

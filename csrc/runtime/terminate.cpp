@@ -1,4 +1,5 @@
-// In the place of libstdc++'s own, which brings names of types in clear: for the shared library that has libstdc++ in it.
+// In the place of libstdc++'s own, which brings names of types in clear: for the shared library that has libstdc++ in
+// it.
 #include <cstdlib>
 #include <exception>
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "cpu/quantized.h"
 
@@ -32,6 +33,8 @@ Weights weights_of(const File& file, const std::string& name, int64_t layers, in
   w.outputs = outputs, w.channels = channels, w.taps = taps;
   const uint64_t count = w.count = product({layers, outputs, channels, taps});
   if (file.has(name.c_str(), Type::int8)) {
+    constexpr int64_t kMostSummed = std::numeric_limits<int32_t>::max() / (127 * cpu::kMostQuantized);
+    if (channels > kMostSummed) throw BadFile("has sums beyond 32 bits in " + name);
     w.quantized = file.bytes(name.c_str(), count);
     w.scale = file.floats((name + ".scale").c_str(), product({layers, outputs}));
     const auto beyond = [](int8_t weight) { return weight < -cpu::kMostQuantized || weight > cpu::kMostQuantized; };
@@ -52,7 +55,7 @@ Weights convolution(const File& file, const std::string& name, int64_t outputs, 
 
 double positive(const File& file, const char* name, double most) {
   const double value = file.number(name);
-  if (!(value > 0 && value <= most)) throw BadFile("has an impossible " + std::string(name));
+  if (!(value >= std::numeric_limits<float>::min() && value <= most)) throw BadFile("has an impossible " + std::string(name));
   return value;
 }
 

@@ -133,6 +133,24 @@ def test_what_does_not_fit_is_refused():
             stream(torch.zeros(shape))
 
 
+@pytest.mark.parametrize(
+    ("position", "change", "dilations"),
+    [
+        (0, lambda w: w, (1,)),
+        (0, lambda w: w, (1, 0)),
+        (0, lambda w: w.double(), (1, 2)),
+        (1, lambda w: w[:, :-1], (1, 2)),
+        (2, lambda w: w[:, :, :-1], (1, 2)),
+        (3, lambda w: w[:1], (1, 2)),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(position, change, dilations):
+    weights = weights_of(2, 8, 8, 8, 2, True)
+    weights[position] = change(weights[position])
+    with pytest.raises((TypeError, ValueError), match=r"accepted|expected|must|has shape|is torch"):
+        QuantizedStackStream(*weights, dilations=dilations)
+
+
 def test_weights_are_rounded_once():
     weight = torch.randn(5, 6, 3)
     weight[2] = 0

@@ -361,9 +361,10 @@ def _conditioning(
     if len(present) != len(parts):
         raise ValueError(f"from_eager: some layers have {what} and some don't; accepted: all, none")
     found = [_convolution(part, f"{what} of a layer") for part in present]
-    if any(len(one.weight) != gates for one in found):
-        shape = tuple(found[0].weight.shape)
-        raise ValueError(f"from_eager: {what} has shape {shape}; accepted is ({gates}, any, 1)")
+    accepted = (gates, found[0].weight.shape[1], 1)
+    for one in found:
+        if (shape := tuple(one.weight.shape)) != accepted:
+            raise ValueError(f"from_eager: {what} has shape {shape}; accepted is ({gates}, any, 1)")
     weight = torch.cat([one.weight for one in found])
     if all(one.bias is None for one in found):
         return _conv1x1(weight, None)

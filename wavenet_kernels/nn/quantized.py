@@ -10,6 +10,8 @@ from torch import Tensor
 
 from wavenet_kernels import backends
 from wavenet_kernels.errors import BackendUnavailableError
+from wavenet_kernels.nn.streams import stream_call
+from wavenet_kernels.ops._check import check
 from wavenet_kernels.quantization import quantize_weights
 
 
@@ -27,6 +29,7 @@ class QuantizedStackStream:
             `residual_stack`, float32 on a CPU. They are copied.
 
     Raises:
+        TypeError, ValueError: dtypes, devices or shapes that don't fit, by argument.
         BackendUnavailableError: the compiled module for CPUs can't be loaded.
 
     Example::
@@ -49,13 +52,21 @@ class QuantizedStackStream:
         cpu: Any = backends.load("cpu")
         if reason := cpu.unavailable():
             raise BackendUnavailableError(f"QuantizedStackStream runs on the cpu backend: {reason}")
+        weights = (conv_weight, conv_bias, out_weight, out_bias)
+        call = stream_call("QuantizedStackStream", weights, dilations, residual_scale)
+        check(call)
+        if conv_weight.dtype != torch.float32 or conv_weight.device.type != "cpu":
+            raise TypeError(
+                f"QuantizedStackStream: conv_weight is {conv_weight.dtype} on "
+                f"{conv_weight.device}; accepted is float32 on a CPU"
+            )
         self._stream = cpu.QuantizedStream(
             quantize_weights(conv_weight, outputs=2),
             conv_bias,
             quantize_weights(out_weight, outputs=2),
             out_bias,
-            dilations,
-            residual_scale,
+            call.settings.dilations,
+            call.settings.residual_scale,
         )
 
     def __call__(self, x: Tensor) -> Tensor:

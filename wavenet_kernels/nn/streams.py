@@ -57,20 +57,10 @@ class StackStream:
         residual_scale: float = 1.0,
     ) -> None:
         batch = _integer("batch", batch)
-        dilations = tuple(_integer("dilations", dilation) for dilation in dilations)
-        refuse_tensor("StackStream", residual_scale)
         if batch < 1:
             raise ValueError(f"StackStream: batch is {batch}; accepted is 1 or more")
-        if conv_weight.dim() != 4:
-            raise ValueError(
-                f"StackStream: conv_weight has shape {tuple(conv_weight.shape)}; accepted is "
-                "(L, 2D, R, K)"
-            )
-        nothing = conv_weight.detach().new_empty(batch, conv_weight.shape[2], 0)
         weights = (conv_weight, conv_bias, out_weight, out_bias)
-        tensors = Tensors(nothing, *(None if w is None else w.detach() for w in weights))
-        settings = Settings(dilations, residual_scale=float(residual_scale))
-        self._prepare(Call("residual_stack_stream", tensors, settings))
+        self._prepare(stream_call("StackStream", weights, dilations, residual_scale, batch))
 
     def _prepare(self, call: Call) -> None:
         """Check what is streamed, copy it, and make the backend's stream of it."""
@@ -143,6 +133,27 @@ class StackStream:
     def reset(self) -> None:
         """Zeros before the next chunk: a new signal starts."""
         self._stream.reset()
+
+
+def stream_call(
+    name: str,
+    weights: tuple[Tensor, Tensor | None, Tensor, Tensor | None],
+    dilations: Sequence[int],
+    residual_scale: float,
+    batch: int = 1,
+) -> Call:
+    """A stream from nothing: its weights and settings, for the class of that name; unchecked."""
+    dilations = tuple(_integer("dilations", dilation) for dilation in dilations)
+    refuse_tensor(name, residual_scale)
+    conv_weight = weights[0]
+    if conv_weight.dim() != 4:
+        raise ValueError(
+            f"{name}: conv_weight has shape {tuple(conv_weight.shape)}; accepted is (L, 2D, R, K)"
+        )
+    nothing = conv_weight.detach().new_empty(batch, conv_weight.shape[2], 0)
+    tensors = Tensors(nothing, *(None if w is None else w.detach() for w in weights))
+    settings = Settings(dilations, residual_scale=float(residual_scale))
+    return Call("residual_stack_stream", tensors, settings)
 
 
 def _copy(tensor: Tensor) -> Tensor:
