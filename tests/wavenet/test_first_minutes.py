@@ -19,6 +19,7 @@ from small_runs import RATE, small_config
 
 import wavenet.progress
 from wavenet import configs
+from wavenet.classifier import training
 from wavenet.classifier.choosing import Chosen, beside, choose_settings
 from wavenet.classifier.data import DataConfig, find_clips, split_clips
 from wavenet.classifier.run_config import load_config
@@ -86,6 +87,18 @@ def test_of_few_clips_of_some_seconds_the_recipe_is_that_of_environmental_sounds
     assert fields["data.test_fraction"] == 0.1
     settings = [f"{one.field}={json.dumps(one.value)}" for one in chosen]
     assert load_config(None, [*settings, f"data.source={tmp_path}"]).model.frame_ms == 160
+
+
+def test_sizes_are_for_the_rate_that_is_given(recordings, monkeypatch, wavenet):
+    picked = {one.field: one.value for one in choose_settings(DataConfig(str(recordings)), 8000)}
+    assert picked["model.sample_rate"] == 8000 and picked["model.stem_stride"] == 80
+
+    def stop(config, *_, **__):
+        raise ConfigError(f"{config.model.sample_rate} {config.model.stem_stride}")
+
+    monkeypatch.setattr(training, "train", stop)
+    done = wavenet("train", "--data", recordings, "--set", "model.sample_rate=8000")
+    assert done.err.endswith(" 8000 80") and "model.stem_stride=80 " in done.out
 
 
 def test_what_is_given_is_not_picked():

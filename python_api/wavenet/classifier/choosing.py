@@ -43,16 +43,21 @@ class Chosen(NamedTuple):
     reason: str
 
 
-def choose_settings(data: DataConfig) -> list[Chosen]:
+def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Chosen]:
     """What fits the recordings of a data section, by their number and headers.
+
+    Args:
+        data: the section.
+        sample_rate: the model's, where it is given: sizes are for that.
 
     Raises:
         DataError: there are no clips.
     """
     clips = find_labelled(data, Path(data.source), min_classes=1)
     headers = _headers(clips)
-    rate = _usual_rate([header.rate for header in headers])
-    chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
+    rate = sample_rate or _usual_rate([header.rate for header in headers])
+    why = "as given" if sample_rate else "what most recordings have, up to 16000 Hz"
+    chosen = [Chosen("model.sample_rate", rate, why)]
     few = len(clips) < FEW
     if few and not data.events and _are_long(headers):
         return chosen + _of_surroundings(rate, len(clips)) + _test_part(clips, data)
