@@ -57,6 +57,23 @@ def test_what_is_picked_for_a_folder(recordings):
     assert "data.test_fraction" not in [one.field for one in of_splits]
 
 
+@pytest.mark.parametrize(("groups", "fraction"), [(1, 0.1), (2, 0.0), (9, 0.0), (10, 0.1)])
+def test_no_test_part_is_picked_of_few_groups(recordings, tmp_path, groups, fraction):
+    """Whole groups are tested on: of two it would be half the data."""
+    rows = [
+        f"{recordings}/{name}/{i}.wav,{name},person{i % groups}"
+        for name in ("low", "high")
+        for i in range(12)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    data = DataConfig(source=str(tmp_path / "list.csv"))
+    chosen = {one.field: one for one in choose_settings(data)}
+    assert chosen["data.test_fraction"].value == fraction
+    assert fraction or f"there are {groups}: cross-v" in chosen["data.test_fraction"].reason
+    clip_by_clip = choose_settings(replace(data, validation_by_group=False))
+    assert {one.field: one.value for one in clip_by_clip}["data.test_fraction"] == 0.1
+
+
 def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
     rows = [
         f"{recordings}/{name}/{i % 12}.wav,{name},{i / 1e4}"

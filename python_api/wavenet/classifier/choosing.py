@@ -33,6 +33,8 @@ EPOCHS = (10, 100)
 TEST_FRACTION = 0.1
 # Of a class: a tenth of fewer clips is no clip.
 CLIPS_TO_TEST = 10
+# Which a tenth of the groups takes: of fewer, one group alone is more, of two it is half the data.
+GROUPS_TO_TEST = 10
 
 
 class Chosen(NamedTuple):
@@ -112,11 +114,16 @@ def _epochs(clips: int, most: int) -> int:
 
 
 def _test_part(clips: Sequence[Clip], data: DataConfig) -> list[Chosen]:
-    """A tenth of the clips where nothing else is to be tested on."""
+    """A tenth of the clips where nothing else is to be tested on, and whole groups allow it."""
     split = any(clip.split == "test" for clip in clips)
     smallest = min(Counter(rarest_labels(clips)).values())
     if split or data.leave_out_group or data.leave_out_fold or smallest < CLIPS_TO_TEST:
         return []
+    groups = {clip.group for clip in clips}
+    by_group = data.validation_by_group and len(groups) > 1 and None not in groups
+    if by_group and len(groups) < GROUPS_TO_TEST:
+        why = f"a test part of whole groups is large where there are {len(groups)}: cross-validate"
+        return [Chosen("data.test_fraction", 0.0, why)]
     return [Chosen("data.test_fraction", TEST_FRACTION, "the data has no test split")]
 
 
