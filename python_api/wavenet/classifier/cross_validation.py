@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from wavenet.classifier.data import find_labelled, fold_groups, labels_of, values_of
+from wavenet.classifier.data.background import BACKGROUND
 from wavenet.classifier.inference import evaluate, load_model
 from wavenet.classifier.inference.evaluate import EvaluationClips, choose_clips
 from wavenet.classifier.inference.events import hear, measure_events
@@ -38,12 +39,14 @@ class CrossValidation:
     """What the parts gave: for each its name, clips, accuracy, macro_f1, loss and confusion.
 
     Of tags it is map instead of accuracy, without a confusion; of events there are the figures of
-    whole recordings, too.
+    whole recordings, too. `background` is the label of clips of which every part has the same ones,
+    where there are such: what is counted over all parts leaves them out.
     """
 
     by: str
     labels: tuple[str, ...]
     parts: list[dict[str, Any]]
+    background: str = ""
 
     def mean(self, figure: str) -> float:
         """Of a figure that each part has, "accuracy", say; every part counts the same."""
@@ -61,6 +64,8 @@ class CrossValidation:
         summed: dict[str, Any] = {}
         if "confusion" in self.parts[0]:
             confusion = np.sum([part["confusion"] for part in self.parts], axis=0)
+            if self.background:
+                confusion[self.labels.index(self.background)] = 0
             summed = {"confusion": confusion.tolist()}
             clips = int(confusion.sum())
             summed["accuracy_interval"] = list(wilson_interval(int(confusion.trace()), clips))
@@ -128,6 +133,7 @@ def cross_validate(
                 f"class needs clips in two or more {by}s"
             )
     parts: list[dict[str, Any]] = []
+    background = BACKGROUND if config.data.background else ""
     with contextlib.ExitStack() as held, processes(config.training.device) as accelerator:
         console = console or Console(quiet=not accelerator.is_main_process)
         run_on_main(accelerator, lambda: _hold(out, held))
@@ -144,7 +150,7 @@ def cross_validate(
             content = json.loads((run / LEFT_OUT_NAME).read_text(encoding="utf-8"))
             labels = tuple(content["labels"])
             parts.append({"name": name, **content})
-            result = CrossValidation(by, labels, parts)
+            result = CrossValidation(by, labels, parts, background)
             if accelerator.is_main_process:
                 text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
                 replace_file(out / CROSS_VALIDATION_NAME, text + "\n")
