@@ -14,14 +14,26 @@ import numpy as np
 import onnxruntime
 
 
-def classify(model: Path, waveform: np.ndarray) -> dict[str, float]:
-    """Each label's probability; `waveform` is float32 (T,) in [-1, 1] at the model's rate."""
+def classify(model: Path, waveform: np.ndarray) -> tuple[dict[str, float], list[str]]:
+    """Each label's probability, and the labels that are meant.
+
+    These are, of a model of tags, all that reach their thresholds, else the likeliest if it does.
+    `waveform` is float32 (T,) in [-1, 1] at the model's rate.
+    """
     session = onnxruntime.InferenceSession(model)
-    labels = json.loads(session.get_modelmeta().custom_metadata_map["labels"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    labels, tags, least = (json.loads(metadata[x]) for x in ("labels", "tags", "thresholds"))
     lengths = np.array([len(waveform)], np.int64)
     (logits,) = session.run(None, {"waveform": waveform[None], "lengths": lengths})
-    shares = np.exp(logits[0] - logits[0].max())
-    return dict(zip(labels, (shares / shares.sum()).tolist(), strict=True))
+    if tags:
+        probabilities = 1 / (1 + np.exp(-logits[0]))
+        candidates = np.arange(len(labels))
+    else:
+        shares = np.exp(logits[0] - logits[0].max())
+        probabilities = shares / shares.sum()
+        candidates = probabilities.argmax(keepdims=True)
+    meant = [labels[i] for i in candidates if probabilities[i] >= least[i]]
+    return dict(zip(labels, probabilities.tolist(), strict=True)), meant
 
 
 def main() -> dict[str, float]:
@@ -38,11 +50,11 @@ def main() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / exported.name
         path.write_bytes(exported.content)
-        found = classify(path, waveform)
+        found, meant = classify(path, waveform)
     with torch.inference_mode():
         truth = model(torch.from_numpy(waveform)[None]).softmax(1)[0]
     assert np.allclose(list(found.values()), truth.numpy(), atol=1e-5)
-    print(f"onnxruntime: {found}")
+    print(f"onnxruntime: {found}, {meant}")
     return found
 
 

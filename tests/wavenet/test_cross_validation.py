@@ -13,6 +13,7 @@ from small_runs import OVERRIDES, quiet
 from wavenet.classifier import cross_validation as crossing
 from wavenet.classifier.cross_validation import cross_validate
 from wavenet.classifier.data import Clip, DataConfig, split_clips
+from wavenet.classifier.inference.intervals import wilson_interval
 from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
 
@@ -94,6 +95,17 @@ def test_a_fold_left_out_is_the_test_part():
         split_clips(clips, DataConfig(source="x", leave_out_fold="7"), seed=0)
     with pytest.raises(ValueError, match="leave_out_fold is '1'; accepted is empty where"):
         DataConfig(leave_out_fold="1", leave_out_group="a")
+
+
+def test_background_is_not_counted_once_a_part():
+    """All parts are tested on the same clips of it, which are no more of them for that."""
+    part = {"name": "1", "accuracy": 0.5, "confusion": [[3, 1, 0], [0, 9, 0], [0, 1, 3]]}
+    labels = ("a", "background", "b")
+    whole = crossing.CrossValidation("fold", labels, [part, part]).as_dict(2)
+    without = crossing.CrossValidation("fold", labels, [part, part], "background").as_dict(2)
+    assert whole["confusion"] == [[6, 2, 0], [0, 18, 0], [0, 2, 6]]
+    assert without["confusion"] == [[6, 2, 0], [0, 0, 0], [0, 2, 6]]
+    assert without["accuracy_interval"] == list(wilson_interval(12, 16))
 
 
 def test_what_can_not_be_crossed(recordings, tmp_path, wavenet):

@@ -13,12 +13,14 @@ import torch
 from small_runs import MODEL, RATE, quiet, small_config
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
+from wavenet.classifier import cross_validation as crossing
 from wavenet.classifier.choosing import choose_settings
 from wavenet.classifier.data import AudioCache, Clip, ClipDataset, DataConfig, Draw, labels_of
 from wavenet.classifier.data.clips import Event
 from wavenet.classifier.data.events import find_events, frame_targets, read_label_track
+from wavenet.classifier.inference.evaluate import choose_clips, classify
 from wavenet.classifier.inference.event_metrics import EventMetrics, events_of, matches
-from wavenet.classifier.inference.events import events_in, frame_logits
+from wavenet.classifier.inference.events import events_in, frame_logits, hear, measure_events
 from wavenet.classifier.run_folder import read_clips
 from wavenet.classifier.training import train
 from wavenet.errors import ConfigError, DataError
@@ -180,6 +182,20 @@ def test_a_run_learns_when(scenes, wavenet):
     ]
     done = wavenet("report", run, "--out", scenes / "report.html")
     assert "event-based F1" in (scenes / "report.html").read_text(), done.err
+
+
+def test_what_is_said_of_recordings_is_said_of_whole_ones(scenes):
+    """They are longer than data.max_seconds, and have their labels anywhere."""
+    model = load_model(scenes / "run")
+    chosen = choose_clips(scenes / "run", model.config, None, None)
+    logits, _ = classify(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    heard = hear(model, chosen.clips, chosen.cache)
+    torch.testing.assert_close(logits, torch.stack([one.logits.amax(0) for one in heard]))
+    figures = crossing._figures(model, chosen)
+    result = crossing.CrossValidation("fold", model.config.labels, [{"name": "1", **figures}])
+    expected = measure_events(model.config, heard).figures
+    assert result.as_dict(1)["event_f1"]["mean"] == pytest.approx(expected["event_f1"])
+    assert figures["loss"] != pytest.approx(expected["loss"])  # of clips, beside the map
 
 
 @pytest.mark.parametrize(

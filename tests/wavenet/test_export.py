@@ -171,6 +171,7 @@ def test_a_missing_package_is_named(monkeypatch):
     ("options", "sentence"),
     [
         (("--format", "tflite"), "format is 'tflite'; accepted are onnx, torch"),
+        (("--format", "onnx", "--weights", "int8"), "weights is 'int8'; accepted is float32 where"),
         (("--seconds", "0"), "seconds is 0.0; accepted is more than 0"),
         (("--seconds", "0.001"), "seconds is 0.001; accepted is at least 0.02, 2 frames"),
         (("--seconds", "1e30"), "seconds is 1e+30; accepted is more than 0, up to"),

@@ -19,6 +19,7 @@ from small_runs import RATE, small_config
 
 import wavenet.progress
 from wavenet import configs
+from wavenet.classifier import training
 from wavenet.classifier.choosing import Chosen, beside, choose_settings
 from wavenet.classifier.data import DataConfig, find_clips, split_clips
 from wavenet.classifier.run_config import load_config
@@ -56,6 +57,23 @@ def test_what_is_picked_for_a_folder(recordings):
     assert "data.test_fraction" not in [one.field for one in of_splits]
 
 
+@pytest.mark.parametrize(("groups", "fraction"), [(1, 0.1), (2, 0.0), (9, 0.0), (10, 0.1)])
+def test_no_test_part_is_picked_of_few_groups(recordings, tmp_path, groups, fraction):
+    """Whole groups are tested on: of two it would be half the data."""
+    rows = [
+        f"{recordings}/{name}/{i}.wav,{name},person{i % groups}"
+        for name in ("low", "high")
+        for i in range(12)
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,group", *rows]))
+    data = DataConfig(source=str(tmp_path / "list.csv"))
+    chosen = {one.field: one for one in choose_settings(data)}
+    assert chosen["data.test_fraction"].value == fraction
+    assert fraction or f"there are {groups}: cross-v" in chosen["data.test_fraction"].reason
+    clip_by_clip = choose_settings(replace(data, validation_by_group=False))
+    assert {one.field: one.value for one in clip_by_clip}["data.test_fraction"] == 0.1
+
+
 def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
     rows = [
         f"{recordings}/{name}/{i % 12}.wav,{name},{i / 1e4}"
@@ -86,6 +104,18 @@ def test_of_few_clips_of_some_seconds_the_recipe_is_that_of_environmental_sounds
     assert fields["data.test_fraction"] == 0.1
     settings = [f"{one.field}={json.dumps(one.value)}" for one in chosen]
     assert load_config(None, [*settings, f"data.source={tmp_path}"]).model.frame_ms == 160
+
+
+def test_sizes_are_for_the_rate_that_is_given(recordings, monkeypatch, wavenet):
+    picked = {one.field: one.value for one in choose_settings(DataConfig(str(recordings)), 8000)}
+    assert picked["model.sample_rate"] == 8000 and picked["model.stem_stride"] == 80
+
+    def stop(config, *_, **__):
+        raise ConfigError(f"{config.model.sample_rate} {config.model.stem_stride}")
+
+    monkeypatch.setattr(training, "train", stop)
+    done = wavenet("train", "--data", recordings, "--set", "model.sample_rate=8000")
+    assert done.err.endswith(" 8000 80") and "model.stem_stride=80 " in done.out
 
 
 def test_what_is_given_is_not_picked():

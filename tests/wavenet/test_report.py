@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import dataclasses
+import io
 import json
 import shutil
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from wavenet import WaveNetClassifier, load_model
-from wavenet.classifier.data import AudioCache, find_clips, select
+from wavenet.classifier.data import AudioCache, Clip, ClipDataset, find_clips, select
 from wavenet.classifier.inference import evaluate
 from wavenet.classifier.inference.calibration import measure_calibration
 from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+from wavenet.classifier.report import mistakes
 from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
 
@@ -41,6 +45,18 @@ def test_calibration_against_the_definition():
 def test_sure_and_right_is_calibrated():
     found = measure_calibration(torch.tensor([[50.0, 0.0], [0.0, 50.0]]), torch.tensor([0, 1]))
     assert found.ece == pytest.approx(0) and found.counts[-1] == 2
+
+
+def test_of_a_long_mistake_the_beginning_is_heard(tmp_path, monkeypatch):
+    monkeypatch.setattr(mistakes, "LONGEST_SOUND_SECONDS", 0.5)
+    soundfile.write(tmp_path / "a.wav", np.ones(4000) / 2, 4000)
+    cache = AudioCache(tmp_path / "cache", 4000)
+    dataset = ClipDataset([Clip(tmp_path / "a.wav", "x")], ("x", "y"), cache)
+    logits, targets = torch.tensor([[0.0, 1.0]]), torch.tensor([0])
+    (mistake,) = mistakes.worst_mistakes(dataset, ("x", "y"), logits, targets, 1)
+    sound = base64.b64decode(mistake.sound.partition(",")[2])
+    assert soundfile.info(io.BytesIO(sound)).duration == 0.5
+    assert mistake.seconds == 1 and mistake.is_cut
 
 
 @pytest.fixture(scope="module")

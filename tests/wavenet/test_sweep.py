@@ -9,7 +9,7 @@ from small_runs import OVERRIDES
 
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.sweep import load_sweep, run_sweep
-from wavenet.errors import ConfigError, TrainingError
+from wavenet.errors import ConfigError, DataError, TrainingError
 
 FIXED = [o for o in OVERRIDES if not o.startswith(("model.dropout", "training.learning_rate"))]
 SECTION = """
@@ -52,6 +52,32 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(points, tmp_path):
     assert (first["runs"], first["failed"]) == (2, 1) and first["mean"] == pytest.approx(0.54)
     assert second["mean"] == pytest.approx((0.53 + 0.54) / 2)
     assert second["standard_deviation"] == pytest.approx(0.01 / 2**0.5)
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError])
+def test_settings_that_the_data_refuses_stop_no_other(points, tmp_path, kind):
+    def train(config, run):
+        if config.training.seed:
+            raise kind("no such fold")
+        return {"validation_accuracy": 0.5}
+
+    outcomes = run_sweep(points, tmp_path, train)
+    assert [outcome.error for outcome in outcomes] == ["", "no such fold"] * 2
+
+
+def test_where_nothing_ends_the_command_fails(tmp_path, wavenet):
+    (tmp_path / "sweep.yaml").write_text("sweep: {training.seed: [0, 1]}")
+    command = ("sweep", tmp_path / "sweep.yaml", "--out", tmp_path / "out", "--data", tmp_path)
+    done = wavenet(*command)
+    assert done.code == 2 and "2, 2 failed" in done.out and "seed=1: " in done.out
+
+
+def test_a_sweep_is_one_process(tmp_path, monkeypatch, wavenet):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "sweep.yaml").write_text("sweep: {training.seed: [0, 1]}")
+    done = wavenet("sweep", tmp_path / "sweep.yaml", "--out", tmp_path / "out")
+    assert done.code == 2 and "WORLD_SIZE is 2; accepted is 1" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from small_runs import MODEL
 
-from wavenet import load_model
+from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.audio import audio_blocks
 from wavenet.classifier.inference import (
     Decision,
@@ -134,3 +135,14 @@ def test_the_command_says_what_is_wrong(tones, tmp_path, monkeypatch, wavenet, a
     (tmp_path / "a.csv").mkdir()
     done = wavenet("timeline", tones.run, *arguments)
     assert done.code == 2 and sentence in done.err
+
+
+@pytest.mark.parametrize("option", ["--window=2", "--hop=0.5", "--stream"])
+def test_a_model_of_events_has_no_windows(tmp_path, wavenet, option):
+    model = WaveNetClassifier(WaveNetConfig(**MODEL, tags=True, events=True))
+    model.save_pretrained(tmp_path / "model")
+    soundfile.write(tmp_path / "a.wav", np.zeros(800), 8000)
+    done = wavenet("timeline", tmp_path / "model", tmp_path / "a.wav", option)
+    name = option.partition("=")[0]
+    assert done.code == 2 and f"{name} is given; accepted is none: a model of events" in done.err
+    assert wavenet("timeline", tmp_path / "model", tmp_path / "a.wav").code == 0

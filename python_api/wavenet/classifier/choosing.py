@@ -33,6 +33,8 @@ EPOCHS = (10, 100)
 TEST_FRACTION = 0.1
 # Of a class: a tenth of fewer clips is no clip.
 CLIPS_TO_TEST = 10
+# Which a tenth of the groups takes: of fewer, one group alone is more, of two it is half the data.
+GROUPS_TO_TEST = 10
 
 
 class Chosen(NamedTuple):
@@ -43,16 +45,21 @@ class Chosen(NamedTuple):
     reason: str
 
 
-def choose_settings(data: DataConfig) -> list[Chosen]:
+def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Chosen]:
     """What fits the recordings of a data section, by their number and headers.
+
+    Args:
+        data: the section.
+        sample_rate: the model's, where it is given: sizes are for that.
 
     Raises:
         DataError: there are no clips.
     """
     clips = find_labelled(data, Path(data.source), min_classes=1)
     headers = _headers(clips)
-    rate = _usual_rate([header.rate for header in headers])
-    chosen = [Chosen("model.sample_rate", rate, "what most recordings have, up to 16000 Hz")]
+    rate = sample_rate or _usual_rate([header.rate for header in headers])
+    why = "as given" if sample_rate else "what most recordings have, up to 16000 Hz"
+    chosen = [Chosen("model.sample_rate", rate, why)]
     few = len(clips) < FEW
     if few and not data.events and _are_long(headers):
         return chosen + _of_surroundings(rate, len(clips)) + _test_part(clips, data)
@@ -107,11 +114,16 @@ def _epochs(clips: int, most: int) -> int:
 
 
 def _test_part(clips: Sequence[Clip], data: DataConfig) -> list[Chosen]:
-    """A tenth of the clips where nothing else is to be tested on."""
+    """A tenth of the clips where nothing else is to be tested on, and whole groups allow it."""
     split = any(clip.split == "test" for clip in clips)
     smallest = min(Counter(rarest_labels(clips)).values())
     if split or data.leave_out_group or data.leave_out_fold or smallest < CLIPS_TO_TEST:
         return []
+    groups = {clip.group for clip in clips}
+    by_group = data.validation_by_group and len(groups) > 1 and None not in groups
+    if by_group and len(groups) < GROUPS_TO_TEST:
+        why = f"a test part of whole groups is large where there are {len(groups)}: cross-validate"
+        return [Chosen("data.test_fraction", 0.0, why)]
     return [Chosen("data.test_fraction", TEST_FRACTION, "the data has no test split")]
 
 

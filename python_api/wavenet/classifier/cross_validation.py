@@ -14,9 +14,12 @@ from urllib.parse import quote
 import numpy as np
 
 from wavenet.classifier.data import find_labelled, fold_groups, labels_of, values_of
+from wavenet.classifier.data.background import BACKGROUND
 from wavenet.classifier.inference import evaluate, load_model
-from wavenet.classifier.inference.evaluate import choose_clips
+from wavenet.classifier.inference.evaluate import EvaluationClips, choose_clips
+from wavenet.classifier.inference.events import hear, measure_events
 from wavenet.classifier.inference.intervals import wilson_interval
+from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import CROSS_VALIDATION_NAME, LEFT_OUT_NAME
 from wavenet.classifier.training.loop import train_among
@@ -28,17 +31,25 @@ from wavenet.locks import writable_folder
 with extra("classifier"):
     from rich.console import Console
 
+FIGURES_OF_EVENTS = ("event_f1", "event_macro_f1", "segment_f1", "segment_macro_f1")
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossValidation:
-    """What the parts gave: for each its name, clips, accuracy, macro_f1, loss and confusion."""
+    """What the parts gave: for each its name, clips, accuracy, macro_f1, loss and confusion.
+
+    Of tags it is map instead of accuracy, without a confusion; of events there are the figures of
+    whole recordings, too. `background` is the label of clips of which every part has the same ones,
+    where there are such: what is counted over all parts leaves them out.
+    """
 
     by: str
     labels: tuple[str, ...]
     parts: list[dict[str, Any]]
+    background: str = ""
 
     def mean(self, figure: str) -> float:
-        """Of "accuracy" (of tags "map"), "macro_f1" or "loss", every part counting the same."""
+        """Of a figure that each part has, "accuracy", say; every part counts the same."""
         return statistics.mean(part[figure] for part in self.parts)
 
     def standard_deviation(self, figure: str) -> float:
@@ -48,11 +59,13 @@ class CrossValidation:
 
     def as_dict(self, parts_in_all: int) -> dict[str, Any]:
         """For cross_validation.json; `confusion`, of classes, is the sum over the parts."""
-        names = ("accuracy", "map", "macro_f1", "loss")
+        names = ("accuracy", "map", "macro_f1", *FIGURES_OF_EVENTS, "loss")
         figures = tuple(name for name in names if name in self.parts[0])
         summed: dict[str, Any] = {}
         if "confusion" in self.parts[0]:
             confusion = np.sum([part["confusion"] for part in self.parts], axis=0)
+            if self.background:
+                confusion[self.labels.index(self.background)] = 0
             summed = {"confusion": confusion.tolist()}
             clips = int(confusion.sum())
             summed["accuracy_interval"] = list(wilson_interval(int(confusion.trace()), clips))
@@ -120,6 +133,7 @@ def cross_validate(
                 f"class needs clips in two or more {by}s"
             )
     parts: list[dict[str, Any]] = []
+    background = BACKGROUND if config.data.background else ""
     with contextlib.ExitStack() as held, processes(config.training.device) as accelerator:
         console = console or Console(quiet=not accelerator.is_main_process)
         run_on_main(accelerator, lambda: _hold(out, held))
@@ -136,7 +150,7 @@ def cross_validate(
             content = json.loads((run / LEFT_OUT_NAME).read_text(encoding="utf-8"))
             labels = tuple(content["labels"])
             parts.append({"name": name, **content})
-            result = CrossValidation(by, labels, parts)
+            result = CrossValidation(by, labels, parts, background)
             if accelerator.is_main_process:
                 text = json.dumps(result.as_dict(len(names)), indent=1, ensure_ascii=False)
                 replace_file(out / CROSS_VALIDATION_NAME, text + "\n")
@@ -153,6 +167,15 @@ def _test(run: Path) -> None:
         return
     model = load_model(run)
     chosen = choose_clips(run, model.config, None, "test")
-    metrics = evaluate(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
-    content = {"data": chosen.source, "split": "test", **metrics.as_dict()}
+    content = {"data": chosen.source, "split": "test", **_figures(model, chosen)}
     replace_file(run / LEFT_OUT_NAME, json.dumps(content, indent=1))
+
+
+def _figures(model: WaveNetClassifier, chosen: EvaluationClips) -> dict[str, Any]:
+    metrics = evaluate(model, chosen.clips, chosen.cache, max_samples=chosen.max_samples)
+    content = metrics.as_dict()
+    if model.config.events:
+        heard = hear(model, chosen.clips, chosen.cache)
+        figures = measure_events(model.config, heard).figures
+        content |= {name: figures[name] for name in FIGURES_OF_EVENTS}
+    return content

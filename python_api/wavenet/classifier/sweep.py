@@ -13,7 +13,7 @@ from urllib.parse import quote
 from wavenet.classifier.run_config import LAST, SWEEP, RunConfig, load_config, read_yaml
 from wavenet.classifier.run_folder import Row
 from wavenet.configs import locate
-from wavenet.errors import ConfigError, TrainingError
+from wavenet.errors import ConfigError, DataError, TrainingError
 from wavenet.files import replace_file
 
 SWEEP_NAME = "sweep.json"
@@ -87,8 +87,8 @@ def run_sweep(
 ) -> list[Outcome]:
     """Train all combinations one after another; `sweep.json` in `out` is written after each.
 
-    Called again it goes on where it was interrupted. A run that fails is named and the others go
-    on.
+    Called again it goes on where it was interrupted. A run that fails, or whose settings don't go
+    with the data, is named and the others go on.
 
     Args:
         points: as `load_sweep` gives them.
@@ -102,7 +102,7 @@ def run_sweep(
         outcome = Outcome(point.settings, point.name)
         try:
             outcome.best = train(point.config, out / point.name)
-        except TrainingError as error:
+        except (TrainingError, ConfigError, DataError) as error:
             outcome.error = str(error)
         outcomes.append(outcome)
         content = {

@@ -69,14 +69,20 @@ def cross_validate(
         result = run_all(settings, out, by=by, console=console)
     figure = "map" if "map" in result.parts[0] else "accuracy"
     name = "mAP" if figure == "map" else figure
-    table = Table(f"{by} left out", "clips", name, "macro-F1", "loss")
+    others = {"macro_f1": "macro-F1"}
+    if "event_f1" in result.parts[0]:
+        others |= {"event_f1": "event-F1", "segment_f1": "segment-F1"}
+    table = Table(f"{by} left out", "clips", name, *others.values(), "loss")
     for part in result.parts:
-        figures = (f"{part[figure]:.2%}", f"{part['macro_f1']:.4f}", f"{part['loss']:.4f}")
-        table.add_row(escape(part["name"]), str(part["clips"]), *figures)
+        figures = (f"{part[other]:.4f}" for other in (*others, "loss"))
+        table.add_row(escape(part["name"]), str(part["clips"]), f"{part[figure]:.2%}", *figures)
     console.print(table)
+    means = "".join(
+        f", {title} {result.mean(other):.4f} +- {result.standard_deviation(other):.4f}"
+        for other, title in others.items()
+    )
     say(
-        f"{name} {result.mean(figure):.2%} +- {result.standard_deviation(figure):.2%}, "
-        f"macro-F1 {result.mean('macro_f1'):.4f} +- {result.standard_deviation('macro_f1'):.4f} "
+        f"{name} {result.mean(figure):.2%} +- {result.standard_deviation(figure):.2%}{means} "
         f"(mean and standard deviation over {len(result.parts)} {by}s); "
         f"{CROSS_VALIDATION_NAME} is in {out}"
     )

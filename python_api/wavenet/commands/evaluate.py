@@ -53,8 +53,8 @@ def evaluate(
     F1 of whole recordings, too. Of a generative model bits a sample, of
     all clips and of each speaker's.
 
-    Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation;
-    `wavenet predict` hears recordings whole.
+    Clips longer than the run's data.max_seconds are cropped at their centre, as in its validation,
+    but of events; `wavenet predict` hears recordings whole.
 
     Example: wavenet evaluate runs/mine --split test --snr 20,10,5,0
     """

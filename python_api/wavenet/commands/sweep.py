@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,8 @@ def sweep(
     goes on where it was interrupted. The figures are those of the validation part: settings that
     were chosen by them are measured on a test part afterwards.
 
+    A run that fails is named, and the others go on.
+
     Example: wavenet sweep configs/mine.yaml --data recordings/ --out sweeps/rates
     """
     from rich.markup import escape
@@ -40,8 +43,11 @@ def sweep(
 
     from wavenet.classifier.sweep import SWEEP_NAME, load_sweep, over_seeds, run_sweep
     from wavenet.classifier.training import train
+    from wavenet.errors import ConfigError
     from wavenet.locks import writable_folder
 
+    if (started := os.environ.get("WORLD_SIZE", "1")) != "1":
+        raise ConfigError(f"WORLD_SIZE is {started}; accepted is 1: a sweep is one process")
     require_folder(out)
     overrides = list(override or [])
     if data is not None:
@@ -71,3 +77,5 @@ def sweep(
         if outcome.error:
             say(f"{outcome.run}: {outcome.error}")
     say(f"{SWEEP_NAME} is in {out}")
+    if all(outcome.best is None for outcome in outcomes):
+        raise typer.Exit(2)

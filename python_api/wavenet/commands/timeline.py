@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 RAW_SUFFIXES = (".raw", ".pcm")
 SUFFIXES = (".json", ".csv", ".txt")
+WINDOW_SECONDS, HOP_SECONDS = 1.0, 0.25
 
 
 def timeline(
@@ -27,8 +28,14 @@ def timeline(
             "Audacity. May be given several times; without it a table is printed."
         ),
     ] = None,
-    window: Annotated[float, typer.Option(help="Seconds that a decision is about.")] = 1.0,
-    hop: Annotated[float, typer.Option(help="Seconds between decisions.")] = 0.25,
+    window: Annotated[
+        float | None,
+        typer.Option(help="Seconds that a decision is about.", show_default=f"{WINDOW_SECONDS}"),
+    ] = None,
+    hop: Annotated[
+        float | None,
+        typer.Option(help="Seconds between decisions.", show_default=f"{HOP_SECONDS}"),
+    ] = None,
     streamed: Annotated[
         bool,
         typer.Option(
@@ -82,6 +89,10 @@ def timeline(
             f"of it: ffmpeg -f s16le -ar RATE -ac 1 -i {recording.name} {recording.stem}.wav"
         )
     model = load_model(run, device)
+    options = {"--window": window is not None, "--hop": hop is not None, "--stream": streamed}
+    given = [name for name, is_given in options.items() if is_given]
+    if model.config.events and given:
+        raise DataError(f"{given[0]} is given; accepted is none: a model of events has no windows")
     decisions: list[Decision] = []
     total = _seconds(recording)
     with progress("seconds listened to", total) as listened:
@@ -97,6 +108,8 @@ def timeline(
             segments, seconds = events_in(model, blocks(), min_probability)
         else:
             classify = classify_stream if streamed else classify_windows
+            window = WINDOW_SECONDS if window is None else window
+            hop = HOP_SECONDS if hop is None else hop
             decisions = list(classify(model, blocks(), window_seconds=window, hop_seconds=hop))
             segments = merge_decisions(decisions, min_probability)
             seconds = max((decision.end for decision in decisions), default=0.0)

@@ -110,7 +110,8 @@ def _picked(overrides: Sequence[str], data: Path) -> list[str]:
     if isinstance(given.model, GenerativeModel):
         return []
     names = {override.partition("=")[0].strip() for override in overrides}
-    chosen = beside(choose_settings(given.data), names)
+    rate = given.model.sample_rate if "model.sample_rate" in names else None
+    chosen = beside(choose_settings(given.data, rate), names)
     if chosen:
         say("picked for these recordings (--set has it otherwise, --config picks nothing):")
     width = max((len(f"{one.field}={one.value}") for one in chosen), default=0)

@@ -51,7 +51,8 @@ class EvaluationClips:
 
     `unknown` counts clips that were left out because the model does not know their label; they are
     among those of `skipped`, the reasons. `trained_on` counts the clips that the run learned from,
-    `chosen_on` those that its best epoch was chosen on.
+    `chosen_on` those that its best epoch was chosen on. Clips with more than `max_samples` are
+    cropped, but of a model of events (None): the labels are those of whole recordings.
     """
 
     clips: list[Clip]
@@ -162,7 +163,7 @@ def choose_clips(
         cache,
         str(data or config.data.source),
         split,
-        config.data.max_samples(model.sample_rate),
+        None if getattr(model, "events", False) else config.data.max_samples(model.sample_rate),
         [skipped.reason for skipped in report.skipped],
         dict(
             Counter(

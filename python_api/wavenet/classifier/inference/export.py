@@ -82,8 +82,8 @@ def export_model(
         accuracy: measures a classifier; None: not measured.
 
     Raises:
-        DataError: another format or other weights; seconds of less than two frames or more than a
-            day.
+        DataError: another format, or other weights (or such where no file has them); seconds of
+            less than two frames or more than a day.
         MissingPackageError: the packages of the extra "export" are not installed.
         ModelError: a file's logits differ from the model's by more than `TOLERANCE` (in 8 bits they
             may).
@@ -92,6 +92,11 @@ def export_model(
     if strange := sorted(set(formats) - set(FORMATS)):
         raise DataError(f"format is {strange[0]!r}; accepted are {', '.join(FORMATS)}")
     require_weights(weights)
+    if weights != "float32" and "runtime" not in formats:
+        raise DataError(
+            f"weights is {weights!r}; accepted is float32 where model.wavenet is not made "
+            "(of tags it never is)"
+        )
     require_seconds(seconds=seconds)
     rate = model.config.sample_rate
     shortest = FRAMES_AT_LEAST * model.config.steps_per_frame * model.config.stem_stride

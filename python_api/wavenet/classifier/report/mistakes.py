@@ -14,10 +14,16 @@ from wavenet.audio.reading import wav_of
 from wavenet.classifier.data import Clip, ClipDataset
 from wavenet.pictures import new_figure, png_of
 
+# Of a longer recording the report holds the beginning: of events recordings are heard whole.
+LONGEST_SOUND_SECONDS = 30.0
+
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip, what it is, what it was taken for and how surely; picture and sound as data URIs."""
+    """A clip, what it is, what it was taken for and how surely; picture and sound as data URIs.
+
+    `seconds` and the picture are of the whole clip; the sound may be its beginning.
+    """
 
     clip: Clip
     truth: str
@@ -27,6 +33,11 @@ class Mistake:
     seconds: float
     picture: str
     sound: str
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the sound is the beginning alone."""
+        return self.seconds > LONGEST_SOUND_SECONDS
 
 
 def worst_mistakes(
@@ -44,6 +55,7 @@ def worst_mistakes(
     found = _of_tags if targets.dim() == 2 else _of_classes
     for index, truth, taken_for, surely, rather in found(labels, logits, targets)[:count]:
         samples = dataset[index][0].numpy()
+        sound = np.clip(samples[: round(LONGEST_SOUND_SECONDS * rate)], -1, 1)
         mistakes.append(
             Mistake(
                 dataset.clips[index],
@@ -53,7 +65,7 @@ def worst_mistakes(
                 rather,
                 len(samples) / rate,
                 data_uri("image/png", _waveform_picture(samples, rate)),
-                data_uri("audio/wav", wav_of(np.clip(samples, -1, 1), rate, "PCM_16")),
+                data_uri("audio/wav", wav_of(sound, rate, "PCM_16")),
             )
         )
     return mistakes
