@@ -182,6 +182,16 @@ def test_a_run_learns_when(scenes, wavenet):
     assert "event-based F1" in (scenes / "report.html").read_text(), done.err
 
 
+def test_every_weight_of_a_model_of_events_learns(scenes, tmp_path):
+    """Also of a preset that pools by attention: else it could not be resumed."""
+    more = ["augmentation.shift_ms=0", "data.events=true", "model.pooling=attention"]
+    more += ["data.max_seconds=1", f"data.source={scenes / 'list.csv'}"]
+    config = small_config(scenes, scenes, *more, "training.epochs=1")
+    train(config, tmp_path / "run", console=quiet())
+    assert train(config, tmp_path / "run", console=quiet(), resume=True).epochs == 1
+    assert load_model(tmp_path / "run").config.pooling == "mean"
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
