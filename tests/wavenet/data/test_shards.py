@@ -112,9 +112,25 @@ def test_members_are_those_of_tarfile(tmp_path, kind):
     assert found == expected and len(found) == 5
 
 
+def test_what_tar_files_of_others_say_of_splits_and_folds(tmp_path):
+    """In their words; a number 0 is a name."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number, split in enumerate(("Test", "dev", "", None)):
+            known = {"label": number, "split": split, "fold": number, "group": 0}
+            _add(tar, f"{number}.json", json.dumps(known).encode())
+            _add(tar, f"{number}.wav", _wav(np.ones(8)))
+    clips = find_clips(tmp_path)
+    assert [clip.split for clip in clips] == ["test", "validation", None, None]
+    assert [clip.fold for clip in clips] == ["0", "1", "2", "3"] and clips[0].group == "0"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
-    [("0.json", b"{}", "0.json holds no label"), ("1.cls", b"x", "0.wav has no label beside it")],
+    [
+        ("0.json", b"{}", "0.json holds no label"),
+        ("1.cls", b"x", "0.wav has no label beside it"),
+        ("0.json", b'{"label": 1, "split": "x"}', "the split in 0.json is 'x'; accepted are train"),
+    ],
 )
 def test_recordings_without_a_label(tmp_path, name, content, sentence):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
