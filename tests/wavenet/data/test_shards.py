@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -180,6 +181,16 @@ def test_recordings_are_trimmed_cut_and_deduplicated(source, tmp_path):
     written, _ = soundfile.read(source[0].path, dtype="float32")
     assert np.abs(heard - written[:36000]).max() <= 2**-16
     assert json.loads(read_member(clips[4].path.parent, "000000004.json"))["label"] == "a"
+
+
+def test_pieces_of_a_recording_are_a_group(source, tmp_path):
+    """So none is validated on while another is learned; a group that is known stays."""
+    clips = [dataclasses.replace(clip, group=None) for clip in source]
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare_shards(clips, out, SETTINGS)
+    found = find_clips(out)
+    assert [clip.group for clip in found] == ["long.wav"] * 3 + ["one.wav", "quiet.wav"]
 
 
 class Killed(Exception):

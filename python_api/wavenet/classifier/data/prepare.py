@@ -15,7 +15,12 @@ from wavenet.classifier.data.find import find_clips
 from wavenet.classifier.data.group_folds import fold_groups
 from wavenet.classifier.data.label_map import merge_labels, read_label_map
 from wavenet.classifier.data.manifest import parse_columns
-from wavenet.classifier.data.splits import select, split_validation
+from wavenet.classifier.data.splits import (
+    are_parts,
+    grouped_by_recording,
+    select,
+    split_validation,
+)
 from wavenet.errors import DataError, require_field
 
 # Of the test part: runs with different seeds are compared on the same clips.
@@ -45,7 +50,7 @@ class DataConfig:
         validation_fraction: the part of the training clips that the best checkpoint is chosen on,
             where the data has no validation split of its own.
         validation_by_group: split these parts off by whole groups (speakers, say) where all clips
-            have one, and there are several.
+            have one, and there are several; where none has one, clips of one recording are one.
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
         leave_out_fold: the same with a fold; one of the two can be left out.
@@ -158,9 +163,12 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
         raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
 
     def split_off(part: str, fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-        groups = {clip.group for clip in rest}
+        known = grouped_by_recording(rest) if are_parts(rest) else rest
+        groups = {clip.group for clip in known}
         by_group = config.validation_by_group and len(groups) > 1 and None not in groups
-        return split_validation(rest, fraction, seed, by_group=by_group, part=part)
+        kept, taken = split_validation(known, fraction, seed, by_group=by_group, part=part)
+        clip_of = dict(zip(known, rest, strict=True))
+        return [clip_of[clip] for clip in kept], [clip_of[clip] for clip in taken]
 
     if not test and config.test_fraction:
         rest, test = split_off("test", config.test_fraction, TEST_SEED)

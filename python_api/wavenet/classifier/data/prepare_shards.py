@@ -22,6 +22,7 @@ from wavenet.audio.reading import decode, require_sound
 from wavenet.classifier.data.clips import Clip
 from wavenet.classifier.data.find import MANIFEST_NAME
 from wavenet.classifier.data.shards import ShardWriter, append_rows
+from wavenet.classifier.data.splits import are_parts, grouped_by_recording
 from wavenet.errors import AudioError, DataError, require_field
 from wavenet.files import replace_file
 
@@ -90,6 +91,8 @@ def prepare_shards(
     interrupted. The result is a function of clips and settings alone. What memory grows by are the
     digests of the clips, some 100 bytes each.
 
+    Where clips have no groups, and several come from one recording, it is written as their group.
+
     Args:
         clips: as `find_clips` gives them.
         out: a folder that is there.
@@ -99,6 +102,8 @@ def prepare_shards(
     Raises:
         DataError: `out` holds what other settings or recordings made, or nothing can be used.
     """
+    if settings.cut_seconds or are_parts(clips):
+        clips = grouped_by_recording(clips)
     listed = hashlib.sha256()
     for clip in clips:
         listed.update(f"{clip.name}\0{sorted(_known(clip).items())}\n".encode(errors="replace"))
