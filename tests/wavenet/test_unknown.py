@@ -18,6 +18,7 @@ from wavenet.classifier.inference import Decision, classify_windows, merge_decis
 from wavenet.classifier.inference.intervals import wilson_interval
 from wavenet.classifier.inference.thresholds import rejection, rejection_threshold
 from wavenet.classifier.rule import Rule
+from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training import train
 from wavenet.errors import DataError
 
@@ -119,6 +120,21 @@ def test_background_that_is_not_there(recordings, tmp_path):
     config = DataConfig(source=str(recordings), background="nothing", cache=str(tmp_path))
     with pytest.raises(DataError, match="data.background is 'nothing'; accepted are a folder"):
         prepare_data(config, RATE, 100, 0)
+
+
+def test_a_run_finds_its_tables_and_folders_from_elsewhere(tmp_path, monkeypatch):
+    """What is meant is what is there when the run is configured."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wind").mkdir()
+    for given, kept in (("wind", str(tmp_path / "wind")), ("_noise_", "_noise_"),
+                        ("synthesised", "synthesised")):  # fmt: skip
+        config = load_config(None, [f"data.background={given}", "data.label_map=map.csv"])
+        assert config.data.background == kept
+        assert config.data.label_map == str(tmp_path / "map.csv")
+        config.save(tmp_path / "config.yaml")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir("/")
+            assert load_config(tmp_path / "config.yaml") == config
 
 
 def test_a_run_with_background_knows_what_it_is_not(recordings, noises, tmp_path, wavenet):

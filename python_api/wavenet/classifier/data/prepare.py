@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavenet.classifier.data.background import background_of
+from wavenet.classifier.data.background import SYNTHESISED, background_of
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
@@ -112,6 +112,13 @@ class DataConfig:
     def tags(self) -> bool:
         """Whether a clip may have several labels."""
         return self.events or bool(self.label_separator)
+
+    def from_anywhere(self) -> DataConfig:
+        """The same with absolute paths of `label_map` and of a `background` that is here."""
+        label_map = str(Path(self.label_map).resolve()) if self.label_map else ""
+        here = self.background not in ("", SYNTHESISED) and Path(self.background).is_dir()
+        background = str(Path(self.background).resolve()) if here else self.background
+        return replace(self, label_map=label_map, background=background)
 
     def max_samples(self, sample_rate: int) -> int | None:
         """The longest clip in samples; None: as long as it is."""
