@@ -25,6 +25,7 @@ from wavenet.classifier.data import (
     find_clips,
     prepare_data,
 )
+from wavenet.classifier.data import prepare_shards as prepare_shards_
 from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
 from wavenet.classifier.inference.known_clips import known_splits
 from wavenet.errors import AudioError, DataError
@@ -191,6 +192,26 @@ def test_pieces_of_a_recording_are_a_group(source, tmp_path):
     prepare_shards(clips, out, SETTINGS)
     found = find_clips(out)
     assert [clip.group for clip in found] == ["long.wav"] * 3 + ["one.wav", "quiet.wav"]
+
+
+def test_a_recording_of_many_rows_is_decoded_once(source, tmp_path, monkeypatch):
+    decoded = []
+    decode = prepare_shards_.decode
+    monkeypatch.setattr(
+        prepare_shards_,
+        "decode",
+        lambda path, *more: (decoded.append(path), decode(path, *more))[1],
+    )
+    long, one = source[0].path, source[1].path
+    clips = [Clip(long, "a", start=i / 4, end=(i + 1) / 4) for i in range(8)] + [Clip(one, "b")]
+    out = tmp_path / "out"
+    out.mkdir()
+    assert prepare_shards(clips, out, Preparation(rate=RATE, deduplicate=False)).clips == 9
+    assert sorted(decoded) == [long, one]
+    cache = AudioCache(tmp_path / "cache", RATE)
+    heard = np.concatenate([cache.open_clip(clip) for clip in find_clips(out)[:8]])
+    written, _ = soundfile.read(long, dtype="float32")
+    assert np.abs(heard - written[: 2 * RATE]).max() <= 2**-16
 
 
 class Killed(Exception):
