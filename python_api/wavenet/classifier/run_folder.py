@@ -71,19 +71,23 @@ def read_config(run: Path) -> RunConfig | None:
 
 
 def clips_table(data: PreparedData) -> str:
-    """The content of clips.csv: what was trained on is known whatever becomes of the data."""
+    """The content of clips.csv: what was trained on is known whatever becomes of the data.
+
+    Of events there is a column where some clip has them; a resumed run writes the same table.
+    """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped", "start", "end", "events"))
+    strong = any(clip.events is not None for clips in vars(data.splits).values() for clip in clips)
+    table.writerow(("path", "label", "split", "skipped", "start", "end", *["events"] * strong))
     for split, clips in vars(data.splits).items():
         table.writerows(
-            (clip.path.resolve(), clip.label, split, "", *_times(clip), _events(clip))
+            (clip.path.resolve(), clip.label, split, "", *_times(clip), *[_events(clip)] * strong)
             for clip in clips
         )
     for skipped in data.report.skipped:
         clip = skipped.clip
-        split = clip.split or ""
-        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip), ""))
+        row = (clip.path.resolve(), clip.label, clip.split or "", skipped.reason, *_times(clip))
+        table.writerow((*row, *[""] * strong))
     return text.getvalue()
 
 
