@@ -50,7 +50,9 @@ def test_the_table_of_clips_says_events_where_there_are_some(tmp_path):
         other = Clip(tmp_path / "2.wav", "b", "test", start=0.5, end=2.0)
         report = CheckReport([clip], [8000], [Skipped(other, "silent", "is silent")])
         splits = Splits([clip], [], [])
-        return clips_table(PreparedData(splits, ("a",), AudioCache(tmp_path, 8000), report))
+        return clips_table(
+            PreparedData(splits, ("a",), AudioCache(tmp_path, 8000), report), tmp_path
+        )
 
     folder = tmp_path.resolve()
     assert written(None).splitlines() == [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavenet.classifier.data.background import SYNTHESISED, background_of
+from wavenet.classifier.data.background import BACKGROUND, SYNTHESISED, background_of
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
@@ -221,6 +221,7 @@ def prepare_data(
     *,
     label_of: Callable[[Clip], str] | None = None,
     classes: int = 2,
+    made_in: Path | None = None,
 ) -> PreparedData:
     """Find, check, decode and split the clips, before the first training step.
 
@@ -233,6 +234,7 @@ def prepare_data(
         label_of: what of a clip is its label; None: what the data says.
         classes: so many labels the training clips have at least, and validation and test no
             others. 0: labels are of no use.
+        made_in: folder for background that is synthesised; None: one in the cache.
 
     Raises:
         DataError: no usable data; the message names the file or folder and what is wrong.
@@ -249,7 +251,9 @@ def prepare_data(
     )
     splits = split_clips(report.kept, config, seed)
     if config.background and classes:
-        splits = _with_background(splits, config, cache, report, seed)
+        splits = _with_background(
+            splits, config, cache, report, seed, made_in or cache.folder / BACKGROUND
+        )
     labels = tuple(labels_of(splits.train))
     if len(labels) < least:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
@@ -264,7 +268,12 @@ def prepare_data(
 
 
 def _with_background(
-    splits: Splits, config: DataConfig, cache: AudioCache, report: CheckReport, seed: int
+    splits: Splits,
+    config: DataConfig,
+    cache: AudioCache,
+    report: CheckReport,
+    seed: int,
+    made_in: Path,
 ) -> Splits:
     root = Path(config.source)
     parts = (splits.train, splits.validation, splits.test)
@@ -274,6 +283,7 @@ def _with_background(
         parts,
         report.samples,
         cache,
+        made_in=made_in,
         tags=config.tags,
         events=config.events,
         seed=seed,
