@@ -77,7 +77,7 @@ def test_tar_files_of_others(foreign, cache):
 
 
 def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
-    """By their content where the run's own are still there, by their names where those are gone."""
+    """By their content where the run's own are still there, by names and labels where not."""
     clips = find_clips(foreign)
     other = tmp_path / "other"
     other.mkdir()
@@ -91,9 +91,16 @@ def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
     known, moved = known_splits(found, other, clips, foreign)
     assert not moved and set(known.values()) == {"train"} and len(known) == 6
     for tar in foreign.glob("*.tar"):
-        tar.unlink()
+        tar.rename(tmp_path / "other" / f"moved-{tar.name}")
+    # The numbers of others are the same, their labels are not.
+    assert known_splits(found, other, clips, foreign) == ({}, False)
+    for tar in foreign.glob("other/moved-*.tar"):
+        tar.rename(other / tar.name.removeprefix("moved-"))
+    found = find_clips(other)
     known, moved = known_splits(found, other, clips, foreign)
     assert moved and len(known) == 12
+    known, moved = known_splits(found, other, clips[:-1], foreign)
+    assert not moved and not known
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
