@@ -68,6 +68,10 @@ def test_tar_files_of_others(foreign, cache):
     assert [clip.label for clip in clips] == ["a", "b"] * 6
     assert [clip.split for clip in clips] == ["test"] * 6 + ["train"] * 6
     assert check_clips(clips, cache).samples == [800, 801, 802, 803, 804, 805] * 2
+    upper = foreign / "upper"
+    upper.mkdir()
+    shutil.copy(foreign / "train-0000.tar", upper / "TRAIN-0000.TAR")
+    assert check_clips(find_clips(upper), cache).samples == [800, 801, 802, 803, 804, 805]
     assert read_audio(clips[1].path, RATE).shape == (801,)
     assert not list(cache.folder.rglob("*.npy")) and not cache._memory
     with pytest.raises(AudioError, match="test-0000.tar: holds no file 'none.wav'"):
@@ -280,3 +284,7 @@ def test_the_command(source, tmp_path, wavenet):
     assert done.code == 0, done.err
     assert "left out: " in done.out and "3 clips of 5 recordings in 1 tar file(s)" in done.out
     assert len(find_clips(tmp_path / "new")) == 3
+    assert "label_separator" not in done.out
+    done = wavenet("prepare", "--data", tmp_path / "list.csv", "--out", tmp_path / "tags",
+                   "--rate", RATE, "--label-separator", ";")  # fmt: skip
+    assert done.code == 0 and "--set 'data.label_separator=;'" in done.out, done.err
