@@ -198,6 +198,16 @@ def test_what_is_said_of_recordings_is_said_of_whole_ones(scenes):
     assert figures["loss"] != pytest.approx(expected["loss"])  # of clips, beside the map
 
 
+def test_every_weight_of_a_model_of_events_learns(scenes, tmp_path):
+    """Also of a preset that pools by attention: else it could not be resumed."""
+    more = ["augmentation.shift_ms=0", "data.events=true", "model.pooling=attention"]
+    more += ["data.max_seconds=1", f"data.source={scenes / 'list.csv'}"]
+    config = small_config(scenes, scenes, *more, "training.epochs=1")
+    train(config, tmp_path / "run", console=quiet())
+    assert train(config, tmp_path / "run", console=quiet(), resume=True).epochs == 1
+    assert load_model(tmp_path / "run").config.pooling == "mean"
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from wavenet.classifier.inference import Decision, classify_windows, merge_decis
 from wavenet.classifier.inference.intervals import wilson_interval
 from wavenet.classifier.inference.thresholds import rejection, rejection_threshold
 from wavenet.classifier.rule import Rule
+from wavenet.classifier.run_config import load_config
+from wavenet.classifier.run_folder import read_clips
 from wavenet.classifier.training import train
 from wavenet.errors import DataError
 
@@ -119,6 +122,34 @@ def test_background_that_is_not_there(recordings, tmp_path):
     config = DataConfig(source=str(recordings), background="nothing", cache=str(tmp_path))
     with pytest.raises(DataError, match="data.background is 'nothing'; accepted are a folder"):
         prepare_data(config, RATE, 100, 0)
+
+
+def test_a_run_finds_its_tables_and_folders_from_elsewhere(tmp_path, monkeypatch):
+    """What is meant is what is there when the run is configured."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wind").mkdir()
+    for given, kept in (("wind", str(tmp_path / "wind")), ("_noise_", "_noise_"),
+                        ("synthesised", "synthesised")):  # fmt: skip
+        config = load_config(None, [f"data.background={given}", "data.label_map=map.csv"])
+        assert config.data.background == kept
+        assert config.data.label_map == str(tmp_path / "map.csv")
+        config.save(tmp_path / "config.yaml")
+        with monkeypatch.context() as elsewhere:
+            elsewhere.chdir("/")
+            assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_made_background_is_the_runs(recordings, tmp_path):
+    """Whatever becomes of the cache, and of the folder's place."""
+    more = ["data.background=synthesised", "training.epochs=1"]
+    config = small_config(recordings, tmp_path, *more)
+    train(config, tmp_path / "run", console=quiet())
+    shutil.rmtree(tmp_path / "cache")
+    moved = (tmp_path / "run").rename(tmp_path / "moved")
+    assert train(config, moved, console=quiet(), resume=True).epochs == 1
+    clips, _ = read_clips(moved)
+    made = [clip.path for clip in clips if clip.label == "background"]
+    assert made and all(path.is_file() and path.is_relative_to(moved) for path in made)
 
 
 def test_a_run_with_background_knows_what_it_is_not(recordings, noises, tmp_path, wavenet):

@@ -29,7 +29,7 @@ class Member(NamedTuple):
 
 def in_tar(path: Path) -> tuple[Path, str] | None:
     """The tar file, and the name in it, where a path leads into one."""
-    if TAR not in str(path):
+    if TAR not in str(path).lower():
         return None
     for folder in path.parents:
         if folder.suffix.lower() == TAR and folder.is_file():

@@ -29,7 +29,8 @@ class WaveNetConfig(Architecture):
     Attributes:
         labels: class names; logit i belongs to labels[i].
         tags, thresholds, background: see `Rule`; training chooses the thresholds.
-        events: tags are told frame by frame; of a clip the highest of each counts.
+        events: tags are told frame by frame; of a clip the highest of each counts. A `pooling` by
+            attention becomes the mean then: nothing would teach its scores.
     """
 
     labels: tuple[str, ...] = field(kw_only=True)
@@ -56,6 +57,8 @@ class WaveNetConfig(Architecture):
             )
         if self.events and not self.tags:
             raise ValueError("events is true; accepted is that with tags")
+        if self.events and self.pooling == "attention":
+            object.__setattr__(self, "pooling", "mean")
         if self.background and self.background not in self.labels:
             raise ValueError(f"background is {self.background!r}; accepted is one of the labels")
         super().__post_init__()

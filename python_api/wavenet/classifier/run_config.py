@@ -314,6 +314,8 @@ def load_config(
 ) -> RunConfig:
     """A YAML file (None: all defaults) with overrides like "training.epochs=3" applied to it.
 
+    A table or folder that `data` names is found from here, and then from any folder.
+
     Args:
         path: the file, or the name of one that is installed (`wavenet.configs`).
         overrides: "section.field=value" each, the value as YAML.
@@ -347,7 +349,7 @@ def load_config(
         build([*others, override])
         raise
     config.check()
-    return config
+    return dataclasses.replace(config, data=config.data.from_anywhere())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

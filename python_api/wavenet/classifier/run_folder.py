@@ -41,6 +41,8 @@ CURVE_NAME = "training_curve.png"
 TENSORBOARD_NAME = "tensorboard"
 # What a generative model makes after each epoch.
 SOUNDS_NAME = "sounds"
+# Background that it has synthesised.
+MADE_NAME = "background"
 CHECKPOINTS_NAME = "checkpoints"
 METRICS_NAME = "metrics.json"
 CONFUSION_NAME = "confusion_matrix.png"
@@ -70,20 +72,31 @@ def read_config(run: Path) -> RunConfig | None:
     return load_config(path) if path.is_file() else None
 
 
-def clips_table(data: PreparedData) -> str:
-    """The content of clips.csv: what was trained on is known whatever becomes of the data."""
+def clips_table(data: PreparedData, run: Path) -> str:
+    """The content of clips.csv: what was trained on is known whatever becomes of the data.
+
+    Paths are absolute, but of what the run has made, which moves with it. Events have a column
+    where some clip has them. A resumed run writes the same table.
+    """
+    made = run.resolve() / MADE_NAME
+
+    def path_of(clip: Clip) -> Path:
+        path = clip.path.resolve()
+        return path.relative_to(made.parent) if path.is_relative_to(made) else path
+
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("path", "label", "split", "skipped", "start", "end", "events"))
+    strong = any(clip.events is not None for clips in vars(data.splits).values() for clip in clips)
+    table.writerow(("path", "label", "split", "skipped", "start", "end", *["events"] * strong))
     for split, clips in vars(data.splits).items():
         table.writerows(
-            (clip.path.resolve(), clip.label, split, "", *_times(clip), _events(clip))
+            (path_of(clip), clip.label, split, "", *_times(clip), *[_events(clip)] * strong)
             for clip in clips
         )
     for skipped in data.report.skipped:
         clip = skipped.clip
-        split = clip.split or ""
-        table.writerow((clip.path.resolve(), clip.label, split, skipped.reason, *_times(clip), ""))
+        row = (path_of(clip), clip.label, clip.split or "", skipped.reason, *_times(clip))
+        table.writerow((*row, *[""] * strong))
     return text.getvalue()
 
 
@@ -108,7 +121,7 @@ def read_clips(run: Path, separator: str = "") -> tuple[list[Clip], list[str]] |
         rows = list(csv.DictReader(file))
     used = [
         Clip(
-            Path(row["path"]),
+            run / row["path"],
             row["label"],
             row["split"],
             start=float(row.get("start") or 0),

@@ -97,6 +97,12 @@ def require_folder(out: Path) -> None:
         raise DataError(f"{first} can't be written to; accepted is an --out that can")
 
 
+def overrides_of(override: Sequence[str] | None, data: Path | None) -> list[str]:
+    """What --set and --data stand for, over a configuration."""
+    of_data = [] if data is None else [f"data.source={json.dumps(str(data.resolve()))}"]
+    return [*(override or []), *of_data]
+
+
 def run_config(
     config: Path | None,
     override: Sequence[str] | None,
@@ -109,9 +115,7 @@ def run_config(
     from wavenet.generation.section import GenerativeModel
     from wavenet.loading import load_model
 
-    overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
+    overrides = overrides_of(override, data)
     model: Architecture | GenerativeModel | None = None
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start

@@ -70,7 +70,7 @@ def fit_head(
     out.mkdir(parents=True, exist_ok=True)
     write_model(fitted.model, out)
     prepared = PreparedData(Splits(clips, [], test), labels, cache, report)
-    replace_file(out / CLIPS_NAME, clips_table(prepared))
+    replace_file(out / CLIPS_NAME, clips_table(prepared, out))
     figures = {key: value for key, value in vars(fitted).items() if key != "model"}
     content = {"from": str(run), "data": str(data), "labels": labels, **figures}
     replace_file(out / HEAD_NAME, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -78,4 +78,7 @@ def prepare(
         f"{done.clips} clips of {done.recordings} recordings in {done.shards} tar file(s); "
         f"{done.duplicates} copies and {done.skipped} unusable recordings are left out"
     )
-    suggest((("train", "--data", out, "--out", "runs/mine"), "train on them"))
+    command: list[object] = ["train", "--data", out, "--out", "runs/mine"]
+    if label_separator:
+        command += ["--set", f"data.label_separator={label_separator}"]
+    suggest((command, "train on them"))

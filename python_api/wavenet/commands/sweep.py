@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Override, console, interruptible, require_folder, say
+from wavenet.commands.common import (
+    Override,
+    console,
+    interruptible,
+    overrides_of,
+    require_folder,
+    say,
+)
 
 if TYPE_CHECKING:
     from wavenet.classifier.run_config import RunConfig
@@ -49,10 +55,7 @@ def sweep(
     if (started := os.environ.get("WORLD_SIZE", "1")) != "1":
         raise ConfigError(f"WORLD_SIZE is {started}; accepted is 1: a sweep is one process")
     require_folder(out)
-    overrides = list(override or [])
-    if data is not None:
-        overrides.append(f"data.source={json.dumps(str(data.resolve()))}")
-    points = load_sweep(config, overrides)
+    points = load_sweep(config, overrides_of(override, data))
 
     def run(settings: RunConfig, folder: Path) -> Row:
         return train(settings, folder, resume=True, console=console).best

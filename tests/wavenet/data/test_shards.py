@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -24,6 +25,7 @@ from wavenet.classifier.data import (
     find_clips,
     prepare_data,
 )
+from wavenet.classifier.data import prepare_shards as prepare_shards_
 from wavenet.classifier.data.prepare_shards import Preparation, prepare_shards
 from wavenet.classifier.inference.known_clips import known_splits
 from wavenet.errors import AudioError, DataError
@@ -66,6 +68,10 @@ def test_tar_files_of_others(foreign, cache):
     assert [clip.label for clip in clips] == ["a", "b"] * 6
     assert [clip.split for clip in clips] == ["test"] * 6 + ["train"] * 6
     assert check_clips(clips, cache).samples == [800, 801, 802, 803, 804, 805] * 2
+    upper = foreign / "upper"
+    upper.mkdir()
+    shutil.copy(foreign / "train-0000.tar", upper / "TRAIN-0000.TAR")
+    assert check_clips(find_clips(upper), cache).samples == [800, 801, 802, 803, 804, 805]
     assert read_audio(clips[1].path, RATE).shape == (801,)
     assert not list(cache.folder.rglob("*.npy")) and not cache._memory
     with pytest.raises(AudioError, match="test-0000.tar: holds no file 'none.wav'"):
@@ -75,7 +81,7 @@ def test_tar_files_of_others(foreign, cache):
 
 
 def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
-    """By their content where the run's own are still there, by their names where those are gone."""
+    """By their content where the run's own are still there, by names and labels where not."""
     clips = find_clips(foreign)
     other = tmp_path / "other"
     other.mkdir()
@@ -89,9 +95,16 @@ def test_recordings_of_a_run_are_known_in_other_tar_files(foreign, tmp_path):
     known, moved = known_splits(found, other, clips, foreign)
     assert not moved and set(known.values()) == {"train"} and len(known) == 6
     for tar in foreign.glob("*.tar"):
-        tar.unlink()
+        tar.rename(tmp_path / "other" / f"moved-{tar.name}")
+    # The numbers of others are the same, their labels are not.
+    assert known_splits(found, other, clips, foreign) == ({}, False)
+    for tar in foreign.glob("other/moved-*.tar"):
+        tar.rename(other / tar.name.removeprefix("moved-"))
+    found = find_clips(other)
     known, moved = known_splits(found, other, clips, foreign)
     assert moved and len(known) == 12
+    known, moved = known_splits(found, other, clips[:-1], foreign)
+    assert not moved and not known
 
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -112,9 +125,25 @@ def test_members_are_those_of_tarfile(tmp_path, kind):
     assert found == expected and len(found) == 5
 
 
+def test_what_tar_files_of_others_say_of_splits_and_folds(tmp_path):
+    """In their words; a number 0 is a name."""
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for number, split in enumerate(("Test", "dev", "", None)):
+            known = {"label": number, "split": split, "fold": number, "group": 0}
+            _add(tar, f"{number}.json", json.dumps(known).encode())
+            _add(tar, f"{number}.wav", _wav(np.ones(8)))
+    clips = find_clips(tmp_path)
+    assert [clip.split for clip in clips] == ["test", "validation", None, None]
+    assert [clip.fold for clip in clips] == ["0", "1", "2", "3"] and clips[0].group == "0"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
-    [("0.json", b"{}", "0.json holds no label"), ("1.cls", b"x", "0.wav has no label beside it")],
+    [
+        ("0.json", b"{}", "0.json holds no label"),
+        ("1.cls", b"x", "0.wav has no label beside it"),
+        ("0.json", b'{"label": 1, "split": "x"}', "the split in 0.json is 'x'; accepted are train"),
+    ],
 )
 def test_recordings_without_a_label(tmp_path, name, content, sentence):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
@@ -164,6 +193,36 @@ def test_recordings_are_trimmed_cut_and_deduplicated(source, tmp_path):
     written, _ = soundfile.read(source[0].path, dtype="float32")
     assert np.abs(heard - written[:36000]).max() <= 2**-16
     assert json.loads(read_member(clips[4].path.parent, "000000004.json"))["label"] == "a"
+
+
+def test_pieces_of_a_recording_are_a_group(source, tmp_path):
+    """So none is validated on while another is learned; a group that is known stays."""
+    clips = [dataclasses.replace(clip, group=None) for clip in source]
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare_shards(clips, out, SETTINGS)
+    found = find_clips(out)
+    assert [clip.group for clip in found] == ["long.wav"] * 3 + ["one.wav", "quiet.wav"]
+
+
+def test_a_recording_of_many_rows_is_decoded_once(source, tmp_path, monkeypatch):
+    decoded = []
+    decode = prepare_shards_.decode
+    monkeypatch.setattr(
+        prepare_shards_,
+        "decode",
+        lambda path, *more: (decoded.append(path), decode(path, *more))[1],
+    )
+    long, one = source[0].path, source[1].path
+    clips = [Clip(long, "a", start=i / 4, end=(i + 1) / 4) for i in range(8)] + [Clip(one, "b")]
+    out = tmp_path / "out"
+    out.mkdir()
+    assert prepare_shards(clips, out, Preparation(rate=RATE, deduplicate=False)).clips == 9
+    assert sorted(decoded) == [long, one]
+    cache = AudioCache(tmp_path / "cache", RATE)
+    heard = np.concatenate([cache.open_clip(clip) for clip in find_clips(out)[:8]])
+    written, _ = soundfile.read(long, dtype="float32")
+    assert np.abs(heard - written[: 2 * RATE]).max() <= 2**-16
 
 
 class Killed(Exception):
@@ -225,3 +284,7 @@ def test_the_command(source, tmp_path, wavenet):
     assert done.code == 0, done.err
     assert "left out: " in done.out and "3 clips of 5 recordings in 1 tar file(s)" in done.out
     assert len(find_clips(tmp_path / "new")) == 3
+    assert "label_separator" not in done.out
+    done = wavenet("prepare", "--data", tmp_path / "list.csv", "--out", tmp_path / "tags",
+                   "--rate", RATE, "--label-separator", ";")  # fmt: skip
+    assert done.code == 0 and "--set 'data.label_separator=;'" in done.out, done.err

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from wavenet.classifier.data import Clip, select, split_validation, values_of
+from wavenet.classifier.data import (
+    Clip,
+    DataConfig,
+    select,
+    split_clips,
+    split_validation,
+    values_of,
+)
 from wavenet.errors import DataError
 
 
@@ -104,6 +112,25 @@ def test_groups_that_hold_a_whole_class_stay_in_training() -> None:
     only = [Clip(Path("1"), "a", group="x"), Clip(Path("2"), "b", group="y")]
     with pytest.raises(DataError, match="each of the 2 groups holds all clips of some class"):
         split_validation(only, 0.5, 0, by_group=True)
+
+
+def test_parts_of_a_recording_stay_together() -> None:
+    """Where clips have no groups; which they don't get by that."""
+    clips = [
+        Clip(Path(f"/data/{number}.wav"), label, start=start, end=start + 1.0)
+        for label, numbers in (("a", range(8)), ("b", range(8, 16)))
+        for number in numbers
+        for start in (0.0, 1.0, 2.0)
+    ]
+    settings = DataConfig(test_fraction=0.25, validation_fraction=0.25)
+    splits = split_clips(clips, settings, 0)
+    parts = (splits.train, splits.validation, splits.test)
+    recordings = [{clip.path for clip in part} for part in parts]
+    assert [len(part) for part in recordings] == [8, 4, 4]
+    assert len(set.union(*recordings)) == 16
+    assert {clip for part in parts for clip in part} == set(clips)
+    apart = split_clips(clips, dataclasses.replace(settings, validation_by_group=False), 0)
+    assert {c.path for c in apart.validation} & {c.path for c in apart.train}
 
 
 def test_wrong_arguments() -> None:

@@ -34,6 +34,7 @@ def background_of(
     samples: Sequence[int],
     cache: AudioCache,
     *,
+    made_in: Path,
     tags: bool,
     events: bool,
     seed: int,
@@ -48,7 +49,8 @@ def background_of(
         root: the data set's folder.
         splits: the clips that there are, by split.
         samples: of the clips, in any order.
-        cache: reads recordings; what is made is kept in its folder.
+        cache: reads recordings.
+        made_in: a folder, also a new one, for what is made.
         tags: background is clips without a tag, else it is a class.
         events: they have no events.
         seed: of what is made.
@@ -65,7 +67,7 @@ def background_of(
     if tags:
         template = replace(template, label="", events=() if events else None)
     if source == SYNTHESISED:
-        paths = _synthesised(cache, length, wanted, seed)
+        paths = _synthesised(made_in, cache.sample_rate, length, wanted, seed)
         parts = [[replace(template, path=path)] for path in paths]
     else:
         parts = _parts(_folder(source, root), template, cache, length)
@@ -121,10 +123,9 @@ def _thinned(parts: list[list[Clip]], wanted: int) -> list[list[Clip]]:
     return kept
 
 
-def _synthesised(cache: AudioCache, samples: int, count: int, seed: int) -> list[Path]:
+def _synthesised(made_in: Path, rate: int, samples: int, count: int, seed: int) -> list[Path]:
     """Files of made background, each of which depends on seed, size and its number alone."""
-    rate = cache.sample_rate
-    folder = cache.folder / "background" / f"{rate}-{samples}-{seed}"
+    folder = made_in / f"{rate}-{samples}-{seed}"
     paths = [folder / f"{number}.wav" for number in range(count)]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ SPLIT_NAMES = {
         ("test", "testing", "tst", "eval", "evaluation", "heldout", "held_out"), "test"
     ),
 }
+SPLITS_ACCEPTED = "train, validation (or val, valid, dev) and test"
 
 
 # A recording, and the times of a part of it.

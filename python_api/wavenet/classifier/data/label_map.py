@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wavenet.classifier.data.clips import Clip, normal_label
+from wavenet.classifier.data.events import with_events
 from wavenet.errors import DataError
 
 REST = "*"
@@ -50,9 +51,7 @@ def merge_labels(clips: Iterable[Clip], becomes: Mapping[str, str], separator: s
     for clip in clips:
         if clip.events is not None:
             named = (event._replace(label=new(event.label)) for event in clip.events)
-            events = tuple(event for event in named if event.label)
-            tags = tuple(sorted({event.label for event in events}))
-            merged.append(replace(clip, label=", ".join(tags), tags=tags, events=events))
+            merged.append(with_events(clip, (event for event in named if event.label)))
         elif clip.tags is not None:
             tags = tuple(dict.fromkeys(filter(None, map(new, clip.tags))))
             merged.append(replace(clip, label=separator.join(tags), tags=tags))

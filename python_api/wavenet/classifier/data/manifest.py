@@ -13,6 +13,7 @@ from typing import Any
 
 from wavenet.classifier.data.clips import (
     SPLIT_NAMES,
+    SPLITS_ACCEPTED,
     Clip,
     Place,
     Prepared,
@@ -250,8 +251,8 @@ def _clip(
         known = SPLIT_NAMES.get(text["split"].lower())
         if known is None:
             raise DataError(
-                f"{manifest}, line {line}: the split is {text['split']!r}; accepted are train, "
-                "validation (or val, valid, dev) and test"
+                f"{manifest}, line {line}: the split is {text['split']!r}; accepted are "
+                f"{SPLITS_ACCEPTED}"
             )
         text["split"] = known
     elif split is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wavenet.classifier.data.background import background_of
+from wavenet.classifier.data.background import BACKGROUND, SYNTHESISED, background_of
 from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clip_check import CheckReport, check_clips
 from wavenet.classifier.data.clips import Clip, labels_of
@@ -15,7 +15,12 @@ from wavenet.classifier.data.find import find_clips
 from wavenet.classifier.data.group_folds import fold_groups
 from wavenet.classifier.data.label_map import merge_labels, read_label_map
 from wavenet.classifier.data.manifest import parse_columns
-from wavenet.classifier.data.splits import select, split_validation
+from wavenet.classifier.data.splits import (
+    are_parts,
+    grouped_by_recording,
+    select,
+    split_validation,
+)
 from wavenet.errors import DataError, require_field
 
 # Of the test part: runs with different seeds are compared on the same clips.
@@ -45,7 +50,7 @@ class DataConfig:
         validation_fraction: the part of the training clips that the best checkpoint is chosen on,
             where the data has no validation split of its own.
         validation_by_group: split these parts off by whole groups (speakers, say) where all clips
-            have one, and there are several.
+            have one, and there are several; where none has one, clips of one recording are one.
         leave_out_group: train on all clips but this group's, whatever their split; they are the
             test set.
         leave_out_fold: the same with a fold; one of the two can be left out.
@@ -108,6 +113,13 @@ class DataConfig:
         """Whether a clip may have several labels."""
         return self.events or bool(self.label_separator)
 
+    def from_anywhere(self) -> DataConfig:
+        """The same with absolute paths of `label_map` and of a `background` that is here."""
+        label_map = str(Path(self.label_map).resolve()) if self.label_map else ""
+        here = self.background not in ("", SYNTHESISED) and Path(self.background).is_dir()
+        background = str(Path(self.background).resolve()) if here else self.background
+        return replace(self, label_map=label_map, background=background)
+
     def max_samples(self, sample_rate: int) -> int | None:
         """The longest clip in samples; None: as long as it is."""
         return max(1, round(self.max_seconds * sample_rate)) if self.max_seconds else None
@@ -158,9 +170,12 @@ def split_clips(clips: Sequence[Clip], config: DataConfig, seed: int) -> Splits:
         raise DataError(f"{config.source}: no clip is left to train on; all are in other splits")
 
     def split_off(part: str, fraction: float, seed: int) -> tuple[list[Clip], list[Clip]]:
-        groups = {clip.group for clip in rest}
+        known = grouped_by_recording(rest) if are_parts(rest) else rest
+        groups = {clip.group for clip in known}
         by_group = config.validation_by_group and len(groups) > 1 and None not in groups
-        return split_validation(rest, fraction, seed, by_group=by_group, part=part)
+        kept, taken = split_validation(known, fraction, seed, by_group=by_group, part=part)
+        clip_of = dict(zip(known, rest, strict=True))
+        return [clip_of[clip] for clip in kept], [clip_of[clip] for clip in taken]
 
     if not test and config.test_fraction:
         rest, test = split_off("test", config.test_fraction, TEST_SEED)
@@ -206,6 +221,7 @@ def prepare_data(
     *,
     label_of: Callable[[Clip], str] | None = None,
     classes: int = 2,
+    made_in: Path | None = None,
 ) -> PreparedData:
     """Find, check, decode and split the clips, before the first training step.
 
@@ -218,6 +234,7 @@ def prepare_data(
         label_of: what of a clip is its label; None: what the data says.
         classes: so many labels the training clips have at least, and validation and test no
             others. 0: labels are of no use.
+        made_in: folder for background that is synthesised; None: one in the cache.
 
     Raises:
         DataError: no usable data; the message names the file or folder and what is wrong.
@@ -234,7 +251,9 @@ def prepare_data(
     )
     splits = split_clips(report.kept, config, seed)
     if config.background and classes:
-        splits = _with_background(splits, config, cache, report, seed)
+        splits = _with_background(
+            splits, config, cache, report, seed, made_in or cache.folder / BACKGROUND
+        )
     labels = tuple(labels_of(splits.train))
     if len(labels) < least:
         raise DataError(f"{config.source}: the training clips have one class only, {labels[0]!r}")
@@ -249,7 +268,12 @@ def prepare_data(
 
 
 def _with_background(
-    splits: Splits, config: DataConfig, cache: AudioCache, report: CheckReport, seed: int
+    splits: Splits,
+    config: DataConfig,
+    cache: AudioCache,
+    report: CheckReport,
+    seed: int,
+    made_in: Path,
 ) -> Splits:
     root = Path(config.source)
     parts = (splits.train, splits.validation, splits.test)
@@ -259,6 +283,7 @@ def _with_background(
         parts,
         report.samples,
         cache,
+        made_in=made_in,
         tags=config.tags,
         events=config.events,
         seed=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections import deque
@@ -22,6 +23,7 @@ from wavenet.audio.reading import decode, require_sound
 from wavenet.classifier.data.clips import Clip
 from wavenet.classifier.data.find import MANIFEST_NAME
 from wavenet.classifier.data.shards import ShardWriter, append_rows
+from wavenet.classifier.data.splits import are_parts, grouped_by_recording
 from wavenet.errors import AudioError, DataError, require_field
 from wavenet.files import replace_file
 
@@ -90,6 +92,8 @@ def prepare_shards(
     interrupted. The result is a function of clips and settings alone. What memory grows by are the
     digests of the clips, some 100 bytes each.
 
+    Where clips have no groups, and several come from one recording, it is written as their group.
+
     Args:
         clips: as `find_clips` gives them.
         out: a folder that is there.
@@ -99,6 +103,8 @@ def prepare_shards(
     Raises:
         DataError: `out` holds what other settings or recordings made, or nothing can be used.
     """
+    if settings.cut_seconds or are_parts(clips):
+        clips = grouped_by_recording(clips)
     listed = hashlib.sha256()
     for clip in clips:
         listed.update(f"{clip.name}\0{sorted(_known(clip).items())}\n".encode(errors="replace"))
@@ -195,28 +201,39 @@ def _decoded(
     clips: Sequence[Clip], settings: Preparation
 ) -> Iterator[tuple[Clip, list[Piece] | AudioError]]:
     """Clips with their pieces, in order; several are decoded at a time."""
-    waiting: deque[tuple[Clip, Future[list[Piece] | AudioError]]] = deque()
+    waiting: deque[Future[list[tuple[Clip, list[Piece] | AudioError]]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         try:
-            for clip in clips:
-                waiting.append((clip, pool.submit(_pieces, clip, settings)))
+            for _, of_recording in itertools.groupby(clips, lambda clip: clip.path):
+                waiting.append(pool.submit(_recording, list(of_recording), settings))
                 if len(waiting) > AHEAD:
-                    first, future = waiting.popleft()
-                    yield first, future.result()
-            for first, future in waiting:
-                yield first, future.result()
+                    yield from waiting.popleft().result()
+            for future in waiting:
+                yield from future.result()
         except BaseException:  # Ctrl-C must not wait for what was ahead
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _pieces(clip: Clip, settings: Preparation) -> list[Piece] | AudioError:
+def _recording(
+    clips: Sequence[Clip], settings: Preparation
+) -> list[tuple[Clip, list[Piece] | AudioError]]:
+    """Clips of one recording, which is decoded once, with their pieces."""
     try:
-        samples = decode(clip.path, settings.rate, settings.channel)
-        end = None if clip.end is None else round(clip.end * settings.rate)
-        samples = samples[round(clip.start * settings.rate) : end]
-        if not samples.size:
-            return AudioError(f"{clip.name}: the recording ends before it", "empty")
+        samples = decode(clips[0].path, settings.rate, settings.channel)
+    except AudioError as error:
+        return [(clip, error) for clip in clips]
+    return [(clip, _pieces(clip, samples, settings)) for clip in clips]
+
+
+def _pieces(
+    clip: Clip, samples: NDArray[np.float32], settings: Preparation
+) -> list[Piece] | AudioError:
+    end = None if clip.end is None else round(clip.end * settings.rate)
+    samples = samples[round(clip.start * settings.rate) : end]
+    if not samples.size:
+        return AudioError(f"{clip.name}: the recording ends before it", "empty")
+    try:
         require_sound(clip.name, samples)
     except AudioError as error:
         return error

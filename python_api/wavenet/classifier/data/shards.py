@@ -14,7 +14,7 @@ from typing import Any
 
 from wavenet.audio.opening import LIBSNDFILE_SUFFIXES
 from wavenet.audio.shards import TAR, members, read_member
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, normal_label
+from wavenet.classifier.data.clips import SPLIT_NAMES, SPLITS_ACCEPTED, Clip, normal_label
 from wavenet.classifier.data.manifest import PREPARED
 from wavenet.errors import DataError
 
@@ -30,7 +30,8 @@ def find_in_shards(tars: Sequence[Path]) -> list[Clip]:
     called train-0000.tar, test-... is of that split.
 
     Raises:
-        DataError: a recording without a label, or a tar file that can't be read.
+        DataError: a recording without a label or of an unknown split, or a tar file that can't be
+            read.
     """
     clips = []
     for tar in tars:
@@ -65,12 +66,24 @@ def _description(tar: Path, name: str, others: dict[str, str]) -> dict[str, Any]
             return {"label": normal_label(text)}
         try:
             content = json.loads(text)
-            known = {k: str(content[k]) for k in ("split", "fold", "group") if content.get(k)}
-            return {"label": normal_label(str(content["label"])), **known}
+            known = {
+                name: str(content[name]).strip()
+                for name in ("split", "fold", "group")
+                if content.get(name) not in (None, "")
+            }
+            label = normal_label(str(content["label"]))
         except (ValueError, KeyError, TypeError):
             raise DataError(
                 f'{tar}: {others[suffix]} holds no label; accepted is {{"label": ...}}'
             ) from None
+        if "split" in known:
+            if known["split"].lower() not in SPLIT_NAMES:
+                raise DataError(
+                    f"{tar}: the split in {others[suffix]} is {known['split']!r}; accepted are "
+                    f"{SPLITS_ACCEPTED}"
+                )
+            known["split"] = SPLIT_NAMES[known["split"].lower()]
+        return {"label": label, **known}
     accepted = ", ".join(LABEL_SUFFIXES)
     raise DataError(
         f"{tar}: {name} has no label beside it; accepted is one of its name in {accepted}"

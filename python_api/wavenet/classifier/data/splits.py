@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wavenet.classifier.data.clips import Clip, natural_key, rarest_labels
@@ -100,6 +101,21 @@ def split_validation(
     return [clip for clip in clips if clip not in chosen], validation
 
 
+def are_parts(clips: Sequence[Clip]) -> bool:
+    """Whether several are of one recording."""
+    return len({clip.path for clip in clips}) < len(clips)
+
+
+def grouped_by_recording(clips: Sequence[Clip]) -> list[Clip]:
+    """The clips with their recordings as groups, where none has one."""
+    if any(clip.group is not None for clip in clips):
+        return list(clips)
+    return [
+        replace(clip, group=recording)
+        for clip, recording in zip(clips, _recordings(clips), strict=True)
+    ]
+
+
 def require_groups(clips: Sequence[Clip], what: str) -> None:
     """Raise DataError where a clip has no group, which is what is asked for."""
     without = [clip for clip in clips if clip.group is None]
@@ -126,14 +142,18 @@ def _rank(seed: int, *parts: str) -> bytes:
 
 def _names(clips: Sequence[Clip]) -> dict[Clip, str]:
     """A name for each clip that stays when the whole data set moves to another folder."""
+    parts = (f"@{clip.start}-{clip.end}" if clip.start or clip.end else "" for clip in clips)
+    return {c: name + part for c, name, part in zip(clips, _recordings(clips), parts, strict=True)}
+
+
+def _recordings(clips: Sequence[Clip]) -> list[str]:
+    """The paths of clips from the folder that all share."""
     paths = [os.path.abspath(clip.path) for clip in clips]
     try:
         root = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
-        names = [Path(os.path.relpath(path, root)).as_posix() for path in paths]
+        return [Path(os.path.relpath(path, root)).as_posix() for path in paths]
     except ValueError:  # on different drives
-        names = [Path(path).as_posix() for path in paths]
-    parts = (f"@{clip.start}-{clip.end}" if clip.start or clip.end else "" for clip in clips)
-    return {c: name + part for c, name, part in zip(clips, names, parts, strict=True)}
+        return [Path(path).as_posix() for path in paths]
 
 
 def _per_class(clips: Sequence[Clip], fraction: float, seed: int) -> set[Clip]:

@@ -19,7 +19,9 @@ def known_splits(
     """The splits in which a run used clips, by their places now; and whether they have moved.
 
     A recording is known by its path or, under another root, by its path from there: if the one of
-    the run is gone, or has the same content. They have moved if all are known and those are gone.
+    the run is gone, or has the same content. In tar files names are numbers, alike everywhere: for
+    gone ones all have to be known, and to have the label that they had. They have moved if all are
+    known and those are gone.
 
     Args:
         clips: what was found.
@@ -30,19 +32,24 @@ def known_splits(
     at = {(os.path.realpath(clip.path), *clip.place[1:]): clip for clip in of_the_run}
     named = {(_name(clip.path, its_root), *clip.place[1:]): clip for clip in of_the_run}
     known: dict[Place, str] = {}
-    gone = 0
+    gone: dict[Place, tuple[Clip, Clip]] = {}
     for clip in clips:
         times = clip.place[1:]
         used = at.get((os.path.realpath(clip.path), *times))
         there = named.get((_name(clip.path, root), *times))
         if used is None and there is not None:
-            is_gone = not _is_there(there.path)
-            gone += is_gone
-            if is_gone or _same_content(there.path, clip.path):
+            if not _is_there(there.path):
+                gone[clip.place] = clip, there
+            elif _same_content(there.path, clip.path):
                 used = there
         if used is not None:
             known[clip.place] = str(used.split)
-    return known, 0 < gone == len(clips)
+    if any(in_tar(clip.path) for clip, _ in gone.values()):
+        complete = len(known) + len(gone) == len(clips)
+        alike = all(there.label in (clip.label, clip.group) for clip, there in gone.values())
+        gone = gone if complete and alike else {}
+    known |= {place: str(there.split) for place, (_, there) in gone.items()}
+    return known, 0 < len(gone) == len(clips)
 
 
 def _is_there(path: Path) -> bool:

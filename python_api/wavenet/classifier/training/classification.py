@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ from wavenet.classifier.inference.thresholds import chosen_thresholds
 from wavenet.classifier.memory import training_bytes
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_config import RunConfig
-from wavenet.classifier.run_folder import Row
+from wavenet.classifier.run_folder import MADE_NAME, Row
 from wavenet.classifier.training.checkpoint import RunState
 from wavenet.classifier.training.display import RunLog
 from wavenet.classifier.training.learner import Learner
@@ -50,10 +51,17 @@ class Classification(Task):
         self.events = config.data.events
         self.weights: Tensor | None = None
 
-    def prepare(self, progress: Callable[[int, int], None]) -> PreparedData:
-        model, seed = self.config.architecture, self.config.training.seed
+    def prepare(
+        self, progress: Callable[[int, int], None], run: Path | None = None
+    ) -> PreparedData:
+        model = self.config.architecture
         return prepare_data(
-            self.config.data, model.sample_rate, model.receptive_field, seed, progress
+            self.config.data,
+            model.sample_rate,
+            model.receptive_field,
+            self.config.training.seed,
+            progress,
+            made_in=run and run / MADE_NAME,
         )
 
     def model(self, data: PreparedData) -> WaveNetClassifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,7 +67,9 @@ class Generation(Task):
         self.section = config.model
         self.resolved: GeneratorConfig | WaveGlowConfig | None = None
 
-    def prepare(self, progress: Callable[[int, int], None]) -> PreparedData:
+    def prepare(
+        self, progress: Callable[[int, int], None], run: Path | None = None
+    ) -> PreparedData:
         section, config = self.section, self.config
         return prepare_data(
             config.data,

@@ -127,7 +127,7 @@ def _train(
     _make_deterministic(accelerator.device)
     task = task_of(config)
     with display.checking() as checked:
-        data = once_per_machine(accelerator, lambda: task.prepare(checked))
+        data = once_per_machine(accelerator, lambda: task.prepare(checked, run))
     torch.manual_seed(settings.seed)
     model = task.model(data)
     resume = resume and bool(checkpoints(run))
@@ -226,7 +226,7 @@ def _train(
 
 def _record(run: Path, config: RunConfig, data: PreparedData) -> None:
     """Leave the resolved configuration and the clips; on resuming, they are the same."""
-    table = clips_table(data)
+    table = clips_table(data, run)
     saved = run / CLIPS_NAME
     with writing(run):
         if not holds_run(run):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,8 +58,10 @@ class Task(ABC):
         self.config = config
 
     @abstractmethod
-    def prepare(self, progress: Callable[[int, int], None]) -> PreparedData:
-        """The clips, checked."""
+    def prepare(
+        self, progress: Callable[[int, int], None], run: Path | None = None
+    ) -> PreparedData:
+        """The clips, checked; those that have to be made are kept in the run's folder."""
 
     @abstractmethod
     def model(self, data: PreparedData) -> nn.Module:
