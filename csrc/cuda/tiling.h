@@ -3,8 +3,6 @@
 
 #include <cstdint>
 
-#include "cuda/both.h"
-
 namespace wavenet::cuda {
 
 struct Tiling {
@@ -16,7 +14,7 @@ struct Tiling {
   int log_phases = 0;               // P = 2^log_phases of them in a tile
   int own_first = 0, own_rows = 0;  // rows of a tile that are its own
 
-  WAVENET_BOTH int P() const { return 1 << log_phases; }
+  int P() const { return 1 << log_phases; }
 };
 
 // Tiles of `rows` rows over B clips of T. The halo is in steps: `above` and `below` are rows of the tile that are not
