@@ -213,13 +213,13 @@ Values<Real> load(const Values<Stored>& from) {
   return to;
 }
 
-// (B, T, R) becomes (B, R, T).
+// (B, T, channels) becomes (B, channels, T).
 template <class F>
-Values<F> transposed(const Case& c, const Values<F>& x) {
+Values<F> transposed(const Case& c, const Values<F>& x, int64_t channels) {
   Values<F> to(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) {
-    const int64_t row = i / c.R, b = row / c.T;
-    to[(b * c.R + i % c.R) * c.T + row % c.T] = x[i];
+    const int64_t row = i / channels, b = row / c.T;
+    to[(b * channels + i % channels) * c.T + row % c.T] = x[i];
   }
   return to;
 }
@@ -246,7 +246,12 @@ struct Memory {
       const bool passed = c.op == Operator::block && i == kX;
       if (c.wants_gradient(i) || passed) rows.gradient[i].assign(c.count(i), store<Stored>(nan)[0]);
     }
-    if (c.transposed_x) rows.value[kX] = transposed(c, rows.value[kX]);
+    if (!c.transposed_x) return;
+    if (c.op == Operator::gate) {
+      rows.value[kA] = transposed(c, rows.value[kA], c.C());
+    } else {
+      rows.value[kX] = transposed(c, rows.value[kX], c.R);
+    }
   }
 
   Tensors<Real> results(const Case& c) const {
@@ -277,12 +282,22 @@ Layer layer_of(const Case& c, DType dtype, Memory<Real, Stored>& m) {
   l.dilation = c.dilation, l.left = cpu::left_padding(c.K, c.dilation, c.same), l.residual_scale = kScale;
   l.fast = c.fast;
   l.x = rows_of(m.rows.value[kX], c.T, c.R);
-  if (c.transposed_x) l.x.time_stride = 1, l.x.channel_stride = c.T;
   l.cond = rows_of(m.rows.value[kCond], c.cond_time, c.L * c.C());
   l.conv_weight = pointer(m.weights.value[kConvWeight]), l.conv_bias = pointer(m.weights.value[kConvBias]);
   l.out_weight = pointer(m.weights.value[kOutWeight]), l.out_bias = pointer(m.weights.value[kOutBias]);
   if (c.op == Operator::gate) l.a = rows_of(m.rows.value[kA], c.T, c.C());
+  if (c.op == Operator::gate && c.transposed_x) l.a.time_stride = 1, l.a.channel_stride = c.T;
   return l;
+}
+
+// As cpu.py does with an x that is not in rows. A bare gate reads it as it is.
+template <class Real, class Stored>
+void bring_in_rows(const Case& c, DType dtype, Memory<Real, Stored>& m, const cpu::Isa& isa, int threads) {
+  if (!c.transposed_x || c.op == Operator::gate) return;
+  Values<Stored>& x = m.rows.value[kX];
+  Values<Stored> rows(x.size());
+  cpu::copy_rows(isa, Rows{x.data(), c.T * c.R, 1, c.T}, dtype, c.B, c.T, c.R, rows_of(rows, c.T, c.R), threads);
+  x = rows;
 }
 
 template <class Real, class Stored>
@@ -341,12 +356,14 @@ template <class Stored, class Real>
 Tensors<Real> kernel_results(const Case& c, DType dtype, const Tensors<Real>& inputs, const cpu::Isa& isa,
                              int threads) {
   Memory<Real, Stored> memory(c, inputs);
+  bring_in_rows(c, dtype, memory, isa, threads);
   forward(c, dtype, memory, isa, threads);
   Tensors<Real> results = memory.results(c);
   // The gradients of a stack need the inputs of all layers.
   Case all_saved = c;
   all_saved.checkpoint_every = 1;
   Memory<Real, Stored> again(all_saved, inputs);
+  bring_in_rows(all_saved, dtype, again, isa, threads);
   forward(all_saved, dtype, again, isa, threads);
   backward(all_saved, dtype, again, isa, threads);
   results.gradient = again.results(all_saved).gradient;
@@ -359,6 +376,8 @@ Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& in
                              int threads) {
   Memory<Real, Real> m(c, inputs);
   const cpu::Stack stack = stack_of(c, dtype, m);
+  Rows x = stack.first.x;
+  if (c.transposed_x) x.time_stride = 1, x.channel_stride = c.T;  // a stream copies it anyway
   auto& value = m.rows.value;
   std::vector<Real> unwanted(c.last_residual ? 0 : c.B * c.T * c.R);  // a stream always makes it
   const Rows residual = rows_of(c.last_residual ? value[kResidual] : unwanted, c.T, c.R);
@@ -371,7 +390,7 @@ Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& in
   const int64_t sizes[] = {1, 5, 64, 2000};
   for (int64_t t = 0, n, i = 0; t < c.T; t += n) {
     n = std::min(sizes[i++ % 4], c.T - t);
-    stream.step(n, from(stack.first.x, t), from(stack.first.cond, t), from(residual, t), from(skip, t), threads);
+    stream.step(n, from(x, t), from(stack.first.cond, t), from(residual, t), from(skip, t), threads);
   }
   return m.results(c);
 }
