@@ -115,7 +115,10 @@ def test_predict_table_and_info(saved, wavenet):
             "runs/none: there is no such folder with a saved model (on the Hub",
         ),
         (("info", "no-owner/nothing/else"), "there is no such folder with a saved model"),
-        (("train", "--out", "/proc/x", "--data", "."), "/proc/x: can't be made a run folder"),
+        (
+            ("train", "--config", "fsdd", "--out", "/proc/x", "--data", "."),
+            "/proc/x: can't be made a run folder",
+        ),
         (("predict", "nowhere", "."), ".: holds no recordings (.aif, .aifc,"),
         (("evaluate", "nowhere"), "nowhere: there is no such folder with a saved model"),
     ],
