@@ -39,7 +39,7 @@ Network::Network(const File& file) : Layers(file) {
   read_stem(file);
 
   frame_steps = file.integer("steps_per_frame", 1, kMostSteps);
-  const int64_t in_step = R + S + stride + windows_per_step() * 2 * bands.count;
+  const int64_t in_step = R + S + stem_taps + stride + windows_per_step() * 2 * bands.count;
   if (product({frame_steps, in_step}) > kMostInFrame) throw BadFile("has impossible sizes");
   int64_t channels = S;
   const int64_t head_layers = file.integer("head_layers", 0, kMostLayers);
