@@ -113,7 +113,7 @@ void copy_rows(const Execution& execution, int64_t B, int64_t T, int64_t C, cons
 std::unique_ptr<cpu::QuantizedStream> make_quantized_stream(
     const std::string& isa, int64_t R, int64_t D, int64_t S, int64_t K, std::vector<int64_t> dilations,
     double residual_scale, Address conv_weight, Address conv_scale, Address conv_bias, Address out_weight,
-    Address out_scale, Address out_bias, int64_t most_rows) {
+    Address out_scale, Address out_bias) {
   const auto floats = [](Address address) { return static_cast<const float*>(pointer(address)); };
   cpu::QuantizedStack stack;
   stack.R = R, stack.D = D, stack.S = S, stack.K = K;
@@ -121,7 +121,7 @@ std::unique_ptr<cpu::QuantizedStream> make_quantized_stream(
   stack.conv_weight = static_cast<const int8_t*>(pointer(conv_weight)), stack.conv_scale = floats(conv_scale);
   stack.out_weight = static_cast<const int8_t*>(pointer(out_weight)), stack.out_scale = floats(out_scale);
   stack.conv_bias = floats(conv_bias), stack.out_bias = floats(out_bias);
-  return std::make_unique<cpu::QuantizedStream>(cpu::find_isa(isa), stack, most_rows);
+  return std::make_unique<cpu::QuantizedStream>(cpu::find_isa(isa), stack);
 }
 
 cpu::Draw draw_of(const std::string& name) {
@@ -241,7 +241,7 @@ PYBIND11_MODULE(_cpu, m) {
       .def(py::init(&make_quantized_stream), py::kw_only(), py::arg("isa"), py::arg("R"), py::arg("D"), py::arg("S"),
            py::arg("K"), py::arg("dilations"), py::arg("residual_scale"), py::arg("conv_weight"),
            py::arg("conv_scale"), py::arg("conv_bias"), py::arg("out_weight"), py::arg("out_scale"),
-           py::arg("out_bias"), py::arg("most_rows"))
+           py::arg("out_bias"))
       .def(
           "step",
           [](cpu::QuantizedStream& stream, int64_t T, Address rows, Address skip) {

@@ -62,6 +62,17 @@ const QuantizedKernels& quantized_kernels(const Isa& isa) {
 #endif
 }
 
+void append_outputs(std::vector<int64_t>& outputs, int64_t first, int64_t count, int64_t lanes) {
+  const int64_t whole = (count + lanes - 1) / lanes * lanes;
+  for (int64_t i = 0; i < whole; ++i) outputs.push_back(i < count ? first + i : -1);
+}
+
+std::vector<int64_t> outputs_of(int64_t first, int64_t count, int64_t lanes) {
+  std::vector<int64_t> outputs;
+  append_outputs(outputs, first, count, lanes);
+  return outputs;
+}
+
 QuantizedMatrix pack_quantized(int64_t lanes, const std::vector<int64_t>& outputs, const QuantizedWeights& weights) {
   const int64_t count = static_cast<int64_t>(outputs.size()), taps = weights.taps, channels = weights.channels;
   QuantizedMatrix m;

@@ -48,6 +48,10 @@ struct QuantizedWeights {
   int64_t channels, taps;
 };
 
+// `count` outputs from `first` on, filled up to whole vectors by -1.
+void append_outputs(std::vector<int64_t>& outputs, int64_t first, int64_t count, int64_t lanes);
+std::vector<int64_t> outputs_of(int64_t first, int64_t count, int64_t lanes);
+
 // Output `outputs[i]` comes i-th; -1: zero. Their number is one of whole vectors. Throws std::bad_alloc.
 QuantizedMatrix pack_quantized(int64_t lanes, const std::vector<int64_t>& outputs, const QuantizedWeights& weights);
 

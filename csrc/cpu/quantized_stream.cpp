@@ -8,21 +8,6 @@ namespace wavenet::cpu {
 
 namespace {
 
-constexpr int64_t kLongestPiece = 1024;
-
-int64_t whole_vectors(int64_t channels, int64_t lanes) { return (channels + lanes - 1) / lanes * lanes; }
-
-// `count` outputs from `first` on, filled up to whole vectors.
-void append(std::vector<int64_t>& outputs, int64_t first, int64_t count, int64_t lanes) {
-  for (int64_t i = 0; i < whole_vectors(count, lanes); ++i) outputs.push_back(i < count ? first + i : -1);
-}
-
-std::vector<int64_t> outputs_of(int64_t first, int64_t count, int64_t lanes) {
-  std::vector<int64_t> outputs;
-  append(outputs, first, count, lanes);
-  return outputs;
-}
-
 template <class T>
 const T* at(const T* from, int64_t offset) {
   return from ? from + offset : nullptr;
@@ -39,8 +24,8 @@ QuantizedStream::QuantizedStream(const Isa& isa, const QuantizedStack& s, int64_
   const int64_t lanes = kernels_.lanes, R = s.R, D = s.D, S = s.S, K = s.K;
   std::vector<int64_t> gated;
   for (int64_t first = 0; first < D; first += lanes) {
-    append(gated, first, std::min(lanes, D - first), lanes);
-    append(gated, D + first, std::min(lanes, D - first), lanes);
+    append_outputs(gated, first, std::min(lanes, D - first), lanes);
+    append_outputs(gated, D + first, std::min(lanes, D - first), lanes);
   }
   int64_t scratch = 0;
   for (std::size_t n = 0; n < stages_.size(); ++n) {

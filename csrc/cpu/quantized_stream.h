@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/quantized.h"
+#include "cpu/stream.h"
 
 namespace wavenet::cpu {
 
@@ -21,7 +22,7 @@ struct QuantizedStack {
 class QuantizedStream {
  public:
   // Weights are copied. `most_rows`: of a usual step; longer ones are taken in pieces. Throws std::bad_alloc.
-  QuantizedStream(const Isa& isa, const QuantizedStack& stack, int64_t most_rows);
+  QuantizedStream(const Isa& isa, const QuantizedStack& stack, int64_t most_rows = kLongestPiece);
 
   void reset();
 

@@ -11,9 +11,6 @@ namespace wavenet::cpu {
 
 namespace {
 
-// A step goes through longer chunks in pieces of so many rows, so that memory does not grow with them.
-constexpr int64_t kLongestPiece = 1024;
-
 Memory copy_of(const void* data, int64_t bytes) {
   Memory memory = allocate(bytes);
   std::memcpy(memory.get(), data, bytes);

@@ -9,6 +9,9 @@
 
 namespace wavenet::cpu {
 
+// Rows of a step that are taken at a time, so that memory does not grow with it.
+constexpr int64_t kLongestPiece = 1024;
+
 class Stream {
  public:
   // `first` describes layer 0 with the weights of the whole stack, which are copied. B streams at a time; T, x, cond

@@ -1,5 +1,6 @@
 // A vector of Reals as wide as the instruction set this file is compiled for, in the notation of GCC's and Clang's
-// vector extensions. Included by isa.cpp and quantized_kernels.cpp inside the namespace of the instruction set and type.
+// vector extensions. Included by isa.cpp and quantized_kernels.cpp inside the namespace of the instruction set and
+// type.
 #pragma once
 
 #if defined(__AVX512F__)

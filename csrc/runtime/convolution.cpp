@@ -29,10 +29,9 @@ Convolution::Convolution(const cpu::Isa& isa, const Weights& weights, int64_t mo
 
 void Convolution::quantize(const Weights& weights, int64_t most_rows) {
   const int64_t lanes = quantized_kernels_.lanes, rows = most_rows + weights.taps - 1;
-  std::vector<int64_t> outputs((weights.outputs + lanes - 1) / lanes * lanes, -1);
-  for (int64_t i = 0; i < weights.outputs; ++i) outputs[i] = i;
   quantized_ = cpu::pack_quantized(
-      lanes, outputs, {weights.quantized, weights.scale, weights.bias, weights.channels, weights.taps});
+      lanes, cpu::outputs_of(0, weights.outputs, lanes),
+      {weights.quantized, weights.scale, weights.bias, weights.channels, weights.taps});
   bytes_ = cpu::allocate(rows * quantized_.bytes), scales_ = cpu::allocate(rows * sizeof(float));
   inputs_ = {reinterpret_cast<uint8_t*>(bytes_.get()), reinterpret_cast<float*>(scales_.get()), quantized_.bytes};
 }

@@ -4,12 +4,6 @@
 
 namespace wavenet::runtime {
 
-namespace {
-
-constexpr int64_t kPiece = 1024;  // steps at a time, as cpu::Stream has them
-
-}  // namespace
-
 Stack::Stack(const cpu::Isa& isa, const Layers& layers, int64_t most_steps) : R_(layers.R), S_(layers.S) {
   const Weights &conv = layers.conv, &out = layers.out;
   if (conv.quantized) {
@@ -41,11 +35,11 @@ void Stack::step(int64_t steps, float* rows, float* skip) {
 }
 
 PlainStack::PlainStack(const cpu::Isa& isa, const Layers& layers)
-    : R_(layers.R), S_(layers.S), stack_(isa, layers, kPiece), rows_(kPiece * layers.R) {}
+    : R_(layers.R), S_(layers.S), stack_(isa, layers, cpu::kLongestPiece), rows_(cpu::kLongestPiece * layers.R) {}
 
 void PlainStack::push(const float* rows, int64_t count, float* skip) {
-  for (int64_t at = 0; at < count; at += kPiece) {
-    const int64_t steps = std::min(kPiece, count - at);
+  for (int64_t at = 0; at < count; at += cpu::kLongestPiece) {
+    const int64_t steps = std::min(cpu::kLongestPiece, count - at);
     std::copy(rows + at * R_, rows + (at + steps) * R_, rows_.begin());
     stack_.step(steps, rows_.data(), skip + at * S_);
   }

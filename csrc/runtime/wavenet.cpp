@@ -2,6 +2,7 @@
 #include "wavenet.h"
 
 #include <cmath>
+#include <cstddef>
 #include <cstdio>
 #include <memory>
 #include <new>
@@ -57,6 +58,11 @@ void say(wavenet_error* error, wavenet_status status, const char* what, const ch
   if (!error) return;
   error->status = status;
   std::snprintf(error->message, sizeof error->message, "%s%s%s", what, *what ? " " : "", message);
+}
+
+std::nullptr_t refuse(wavenet_error* error, const char* argument, const char* wrong) {
+  say(error, WAVENET_BAD_ARGUMENT, argument, wrong);
+  return nullptr;
 }
 
 // What `make` gives, or null and why not.
@@ -133,16 +139,14 @@ const char* wavenet_model_label(const wavenet_model* model, size_t which) {
 wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double window_seconds, double hop_seconds,
                                               wavenet_error* error) {
   return guarded("", error, [&]() -> wavenet_classifier* {
-    const auto refuse = [&](const char* argument, const char* accepted) {
-      say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
-      return nullptr;
-    };
-    if (!model || !model->network) return refuse("model", model ? "is no classifier" : "is NULL");
+    if (!model || !model->network) return refuse(error, "model", model ? "is no classifier" : "is NULL");
     const runtime::Network& net = *model->network;
-    if (!(window_seconds >= 0 && window_seconds <= kDay)) return refuse("window_seconds", "is not from 0 to a day");
-    if (!(hop_seconds > 0 && hop_seconds <= kDay)) return refuse("hop_seconds", "is not above 0, up to a day");
+    if (!(window_seconds >= 0 && window_seconds <= kDay)) {
+      return refuse(error, "window_seconds", "is not from 0 to a day");
+    }
+    if (!(hop_seconds > 0 && hop_seconds <= kDay)) return refuse(error, "hop_seconds", "is not above 0, up to a day");
     if (window_seconds == 0 && net.clip_norm) {
-      return refuse("window_seconds", "is 0; a model that normalises clips accepts a length only");
+      return refuse(error, "window_seconds", "is 0; a model that normalises clips accepts a length only");
     }
     const int64_t window = window_seconds == 0 ? 0 : frames_of(net, window_seconds);
     return new wavenet_classifier{runtime::Classifier(isa(), net, window, frames_of(net, hop_seconds))};
@@ -174,13 +178,9 @@ double wavenet_classifier_delay(const wavenet_classifier* classifier) { return c
 wavenet_generator* wavenet_generator_create(const wavenet_model* model, uint64_t seed, double temperature,
                                             wavenet_error* error) {
   return guarded("", error, [&]() -> wavenet_generator* {
-    const auto refuse = [&](const char* argument, const char* accepted) {
-      say(error, WAVENET_BAD_ARGUMENT, argument, accepted);
-      return nullptr;
-    };
-    if (!model || !model->generator) return refuse("model", model ? "does not generate" : "is NULL");
+    if (!model || !model->generator) return refuse(error, "model", model ? "does not generate" : "is NULL");
     const float as_float = static_cast<float>(temperature);
-    if (!(as_float > 0 && std::isfinite(as_float))) return refuse("temperature", "is not above 0 and finite");
+    if (!(as_float > 0 && std::isfinite(as_float))) return refuse(error, "temperature", "is not above 0 and finite");
     return new wavenet_generator{runtime::Generator(isa(), *model->generator, seed, as_float)};
   });
 }
@@ -195,10 +195,7 @@ void wavenet_generator_reset(wavenet_generator* generator) { generator->generato
 
 wavenet_stack* wavenet_stack_create(const wavenet_model* model, wavenet_error* error) {
   return guarded("", error, [&]() -> wavenet_stack* {
-    if (!model || !model->stack) {
-      say(error, WAVENET_BAD_ARGUMENT, "model", model ? "is no stack" : "is NULL");
-      return nullptr;
-    }
+    if (!model || !model->stack) return refuse(error, "model", model ? "is no stack" : "is NULL");
     return new wavenet_stack{*model->stack, runtime::PlainStack(isa(), *model->stack)};
   });
 }

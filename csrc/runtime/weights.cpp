@@ -55,7 +55,9 @@ Weights convolution(const File& file, const std::string& name, int64_t outputs, 
 
 double positive(const File& file, const char* name, double most) {
   const double value = file.number(name);
-  if (!(value >= std::numeric_limits<float>::min() && value <= most)) throw BadFile("has an impossible " + std::string(name));
+  if (!(value >= std::numeric_limits<float>::min() && value <= most)) {
+    throw BadFile("has an impossible " + std::string(name));
+  }
   return value;
 }
 

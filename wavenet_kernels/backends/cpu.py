@@ -36,9 +36,6 @@ except ImportError as error:
 
 SETTINGS = COMMON_SETTINGS
 
-# Longer chunks are taken in pieces, so that memory does not grow with them.
-_MOST_QUANTIZED_ROWS = 1024
-
 
 def unavailable() -> str | None:
     """Why this backend can't work on this machine, or None."""
@@ -199,7 +196,6 @@ class QuantizedStream:
             out_weight=address_of(held[2]),
             out_scale=address_of(held[3]),
             out_bias=address_of(biases[1]),
-            most_rows=_MOST_QUANTIZED_ROWS,
         )
 
     def step(self, x: Tensor) -> Tensor:
