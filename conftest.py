@@ -6,8 +6,10 @@ parsed as the shell and the program would parse them, and not run: a training ta
 
 from __future__ import annotations
 
+import functools
 import shlex
 from pathlib import Path
+from typing import Any
 
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
@@ -53,13 +55,19 @@ def _check(command: list[str], line: str) -> None:
         assert all(f"\n{target}:" in makefile for target in targets), line
 
 
-def _parse(arguments: list[str], line: str) -> None:
-    """As the command line would, up to the point where it would begin to work."""
+@functools.cache
+def _our_commands() -> dict[str, Any]:
+    """By name."""
     import typer
 
     from wavenet.cli import application
 
-    commands = typer.main.get_command(application()).commands
+    return dict(typer.main.get_command(application()).commands)
+
+
+def _parse(arguments: list[str], line: str) -> None:
+    """As the command line would, up to the point where it would begin to work."""
+    commands = _our_commands()
     assert arguments[0] in commands, line
     if "--help" not in arguments:
         commands[arguments[0]].make_context(arguments[0], arguments[1:])

@@ -17,7 +17,6 @@ import ctypes
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def listening(library: Library, file: Path, heap: Heap) -> tuple[Callable[[], No
         library.functions.wavenet_classifier_push,
         library.functions.wavenet_classifier_read,
     )
-    classifier, decision = listener.classifier, ctypes.byref(Decision())
+    classifier, decision = listener.made, ctypes.byref(Decision())
     held = [np.float32(chunk) for chunk in noise()]
     chunks = [(chunk, chunk.ctypes.data_as(FLOATS)) for chunk in held]
 
@@ -237,17 +236,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fill(rows: list[Row], seconds: dict[tuple[str, str], Callable[[], None]], rounds: int) -> None:
     """Time everything, interleaved, into its row: microseconds for a chunk."""
-    processor: dict[tuple[str, str], list[float]] = {key: [] for key in seconds}
 
-    def timed(key: tuple[str, str]) -> Run:
-        def second(_: object) -> None:
-            started = time.process_time()
-            seconds[key]()
-            processor[key].append(time.process_time() - started)
+    def timed(second: Callable[[], None]) -> Run:
+        return Run(lambda _: second())
 
-        return Run(second)
-
-    measured = interleave({key: timed(key) for key in seconds}, rounds=rounds)
+    measured = interleave({key: timed(second) for key, second in seconds.items()}, rounds=rounds)
     for row in rows:
         key = row["workload"], row["contender"]
         if key not in measured:
@@ -257,6 +250,6 @@ def fill(rows: list[Row], seconds: dict[tuple[str, str], Callable[[], None]], ro
             "median_us": median,
             "p10_us": low,
             "p90_us": high,
-            "processor_us": 1e6 * spread(processor[key][-rounds:])[0] / CHUNKS,
+            "processor_us": 1e6 * spread([one.processor for one in measured[key]])[0] / CHUNKS,
             "real_time": CHUNK / RATE * 1e6 / median,
         }

@@ -96,33 +96,38 @@ class Library:
             function.restype, function.argtypes = result, arguments
 
 
-class Listener:
+class _Made:
+    """Something that the library makes of a model file; both are freed with it."""
+
+    def __init__(self, library: Library, path: Path, kind: str, *arguments: object) -> None:
+        self.c, error = library.functions, Error()
+        self._free, self.made = getattr(self.c, f"wavenet_{kind}_free"), None
+        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
+        if self.model:
+            create = getattr(self.c, f"wavenet_{kind}_create")
+            self.made = create(self.model, *arguments, ctypes.byref(error))
+        if not self.made:
+            raise Refused(error)
+
+    def __del__(self) -> None:
+        self._free(self.made)
+        self.c.wavenet_model_free(self.model)
+
+
+class Listener(_Made):
     """A classifier of the library, with Python's names."""
 
     def __init__(self, library: Library, path: Path, window: float | None, hop: float) -> None:
-        self.c, error = library.functions, Error()
-        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
-        self.classifier = None
-        if not self.model:
-            raise Refused(error)
+        super().__init__(library, path, "classifier", window or 0.0, hop)
         self.classes = self.c.wavenet_model_classes(self.model)
         self.labels = tuple(
             self.c.wavenet_model_label(self.model, i).decode() for i in range(self.classes)
         )
         self.sample_rate = self.c.wavenet_model_sample_rate(self.model)
-        self.classifier = self.c.wavenet_classifier_create(
-            self.model, window or 0.0, hop, ctypes.byref(error)
-        )
-        if not self.classifier:
-            raise Refused(error)
-
-    def __del__(self) -> None:
-        self.c.wavenet_classifier_free(self.classifier)
-        self.c.wavenet_model_free(self.model)
 
     @property
     def delay_seconds(self) -> float:
-        return float(self.c.wavenet_classifier_delay(self.classifier))
+        return float(self.c.wavenet_classifier_delay(self.made))
 
     def push(self, samples: np.ndarray) -> list[tuple[float, float, np.ndarray]]:
         """(start, end, logits) of the decisions; the samples are float32 (n,)."""
@@ -130,7 +135,7 @@ class Listener:
         decisions = []
         while len(samples):
             pointer = samples.ctypes.data_as(FLOATS)
-            taken = self.c.wavenet_classifier_push(self.classifier, pointer, len(samples))
+            taken = self.c.wavenet_classifier_push(self.made, pointer, len(samples))
             if taken < 0:
                 raise ValueError("samples that are not finite")
             samples = samples[taken:]
@@ -138,16 +143,16 @@ class Listener:
         return decisions
 
     def finish(self) -> list[tuple[float, float, np.ndarray]]:
-        self.c.wavenet_classifier_finish(self.classifier)
+        self.c.wavenet_classifier_finish(self.made)
         decisions = []
         while some := self.waiting():
             decisions += some
-        self.c.wavenet_classifier_reset(self.classifier)
+        self.c.wavenet_classifier_reset(self.made)
         return decisions
 
     def waiting(self) -> list[tuple[float, float, np.ndarray]]:
         made = Decision()
-        if not self.c.wavenet_classifier_read(self.classifier, ctypes.byref(made)):
+        if not self.c.wavenet_classifier_read(self.made, ctypes.byref(made)):
             return []
         logits = np.ctypeslib.as_array(made.logits, (self.classes,)).copy()
         probabilities = np.ctypeslib.as_array(made.probabilities, (self.classes,))
@@ -157,64 +162,40 @@ class Listener:
         return [(made.start, made.end, logits)]
 
 
-class Speaker:
+class Speaker(_Made):
     """A generator of the library."""
 
     def __init__(self, library: Library, path: Path, seed: int, temperature: float) -> None:
-        self.c, error = library.functions, Error()
-        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
-        self.generator = None
-        if not self.model:
-            raise Refused(error)
-        self.generator = self.c.wavenet_generator_create(
-            self.model, seed, temperature, ctypes.byref(error)
-        )
-        if not self.generator:
-            raise Refused(error)
-
-    def __del__(self) -> None:
-        self.c.wavenet_generator_free(self.generator)
-        self.c.wavenet_model_free(self.model)
+        super().__init__(library, path, "generator", seed, temperature)
 
     def run(self, count: int) -> np.ndarray:
         """The next samples."""
         samples = np.empty(count, np.float32)
         pointer = samples.ctypes.data_as(FLOATS)
-        if self.c.wavenet_generator_run(self.generator, pointer, count):
+        if self.c.wavenet_generator_run(self.made, pointer, count):
             raise FloatingPointError("parameters that are not finite")
         return samples
 
     def reset(self) -> None:
         """The signal starts anew."""
-        self.c.wavenet_generator_reset(self.generator)
+        self.c.wavenet_generator_reset(self.made)
 
 
-class Stack:
+class Stack(_Made):
     """A stack of the library."""
 
     def __init__(self, library: Library, path: Path) -> None:
-        self.c, error = library.functions, Error()
-        self.model = self.c.wavenet_model_open(str(path).encode(), ctypes.byref(error))
-        self.stack = None
-        if not self.model:
-            raise Refused(error)
-        self.stack = self.c.wavenet_stack_create(self.model, ctypes.byref(error))
-        if not self.stack:
-            raise Refused(error)
-
-    def __del__(self) -> None:
-        self.c.wavenet_stack_free(self.stack)
-        self.c.wavenet_model_free(self.model)
+        super().__init__(library, path, "stack")
 
     def push(self, rows: np.ndarray) -> np.ndarray:
         """(n, R) float32 -> the skip sums (n, S)."""
         rows = np.ascontiguousarray(rows, np.float32)
-        assert rows.shape[1] == self.c.wavenet_stack_inputs(self.stack)
-        skip = np.empty((len(rows), self.c.wavenet_stack_outputs(self.stack)), np.float32)
+        assert rows.shape[1] == self.c.wavenet_stack_inputs(self.made)
+        skip = np.empty((len(rows), self.c.wavenet_stack_outputs(self.made)), np.float32)
         given, to = rows.ctypes.data_as(FLOATS), skip.ctypes.data_as(FLOATS)
-        self.c.wavenet_stack_push(self.stack, given, len(rows), to)
+        self.c.wavenet_stack_push(self.made, given, len(rows), to)
         return skip
 
     def reset(self) -> None:
         """A new signal starts."""
-        self.c.wavenet_stack_reset(self.stack)
+        self.c.wavenet_stack_reset(self.made)

@@ -233,10 +233,6 @@ PYBIND11_MODULE(_cpu, m) {
           "store_state", [](const cpu::Stream& stream, Address state) { stream.store_state(pointer(state)); }, release,
           py::arg("state"));
 
-  m.def(
-      "int8_instructions",
-      [](const std::string& isa) { return std::string(cpu::quantized_kernels(cpu::find_isa(isa)).name); },
-      "What products of int8 are made with here, under that instruction set.", py::arg("isa"));
   py::class_<cpu::QuantizedStream>(m, "QuantizedStream", py::module_local())
       .def(py::init(&make_quantized_stream), py::kw_only(), py::arg("isa"), py::arg("R"), py::arg("D"), py::arg("S"),
            py::arg("K"), py::arg("dilations"), py::arg("residual_scale"), py::arg("conv_weight"),

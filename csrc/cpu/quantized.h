@@ -63,7 +63,6 @@ struct QuantizedLayer {
 };
 
 struct QuantizedKernels {
-  const char* name;
   int64_t lanes;
 
   void (*quantize)(const float* x, int64_t stride, int64_t rows, int64_t channels, const QuantizedRows& to);

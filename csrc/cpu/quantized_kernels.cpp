@@ -208,10 +208,8 @@ void layer(const QuantizedLayer& l, const QuantizedRows& x, int64_t count, float
 }  // namespace WAVENET_HERE
 
 namespace here = WAVENET_HERE;
-#define WAVENET_STRING_(name) #name
-#define WAVENET_STRING(name) WAVENET_STRING_(name)
 extern const QuantizedKernels WAVENET_JOIN(quantized_, WAVENET_ISA, , );
 const QuantizedKernels WAVENET_JOIN(quantized_, WAVENET_ISA, , ) = {
-    WAVENET_STRING(WAVENET_ISA), here::kLanes, here::quantize, here::convolve, here::scratch_bytes, here::layer};
+    here::kLanes, here::quantize, here::convolve, here::scratch_bytes, here::layer};
 
 }  // namespace wavenet::cpu

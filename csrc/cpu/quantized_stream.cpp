@@ -40,7 +40,7 @@ QuantizedStream::QuantizedStream(const Isa& isa, const QuantizedStack& s, int64_
     const QuantizedWeights out{s.out_weight + put_out * D, s.out_scale + put_out, at(s.out_bias, put_out), D, 1};
     if (n + 1 < stages_.size()) layer.residual = pack_quantized(lanes, outputs_of(0, R, lanes), out);
     layer.skip = pack_quantized(lanes, outputs_of(R, S, lanes), out);
-    if (1.0 * static_cast<double>(K - 1) * static_cast<double>(layer.dilation) * static_cast<double>(R) > 1e15) {
+    if (static_cast<double>(K - 1) * static_cast<double>(layer.dilation) * static_cast<double>(R) > 1e15) {
       throw std::bad_alloc();
     }
     stage.history = (K - 1) * layer.dilation;

@@ -42,7 +42,10 @@ class File {
   File(const char* bytes, uint64_t size);
 
   bool has(const char* name) const { return find(name) != nullptr; }
-  bool has(const char* name, Type type) const { return has(name) && find(name)->type == type; }
+  bool has(const char* name, Type type) const {
+    const Entry* entry = find(name);
+    return entry && entry->type == type;
+  }
 
   // Throw BadFile if there is no such array, or it is of another type or size.
   const float* floats(const char* name, uint64_t count) const;

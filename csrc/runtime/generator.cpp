@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/network.h"
+
 namespace wavenet::runtime {
 
 namespace {
@@ -18,40 +20,36 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   n.draw = static_cast<cpu::Draw>(file.integer("draw", 0, 2));
   n.codes = file.integer("codes", 0, kMostChannels);
   n.taps = file.integer("taps", 1, kMostTaps);
-  n.R = file.integer("residual_channels", 1, kMostChannels);
-  n.D = file.integer("dilation_channels", 1, kMostChannels);
-  n.S = file.integer("skip_channels", 1, kMostChannels);
-  n.K = file.integer("kernel_size", 1, kMostTaps);
+  const Layers layers(file);
+  n.R = layers.R, n.D = layers.D, n.S = layers.S, n.K = layers.K, n.dilations = layers.dilations;
+  n.residual_scale = static_cast<float>(layers.residual_scale);
   n.H = file.integer("head_channels", 1, kMostChannels);
   n.P = file.integer("parameters", 1, kMostChannels);
   const bool softmax = n.draw == cpu::Draw::softmax, pair = n.draw == cpu::Draw::gaussian && n.P == 2;
   if (softmax ? n.codes != n.P : n.codes != 0 || !(n.P % 3 == 0 || pair)) throw BadFile("has impossible parameters");
-  n.dilations = dilations_of(file, n.R, n.K);
   n.first = file.number("first");
   const double most = softmax ? static_cast<double>(n.codes - 1) : 1;
   if (!(n.first >= (softmax ? 0 : -1) && n.first <= most)) throw BadFile("has an impossible first");
-  n.residual_scale = static_cast<float>(positive(file, "residual_scale", 1e9));
   n.skip_scale = static_cast<float>(positive(file, "skip_scale", 1e9));
   n.input_tanh = file.integer("input_tanh", 0, 1) == 1;
   n.has_floor = file.has("scale_floor");
   if (n.has_floor) n.scale_floor = static_cast<float>(file.number("scale_floor"));
 
-  const auto weight = [&](const char* name, int64_t layers, int64_t outputs, int64_t channels, int64_t taps) {
-    const Weights of = weights_of(file, name, layers, outputs, channels, taps);
+  const auto held = [&](const Weights& of, const char* name) {
     if (of.quantized) throw BadFile("has int8 weights in " + std::string(name));
     held_.push_back(of.floats());
     return held_.back().get();
   };
-  const int64_t layers = n.layers();
-  n.input_weight = weight("input.weight", 1, n.taps, std::max<int64_t>(n.codes, 1), n.R);
+  const auto weight = [&](const char* name, int64_t outputs, int64_t channels, int64_t taps) {
+    return held(weights_of(file, name, 1, outputs, channels, taps), name);
+  };
+  n.input_weight = weight("input.weight", n.taps, std::max<int64_t>(n.codes, 1), n.R);
   n.input_bias = file.floats_or_null("input.bias", product({n.R}));
-  n.conv_weight = weight("stack.conv_weight", layers, 2 * n.D, n.R, n.K);
-  n.conv_bias = file.floats_or_null("stack.conv_bias", product({layers, 2 * n.D}));
-  n.out_weight = weight("stack.out_weight", layers, n.R + n.S, n.D, 1);
-  n.out_bias = file.floats_or_null("stack.out_bias", product({layers, n.R + n.S}));
-  n.hidden_weight = weight("hidden.weight", 1, n.H, n.S, 1);
+  n.conv_weight = held(layers.conv, "stack.conv_weight"), n.conv_bias = layers.conv.bias;
+  n.out_weight = held(layers.out, "stack.out_weight"), n.out_bias = layers.out.bias;
+  n.hidden_weight = weight("hidden.weight", n.H, n.S, 1);
   n.hidden_bias = file.floats_or_null("hidden.bias", product({n.H}));
-  n.output_weight = weight("output.weight", 1, n.P, n.H, 1);
+  n.output_weight = weight("output.weight", n.P, n.H, 1);
   n.output_bias = file.floats_or_null("output.bias", product({n.P}));
   if (softmax) {
     values = file.floats("values", static_cast<uint64_t>(n.codes));

@@ -105,7 +105,7 @@ const char* wavenet_instruction_set(void) { return isa().name; }
 
 wavenet_model* wavenet_model_open(const char* path, wavenet_error* error) {
   return guarded(path ? path : "", error, [&]() -> wavenet_model* {
-    if (!path) return say(error, WAVENET_BAD_ARGUMENT, "path", "is NULL; a file's name is accepted"), nullptr;
+    if (!path) return refuse(error, "path", "is NULL; a file's name is accepted");
     auto model = std::make_unique<wavenet_model>();
     model->mapping = std::make_unique<runtime::Mapping>(path);
     model->read(runtime::File(model->mapping->bytes(), model->mapping->size()));
@@ -116,7 +116,7 @@ wavenet_model* wavenet_model_open(const char* path, wavenet_error* error) {
 wavenet_model* wavenet_model_from_memory(const void* bytes, size_t size, wavenet_error* error) {
   return guarded("the model in memory", error, [&]() -> wavenet_model* {
     if (!bytes || reinterpret_cast<uintptr_t>(bytes) % 64 != 0) {
-      return say(error, WAVENET_BAD_ARGUMENT, "bytes", "is NULL or not aligned to 64 bytes"), nullptr;
+      return refuse(error, "bytes", "is NULL or not aligned to 64 bytes");
     }
     auto model = std::make_unique<wavenet_model>();
     model->read(runtime::File(static_cast<const char*>(bytes), size));

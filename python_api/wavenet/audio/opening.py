@@ -130,11 +130,14 @@ def open_audio(path: Path) -> Iterator[Recording]:
         _require_file(path)
     with ExitStack() as stack:
         try:
-            content = None if member is None else io.BytesIO(read_member(*member))
-            file = stack.enter_context(_open(path) if content is None else _open_bytes(content))
+            if member is None:
+                opened = _open(path)
+            else:  # libsndfile knows its format by its content
+                opened = soundfile().SoundFile(io.BytesIO(read_member(*member)))
+            file = stack.enter_context(opened)
+        except AudioError:
+            raise
         except UNDECODABLE as error:
-            if isinstance(error, AudioError):
-                raise
             if member is not None or not _is_unknown(error):
                 raise _undecodable(path, error) from error
             if ffmpeg() is None:
@@ -171,11 +174,6 @@ def _open(path: Path) -> Any:
     with _complaints(path):
         content = with_length(path) if path.suffix.lower() == ".mp3" else None
         return soundfile().SoundFile(path if content is None else io.BytesIO(content))
-
-
-def _open_bytes(content: io.BytesIO) -> Any:
-    """A file in memory; libsndfile knows its format by its content."""
-    return soundfile().SoundFile(content)
 
 
 def _is_unknown(error: Exception) -> bool:

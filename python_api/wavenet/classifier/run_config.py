@@ -194,7 +194,7 @@ class RunConfig:
         if isinstance(self.model, GenerativeModel):
             self._check_generative(self.model)
             return
-        figures, kind = self._figures()
+        figures, kind = _figures_of(self.data)
         if self.training.best_by not in figures:
             raise ConfigError(
                 f"training.best_by is {self.training.best_by!r}; accepted with {kind} are {figures}"
@@ -206,19 +206,11 @@ class RunConfig:
         if self.data.events:
             self._check_events()
 
-    def _figures(self) -> tuple[tuple[str, ...], str]:
-        """What an epoch may be the best by, and why."""
-        if self.data.events:
-            return FIGURES_OF_EVENTS, "data.events"
-        if self.data.tags:
-            return FIGURES_OF_TAGS, "a data.label_separator"
-        return FIGURES, "one label a clip"
-
     def _check_events(self) -> None:
         """Raise ConfigError for what moves sound away from the times of its labels."""
-        idle = vars(Augmentation())
+        changed = self.augmentation.changed
         for name in ("crop", "speed", "shift_ms", "mask_ms"):
-            if getattr(self.augmentation, name) != idle[name]:
+            if name in changed:
                 raise ConfigError(
                     f"augmentation.{name} is set; it moves or removes sound, and is accepted where "
                     "data.events is false"
@@ -228,8 +220,7 @@ class RunConfig:
 
     def _check_generative(self, model: GenerativeModel) -> None:
         """Raise ConfigError for what is of no use to such a model."""
-        training, idle = self.training, vars(Augmentation())
-        changed = [name for name, value in vars(self.augmentation).items() if value != idle[name]]
+        training, changed = self.training, list(self.augmentation.changed)
         flow = model.config.architecture == "waveglow"
         own_mean = model.mel is not None and model.mel.mean is not None
         for name, wrong, accepted in (
@@ -420,9 +411,16 @@ def _usual_figure(built: Mapping[str, Any]) -> str:
     """What an epoch is the best by, if nobody says so."""
     if isinstance(built["model"], GenerativeModel):
         return "loss"
-    if built["data"].events:
-        return "segment_f1"
-    return "map" if built["data"].tags else "accuracy"
+    return _figures_of(built["data"])[0][0]
+
+
+def _figures_of(data: DataConfig) -> tuple[tuple[str, ...], str]:
+    """What an epoch may be the best by, the usual figure first, and why."""
+    if data.events:
+        return FIGURES_OF_EVENTS, "data.events"
+    if data.tags:
+        return FIGURES_OF_TAGS, "a data.label_separator"
+    return FIGURES, "one label a clip"
 
 
 def _model(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -127,6 +127,12 @@ class Augmentation:
         slowest = min(1.0, self.speed[0]) if self.speed and self.speed_probability else 1.0
         longest = [math.ceil(length / slowest) for length in before]
         return [max(longest)] * len(longest) if self.mixes and longest else longest
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The fields that are not as usual."""
+        usual = vars(Augmentation())
+        return {name: value for name, value in vars(self).items() if value != usual[name]}
 
     @property
     def mixes(self) -> bool:

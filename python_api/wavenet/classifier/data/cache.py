@@ -119,10 +119,8 @@ class AudioCache:
         Raises:
             AudioError: as `read_audio`.
         """
-        prepared = clip.prepared
-        if prepared is not None and prepared.rate == self.sample_rate:
-            return prepared.samples
-        return self.open_clip(clip).size
+        known = clip.prepared_samples(self.sample_rate)
+        return self.open_clip(clip).size if known is None else known
 
     def open_clip(self, clip: Clip) -> NDArray[np.float32]:
         """The samples of a clip, which may be a part of a recording, as `open` gives them.

@@ -159,8 +159,8 @@ def _examine(
             f"{clip.path}: its label {strange!r} is not one of the model's {len(known)} labels",
             "unknown label",
         )
-    if clip.prepared is not None and clip.prepared.rate == cache.sample_rate:
-        return clip.prepared.samples
+    if (known_size := clip.prepared_samples(cache.sample_rate)) is not None:
+        return known_size
     try:
         samples = cache.open_clip(clip)
         require_sound(clip.name, samples, threshold)

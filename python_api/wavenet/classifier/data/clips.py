@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+from wavenet.errors import DataError
+
 # How people call the three parts, and what we call them.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
@@ -19,6 +21,17 @@ SPLIT_NAMES = {
     ),
 }
 SPLITS_ACCEPTED = "train, validation (or val, valid, dev) and test"
+
+
+def split_of(text: str, what: str) -> str:
+    """The split that people call so.
+
+    Raises:
+        DataError: `what` is none.
+    """
+    if text.lower() not in SPLIT_NAMES:
+        raise DataError(f"{what} is {text!r}; accepted are {SPLITS_ACCEPTED}")
+    return SPLIT_NAMES[text.lower()]
 
 
 # A recording, and the times of a part of it.
@@ -67,6 +80,11 @@ class Clip:
     def labels(self) -> tuple[str, ...]:
         """All that it is labelled with: one label, or its tags."""
         return (self.label,) if self.tags is None else self.tags
+
+    def prepared_samples(self, rate: int) -> int | None:
+        """Of a clip that was examined at this rate when it was written."""
+        known = self.prepared
+        return known.samples if known is not None and known.rate == rate else None
 
     @property
     def place(self) -> Place:

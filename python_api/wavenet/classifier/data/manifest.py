@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from wavenet.classifier.data.clips import (
-    SPLIT_NAMES,
-    SPLITS_ACCEPTED,
     Clip,
     Place,
     Prepared,
     normal_label,
+    split_of,
     with_tags,
 )
 from wavenet.errors import DataError
@@ -203,6 +202,7 @@ def _filled_columns(
     partly: Sequence[str],
 ) -> set[str]:
     """The optional columns that hold something; also checks that every row is complete."""
+    optional = OPTIONAL + PREPARED
     first_filled: dict[str, int] = {}
     first_empty: dict[str, int] = {}
     for line, row in rows:
@@ -214,7 +214,7 @@ def _filled_columns(
         for name, value in zip(header, row, strict=True):
             if name in required and not value.strip():
                 raise DataError(f"{path}, line {line}: the field {name!r} is empty; it is required")
-            if name in OPTIONAL + PREPARED:
+            if name in optional:
                 (first_filled if value.strip() else first_empty).setdefault(name, line)
     for name in first_filled:
         if name in first_empty and name not in partly:
@@ -248,13 +248,7 @@ def _clip(
         name: row[name].strip() for name in ("split", "fold", "group") if name in filled
     }
     if "split" in text:
-        known = SPLIT_NAMES.get(text["split"].lower())
-        if known is None:
-            raise DataError(
-                f"{manifest}, line {line}: the split is {text['split']!r}; accepted are "
-                f"{SPLITS_ACCEPTED}"
-            )
-        text["split"] = known
+        text["split"] = split_of(text["split"], f"{manifest}, line {line}: the split")
     elif split is not None:
         text["split"] = split
     times = {name: row[name].strip() for name in ("start", "end") if name in filled}

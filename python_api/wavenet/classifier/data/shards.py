@@ -14,7 +14,7 @@ from typing import Any
 
 from wavenet.audio.opening import LIBSNDFILE_SUFFIXES
 from wavenet.audio.shards import TAR, members, read_member
-from wavenet.classifier.data.clips import SPLIT_NAMES, SPLITS_ACCEPTED, Clip, normal_label
+from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, normal_label, split_of
 from wavenet.classifier.data.manifest import PREPARED
 from wavenet.errors import DataError
 
@@ -77,12 +77,7 @@ def _description(tar: Path, name: str, others: dict[str, str]) -> dict[str, Any]
                 f'{tar}: {others[suffix]} holds no label; accepted is {{"label": ...}}'
             ) from None
         if "split" in known:
-            if known["split"].lower() not in SPLIT_NAMES:
-                raise DataError(
-                    f"{tar}: the split in {others[suffix]} is {known['split']!r}; accepted are "
-                    f"{SPLITS_ACCEPTED}"
-                )
-            known["split"] = SPLIT_NAMES[known["split"].lower()]
+            known["split"] = split_of(known["split"], f"{tar}: the split in {others[suffix]}")
         return {"label": label, **known}
     accepted = ", ".join(LABEL_SUFFIXES)
     raise DataError(

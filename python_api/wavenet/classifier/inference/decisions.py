@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,15 +25,15 @@ class Decision:
     rule: Rule | None = None
     silent: bool = False
 
-    @property
+    @functools.cached_property
     def probabilities(self) -> Tensor:
         """Of each label, (classes,)."""
-        return self._rule.probabilities(self.logits)
+        return self.deciding.probabilities(self.logits)
 
     @property
     def label(self) -> str:
         """The likeliest label that is meant; "unknown" where none is, "silence" without sound."""
-        return SILENCE if self.silent else self._rule.label(self.probabilities)
+        return SILENCE if self.silent else self.deciding.label(self.probabilities)
 
     @property
     def meant(self) -> list[tuple[str, float]]:
@@ -40,7 +41,7 @@ class Decision:
 
         Of classes it is one at most.
         """
-        return [] if self.silent else self._rule.meant(self.probabilities)
+        return [] if self.silent else self.deciding.meant(self.probabilities)
 
     @property
     def probability(self) -> float:
@@ -49,8 +50,9 @@ class Decision:
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` likeliest labels with their probabilities, best first."""
-        return self._rule.top(self.probabilities, count)
+        return self.deciding.top(self.probabilities, count)
 
     @property
-    def _rule(self) -> Rule:
+    def deciding(self) -> Rule:
+        """The rule, or the usual one."""
         return self.rule or Rule(self.labels)

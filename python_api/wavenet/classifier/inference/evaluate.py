@@ -293,7 +293,7 @@ def measure(config: WaveNetConfig, logits: Tensor, targets: Tensor) -> Metrics |
     if not config.tags:
         return metrics_of(logits, targets, config.labels)
     # Clips with one label each are a case of several.
-    truth = targets if targets.dim() == 2 else F.one_hot(targets, len(config.labels)).float()
+    truth = truth_of(targets, len(config.labels))
     loss = F.binary_cross_entropy_with_logits(logits.double(), truth.double())
     return TagMetrics(
         config.labels,
@@ -302,6 +302,11 @@ def measure(config: WaveNetConfig, logits: Tensor, targets: Tensor) -> Metrics |
         np.array(config.rule.least),
         float(loss),
     )
+
+
+def truth_of(targets: Tensor, classes: int) -> Tensor:
+    """(clips, classes): 1 where a clip has a class; targets as `classify_clips` gives them."""
+    return targets if targets.dim() == 2 else F.one_hot(targets, classes)
 
 
 def metrics_of(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> Metrics:

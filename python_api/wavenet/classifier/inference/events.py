@@ -142,7 +142,7 @@ def measure_events(config: WaveNetConfig, heard: Sequence[HeardRecording]) -> Ev
     ).mean()
     return EventMetrics.of(
         config.labels,
-        [[event for event in one.clip.events or ()] for one in heard],
+        [one.clip.events or () for one in heard],
         [events_of(one, config.labels, least, seconds) for one in scores],
         [len(one) * seconds for one in scores],
         float(loss),

@@ -99,7 +99,7 @@ def export_model(
         )
     require_seconds(seconds=seconds)
     rate = model.config.sample_rate
-    shortest = FRAMES_AT_LEAST * model.config.steps_per_frame * model.config.stem_stride
+    shortest = FRAMES_AT_LEAST * model.config.frame_samples
     if round(seconds * rate) < shortest:
         raise DataError(
             f"seconds is {seconds}; accepted is at least {shortest / rate:g}, {FRAMES_AT_LEAST} "
@@ -147,7 +147,7 @@ def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:
     A shorter clip is padded to that; `lengths` says how long it is.
     """
     model = model.cpu().eval()
-    frame = model.config.steps_per_frame * model.config.stem_stride
+    frame = model.config.frame_samples
     example = (torch.zeros(2, 10 * frame), torch.tensor([10 * frame, 5 * frame]))
     free = torch.export.Dim.DYNAMIC
     return plain_program(model, example, {"waveform": {0: free, 1: free}, "lengths": {0: free}})
@@ -209,7 +209,7 @@ def quantised(onnx: bytes) -> bytes:
 @torch.inference_mode()
 def largest_difference(model: WaveNetClassifier, classify: Classify) -> float:
     """Of logits, over batches of noise of several sizes, loudnesses and lengths."""
-    frame = model.config.steps_per_frame * model.config.stem_stride
+    frame = model.config.frame_samples
     random = torch.Generator().manual_seed(0)
     difference = 0.0
     for batch, time_ in ((1, FRAMES_AT_LEAST * frame), (3, 33 * frame + 7), (2, 200 * frame)):

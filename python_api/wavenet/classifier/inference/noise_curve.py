@@ -82,9 +82,9 @@ def measure_noise_curve(
             f"snrs_db is {list(snrs_db)}; accepted are numbers from -{MOST_DB} to {MOST_DB}, at "
             "least one"
         )
-    levels: list[float | None] = [None, *sorted(set(snrs_db), reverse=True)]
+    snrs = sorted(set(snrs_db), reverse=True)
+    levels: list[float | None] = [None, *snrs] if clean is None else [*snrs]
     results = [] if clean is None else [clean]
-    levels = levels[len(results) :]
     for position, level in enumerate(levels):
 
         def report(done: int, total: int, position: int = position) -> None:
@@ -95,7 +95,7 @@ def measure_noise_curve(
             evaluate(model, clips, cache, max_samples=max_samples, snr_db=level, progress=report)
         )
     clean, *noisy = results
-    return NoiseCurve(clean, dict(zip(sorted(set(snrs_db), reverse=True), noisy, strict=True)))
+    return NoiseCurve(clean, dict(zip(snrs, noisy, strict=True)))
 
 
 def parse_snrs(text: str) -> list[float]:

@@ -87,7 +87,7 @@ class StreamingClassifier:
         self.labels = config.labels
         self.rule = config.rule
         self.sample_rate = config.sample_rate
-        self._frame_samples = config.steps_per_frame * config.stem_stride
+        self._frame_samples = config.frame_samples
         self._window = None if window_seconds is None else self._frames(window_seconds)
         self._hop = self._frames(hop_seconds)
         self._network: ChunkedNetwork | _WholeWindows

@@ -17,7 +17,6 @@ from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.classifier.inference.threads import paying_threads
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.classifier.rule import Rule
 from wavenet.errors import DataError, require_seconds
 
 WINDOWS_AT_A_TIME = 16
@@ -129,7 +128,7 @@ def _meant(decisions: Sequence[Decision], min_probability: float | None) -> dict
     """What is heard at a time by all decisions about it, with the mean probability."""
     if not decisions or all(decision.silent for decision in decisions):
         return {}
-    rule = decisions[0].rule or Rule(decisions[0].labels)
+    rule = decisions[0].deciding
     mean = torch.stack([decision.probabilities for decision in decisions]).mean(0)
     meant = rule.meant(mean, min_probability)
     return {label: probability for label, probability in meant if label != rule.background}

@@ -13,7 +13,7 @@ import jinja2
 import torch
 
 import wavenet_kernels
-from wavenet.classifier.data import Augmentation, ClipDataset, labels_of
+from wavenet.classifier.data import ClipDataset, labels_of
 from wavenet.classifier.inference import StreamingClassifier
 from wavenet.classifier.inference.calibration import measure_calibration
 from wavenet.classifier.inference.evaluate import EvaluationClips, classify_clips, measure
@@ -163,19 +163,13 @@ def _training(run: Path, model: WaveNetClassifier) -> dict[str, Any] | None:
             f"The training loss has the prediction of the next sample in it, with weight "
             f"{weight:g}; the validation loss has not."
         )
-    ordinary = Augmentation()
-    changed = {
-        name: value
-        for name, value in vars(config.augmentation).items()
-        if value != getattr(ordinary, name)
-    }
     return {
         "epochs": len(history),
         "best": best,
         "headline": headline(best),
         "curve": data_uri("image/png", draw_training_curve(history)),
         "notes": notes,
-        "augmentation": changed,
+        "augmentation": config.augmentation.changed,
         "settings": vars(settings),
     }
 

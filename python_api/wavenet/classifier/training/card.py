@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wavenet.classifier.data import Augmentation, Clip, PreparedData, labels_of
+from wavenet.classifier.data import Clip, PreparedData, labels_of
 from wavenet.classifier.data.clip_check import duration
 from wavenet.classifier.inference.intervals import as_text, wilson_interval
 from wavenet.classifier.run_config import LAST, RunConfig
@@ -103,12 +103,8 @@ def _data(config: RunConfig, data: PreparedData) -> str:
 
 
 def _training(config: RunConfig, best: Row, history: Sequence[Row]) -> str:
-    settings, idle = config.training, vars(Augmentation())
-    changed = [
-        f"{name} {value}"
-        for name, value in vars(config.augmentation).items()
-        if value != idle[name]
-    ]
+    settings = config.training
+    changed = [f"{name} {value}" for name, value in config.augmentation.changed.items()]
     started = f" It started from {settings.init_from}." if settings.init_from else ""
     chosen = f", the best by {settings.best_by} of the validation part"
     if settings.best_by == LAST:
@@ -152,8 +148,10 @@ def _limits(config: RunConfig, data: PreparedData, model: Any, generative: bool)
         )
     rule = model.config.rule
     if not rule.tags and not rule.background:
-        lines.append("It has no class for background: sound of no class is named as one, or")
-        lines[-1] += f" unknown below a probability of {max(rule.least):.1%}."
+        lines.append(
+            "It has no class for background: sound of no class is named as one, or unknown below "
+            f"a probability of {max(rule.least):.1%}."
+        )
     counts = Counter(label for clip in data.splits.train for label in clip.labels)
     if rare := [label for label, count in counts.items() if count < 20]:
         lines.append(f"Trained on fewer than 20 clips each: {', '.join(sorted(rare))}.")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from wavenet.classifier.data import (
     prepare_data,
 )
 from wavenet.classifier.data.clips import rarest_labels
-from wavenet.classifier.inference.evaluate import classify, measure
+from wavenet.classifier.inference.evaluate import classify, measure, truth_of
 from wavenet.classifier.inference.events import frame_thresholds, hear, measure_events
 from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.inference.thresholds import chosen_thresholds
@@ -176,8 +175,7 @@ def validate(
         logits, targets = classify(
             model, mine, cache, batch_size=batch_size, max_samples=max_samples
         )
-        one_hot = targets if targets.dim() == 2 else F.one_hot(targets, width)
-        rows[first::step] = torch.cat([logits.double(), one_hot.double()], 1)
+        rows[first::step] = torch.cat([logits.double(), truth_of(targets, width).double()], 1)
     rows = sum_over_processes(accelerator, rows)
     truth = rows[:, width:]
     return rows[:, :width].float(), truth.float() if model.config.tags else truth.argmax(1)

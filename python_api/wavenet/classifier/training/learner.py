@@ -89,11 +89,10 @@ class Learner:
         """A batch of silent clips."""
         lengths = torch.full((clips,), samples, device=self.device)
         waveform = torch.zeros(clips, samples, device=self.device)
-        targets = None
-        if self.model.config.tags:
-            frames = [-(-samples // self.model.config.frame_samples)]
-            shape = frames if self.model.config.events else []
-            targets = torch.zeros(clips, *shape, len(self.model.config.labels), device=self.device)
+        config, targets = self.model.config, None
+        if config.tags:
+            frames = (-(-samples // config.frame_samples),) if config.events else ()
+            targets = torch.zeros(clips, *frames, len(config.labels), device=self.device)
         return Batch(waveform, lengths, torch.zeros_like(lengths), targets)
 
     def rehearse(self, clips: int, samples: int) -> None:

@@ -76,8 +76,8 @@ class ClassificationLoss(nn.Module):
         truth = batch.labels if batch.targets is None else batch.targets
         if not self.training:
             return self._of_tags(logits, truth) if self.tags else _plain(logits, truth)
+        doubted = self.label_smoothing if self.smoothing is None else self.smoothing
         if self.tags:
-            doubted = self.label_smoothing if self.smoothing is None else self.smoothing
             return self._of_tags(logits, truth * (1 - doubted) + doubted / 2)
         if self.smoothing is None and not self.focal_gamma:
             return F.cross_entropy(
@@ -88,8 +88,8 @@ class ClassificationLoss(nn.Module):
                 label_smoothing=self.label_smoothing,
             )
         shares = F.one_hot(truth, logits.shape[1]).float() if truth.dim() == 1 else truth
-        dealt = self.label_smoothing if self.smoothing is None else self.smoothing
-        smoothed = shares * (1 - dealt) + (shares * dealt).sum(1, keepdim=True) / shares.shape[1]
+        smoothed = shares * (1 - doubted)
+        smoothed = smoothed + (shares * doubted).sum(1, keepdim=True) / shares.shape[1]
         surprise = -logits.log_softmax(1)
         if self.focal_gamma:
             surprise = surprise * (1 - logits.softmax(1)) ** self.focal_gamma
