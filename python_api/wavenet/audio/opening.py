@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.inside import inside
 from wavenet.audio.mp3 import with_length
-from wavenet.audio.shards import in_tar, read_member
 from wavenet.errors import AudioError, extra
 
 # By their suffixes: what libsndfile decodes, and what takes an ffmpeg.
@@ -120,12 +120,12 @@ class Recording:
 def open_audio(path: Path) -> Iterator[Recording]:
     """A recording of any format that libsndfile, or an ffmpeg that is installed, reads.
 
-    The path may lead into a tar file (see `wavenet.audio.shards`), in which libsndfile alone reads.
+    The path may lead into a file of many (`wavenet.audio.inside`), where libsndfile alone reads.
 
     Raises:
         AudioError: the file is missing or empty, can't be decoded, or claims an absurd rate.
     """
-    member = in_tar(path)
+    member = inside(path)
     if member is None:
         _require_file(path)
     with ExitStack() as stack:
@@ -133,7 +133,7 @@ def open_audio(path: Path) -> Iterator[Recording]:
             if member is None:
                 opened = _open(path)
             else:  # libsndfile knows its format by its content
-                opened = soundfile().SoundFile(io.BytesIO(read_member(*member)))
+                opened = soundfile().SoundFile(io.BytesIO(member.read()))
             file = stack.enter_context(opened)
         except AudioError:
             raise

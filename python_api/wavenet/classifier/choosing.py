@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from wavenet.audio.inside import inside
 from wavenet.audio.opening import UNDECODABLE, soundfile
-from wavenet.audio.shards import in_tar, read_member
 from wavenet.classifier.data import Clip, DataConfig, find_labelled
 from wavenet.classifier.data.clips import Prepared, rarest_labels
 from wavenet.classifier.run_config import read_yaml
@@ -146,8 +146,8 @@ def _headers(clips: Sequence[Clip]) -> list[Prepared]:
             found.append(clip.prepared)
             continue
         try:
-            member = in_tar(clip.path)
-            file = clip.path if member is None else io.BytesIO(read_member(*member))
+            member = inside(clip.path)
+            file = clip.path if member is None else io.BytesIO(member.read())
             header = soundfile().info(file)
             found.append(Prepared(int(header.samplerate), int(header.frames)))
         except UNDECODABLE:  # by libsndfile; what can't be read at all is said when it is checked

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wavenet.audio.inside import inside
 from wavenet.audio.reading import decode, require_channel
-from wavenet.audio.shards import in_tar
 from wavenet.classifier.data.cache_folder import KEPT, limit_bytes, prune, size_of
 from wavenet.classifier.data.clips import Clip
 from wavenet.errors import AudioError, DataError
@@ -54,8 +54,9 @@ class AudioCache:
     The folder has a limit (`cache_folder.limit_bytes`), beyond which the clips go that were not
     used for longest; those of this run stay, and if they alone are too many, some are not stored.
 
-    Recordings inside tar files are neither kept in memory nor stored: there are too many of them,
-    and they are decoded quickly.
+    Recordings inside tar and Arrow files are neither kept in memory nor stored: there are too many
+    of them, and they are decoded quickly. Those in Parquet files are stored: there one is read with
+    many others.
 
     A damaged cache file is decoded anew. A folder that can't be written (read-only, full) gives
     one warning and the cache goes on without it. Threads and DataLoader workers may share one
@@ -109,7 +110,7 @@ class AudioCache:
         if samples is None:
             samples = self._open_uncached(Path(path))
             samples.flags.writeable = False
-            if in_tar(Path(path)) is None:
+            if inside(Path(path)) is None:
                 samples = self._remember(key, samples)
         return samples
 
@@ -161,8 +162,11 @@ class AudioCache:
 
     def _stored(self, path: Path) -> Path | None:
         """Where the disk layer keeps this clip; None without the clip."""
+        member = inside(path)
+        if member is not None and member.at_hand:
+            return None
         try:
-            stat = path.stat()
+            stat = (path if member is None else member.file).stat()
         except (OSError, ValueError):
             return None  # decoding says what is wrong with the path
         identity = (

@@ -22,6 +22,7 @@ from wavenet.classifier.data.clips import (
 )
 from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from wavenet.classifier.data.shards import find_in_shards
+from wavenet.classifier.data.tables import find_in_tables, tables_in
 from wavenet.classifier.data.walk import files_in, visible
 from wavenet.errors import DataError
 
@@ -75,6 +76,8 @@ def find_clips(
             - a folder with one sub-folder per class, audio files at any depth inside;
             - a folder of tar files as WebDataset's (see `find_in_shards`), or what
               `wavenet prepare` has written;
+            - a folder of Parquet or Arrow files as Hugging Face's `datasets` writes them (see
+              `find_in_tables`);
             - a folder of `train/`, `validation/`, `test/` (or what else people call them: see
               `SPLIT_NAMES`) or of `fold1/`, `fold2/` ..., each with one sub-folder per class.
           Hidden files, files that are not audio, folders without audio and those that systems
@@ -109,7 +112,12 @@ def find_clips(
             ]
         else:
             tars = [entry for entry in visible(path) if entry.suffix.lower() == TAR]
-            clips, hint = (find_in_shards(tars), "") if tars else _find_in_folder(path)
+            if tars:
+                clips = find_in_shards(tars)
+            elif tables := tables_in(path):
+                clips = find_in_tables(tables, columns, separator)
+            else:
+                clips, hint = _find_in_folder(path)
             clips = with_tags(clips, separator)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         clips = read_manifest(path, columns=columns, separator=separator)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from wavenet.audio.shards import in_tar, members, read_member
+from wavenet.audio.inside import inside
 from wavenet.classifier.data import Clip
 from wavenet.classifier.data.clips import Place
 from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES
@@ -19,9 +19,9 @@ def known_splits(
     """The splits in which a run used clips, by their places now; and whether they have moved.
 
     A recording is known by its path or, under another root, by its path from there: if the one of
-    the run is gone, or has the same content. In tar files names are numbers, alike everywhere: for
-    gone ones all have to be known, and to have the label that they had. They have moved if all are
-    known and those are gone.
+    the run is gone, or has the same content. In tar files and tables names are numbers, alike
+    everywhere: for gone ones all have to be known, and to have the label that they had. They have
+    moved if all are known and those are gone.
 
     Args:
         clips: what was found.
@@ -44,7 +44,7 @@ def known_splits(
                 used = there
         if used is not None:
             known[clip.place] = str(used.split)
-    if any(in_tar(clip.path) for clip, _ in gone.values()):
+    if any(inside(clip.path) for clip, _ in gone.values()):
         complete = len(known) + len(gone) == len(clips)
         alike = all(there.label in (clip.label, clip.group) for clip, there in gone.values())
         gone = gone if complete and alike else {}
@@ -53,19 +53,19 @@ def known_splits(
 
 
 def _is_there(path: Path) -> bool:
-    member = in_tar(path)
-    return path.exists() if member is None else member[1] in members(member[0])
+    member = inside(path)
+    return path.exists() if member is None else member.is_there
 
 
 def _same_content(first: Path, second: Path) -> bool:
-    if in_tar(first) is None and in_tar(second) is None:
+    if inside(first) is None and inside(second) is None:
         return filecmp.cmp(first, second, shallow=False)
     return _content(first) == _content(second)
 
 
 def _content(path: Path) -> bytes:
-    member = in_tar(path)
-    return path.read_bytes() if member is None else read_member(*member)
+    member = inside(path)
+    return path.read_bytes() if member is None else member.read()
 
 
 def root_of(source: str | os.PathLike[str]) -> Path:
