@@ -76,17 +76,15 @@ endif()
 
 set(gencode "")
 if(default_archs)
-  # Nothing here needs more than the first of them has, so that one compilation to PTX does for all; it is also what
-  # the driver compiles for chips that are not in the list. It saves time, and the code is the same, of sm_90a too,
-  # for which nvcc before 13 may insist on PTX of its own.
+  # One compilation to PTX does for all chips that need no more than the first of them has, and it is what the driver
+  # compiles for chips that are not in the list. sm_90a has a compilation of its own: wgmma (csrc/cuda/wgmma.cuh).
   list(GET archs 0 base)
   string(REGEX REPLACE "[af]$" "" base "${base}")
   foreach(arch IN LISTS archs)
-    set(option "-gencode=arch=compute_${base},code=sm_${arch}")
-    execute_process(COMMAND "${nvcc}" ${option} --dryrun -cubin -x cu /dev/null
-                    RESULT_VARIABLE refused OUTPUT_QUIET ERROR_QUIET)
-    if(refused)
+    if(arch MATCHES "a$")
       set(option "-gencode=arch=compute_${arch},code=sm_${arch}")
+    else()
+      set(option "-gencode=arch=compute_${base},code=sm_${arch}")
     endif()
     list(APPEND gencode ${option})
   endforeach()
