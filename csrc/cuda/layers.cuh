@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   };
   // What the skip sum holds already, of outputs o0 and on.
   const auto fetch_skip = [&](const Tile& tile, int o0) {
-    if (!args.accumulate_skip) return;
+    if (!args.accumulate_skip || !tiled.S) return;
     Rows from = args.skip;
     from.data = static_cast<T*>(from.data) + o0;
     load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
