@@ -99,8 +99,18 @@ class ColumnSums {
       for (int i = 0; i < 4; ++i)
         if (is_own(tiling, row + i / 2 * 8 + lane % 4 * 2 + i % 2)) own[i / 2] |= kOne << (i % 2 * 16);
     }
+    // The other blocks' columns get zero times what is here, a NaN of a NaN: they are left as they were.
+    const bool here = lane % 4 == block / 2;
 #pragma unroll
-    for (int f = 0; f < 2; ++f) mma<T>(sums_[f], left[f], own[0], own[1]);
+    for (int f = 0; f < 2; ++f) {
+      float sums[4] = {sums_[f][0], sums_[f][1], sums_[f][2], sums_[f][3]};
+      mma<T>(sums, left[f], own[0], own[1]);
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        float& mine = sums_[f][2 * row + block % 2];
+        mine = here ? sums[2 * row + block % 2] : mine;
+      }
+    }
   }
 
   // 32 sums.

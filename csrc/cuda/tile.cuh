@@ -75,6 +75,7 @@ __device__ inline void for_each_unit(const Tiling& tiling, const Tile& tile, int
     for (int at = row; at < count; at += stride, step += steps, t += times)
       visit(first + at, unit, step < last && t < unsigned(tiling.T) ? int(t) : -1);
   } else {
+#pragma unroll 1
     for (int i = threadIdx.x; i < count * units; i += kThreads) {
       const int row = first + i / units;
       visit(row, i % units, time_of(tiling, tile, row));

@@ -24,6 +24,13 @@
 
 namespace wavenet::cuda {
 
+// Of the steps through a tile: mma's fragments of b leave no registers for more.
+#ifdef WAVENET_WARPGROUPS
+constexpr int kWideUnroll = kWideRows * 2 / kStepBytes;
+#else
+constexpr int kWideUnroll = 1;
+#endif
+
 // Sums of a warp's 16 channels of the left factor and 128 of the right one.
 using WideSums = float[kWideColumns / 16][2][4];
 
@@ -113,14 +120,12 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
   const int first = static_cast<int>(tiles * blockIdx.y / gridDim.y);
   const int last = static_cast<int>(tiles * (blockIdx.y + 1) / gridDim.y);
   Tile tile = tile_at(tiling, first);  // the next to load
-  int to_load = last - first, to = 0, here = 0;
-  const auto after = [&](int at) { return at + layout.stage_bytes == layout.end ? 0 : at + layout.stage_bytes; };
-  const auto load_next = [&] {
-    if (to_load-- > 0) {
+  int here = 0;                        // the stage in use
+  const auto load_next = [&](int index, int to) {
+    if (index < last) {
       load(tile, shared + to);
       tile = tile_after(tiling, tile);
     }
-    to = after(to);
     copy_async_commit();
   };
   // Of the left factors: where the first is, from there to the next one, and which have biases to sum.
@@ -133,13 +138,13 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
   const auto walk = [&](auto of) {
     constexpr int COUNT = decltype(of)::value;
     const auto bias_of = [&](int u) { return COUNT == kWideTaps ? 0 : u; };
-    for (int i = 0; i < kStages - 1; ++i) load_next();
+    for (int i = 0; i < kStages - 1; ++i) load_next(first + i, i * layout.stage_bytes);
     for (int done = first; done < last; ++done) {
       copy_async_wait<kStages - 2>();
       show_to_warpgroups();
       __syncthreads();  // the tile is here for everybody, and everybody is done with the one before
-      load_next();
-#pragma unroll
+      load_next(done + kStages - 1, (here == 0 ? layout.end : here) - layout.stage_bytes);
+#pragma unroll kWideUnroll
       for (int row = 0; row < kWideRows; row += kStepRows) {
         uint32_t left[COUNT][4];
 #pragma unroll
@@ -149,7 +154,7 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
         }
         multiply_rows<T, COUNT>(sums, left, shared + here + layout.left_bytes + row * kSlabBytes, lane);
       }
-      here = after(here);
+      here = here + layout.stage_bytes == layout.end ? 0 : here + layout.stage_bytes;
     }
     copy_async_wait<0>();
     float* const partial = weight.partial + blockIdx.y * weight.partial_size();
