@@ -76,17 +76,15 @@ endif()
 
 set(gencode "")
 if(default_archs)
-  # Nothing here needs more than the first of them has, so that one compilation to PTX does for all; it is also what
-  # the driver compiles for chips that are not in the list. It saves time, and the code is the same, of sm_90a too,
-  # for which nvcc before 13 may insist on PTX of its own.
+  # One compilation to PTX does for all chips that need no more than the first of them has, and it is what the driver
+  # compiles for chips that are not in the list. sm_90a has a compilation of its own: wgmma (csrc/cuda/wgmma.cuh).
   list(GET archs 0 base)
   string(REGEX REPLACE "[af]$" "" base "${base}")
   foreach(arch IN LISTS archs)
-    set(option "-gencode=arch=compute_${base},code=sm_${arch}")
-    execute_process(COMMAND "${nvcc}" ${option} --dryrun -cubin -x cu /dev/null
-                    RESULT_VARIABLE refused OUTPUT_QUIET ERROR_QUIET)
-    if(refused)
+    if(arch MATCHES "a$")
       set(option "-gencode=arch=compute_${arch},code=sm_${arch}")
+    else()
+      set(option "-gencode=arch=compute_${base},code=sm_${arch}")
     endif()
     list(APPEND gencode ${option})
   endforeach()
@@ -94,21 +92,23 @@ if(default_archs)
   set(CMAKE_CUDA_ARCHITECTURES OFF)
 else()
   # Machine code for each; for the last one PTX as well, which the driver compiles for later chips.
-  set(CMAKE_CUDA_ARCHITECTURES "")
-  list(LENGTH archs count)
-  math(EXPR last "${count} - 1")
-  foreach(i RANGE ${last})
-    list(GET archs ${i} arch)
-    if(i LESS last AND NOT arch STREQUAL "native")
-      string(APPEND arch "-real")
-    endif()
-    list(APPEND CMAKE_CUDA_ARCHITECTURES ${arch})
-  endforeach()
+  list(TRANSFORM archs REPLACE "^90$" "90a")  # no 90 is without what 90a adds: wgmma
+  set(CMAKE_CUDA_ARCHITECTURES ${archs})
+  list(GET archs -1 last)
+  list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^([0-9]+[af]?)$" "\\1-real")
+  string(REGEX REPLACE "a$" "" last "${last}")  # a's own PTX is for no later chip
+  if(NOT last STREQUAL "native")
+    list(APPEND CMAKE_CUDA_ARCHITECTURES ${last}-virtual)
+  endif()
 endif()
 
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
 enable_language(CUDA)
+if("native" IN_LIST archs)  # what the language found this machine to have
+  string(REPLACE "90-real" "90a-real" found "${CMAKE_CUDA_ARCHITECTURES_NATIVE}")
+  list(TRANSFORM CMAKE_CUDA_ARCHITECTURES REPLACE "^native$" "${found}")
+endif()
 set(WAVENET_CUDA_ENABLED ON)
 string(REPLACE ";" " " arch_words "${archs}")
 message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${arch_words}")

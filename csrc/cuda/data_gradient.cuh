@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
   const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
   const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
   const Place<S> place;
-  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
@@ -29,38 +29,48 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
       const int left = tiled.R - r0 - place.first_output();
-      const auto for_each_pair = [&](const Rows& rows, auto visit) {
+      const auto for_each_four = [&](const Rows& rows, auto visit) {
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int t = time_of(tiled.tiling, tile, place.row_of(f, 2 * row));
-            if (t < 0) continue;
-            T* const at = row_at<T>(rows, tile.b, t) + r0 + place.first_output();
+            T* const at = row_at<T>(rows, tile.b, max(t, 0)) + r0 + place.first_output();
 #pragma unroll
             for (int g = 0; g < S::kGroups; ++g) {
-#pragma unroll
-              for (int half = 0; half < 2; ++half) {
-                const int further = S::outputs_to(g, half);
-                if (further < left) visit(&sums[f][g][half][2 * row], at + further);
-              }
+              const int further = S::groups_to(g) * 16;
+              visit(f, row, g, at + further, t >= 0 && further < left);
             }
           }
         }
       };
-      // The sums start with the residual's gradient, which is on its way during the product.
+      // The sums start with the residual's gradient, which is on its way during the product: all of it is asked for
+      // before the first of it is used.
       if (args.grad_residual.data) {
-        for_each_pair(args.grad_residual, [&](float* sum, const T* at) {
-          const Floats<2> v = load<T, 2>(at);
-          sum[0] = args.residual_scale * v.values[0], sum[1] = args.residual_scale * v.values[1];
+        Whole<T, 4> given[S::kRows][2][S::kGroups] = {};
+        for_each_four(args.grad_residual, [&](int f, int row, int g, const T* at, bool there) {
+          if (there) given[f][row][g] = load_whole<T, 4>(at);
         });
+#pragma unroll
+        for (int f = 0; f < S::kRows; ++f)
+#pragma unroll
+          for (int row = 0; row < 2; ++row)
+#pragma unroll
+            for (int g = 0; g < S::kGroups; ++g) {
+              const Floats<4> v = to_floats<T, 4>(given[f][row][g]);
+#pragma unroll
+              for (int i = 0; i < 4; ++i) Group{sums[f][g]}.at(row, i) = args.residual_scale * v.values[i];
+            }
       }
       multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0), a + place.fragment_offset(a_pitch),
                                      a_pitch, tiled.K * a_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
                                        return shift * a_pitch + (at & (a_row - 1));
                                      });
-      for_each_pair(args.grad_x, [](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
+      for_each_four(args.grad_x, [&](int f, int row, int g, T* at, bool there) {
+        const Group group{sums[f][g]};
+        if (there) store<T, 4>(at, Floats<4>{{group.at(row, 0), group.at(row, 1), group.at(row, 2), group.at(row, 3)}});
+      });
     }
   });
 }

@@ -56,10 +56,11 @@ std::string StackForward::describe() const { return lines(launches(), workspace_
 std::string StackBackward::describe() const {
   const OuterSize outer = kOuterSizes[outer_index(shape_.R, shape_.D)];
   std::string text = lines(launches(), workspace_bytes());
-  const auto fused = [](const Layer& layer) { return layer.fused.has_value(); };
-  if (std::all_of(layers_.begin(), layers_.end(), fused)) return text;
+  const auto apart = [](const Layer& layer) { return !layer.fused && !layer.weights; };
+  const auto layer = std::find_if(layers_.begin(), layers_.end(), apart);
+  if (layer == layers_.end()) return text;
   return text + "\nweights' gradients of layers of two launches: blocks of " + std::to_string(outer.A) + " x " +
-         std::to_string(outer.B) + " channels, rows in " + std::to_string(splits_) + " shares";
+         std::to_string(outer.B) + " channels, rows in " + std::to_string(layer->splits) + " shares";
 }
 
 }  // namespace wavenet::cuda

@@ -11,6 +11,8 @@
 // A block walks many tiles, then writes its sums to its place among the partial ones (weight_gradient.h).
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/gate.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
@@ -35,8 +37,11 @@ class TileSums {
     return {index / across * 32, index % across * 32, index < channels / 32 * across};
   }
 
-  // sums of block i += left^T right, both `rows` rows of the tile; the pointers are at the block's channels.
-  __device__ void add(int i, const char* left, int left_pitch, const char* right, int right_pitch, int rows) {
+  // sums of block i += left^T right, both `rows` rows of the tile; the pointers are at the block's channels. each_row(
+  // left's fragments, row): of 16 rows, for more sums of the same.
+  template <class Visit>
+  __device__ void add(int i, const char* left, int left_pitch, const char* right, int right_pitch, int rows,
+                      Visit each_row) {
     const int lane = threadIdx.x % 32;
     for (int row = 0; row < rows; row += 16) {
       uint32_t a[2][4], b[2][4];
@@ -45,6 +50,7 @@ class TileSums {
         load_left<T>(a[half], left + row * left_pitch + half * 32, left_pitch, lane);
         load_right<T>(b[half], right + row * right_pitch + half * 32, right_pitch, lane);
       }
+      each_row(a, row);
 #pragma unroll
       for (int f = 0; f < 2; ++f)
 #pragma unroll
@@ -76,14 +82,51 @@ class TileSums {
   float sums_[TILES][2][2][2][4] = {};
 };
 
-// Sums over the own rows of pairs of neighbouring columns, for this thread's pair.
-template <class T>
-__device__ inline void add_column(float (&sums)[2], const char* tile, int pitch, int pair, const Tiling& tiling) {
-  for (int row = tiling.own_first; row < tiling.own_first + tiling.own_rows; ++row) {
-    const Floats<2> v = load<T, 2>(reinterpret_cast<const T*>(tile + row * pitch) + 2 * pair);
-    sums[0] += v.values[0], sums[1] += v.values[1];
+// Sums over the own rows of a warp's blocks of 32 channels, for biases: products with a matrix of 8 columns, of which
+// each block has one, that is 1 where a row is own.
+template <class T, int BLOCKS>
+class ColumnSums {
+ public:
+  static_assert(BLOCKS <= 8);
+
+  // Of 16 rows from `row` of the tile on, by mma's left fragments.
+  __device__ void add(int block, const uint32_t (&left)[2][4], int row, const Tiling& tiling) {
+    constexpr uint32_t kOne = std::is_same_v<T, __half> ? 0x3c00u : 0x3f80u;
+    const int lane = threadIdx.x % 32;
+    uint32_t own[2] = {};
+    if (lane / 4 == block) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        if (is_own(tiling, row + i / 2 * 8 + lane % 4 * 2 + i % 2)) own[i / 2] |= kOne << (i % 2 * 16);
+    }
+    // The other blocks' columns get zero times what is here, a NaN of a NaN: they are left as they were.
+    const bool here = lane % 4 == block / 2;
+#pragma unroll
+    for (int f = 0; f < 2; ++f) {
+      float sums[4] = {sums_[f][0], sums_[f][1], sums_[f][2], sums_[f][3]};
+      mma<T>(sums, left[f], own[0], own[1]);
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        float& mine = sums_[f][2 * row + block % 2];
+        mine = here ? sums[2 * row + block % 2] : mine;
+      }
+    }
   }
-}
+
+  // 32 sums.
+  __device__ void write(int block, float* to) const {
+    const int lane = threadIdx.x % 32;
+    if (lane % 4 != block / 2) return;
+#pragma unroll
+    for (int f = 0; f < 2; ++f)
+#pragma unroll
+      for (int row = 0; row < 2; ++row)
+        to[f * 16 + row * 8 + lane / 4] = block % 2 ? sums_[f][2 * row + 1] : sums_[f][2 * row];
+  }
+
+ private:
+  float sums_[2][4] = {};
+};
 
 template <class T, int TILES>
 __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
@@ -104,13 +147,12 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   char* const a_tile = layout.a_at + tiled.pad_below * a_pitch;
   char* const z_tile = layout.z_at;
   const Place<S> place;
-  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
   TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
-  float of_bias[2] = {};               // and of two channels' biases, by threads of the warps that have fewer blocks
-  const int pair = kThreads - 1 - threadIdx.x;
+  ColumnSums<T, 2 * TILES> of_bias;    // and of biases: the outputs', then grad_a's, by the warps of the first columns
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
@@ -126,7 +168,7 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, c0, tiled.D, SharedPairs{biases});
+      start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
       multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
                                      tiled.K * x_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
@@ -141,23 +183,23 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
         int t2[2];
         times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
-        for (int g = 0; g < S::kGroups; ++g) {
-          const int c = c0 + place.group(g) * 8 + place.column();
-          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, tiled.D);
+        for (int p = 0; p < S::kGroups / 2; ++p) {
+          const int c = c0 + place.pair(p) * 16 + place.fourth();
+          const Pair pair{&a[f][2 * p]};
+          add_conditioning<T>(pair, args.cond, tile.b, t2, c, tiled.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             const int r = place.row_of(f, 2 * row);
             GateSlopes slopes;
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
-              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i],
-                            grad_z[f][g / 2][g % 2][2 * row + i]);
+            for (int i = 0; i < 4; ++i)
+              slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), Group{grad_z[f][p]}.at(row, i));
             if (t2[row] < 0) slopes = GateSlopes{};
-            if (!is_own(tiled.tiling, r)) slopes.z = Floats<2>{};
+            if (!is_own(tiled.tiling, r)) slopes.z = Floats<4>{};
             T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
-            store<T, 2>(grad_a, slopes.filter);
-            store<T, 2>(grad_a + tiled.D, slopes.gate);
-            store<T, 2>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
+            store<T, 4>(grad_a, slopes.filter);
+            store<T, 4>(grad_a + tiled.D, slopes.gate);
+            store<T, 4>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
           }
         }
       }
@@ -168,12 +210,10 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
       const auto block = TileSums<T, TILES>::block(i, outputs, tiled.D);
-      if (block.there) of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M);
-    }
-    if (pair < tiled.D) {
-      add_column<T>(of_bias, a_tile, a_pitch, pair, tiled.tiling);
-    } else if (pair < tiled.D + outputs / 2) {
-      add_column<T>(of_bias, grad, g_pitch, pair - tiled.D, tiled.tiling);
+      if (!block.there) continue;
+      of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M, [&](auto& left, int row) {
+        if (block.column == 0) of_bias.add(i, left, row, tiled.tiling);
+      });
     }
 
     Accumulators<S, S::kGroups> grad_x;
@@ -188,20 +228,17 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
       for (int g = 0; g < S::kGroups; ++g) {
+        const int r = place.group(g) * 16 + place.fourth();
+        if (r >= tiled.R) continue;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const int r = place.group(g) * 16 + half * 8 + place.column();
-          if (r >= tiled.R) continue;
+        for (int row = 0; row < 2; ++row) {
+          T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
+          Floats<4> v{};
+          if (residual) v = load<T, 4>(at);
 #pragma unroll
-          for (int row = 0; row < 2; ++row) {
-            T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
-            Floats<2> v{};
-            if (residual) v = load<T, 2>(at);
-#pragma unroll
-            for (int i = 0; i < 2; ++i)
-              v.values[i] = weight.residual_scale * v.values[i] + grad_x[f][g][half][2 * row + i];
-            store<T, 2>(at, v);
-          }
+          for (int i = 0; i < 4; ++i)
+            v.values[i] = weight.residual_scale * v.values[i] + Group{grad_x[f][g]}.at(row, i);
+          store<T, 4>(at, v);
         }
       }
     }
@@ -220,20 +257,23 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
       if (!block.there) continue;
       const int tap = block.row / (2 * tiled.D), shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
       of_conv.add(i, a_tile + (block.row - tap * 2 * tiled.D) * e, a_pitch, x + shift * x_pitch + block.column * e,
-                  x_pitch, S::M);
+                  x_pitch, S::M, [&](auto& left, int row) {
+                    if (block.row < 2 * tiled.D && block.column == 0) of_bias.add(TILES + i, left, row, tiled.tiling);
+                  });
     }
   });
 
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
+  float* const bias = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
 #pragma unroll
   for (int i = 0; i < TILES; ++i) {
     const auto conv = TileSums<T, TILES>::block(i, tiled.K * 2 * tiled.D, tiled.R);
     if (conv.there) of_conv.write(i, partial + conv.row * tiled.R + conv.column, tiled.R);
+    if (conv.there && conv.row < 2 * tiled.D && conv.column == 0) of_bias.write(TILES + i, bias + conv.row);
     const auto out = TileSums<T, TILES>::block(i, outputs, tiled.D);
     if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * tiled.D + out.column, tiled.D);
+    if (out.there && out.column == 0) of_bias.write(i, bias + 2 * tiled.D + out.row);
   }
-  float* const sums = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
-  if (pair < tiled.D + outputs / 2) store<float, 2>(sums + 2 * pair, Floats<2>{{of_bias[0], of_bias[1]}});
 }
 
 template <class T>

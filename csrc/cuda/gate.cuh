@@ -27,62 +27,59 @@ __device__ inline void load_biases(float* to, const void* from, int count) {
   for (int i = threadIdx.x; i < count; i += kThreads) to[i] = from ? to_float(static_cast<const T*>(from)[i]) : 0;
 }
 
-// The sums of a convolution start with its bias: loaded before the product, not after it. pair_of(c) has those of
-// channels c and c + 1; c0: the first of the channels.
-template <class S, int GROUPS, class Pairs>
-__device__ inline void start_with_gate_bias(Accumulators<S, GROUPS>& sums, const Place<S>& place, int c0, int D,
-                                            Pairs pair_of) {
+// The sums of a convolution start with its bias: loaded before the product, not after it. four_of(c) has those of
+// channels c to c + 3; c0: the first of the channels.
+template <class S, class Fours>
+__device__ inline void start_with_gate_bias(Accumulators<S, S::kGroups>& sums, const Place<S>& place, int c0, int D,
+                                            Fours four_of) {
 #pragma unroll
-  for (int g = 0; g < GROUPS; ++g) {
-    const int c = c0 + place.group(g) * 8 + place.column();
+  for (int p = 0; p < S::kGroups / 2; ++p) {
+    const int c = c0 + place.pair(p) * 16 + place.fourth();
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const Floats<2> pair = c < D ? pair_of(half * D + c) : Floats<2>{};
+      const Floats<4> four = c < D ? four_of(half * D + c) : Floats<4>{};
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f)
 #pragma unroll
-        for (int i = 0; i < 4; ++i) sums[f][g][half][i] = pair.values[i % 2];
+        for (int i = 0; i < 8; ++i) sums[f][2 * p + i / 4][half][i % 4] = four.values[i / 4 * 2 + i % 2];
     }
   }
 }
 
 // The same of a 1x1: outputs o0 and on, of `outputs`.
-template <class S, class Pairs>
+template <class S, class Fours>
 __device__ inline void start_with_bias(Accumulators<S, S::kGroups>& sums, const Place<S>& place, int o0, int outputs,
-                                       Pairs pair_of) {
+                                       Fours four_of) {
 #pragma unroll
   for (int g = 0; g < S::kGroups; ++g) {
+    const int o = o0 + place.group(g) * 16 + place.fourth();
+    const Floats<4> four = o < outputs ? four_of(o) : Floats<4>{};
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int o = o0 + place.group(g) * 16 + half * 8 + place.column();
-      const Floats<2> pair = o < outputs ? pair_of(o) : Floats<2>{};
+    for (int f = 0; f < S::kRows; ++f)
 #pragma unroll
-      for (int f = 0; f < S::kRows; ++f)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sums[f][g][half][i] = pair.values[i % 2];
-    }
+      for (int i = 0; i < 8; ++i) sums[f][g][i / 4][i % 4] = four.values[i / 4 * 2 + i % 2];
   }
 }
 
 // Of biases in shared memory.
-struct SharedPairs {
+struct SharedBiases {
   const float* biases;
-  __device__ Floats<2> operator()(int i) const { return load<float, 2>(biases + i); }
+  __device__ Floats<4> operator()(int i) const { return load<float, 4>(biases + i); }
 };
 
-// Adds conditioning to the sums of fragment f, group g. c is the first of this thread's two channels, t2 the times of
-// its two rows (-1: none); filters are sums[0], gates sums[1].
+// Adds conditioning. c is the first of the four channels, t2 the times of the two rows (-1: none).
 template <class T>
-__device__ inline void add_conditioning(float (&sums)[2][4], const Rows& cond, int64_t b, const int (&t2)[2],
-                                        int c, int D) {
+__device__ inline void add_conditioning(const Pair& pair, const Rows& cond, int64_t b, const int (&t2)[2], int c,
+                                        int D) {
   if (!cond.data) return;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {
       if (t2[row] < 0) continue;
-      const Floats<2> v = load<T, 2>(row_at<const T>(cond, b, t2[row]) + half * D + c);
-      sums[half][2 * row] += v.values[0], sums[half][2 * row + 1] += v.values[1];
+      const Floats<4> v = load<T, 4>(row_at<const T>(cond, b, t2[row]) + half * D + c);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) pair.at(half, row, i) += v.values[i];
     }
   }
 }
@@ -95,25 +92,25 @@ __device__ inline void times_of(int (&t2)[2], const Tiling& tiling, const Tile& 
   for (int row = 0; row < 2; ++row) t2[row] = time_of(tiling, tile, place.row_of(f, 2 * row));
 }
 
-// z of a thread's two rows, 8 rows apart from `at` on, from the sums of its two channels.
+// z of a thread's two rows, 8 rows apart from `at` on.
 template <class T>
-__device__ inline void store_gates(const float (&sums)[2][4], char* at, int pitch) {
+__device__ inline void store_gates(const Pair& pair, char* at, int pitch) {
 #pragma unroll
   for (int row = 0; row < 2; ++row) {
-    Floats<2> z;
+    Floats<4> z;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 4; ++i) {
       float tanh, sigma;
-      gate<T>(sums[0][2 * row + i], sums[1][2 * row + i], tanh, sigma);
+      gate<T>(pair.at(0, row, i), pair.at(1, row, i), tanh, sigma);
       z.values[i] = tanh * sigma;
     }
-    store<T, 2>(reinterpret_cast<T*>(at + row * 8 * pitch), z);
+    store<T, 4>(reinterpret_cast<T*>(at + row * 8 * pitch), z);
   }
 }
 
-// What goes back through the gate at two neighbouring channels, and z again.
+// What goes back through the gate at four neighbouring channels, and z again.
 struct GateSlopes {
-  Floats<2> filter{}, gate{}, z{};
+  Floats<4> filter{}, gate{}, z{};
 
   template <class T>
   __device__ void set(int i, float f, float g, float grad_z) {

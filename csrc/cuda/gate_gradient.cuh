@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
     const char* const grad = buffer + x_bytes;
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
-      start_with_gate_bias<S, S::kGroups>(a, place, c0, tiled.D, SharedPairs{biases});
+      start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
       multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (tiled.D - c0)),
                                      x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
@@ -59,28 +59,28 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
         int t2[2];
         times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
-        for (int g = 0; g < S::kGroups; ++g) {
-          const int c = c0 + place.group(g) * 8 + place.column();
+        for (int p = 0; p < S::kGroups / 2; ++p) {
+          const int c = c0 + place.pair(p) * 16 + place.fourth();
           if (c >= tiled.D) continue;
-          add_conditioning<T>(a[f][g], args.cond, tile.b, t2, c, tiled.D);
+          const Pair pair{&a[f][2 * p]};
+          add_conditioning<T>(pair, args.cond, tile.b, t2, c, tiled.D);
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
             if (t2[row] < 0) continue;
-            Floats<2> gz;
+            Floats<4> gz;
             if (args.grad_z.data) {
-              gz = load<T, 2>(row_at<const T>(args.grad_z, tile.b, t2[row]) + c);
+              gz = load<T, 4>(row_at<const T>(args.grad_z, tile.b, t2[row]) + c);
             } else {
 #pragma unroll
-              for (int i = 0; i < 2; ++i) gz.values[i] = grad_z[f][g / 2][g % 2][2 * row + i];
+              for (int i = 0; i < 4; ++i) gz.values[i] = Group{grad_z[f][p]}.at(row, i);
             }
             GateSlopes slopes;
 #pragma unroll
-            for (int i = 0; i < 2; ++i)
-              slopes.set<T>(i, a[f][g][0][2 * row + i], a[f][g][1][2 * row + i], gz.values[i]);
+            for (int i = 0; i < 4; ++i) slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), gz.values[i]);
             T* const grad_a = row_at<T>(args.grad_a, tile.b, t2[row]) + c;
-            store<T, 2>(grad_a, slopes.filter);
-            store<T, 2>(grad_a + tiled.D, slopes.gate);
-            if (args.z.data) store<T, 2>(row_at<T>(args.z, tile.b, t2[row]) + c, slopes.z);
+            store<T, 4>(grad_a, slopes.filter);
+            store<T, 4>(grad_a + tiled.D, slopes.gate);
+            if (args.z.data) store<T, 4>(row_at<T>(args.z, tile.b, t2[row]) + c, slopes.z);
           }
         }
       }

@@ -14,13 +14,14 @@ function(wavenet_cuda_instances folder result)
   set(arguments_data_gradient DataGradientArguments)
   set(arguments_weight_gradient WeightGradientArguments)
   set(arguments_fused_backward FusedBackwardArguments)
+  set(arguments_wide_weight_gradient WideWeightGradientArguments)
   set(arguments_stream StreamArguments)
 
   set(sources "")
-  foreach(kernel layers gate_gradient data_gradient weight_gradient fused_backward stream)
+  foreach(kernel layers gate_gradient data_gradient weight_gradient wide_weight_gradient fused_backward stream)
     set(dtypes bf16 fp16 tf32)
-    if(kernel STREQUAL "fused_backward")
-      set(dtypes bf16 fp16)  # plan_fused_backward() leaves float32 to the others
+    if(kernel MATCHES "^(fused_backward|wide_weight_gradient)$")
+      set(dtypes bf16 fp16)  # plan.cpp leaves float32 to the others
     endif()
     foreach(dtype IN LISTS dtypes)
       set(type ${type_${dtype}})

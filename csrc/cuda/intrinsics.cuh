@@ -9,21 +9,28 @@
 #include <cstddef>
 #include <cstdint>
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+#define WAVENET_WARPGROUPS  // wgmma.cuh
+#endif
+
 #ifdef WAVENET_SIMT
 #include "simt.h"
 #else
 
 namespace wavenet::cuda {
 
-// The dynamic shared memory of the block, aligned to 128 bytes.
+// The dynamic shared memory of the block, aligned to 1024 bytes, as the swizzling of wgmma is.
 __device__ inline char* shared_memory() {
-  extern __shared__ __align__(128) char memory[];
+  extern __shared__ __align__(1024) char memory[];
   return memory;
 }
 
 __device__ inline uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
+
+// Of a power of two.
+__device__ inline int log2_of(int v) { return __popc(v - 1); }
 
 // 16 bytes from global to shared memory, both aligned to 16, without waiting; zeros, and nothing is read, where not
 // `valid`.
@@ -43,6 +50,14 @@ __device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group
 template <int N>
 __device__ inline void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// What this thread has written to shared memory, copies that it has waited for as well, is seen by wgmma, where there
+// is such a thing, after a barrier that follows.
+__device__ inline void show_to_warpgroups() {
+#ifdef WAVENET_WARPGROUPS
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
 }
 
 // Four matrices of 8 rows of 16 bytes. Lane i gives the address of row i % 8 of matrix i / 8 and receives, of each

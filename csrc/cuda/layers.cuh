@@ -40,9 +40,10 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   const LayersLayout<char*> layout(shared, S::tile(), e, tiled, args.layers);
   const int x_row = layout.x.row, z_row = layout.z.row, x_pitch = layout.x.pitch, z_pitch = layout.z.pitch;
   const int x_log = log2_of(x_row), z_log = log2_of(z_row), z_bytes = layout.z.bytes();
-  char* const z_tiles = layout.z_at;
+  char *const z_tiles = layout.z_at, *const skip = layout.skip_at;
+  const int skip_pitch = layout.skip.pitch;
   const Place<S> place;
-  Weights weights(tiled.weights, tiled.weight_bytes, S::N, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
   // Seen by others after the first barrier of a tile.
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
@@ -52,8 +53,17 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
                  -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
+  // What the skip sum holds already, of outputs o0 and on.
+  const auto fetch_skip = [&](const Tile& tile, int o0) {
+    if (!args.accumulate_skip || !tiled.S) return;
+    Rows from = args.skip;
+    from.data = static_cast<T*>(from.data) + o0;
+    load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
+  };
   for_each_tile(tiled.tiling, tiled.buffers, layout.x_at, layout.x.bytes(), fetch, [&](const Tile& tile, char* buffer) {
     char* const x = buffer + tiled.pad_above * x_pitch;
+    fetch_skip(tile, 0);
+    copy_async_commit();
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;
       const float* const bias = biases + layer * (2 * tiled.D + tiled.R);
@@ -61,7 +71,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * tiled.D;
       for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, c0, tiled.D, SharedPairs{bias});
+        start_with_gate_bias<S>(sums, place, c0, tiled.D, SharedBiases{bias});
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (tiled.D - c0)),
                                        x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
                                          const int k = at >> x_log;
@@ -73,11 +83,12 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           int t2[2];
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
-          for (int g = 0; g < S::kGroups; ++g) {
-            const int c = c0 + place.group(g) * 8 + place.column();
+          for (int p = 0; p < S::kGroups / 2; ++p) {
+            const int c = c0 + place.pair(p) * 16 + place.fourth();
             if (c >= tiled.D) continue;
-            add_conditioning<T>(sums[f][g], cond, tile.b, t2, c, tiled.D);
-            store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
+            const Pair pair{&sums[f][2 * p]};
+            add_conditioning<T>(pair, cond, tile.b, t2, c, tiled.D);
+            store_gates<T>(pair, z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
       }
@@ -87,7 +98,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
 
       for (int o0 = 0; o0 < tiled.R; o0 += S::N) {
         Accumulators<S, S::kGroups> sums;
-        start_with_bias<S>(sums, place, o0, tiled.R, SharedPairs{bias + 2 * tiled.D});
+        start_with_bias<S>(sums, place, o0, tiled.R, SharedBiases{bias + 2 * tiled.D});
         const int left = tiled.R - o0 - place.first_output();
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - o0),
                                        z + place.fragment_offset(z_pitch), z_pitch, z_row,
@@ -98,22 +109,19 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
           times_of(t2, tiled.tiling, tile, place, f);
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
+            const int further = S::groups_to(g) * 16;
+            if (further >= left) continue;
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int further = S::outputs_to(g, half);
-              if (further >= left) continue;
+            for (int row = 0; row < 2; ++row) {
+              T* const at =
+                  reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o0 + place.first_output() + further;
+              Floats<4> v = load<T, 4>(at);
 #pragma unroll
-              for (int row = 0; row < 2; ++row) {
-                T* const at =
-                    reinterpret_cast<T*>(x + place.row_of(f, 2 * row) * x_pitch) + o0 + place.first_output() + further;
-                Floats<2> v = load<T, 2>(at);
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                  v.values[i] = args.residual_scale * (v.values[i] + sums[f][g][half][2 * row + i]);
-                  if (t2[row] < 0) v.values[i] = 0;
-                }
-                store<T, 2>(at, v);
+              for (int i = 0; i < 4; ++i) {
+                v.values[i] = args.residual_scale * (v.values[i] + Group{sums[f][g]}.at(row, i));
+                if (t2[row] < 0) v.values[i] = 0;
               }
+              store<T, 4>(at, v);
             }
           }
         }
@@ -123,40 +131,43 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     }
 
     for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
-      // The sums start with what is in memory already: all of it is on its way during the product.
+      const int width = min(S::N, tiled.S - o0);
+      if (o0 > 0) {
+        __syncthreads();  // the panel is in memory
+        fetch_skip(tile, o0);
+        copy_async_commit();
+      }
       Accumulators<S, S::kGroups> sums;
-      start_with_bias<S>(sums, place, o0, tiled.S, SharedPairs{skip_biases});
-      const int left = tiled.S - o0 - place.first_output();
-      const auto for_each_pair = [&](auto visit) {
+      start_with_bias<S>(sums, place, o0, tiled.S, SharedBiases{skip_biases});
+      multiply<S, S::kGroups, false>(sums, place, weights, width, z_tiles + place.fragment_offset(z_pitch), z_pitch,
+                                     args.layers * z_row,
+                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
+      if (args.accumulate_skip) {
+        copy_async_wait<0>();
+        __syncthreads();
+      }
+      const int left = width - place.first_output();
 #pragma unroll
-        for (int f = 0; f < S::kRows; ++f) {
+      for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
-          for (int row = 0; row < 2; ++row) {
-            const int r = place.row_of(f, 2 * row);
-            const int t = is_own(tiled.tiling, r) ? time_of(tiled.tiling, tile, r) : -1;
-            if (t < 0) continue;
-            T* const at = row_at<T>(args.skip, tile.b, t) + o0 + place.first_output();
+        for (int row = 0; row < 2; ++row) {
+          T* const at = reinterpret_cast<T*>(skip + place.row_of(f, 2 * row) * skip_pitch) + place.first_output();
 #pragma unroll
-            for (int g = 0; g < S::kGroups; ++g) {
+          for (int g = 0; g < S::kGroups; ++g) {
+            const int further = S::groups_to(g) * 16;
+            if (further >= left) continue;
+            Floats<4> v{};
+            if (args.accumulate_skip) v = load<T, 4>(at + further);
 #pragma unroll
-              for (int half = 0; half < 2; ++half) {
-                const int further = S::outputs_to(g, half);
-                if (further < left) visit(&sums[f][g][half][2 * row], at + further);
-              }
-            }
+            for (int i = 0; i < 4; ++i) v.values[i] += Group{sums[f][g]}.at(row, i);
+            store<T, 4>(at + further, v);
           }
         }
-      };
-      if (args.accumulate_skip) {
-        for_each_pair([](float* sum, const T* at) {
-          const Floats<2> before = load<T, 2>(at);
-          sum[0] += before.values[0], sum[1] += before.values[1];
-        });
       }
-      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.S - o0),
-                                     z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
-                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
-      for_each_pair([](const float* sum, T* at) { store<T, 2>(at, Floats<2>{{sum[0], sum[1]}}); });
+      __syncthreads();
+      Rows to = args.skip;
+      to.data = static_cast<T*>(to.data) + o0;
+      store_rows<T>(skip, skip_pitch, tiled.tiling, tile, to, width);
     }
   });
 }

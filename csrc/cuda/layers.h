@@ -61,8 +61,6 @@ template <class T>
 void run_data_gradient(const DataGradientArguments& arguments, const char* name, cudaStream_t stream);
 
 // All of a narrow layer's backward in one launch, in 16 bits.
-constexpr int kFusedColumns =
-    2 * kThreads;  // of grad_a and of the outputs' gradients together, at most: two a thread
 struct FusedBackwardArguments {
   TileLaunch tiled;  // its weights are the gate gradient's, then the data gradient's
   int tiles = 1;  // of 32 x 32 weights of either kind, of a warp: 1 or 2

@@ -12,6 +12,7 @@
 namespace wavenet::cuda {
 
 WAVENET_BOTH inline int larger(int a, int b) { return a > b ? a : b; }
+WAVENET_BOTH inline int smaller(int a, int b) { return a < b ? a : b; }
 
 // Rows in shared memory, padded so that eight neighbours lie in different banks.
 struct Panel {
@@ -33,21 +34,25 @@ using Regions = std::vector<Region>;
 // Biases are floats. Forward has, of each layer, 2D of the convolution and R of the residual, and S of all skips.
 constexpr int kBias = sizeof(float);
 
-// Forward:  weights | x, 1 or 2 buffers | z of each layer | biases
+// Forward:  weights | x, 1 or 2 buffers | z of each layer | skip, as many channels as a slab has outputs | biases
 template <class At>
 struct LayersLayout {
-  Panel x, z;
-  At x_at, z_at, biases_at, end;
+  Panel x, z, skip;
+  At x_at, z_at, skip_at, biases_at, end;
 
   WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int layers)
       : x(tiled.R * e, tiled.rows(tile.M)),
         z(tiled.D * e, tile.M),
+        skip(smaller(tiled.S, tile.N) * e, tile.M),
         x_at(shared + tiled.weight_room(tile.N)),
         z_at(x_at + tiled.buffers * x.bytes()),
-        biases_at(z_at + layers * z.bytes()),
+        skip_at(z_at + layers * z.bytes()),
+        biases_at(skip_at + (tiled.S ? skip.bytes() : 0)),
         end(biases_at + (layers * (2 * tiled.D + tiled.R) + tiled.S) * kBias) {}
 
-  Regions regions() const { return {{"weights", x_at}, {"x", z_at}, {"z", biases_at}, {"biases", end}}; }
+  Regions regions() const {
+    return {{"weights", x_at}, {"x", z_at}, {"z", skip_at}, {"skip", biases_at}, {"biases", end}};
+  }
 };
 
 // Backward, first part:  weights | x and gradients of residual and skip side by side, 1 or 2 buffers | biases
@@ -119,6 +124,22 @@ struct WeightGradientLayout {
         b_pitch(size.B * e + (e == 2 ? 16 : 32)),
         stage_bytes(depth * (a_pitch + b_pitch)),
         end(kStages * stage_bytes) {}
+};
+
+// The same of wide layers:  ring of tiles, of each the left factor, then the right one
+struct WideWeightGradientLayout {
+  static constexpr int e = 2;
+  int conv_pitch, out_pitch;  // of the left factor's rows
+  int left_bytes, stage_bytes, end;
+
+  WAVENET_BOTH explicit WideWeightGradientLayout(const TileLaunch& tiled)
+      : conv_pitch(Panel(kWideColumns * e, 0).pitch),
+        out_pitch(Panel(kWideOutputs * kWideColumns * e, 0).pitch),
+        left_bytes((larger(tiled.rows(kWideRows) * conv_pitch, kWideRows * out_pitch) + 1023) / 1024 * 1024),
+        stage_bytes(left_bytes + kWideRows * kWideColumns * e),
+        end(kStages * stage_bytes) {}
+
+  Regions regions() const { return {{"tiles", end}}; }
 };
 
 // Streaming:  ring of weights | inputs of the taps, the last of which is x | z | skip sums in float

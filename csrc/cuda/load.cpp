@@ -25,7 +25,7 @@ void load_all(KernelsOf which) {
   if (which == KernelsOf::forward) return load_layers<T>();
   if (which == KernelsOf::stream) return load_stream<T>();
   load_gate_gradient<T>(), load_data_gradient<T>(), load_weight_gradient<T>(), load_sums<T>();
-  if constexpr (sizeof(T) == 2) load_fused_backward<T>();
+  if constexpr (sizeof(T) == 2) load_fused_backward<T>(), load_wide_weight_gradient<T>();
 }
 
 }  // namespace

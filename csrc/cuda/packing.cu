@@ -30,8 +30,11 @@ __device__ Unit unit_at(int64_t at, int outputs, int bytes, int N, bool ring) {
   return {chunk * N + row, (slab * kSlabBytes + unit * 16) / static_cast<int>(sizeof(T))};
 }
 
-// Output n of a convolution whose filters and gates alternate by 8, as a channel of 2D.
-__device__ int gated_channel(int n, int D) { return n / 8 % 2 * D + n / 16 * 8 + n % 8; }
+// Which output a product has in row n of its slabs.
+__device__ int output_at(int n) { return n / 16 * 16 + n % 8 / 2 * 4 + n / 8 % 2 * 2 + n % 2; }
+
+// The same of a convolution, whose filters and gates alternate by 8: as a channel of 2D.
+__device__ int gated_channel(int n, int D) { return n / 8 % 2 * D + output_at(n / 16 * 8 + n % 8); }
 
 template <class T>
 class Source {
@@ -55,7 +58,7 @@ class Source {
         const int depth = p_.K * 2 * p_.D;
         const Unit u = unit_at<T>(at, p_.R, depth * e, group.N, group.ring);
         return fill(values, u, p_.R, depth,
-                    [&](int r, int c) { return conv(group.first, c % (2 * p_.D), r, c / (2 * p_.D)); });
+                    [&](int n, int c) { return conv(group.first, c % (2 * p_.D), output_at(n), c / (2 * p_.D)); });
       }
     }
   }
@@ -73,13 +76,14 @@ class Source {
       if (i + 1 == group.count && !group.residual) continue;
       if (at < residual_bytes) {
         const Unit u = unit_at<T>(at, p_.R, p_.D * e, group.N, group.ring);
-        return fill(values, u, p_.R, p_.D, [&](int o, int d) { return out(layer, o, d); });
+        return fill(values, u, p_.R, p_.D, [&](int n, int d) { return out(layer, output_at(n), d); });
       }
       at -= residual_bytes;
     }
     const int depth = group.count * p_.D;
     const Unit u = unit_at<T>(at, p_.S, depth * e, group.N, group.ring);
-    fill(values, u, p_.S, depth, [&](int o, int c) { return out(group.first + c / p_.D, p_.R + o, c % p_.D); });
+    fill(values, u, p_.S, depth,
+         [&](int n, int c) { return out(group.first + c / p_.D, p_.R + output_at(n), c % p_.D); });
   }
 
   // Chunk by chunk, the convolution's N outputs and the N / 2 columns of V of their gates.
@@ -92,8 +96,8 @@ class Source {
     at %= chunk_bytes;
     if (at < conv_chunk) return convolution(chunk * conv_chunk + at, group.first, group, values);
     const Unit u = unit_at<T>(at - conv_chunk, gates, depth * e, rows, true);
-    fill(values, u, gates, depth, [&](int z, int c) {
-      const T v = out(group.first, c < residual ? c : p_.R + c - residual, chunk * gates + z);
+    fill(values, u, gates, depth, [&](int n, int c) {
+      const T v = out(group.first, c < residual ? c : p_.R + c - residual, chunk * gates + output_at(n));
       return c < residual ? from_float<T>(p_.residual_scale * to_float(v)) : v;
     });
   }

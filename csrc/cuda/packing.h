@@ -11,7 +11,9 @@
 //                  channels of the gradients of residual and skip
 //   data gradient  of one layer: R outputs over (tap, channel of a)
 //
-// Outputs of a convolution alternate: 8 of filters, the 8 gates that go with them.
+// Row n of a slab is not output n: of 16 columns a thread has 2 q and 2 q + 1 in the first eight and in the second, and
+// should have four neighbours, to move at once. So those rows are outputs 4 q to 4 q + 3. Of a convolution 8 rows of
+// filters and the 8 of their gates take turns.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -219,6 +219,22 @@ int fused_tiles(const StackShape& shape, int outputs) {
   return (std::max(of_conv, of_out) + kWarps - 1) / kWarps;
 }
 
+std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int layer, const Device& device) {
+  if (shape.dtype == DType::float32 || std::max(shape.R, shape.D) < kWideColumns) return {};
+  const auto [left, right] = reach_of(shape);
+  LaunchPlan plan = begin(shape, "weight_gradient", layer, 1, {kWideRows, kWideColumns});
+  TileLaunch& tiled = plan.tiled;
+  tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], kWideRows, 0, 0, left + right,
+                      kWideColumns * shape.element());
+  const int P = tiled.tiling.P();
+  tiled.pad_above = right * P, tiled.pad_below = left * P;
+  tiled.tap_first[0] = left * P, tiled.tap_step[0] = -P;
+  const WideWeightGradientLayout layout(tiled);
+  if (layout.end > device.shared_bytes) return {};
+  plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end), tiled.buffers = kStages;
+  return plan;
+}
+
 std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
                                               const Device& device) {
   constexpr TileSize kSize = kFusedTileSize;
@@ -228,7 +244,7 @@ std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer
   const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
   if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D)) return {};
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
-  if (fused_tiles(shape, outputs) > 2 || 2 * shape.D + outputs > kFusedColumns) return {};
+  if (fused_tiles(shape, outputs) > 2) return {};
 
   LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
   TileLaunch& tiled = plan.tiled;

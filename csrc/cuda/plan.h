@@ -54,7 +54,10 @@ std::vector<LaunchPlan> plan_layers(const StackShape& shape, bool residual, bool
 LaunchPlan plan_gate_gradient(const StackShape& shape, int layer, bool residual, bool skip, const Device& device);
 LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& device);
 
-// Both, and the weights' gradients, in one launch; none where that can't be, or would not pay.
+// Those of weights, of a wide layer in 16 bits; none elsewhere.
+std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int layer, const Device& device);
+
+// All three in one launch; none where that can't be, or would not pay.
 std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
                                               const Device& device);
 // Of its sums of weights, blocks of 32 x 32 a warp: 1 or 2 where there is such a plan.

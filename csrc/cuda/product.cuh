@@ -4,8 +4,10 @@
 //        +--------------------+               +----+----+----+----+
 //     M  |  tile of rows, any |       warps:  |    |    |    |    |   kRowWarps x kColumnWarps, a warp has kRows
 //        |  offset for a tap  |               +----+----+----+----+   fragments of 16 rows and every kColumnWarps-th
-//        +--------------------+               |    |    |    |    |   group of 16 columns
+//        +--------------------+               |    |    |    |    |   pair of groups of 16 columns
 //                                             +----+----+----+----+
+//
+// On sm_90a tiles of 128 rows are multiplied by wgmma (wgmma.cuh): a warp has 16 rows, and all columns of them.
 //
 // Weights come as slabs of up to N rows (outputs) by 128 bytes of the contraction, in the order in which they are
 // used (packing.h). Where a kernel's weights fit into shared memory they stay there; else they go round a ring.
@@ -14,28 +16,29 @@
 #include "cuda/intrinsics.cuh"
 #include "cuda/packing.h"
 #include "cuda/tile_launch.h"
+#ifdef WAVENET_WARPGROUPS
+#include "cuda/wgmma.cuh"
+#endif
 
 namespace wavenet::cuda {
-
-// Of a power of two.
-__device__ inline int log2_of(int v) {
-  int log = 0;
-  while (1 << log < v) ++log;
-  return log;
-}
 
 template <class T_, int M_, int N_>
 struct Shape {
   using T = T_;
   static constexpr int M = M_, N = N_;
   WAVENET_BOTH static constexpr TileSize tile() { return {M, N}; }
-  static constexpr int kColumnWarps = N == 32 ? 1 : M == 128 ? 2 : 4;
+#ifdef WAVENET_WARPGROUPS
+  static constexpr bool kWarpgroups = M == 128;  // multiply: a warp has 16 rows and all columns
+#else
+  static constexpr bool kWarpgroups = false;
+#endif
+  static constexpr int kColumnWarps = N == 32 || kWarpgroups ? 1 : M == 128 ? 2 : 4;
   static constexpr int kRowWarps = kThreads / 32 / kColumnWarps;
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
   static constexpr int kGroups = N / 16 / kColumnWarps;  // of 16 columns, of a warp
   static_assert(M % (16 * kRowWarps) == 0 && kGroups % 2 == 0);
-  // From a warp's first outputs to those of half a group of 16.
-  WAVENET_BOTH static constexpr int outputs_to(int g, int half) { return g * kColumnWarps * 16 + half * 8; }
+  // From a warp's first group to group g, of pairs of neighbours.
+  WAVENET_BOTH static constexpr int groups_to(int g) { return g / 2 * kColumnWarps * 2 + g % 2; }
 };
 
 // Where a thread stands: its warp's rows and columns, and its own in the fragments of mma.
@@ -51,63 +54,78 @@ struct Place {
   }
   // Of accumulator element i of fragment f: row in the tile.
   __device__ int row_of(int f, int i) const { return row + f * 16 + lane / 4 + i / 2 * 8; }
-  // The first of its two columns within 8.
-  __device__ int column() const { return lane % 4 * 2; }
-  __device__ int group(int g) const { return g * S::kColumnWarps + column_warp; }
-  // The first of its outputs in a slab; the others are S::outputs_to() further on.
-  __device__ int first_output() const { return column_warp * 16 + column(); }
+  // Groups of 16 columns of a slab, and pairs of them.
+  __device__ int pair(int p) const { return column_warp + p * S::kColumnWarps; }
+  __device__ int group(int g) const { return 2 * column_warp + S::groups_to(g); }
+  // Of a row and group a thread has four neighbouring outputs (packing.h); the first of its first group's. Those of
+  // group g are 16 S::groups_to(g) further on.
+  __device__ int first_output() const { return column_warp * 32 + fourth(); }
+  // The first of four, in a group.
+  __device__ int fourth() const { return lane % 4 * 4; }
   // Bytes from the start of a tile to what this lane hands to load_matrices for its warp's first fragment.
   __device__ int fragment_offset(int pitch) const { return (row + lane % 16) * pitch + lane / 16 * 16; }
 };
 
-// The weights that a block uses, again and again in the same order.
+// The weights that a block uses, again and again in the same order. N: outputs of a slab, 0 where only the launch knows.
+template <int N>
 class Weights {
  public:
   // In a ring every slab takes the room of N outputs; else the slabs lie one after another.
-  __device__ Weights(const char* packed, int bytes, int N, bool ring, char* shared)
-      : packed_(packed), shared_(shared), bytes_(bytes), slot_(N * kSlabBytes), ring_(ring) {
+  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int outputs = N)
+      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring) {
     if (ring_) {
       for (int i = 0; i < kStages - 1; ++i) load();
     } else {
-      copy(shared_, packed_, bytes_);
+      for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(shared + at, packed + at, true);
       copy_async_commit();
     }
   }
 
   // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go
-  // round must come after a copy_async_wait<0>() and a __syncthreads().
+  // round must come after a copy_async_wait<0>() and a __syncthreads(). refill() comes before the next one.
   __device__ const char* next(int rows) {
-    if (!ring_) {
-      const char* slab = shared_ + at_;
+    const char* slab = shared_ + at_;
+    if (ring_) {
+      at_ = after(at_);
+      copy_async_wait<kStages - 2>();
+      show_to_warpgroups();
+      __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
+    } else {
       at_ += rows * kSlabBytes;
       if (at_ == bytes_) at_ = 0;
-      return slab;
     }
-    copy_async_wait<kStages - 2>();
-    __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
-    load();
-    const char* slab = shared_ + at_ * slot_;
-    at_ = at_ + 1 == kStages ? 0 : at_ + 1;
     return slab;
   }
 
- private:
-  __device__ void load() {
-    copy(shared_ + stage_ * slot_, packed_ + loaded_, slot_);
-    copy_async_commit();
-    stage_ = stage_ + 1 == kStages ? 0 : stage_ + 1;
-    loaded_ = loaded_ + slot_ == bytes_ ? 0 : loaded_ + slot_;
+  // In a ring another slab is loaded to where the one before was.
+  __device__ void refill() {
+    if (ring_) load();
   }
-  __device__ static void copy(char* to, const char* from, int bytes) {
-    for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(to + at, from + at, true);
+
+ private:
+  __device__ int slot() const { return N ? N * kSlabBytes : slot_; }
+  __device__ int after(int at) const { return at == (kStages - 1) * slot() ? 0 : at + slot(); }
+  __device__ void load() {
+    char* const to = shared_ + stage_;
+    const char* const from = packed_ + loaded_;
+    if constexpr (N * kSlabBytes % (kThreads * 16) == 0 && N > 0) {
+#pragma unroll
+      for (int at = 0; at < N * kSlabBytes; at += kThreads * 16)
+        copy_async(to + threadIdx.x * 16 + at, from + threadIdx.x * 16 + at, true);
+    } else {
+      for (int at = threadIdx.x * 16; at < slot(); at += kThreads * 16) copy_async(to + at, from + at, true);
+    }
+    copy_async_commit();
+    stage_ = after(stage_);
+    loaded_ = loaded_ + slot() == bytes_ ? 0 : loaded_ + slot();
   }
 
   const char* packed_;
   char* shared_;
   int bytes_, slot_;
   bool ring_;
-  int at_ = 0;                  // next to use: byte, or stage of the ring
-  int stage_ = 0, loaded_ = 0;  // next to load
+  int at_ = 0;                  // the next to use, in bytes
+  int stage_ = 0, loaded_ = 0;  // where the next to load goes, and where it comes from
 };
 
 template <class T>
@@ -120,6 +138,17 @@ __device__ inline void round_fragment(uint32_t (&fragment)[4]) {
 
 template <class S, int GROUPS>
 using Accumulators = float[S::kRows][GROUPS][2][4];
+
+// Sums of a thread's four channels of a pair of groups: of the filters (half 0) or gates of one of its two rows.
+struct Pair {
+  float (*sums)[2][4];
+  __device__ float& at(int half, int row, int i) const { return sums[i / 2][half][2 * row + i % 2]; }
+};
+// The same of a group of a 1x1.
+struct Group {
+  float (*sums)[4];
+  __device__ float& at(int row, int i) const { return sums[i / 2][2 * row + i % 2]; }
+};
 
 template <class S, int GROUPS>
 __device__ inline void clear(Accumulators<S, GROUPS>& sums) {
@@ -152,7 +181,7 @@ __device__ inline void multiply_whole(Accumulators<S, GROUPS>& sums, const Place
     }
 #pragma unroll
     for (int g = 0; g < COUNT; ++g)
-      load_matrices(b[step % 2][g], slab + g * (16 * S::kColumnWarps * kSlabBytes) + ((step * 2 + part) ^ line) * 16);
+      load_matrices(b[step % 2][g], slab + S::groups_to(g) * (16 * kSlabBytes) + ((step * 2 + part) ^ line) * 16);
   };
   fetch(0);
 #pragma unroll
@@ -169,27 +198,118 @@ __device__ inline void multiply_whole(Accumulators<S, GROUPS>& sums, const Place
   }
 }
 
+#ifdef WAVENET_WARPGROUPS
+// The rows' fragments of STEPS steps from byte `done` of the contraction on.
+template <class S, int STEPS, class Offset>
+__device__ inline void load_steps(uint32_t (&a)[STEPS][4], const char* tile, int done, Offset offset) {
+  const int first = offset(done), last = offset(done + (STEPS - 1) * kStepBytes);
+  if (last - first == (STEPS - 1) * kStepBytes) {  // of one row
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) load_matrices(a[step], tile + first + step * kStepBytes);
+  } else {
+#pragma unroll
+    for (int step = 0; step < STEPS; ++step) load_matrices(a[step], tile + offset(done + step * kStepBytes));
+  }
+#pragma unroll
+  for (int step = 0; step < STEPS; ++step) round_fragment<typename S::T>(a[step]);
+}
+
+// Starts the products of a slab of COUNT groups.
+template <class S, int COUNT, int STEPS, int GROUPS>
+__device__ inline void start_products(Accumulators<S, GROUPS>& sums, const uint32_t (&a)[STEPS][4], const char* slab) {
+  static_assert(S::kRows == 1);
+  const uint64_t descriptor = slab_descriptor(shared_address(slab));
+  warpgroup_arrive();
+#pragma unroll
+  for (int step = 0; step < STEPS; ++step)
+    warpgroup_multiply<typename S::T, COUNT * 16>(&sums[0][0][0][0], a[step], descriptor + step * kStepOfDescriptor);
+  warpgroup_commit();
+}
+
+// multiply() as far as slabs have COUNT groups and all or half of 128 bytes of the contraction; returns how far. What
+// the next slab takes is on its way during the products.
+template <class S, int COUNT, int GROUPS, int N, class Offset>
+__device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weights<N>& weights, int rows,
+                                             const char* tile, int bytes, Offset offset) {
+  constexpr int kWhole = kSlabBytes / kStepBytes;
+  int done = 0;
+  if (bytes >= kSlabBytes) {
+    // Two sets of registers take turns, as those of products under way must not be touched. Narrow slabs are in shared
+    // memory already, mostly, and do with one.
+    constexpr bool kAhead = N == kWidestSlab;
+    uint32_t even[kWhole][4], odd[kWhole][4];
+    const auto slab = [&](uint32_t(&a)[kWhole][4], uint32_t(&next)[kWhole][4]) {
+      if constexpr (!kAhead) load_steps<S>(a, tile, done, offset);
+      start_products<S, COUNT>(sums, a, weights.next(rows));
+      weights.refill();
+      done += kSlabBytes;
+      const bool more = bytes - done >= kSlabBytes;
+      if constexpr (kAhead) {
+        if (more) load_steps<S>(next, tile, done, offset);
+      }
+      warpgroup_wait();
+      return more;
+    };
+    if constexpr (kAhead) {
+      load_steps<S>(even, tile, 0, offset);
+#pragma unroll 1
+      while (slab(even, odd) && slab(odd, even)) {
+      }
+    } else {
+#pragma unroll 1
+      while (slab(even, even)) {
+      }
+    }
+  }
+  if (bytes - done == kSlabBytes / 2) {
+    uint32_t a[kWhole / 2][4];
+    load_steps<S>(a, tile, done, offset);
+    start_products<S, COUNT>(sums, a, weights.next(rows));
+    weights.refill();
+    warpgroup_wait();
+    done = bytes;
+  }
+  return done;
+}
+#endif
+
 // sums += rows x weights, over `bytes` of the contraction. `tile` is where this lane's first fragment is, rows lie
 // `pitch` apart, and offset(c) says how far from there byte c of the contraction is. A group of a slab is 16 outputs,
-// the slab has `rows`; sums of groups beyond them are not used. PAIRS: a group is two of the warp's blocks of 8 outputs
-// instead, so that columns of a slab of N / 2 outputs lie where a slab of N has its pairs of filter and gate.
-template <class S, int GROUPS, bool PAIRS, class Offset>
-__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights& weights, int rows,
+// the slab has `rows`; sums of groups beyond them are not used. PAIRS: a slab of N / 2 outputs, whose groups lie where
+// one of N has pairs, of filters and gates.
+template <class S, int GROUPS, bool PAIRS, int N, class Offset>
+__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights<N>& weights, int rows,
                                 const char* tile, int pitch, int bytes, Offset offset) {
   using T = typename S::T;
-  constexpr int kRowsOfGroups = 16 * S::kColumnWarps;
   const int half = place.lane / 16, line = place.lane % 8, part = place.lane / 8 % 2;
-  for (int done = 0; done < bytes; done += kSlabBytes) {
+  const int columns = rows - (PAIRS ? 16 : 32) * place.column_warp;  // of a slab, from this warp's first on
+  int done = 0;
+#ifdef WAVENET_WARPGROUPS
+  if constexpr (S::kWarpgroups) {
+    if (rows == GROUPS * 16) {
+      done = multiply_by_warpgroups<S, GROUPS>(sums, weights, rows, tile, bytes, offset);
+    } else if constexpr (GROUPS > 1) {
+      if (rows == GROUPS / 2 * 16)
+        done = multiply_by_warpgroups<S, GROUPS / 2>(sums, weights, rows, tile, bytes, offset);
+    }
+  }
+#endif
+  for (; done < bytes; done += kSlabBytes) {
     const char* const slab = weights.next(rows);
-    const int steps = min(bytes - done, kSlabBytes) / kStepBytes;
-    if constexpr (!PAIRS) {
-      if (steps == kSlabBytes / kStepBytes && rows == GROUPS * kRowsOfGroups) {
+    weights.refill();
+    const int steps = columns > 0 ? min(bytes - done, kSlabBytes) / kStepBytes : 0;
+    if constexpr (!PAIRS && !S::kWarpgroups) {
+      const bool whole = steps == kSlabBytes / kStepBytes;
+      constexpr auto end = [](int groups) { return (S::groups_to(groups - 1) + 1) * 16; };
+      if (whole && columns >= end(GROUPS)) {
         multiply_whole<S, GROUPS>(sums, place, slab, tile, pitch, done, offset);
         continue;
       }
-      if (steps == kSlabBytes / kStepBytes && rows == GROUPS / 2 * kRowsOfGroups) {
-        multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
-        continue;
+      if constexpr (GROUPS % 4 == 0) {
+        if (whole && columns >= end(GROUPS / 2) && columns <= S::groups_to(GROUPS / 2) * 16) {
+          multiply_whole<S, GROUPS / 2>(sums, place, slab, tile, pitch, done, offset);
+          continue;
+        }
       }
     }
 #pragma unroll 1
@@ -203,7 +323,7 @@ __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& p
       }
 #pragma unroll
       for (int g = 0; g < GROUPS; ++g) {
-        int row = PAIRS ? (place.group(2 * g) + half * S::kColumnWarps) * 8 : place.group(g) * 16 + half * 8;
+        int row = (PAIRS ? place.pair(g) : place.group(g)) * 16 + half * 8;
         if (row >= rows) row = 0;  // a block that is not there
         uint32_t b[4];
         load_matrices(b, slab + (row + line) * kSlabBytes + ((step * 2 + part) ^ line) * 16);

@@ -94,19 +94,23 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
   weights.grad_residual.data = weights.grad_skip.data = this;  // the most there can be
   const OuterSize outer = kOuterSizes[outer_index(shape_.R, shape_.D)];
   const int resident = device.resident(kResidentWeightGradient, WeightGradientLayout(outer, e).end);
-  const int64_t wanted = resident * device.multiprocessors / weights.tiles(outer.A, outer.B);
-  splits_ = static_cast<int>(std::max<int64_t>(1, std::min(wanted, shape_.B * shape_.T / 512)));
+  const auto splits = [&](int64_t blocks, int products) {
+    return static_cast<int>(std::max<int64_t>(1, std::min(blocks / products, shape_.B * shape_.T / 512)));
+  };
 
   for (int n = 0; n < shape_.layers(); ++n) {
     Layer layer;
     const bool has_residual = n + 1 < shape_.layers() || residual_;
     if (fuse) layer.fused = plan_fused_backward(shape_, n, has_residual, skip_, device);
     if (layer.fused) {
-      partials = std::max<int64_t>(partials, layer.fused->tiled.blocks);
+      layer.splits = layer.fused->tiled.blocks;
     } else {
       layer.gates = plan_gate_gradient(shape_, n, has_residual, skip_, device);
       layer.data = plan_data_gradient(shape_, n, device);
-      partials = std::max<int64_t>(partials, splits_);
+      layer.weights = plan_wide_weight_gradient(shape_, n, device);
+      layer.splits = layer.weights ? splits(device.multiprocessors, WideProducts(weights).count())
+                                   : splits(resident * device.multiprocessors, weights.tiles(outer.A, outer.B));
+      if (layer.weights) layer.weights->tiled.blocks = layer.splits * WideProducts(weights).count();
       grad_a = shape_.B * shape_.T;
     }
     // One after the other, as the fused kernel reads them.
@@ -118,6 +122,7 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
     };
     packed_gates_.push_back(packed(PackedFor::gate_gradient, layer.fused.value_or(layer.gates)));
     packed_data_.push_back(packed(PackedFor::data_gradient, layer.fused.value_or(layer.data)));
+    partials = std::max<int64_t>(partials, layer.splits);
     layers_.push_back(layer);
   }
   grad_a_offset_ = aligned(bytes);
@@ -133,7 +138,9 @@ std::vector<LaunchPlan> StackBackward::launches() const {
     if (layer->fused) {
       launches.push_back(*layer->fused);
     } else {
-      launches.insert(launches.end(), {layer->gates, layer->data});
+      launches.push_back(layer->gates);
+      if (layer->weights) launches.push_back(*layer->weights);
+      launches.push_back(layer->data);
     }
   }
   return launches;
@@ -144,7 +151,6 @@ WeightGradientArguments StackBackward::weight_gradient(int layer) const {
   args.dtype = shape_.dtype, args.B = shape_.B, args.T = shape_.T;
   args.R = shape_.R, args.D = shape_.D, args.S = shape_.S, args.K = shape_.K;
   args.dilation = shape_.dilations[layer], args.left = shape_.left(layer);
-  args.splits = splits_;
   return args;
 }
 
@@ -173,6 +179,7 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
     WeightGradientArguments weights = weight_gradient(n);
     weights.x = x, weights.grad_residual = grad_residual, weights.grad_skip = gradients.skip;
     weights.residual_scale = tensors.residual_scale, weights.out_channels = out_channels;
+    weights.splits = layer.splits;
     weights.partial = reinterpret_cast<float*>(workspace + partial_offset_);
     weights.conv_weight = at(gradients.conv_weight, n * weights.conv_size(), e);
     weights.conv_bias = at(gradients.conv_bias, a_channel, e);
@@ -180,7 +187,6 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
     weights.out_bias = at(gradients.out_bias, int64_t(n) * out_channels, e);
 
     if (layer.fused) {
-      weights.splits = layer.fused->tiled.blocks;
       FusedBackwardArguments fused;
       fused.tiled = layer.fused->tiled, fused.tiled.weights = workspace + packed_gates_[n].offset;
       fused.tiles = fused_tiles(shape_, weights.outputs());
@@ -204,9 +210,16 @@ void StackBackward::run(const StackTensors& tensors, const Gradients& gradients,
         sum_over_time(shape_.dtype, shape_.B, shape_.T, 2 * shape_.D, gates.grad_a, grad_cond, "sum_over_time",
                       stream);
       weights.grad_a = gates.grad_a, weights.z = gates.z;
-      if (gradients.wants_weights())
-        with_type(shape_.dtype, "weight_gradient",
-                  [&](auto type) { run_weight_gradient<decltype(type)>(weights, "weight_gradient", stream); });
+      if (gradients.wants_weights()) {
+        with_type(shape_.dtype, "weight_gradient", [&](auto type) {
+          using T = decltype(type);
+          if constexpr (sizeof(T) == 2) {
+            if (layer.weights)
+              return run_wide_weight_gradient<T>({weights, layer.weights->tiled}, "weight_gradient", stream);
+          }
+          run_weight_gradient<T>(weights, "weight_gradient", stream);
+        });
+      }
       if (want_x) {
         DataGradientArguments data;
         data.tiled = layer.data.tiled, data.tiled.weights = workspace + packed_data_[n].offset;

@@ -86,8 +86,10 @@ class StackBackward {
 
  private:
   struct Layer {
-    std::optional<LaunchPlan> fused;  // or else the other two
+    std::optional<LaunchPlan> fused;  // or else the others
     LaunchPlan gates, data;
+    std::optional<LaunchPlan> weights;  // where they are of a wide layer
+    int splits = 1;                     // of the rows, for the weights' gradients
   };
   WeightGradientArguments weight_gradient(int layer) const;
 
@@ -95,7 +97,6 @@ class StackBackward {
   bool residual_, skip_;
   std::vector<Layer> layers_;
   std::vector<PackedGroup> packed_gates_, packed_data_;  // weights of each layer
-  int splits_ = 1;                                       // of the rows, for the weights' gradients
   int64_t grad_a_offset_ = 0, z_offset_ = 0, scratch_offset_ = 0, partial_offset_ = 0, partial_bytes_ = 0;
 };
 

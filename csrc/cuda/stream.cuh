@@ -15,10 +15,14 @@ namespace wavenet::cuda {
 
 __device__ inline int64_t modulo(int64_t a, int64_t n) { return (a % n + n) % n; }
 
-// Two biases in memory, which may be absent, and may lie anywhere.
+// Four biases in memory, which may be absent, and may lie anywhere.
 template <class T>
-__device__ inline Floats<2> pair_at(const T* biases, int i) {
-  return biases ? Floats<2>{{to_float(biases[i]), to_float(biases[i + 1])}} : Floats<2>{};
+__device__ inline Floats<4> four_at(const T* biases, int i) {
+  Floats<4> four{};
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    if (biases) four.values[j] = to_float(biases[i + j]);
+  return four;
 }
 
 template <class S>
@@ -33,7 +37,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
   char *const taps = layout.taps_at, *const x = layout.x_at, *const z = layout.z_at;
   float* const skip = reinterpret_cast<float*>(layout.skip_at);
   const Place<S> place;
-  Weights weights(args.weights, args.weight_bytes, args.N, true, shared);
+  Weights<0> weights(args.weights, args.weight_bytes, true, shared, args.N);
   const int64_t b = blockIdx.x, position = args.positions[b];
 
   for (int64_t t0 = 0; t0 < args.T; t0 += S::M) {
@@ -79,7 +83,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
       if (cond.data) cond.data = static_cast<T*>(cond.data) + layer * 2 * args.D;
       for (int c0 = 0; c0 < args.D; c0 += args.N / 2) {
         Accumulators<S, S::kGroups> sums;
-        start_with_gate_bias<S, S::kGroups>(sums, place, c0, args.D, [&](int c) { return pair_at(bias, c); });
+        start_with_gate_bias<S>(sums, place, c0, args.D, [&](int c) { return four_at(bias, c); });
         multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, 2 * (args.D - c0)),
                                        taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row,
                                        [&](int at) { return (at >> x_log) * tap_bytes + (at & (x_row - 1)); });
@@ -92,11 +96,12 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
             t2[row] = r < rows ? t0 + r : -1;
           }
 #pragma unroll
-          for (int g = 0; g < S::kGroups; ++g) {
-            const int c = c0 + place.group(g) * 8 + place.column();
-            if (place.group(g) * 16 >= args.N || c >= args.D) continue;
-            add_conditioning<T>(sums[f][g], cond, b, t2, c, args.D);
-            store_gates<T>(sums[f][g], z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
+          for (int p = 0; p < S::kGroups / 2; ++p) {
+            const int c = c0 + place.pair(p) * 16 + place.fourth();
+            if (place.pair(p) * 32 >= args.N || c >= args.D) continue;
+            const Pair pair{&sums[f][2 * p]};
+            add_conditioning<T>(pair, cond, b, t2, c, args.D);
+            store_gates<T>(pair, z + place.row_of(f, 0) * z_pitch + c * e, z_pitch);
           }
         }
       }
@@ -107,27 +112,27 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
         const int outputs = part == 0 ? args.R : args.S;
         for (int o0 = 0; o0 < outputs; o0 += args.N) {
           Accumulators<S, S::kGroups> sums;
-          start_with_bias<S>(sums, place, o0, outputs, [&](int o) { return pair_at(out_bias, part * args.R + o); });
+          start_with_bias<S>(sums, place, o0, outputs, [&](int o) { return four_at(out_bias, part * args.R + o); });
           multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, outputs - o0),
                                          z + place.fragment_offset(z_pitch), z_pitch, z_row,
                                          [](int at) { return at; });
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
+            const int column = place.group(g) * 16 + place.fourth(), o = o0 + column;
+            if (column >= args.N || o >= outputs) continue;
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int column = place.group(g) * 16 + half * 8 + place.column(), o = o0 + column;
-              if (column >= args.N || o >= outputs) continue;
+            for (int f = 0; f < S::kRows; ++f) {
+              const Group group{sums[f][g]};
 #pragma unroll
-              for (int i = 0; i < 4 * S::kRows; i += 2) {
-                const int row = place.row_of(i / 4, i % 4);
-                const float* const sum = &sums[i / 4][g][half][i % 4];
+              for (int i = 0; i < 2; ++i) {
+                const int row = place.row_of(f, 2 * i);
                 if (part == 0) {
                   T* const at = reinterpret_cast<T*>(x + row * x_pitch) + o;
-                  Floats<2> v = load<T, 2>(at);
-                  for (int j = 0; j < 2; ++j) v.values[j] = args.residual_scale * (v.values[j] + sum[j]);
-                  store<T, 2>(at, v);
+                  Floats<4> v = load<T, 4>(at);
+                  for (int j = 0; j < 4; ++j) v.values[j] = args.residual_scale * (v.values[j] + group.at(i, j));
+                  store<T, 4>(at, v);
                 } else {
-                  for (int j = 0; j < 2; ++j) skip[row * args.S + o + j] += sum[j];
+                  for (int j = 0; j < 4; ++j) skip[row * args.S + o + j] += group.at(i, j);
                 }
               }
             }

@@ -32,6 +32,16 @@ __device__ inline Tile tile_at(const Tiling& tiling, unsigned index) {
           static_cast<int>(along) * steps_own - halo};
 }
 
+// The next one, of tiles without a halo of their own.
+__device__ inline Tile tile_after(const Tiling& tiling, Tile tile) {
+  tile.phase += tiling.P();
+  if (tile.phase >> tiling.log_phases == tiling.phase_groups) {
+    tile.phase = 0, tile.step += tiling.own_rows >> tiling.log_phases;
+    if (tile.step >= tiling.steps) tile.step = 0, ++tile.b;
+  }
+  return tile;
+}
+
 // The time of a row of the tile, which may be outside of it; -1: not in the clip.
 __device__ inline int time_of(const Tiling& tiling, const Tile& tile, int row) {
   const int phase = tile.phase + (row & ((1 << tiling.log_phases) - 1));
@@ -49,15 +59,27 @@ __device__ inline T* row_at(const Rows& rows, int64_t b, int64_t t) {
   return static_cast<T*>(rows.data) + b * rows.batch_stride + t * rows.time_stride;
 }
 
-// Calls visit(row, unit) for rows first .. first + count and `units` of 16 bytes of each, neighbouring threads for
-// neighbouring units.
+// Calls visit(row, unit, t) for rows first .. first + count, their times or -1, and `units` of 16 bytes of each,
+// neighbouring threads for neighbouring units.
 template <class Visit>
-__device__ inline void for_each_unit(int first, int count, int units, Visit visit) {
-  if (kThreads % units == 0) {  // no division for every unit
-    const int unit = threadIdx.x % units;
-    for (int row = threadIdx.x / units; row < count; row += kThreads / units) visit(first + row, unit);
+__device__ inline void for_each_unit(const Tiling& tiling, const Tile& tile, int first, int count, int units,
+                                     Visit visit) {
+  const int stride = kThreads / units, steps = stride >> tiling.log_phases;
+  if (stride * units == kThreads && steps << tiling.log_phases == stride) {
+    // All rows of a thread are of one phase: a few additions for each.
+    const int log = log2_of(units), unit = threadIdx.x & (units - 1), row = threadIdx.x >> log;
+    const int phase = tile.phase + (first + row & ((1 << tiling.log_phases) - 1));
+    unsigned step = tile.step + (first + row >> tiling.log_phases), t = phase + step * tiling.dilation;
+    const unsigned last = phase < tiling.phases ? tiling.steps : 0, times = steps * tiling.dilation;
+#pragma unroll 2
+    for (int at = row; at < count; at += stride, step += steps, t += times)
+      visit(first + at, unit, step < last && t < unsigned(tiling.T) ? int(t) : -1);
   } else {
-    for (int i = threadIdx.x; i < count * units; i += kThreads) visit(first + i / units, i % units);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < count * units; i += kThreads) {
+      const int row = first + i / units;
+      visit(row, i % units, time_of(tiling, tile, row));
+    }
   }
 }
 
@@ -68,8 +90,7 @@ __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, 
                                  int count, const Rows& from, int channels) {
   constexpr int kUnit = 16 / sizeof(T);
   const T* const clip = row_at<const T>(from, tile.b, 0);
-  for_each_unit(first, count, channels / kUnit, [&](int row, int unit) {
-    const int t = time_of(tiling, tile, row);
+  for_each_unit(tiling, tile, first, count, channels / kUnit, [&](int row, int unit, int t) {
     const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
     copy_async(shared + (row - first) * pitch + unit * 16, source, t >= 0);
   });
@@ -81,8 +102,7 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
                                   const Rows& to, int channels) {
   constexpr int kUnit = 16 / sizeof(T);
   T* const clip = row_at<T>(to, tile.b, 0);
-  for_each_unit(tiling.own_first, tiling.own_rows, channels / kUnit, [&](int row, int unit) {
-    const int t = time_of(tiling, tile, row);
+  for_each_unit(tiling, tile, tiling.own_first, tiling.own_rows, channels / kUnit, [&](int row, int unit, int t) {
     if (t >= 0)
       *reinterpret_cast<uint4*>(clip + t * to.time_stride + unit * kUnit) =
           *reinterpret_cast<const uint4*>(shared + row * pitch + unit * 16);
@@ -108,6 +128,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
       copy_async_commit();
     }
     copy_async_wait<0>();
+    show_to_warpgroups();
     __syncthreads();  // the tile is here for everybody, and so are weights that stay; slabs of a ring have their own
     char* const here = shared + buffer * bytes;
     if (buffers == 2) {

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cuda/both.h"
+
 namespace wavenet::cuda {
 
 struct Tiling {
@@ -14,7 +16,7 @@ struct Tiling {
   int log_phases = 0;               // P = 2^log_phases of them in a tile
   int own_first = 0, own_rows = 0;  // rows of a tile that are its own
 
-  int P() const { return 1 << log_phases; }
+  WAVENET_BOTH int P() const { return 1 << log_phases; }
 };
 
 // Tiles of `rows` rows over B clips of T. The halo is in steps: `above` and `below` are rows of the tile that are not

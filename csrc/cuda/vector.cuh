@@ -59,9 +59,10 @@ struct Access<16> {
 };
 
 template <class T, int N>
-__device__ inline Floats<N> load(const T* from) {
-  using Whole = typename Access<sizeof(T) * N>::type;
-  const Whole whole = *reinterpret_cast<const Whole*>(from);
+using Whole = typename Access<sizeof(T) * N>::type;
+
+template <class T, int N>
+__device__ inline Floats<N> to_floats(const Whole<T, N>& whole) {
   Pack<T, N> pack;
   memcpy(&pack, &whole, sizeof pack);
   Floats<N> result;
@@ -71,13 +72,23 @@ __device__ inline Floats<N> load(const T* from) {
 }
 
 template <class T, int N>
+__device__ inline Whole<T, N> load_whole(const T* from) {
+  return *reinterpret_cast<const Whole<T, N>*>(from);
+}
+
+template <class T, int N>
+__device__ inline Floats<N> load(const T* from) {
+  return to_floats<T, N>(load_whole<T, N>(from));
+}
+
+template <class T, int N>
 __device__ inline void store(T* to, const Floats<N>& v) {
   Pack<T, N> pack;
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.values[i] = from_float<T>(v.values[i]);
-  typename Access<sizeof(T) * N>::type whole;
+  Whole<T, N> whole;
   memcpy(&whole, &pack, sizeof whole);
-  *reinterpret_cast<decltype(whole)*>(to) = whole;
+  *reinterpret_cast<Whole<T, N>*>(to) = whole;
 }
 
 }  // namespace wavenet::cuda

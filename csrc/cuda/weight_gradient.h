@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "cuda/both.h"
+#include "cuda/tile_launch.h"
 #include "layer.h"
 
 namespace wavenet::cuda {
@@ -52,6 +53,42 @@ struct WeightGradientArguments {
     return K * of(2 * D, R) + of(outputs(), D);
   }
 };
+
+// Of wide layers in 16 bits, a kernel of its own (wide_weight_gradient.cuh).
+constexpr int kWideRows = 64;      // of a tile
+constexpr int kWideColumns = 128;  // channels of each factor of a product
+// Products of a block, which have the right factor in common: of taps, and of 128 outputs' gradients.
+constexpr int kWideTaps = 3, kWideOutputs = 2;
+
+struct WideWeightGradientArguments {
+  WeightGradientArguments weight;
+  TileLaunch tiled;  // of x and grad_a
+};
+
+// Blocks' products: of the convolution's weights conv_a x conv_b for each group of taps, of the 1x1s' out_a x out_b.
+struct WideProducts {
+  int taps, conv_a, conv_b, out_a, out_b;
+
+  WAVENET_BOTH explicit WideProducts(const WeightGradientArguments& args)
+      : taps(parts(args.K, kWideTaps)),
+        conv_a(parts(2 * args.D, kWideColumns)),
+        conv_b(parts(args.R, kWideColumns)),
+        out_a(parts(args.outputs(), kWideOutputs * kWideColumns)),
+        out_b(parts(args.D, kWideColumns)) {}
+  WAVENET_BOTH int of_conv() const { return taps * conv_a * conv_b; }
+  WAVENET_BOTH int count() const { return of_conv() + out_a * out_b; }
+  WAVENET_BOTH static constexpr int parts(int whole, int part) { return (whole + part - 1) / part; }
+};
+
+// Where a right factor's row and unit of 16 bytes lie: 64 channels after 64, swizzled as wgmma wants it.
+WAVENET_BOTH constexpr int wide_offset(int row, int unit) {
+  return unit / 8 * (kWideRows * kSlabBytes) + row * kSlabBytes + ((unit % 8) ^ (row % 8)) * 16;
+}
+
+template <class T>
+void load_wide_weight_gradient();
+template <class T>
+void run_wide_weight_gradient(const WideWeightGradientArguments& arguments, const char* name, cudaStream_t stream);
 
 template <class T>
 void load_weight_gradient();

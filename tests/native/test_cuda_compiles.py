@@ -23,6 +23,7 @@ KERNELS = {
     "sum_over_time",
     "sum_partials",
     "weight_gradient",
+    "wide_weight_gradient",
 }
 
 if importlib.util.find_spec("wavenet_kernels._cuda") is None:

@@ -48,7 +48,7 @@ PLOP3            | T U A B C E q | | LUT
 P2R              | D P A B | |
 R2P              | P A B | |
 R2UR             | D A |
-VOTE             | T Q / D T Q | ANY ALL EQ |
+VOTE VOTEU       | T Q / D T Q | ANY ALL EQ |
 SHFL             | T D A B C | IDX UP DOWN BFLY |
 S2R S2UR         | D A |
 CS2R             | D A | 32 |

@@ -88,9 +88,10 @@ def find_missed(launched: Launched, forward: Callable[[Alter], None]) -> tuple[i
 
 
 def swap_factors(launched: Launched) -> Alter:
-    """The first product that ran with its factors exchanged."""
-    place = launched.places(r"HMMA")[0]
+    """The first product that ran with its factors exchanged; wgmma's first one from its sums."""
+    place = (launched.places(r"\bHMMA") or launched.places("HGMMA"))[0]
     text = launched.kernel.text[place].replace(".reuse", "")
-    d, a, b, c = re.findall(r"\bR(?:\d+|Z)", text)
-    head = text[: text.index(d)]
-    return lambda kernel: kernel.with_text(place, f"{head}{d}, {b}, {a}, {c}")
+    d, a, b, c = re.findall(r"\bR(?:\d+|Z)|gdesc\[\w+\]", text)
+    head, tail = text[: text.index(d)], text[text.rindex(c) + len(c) :]
+    factors = f"{d}, {b}" if b.startswith("g") else f"{b}, {a}"
+    return lambda kernel: kernel.with_text(place, f"{head}{d}, {factors}, {c}{tail}")

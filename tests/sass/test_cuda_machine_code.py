@@ -15,10 +15,12 @@ from sass_cases import Run, check_stream, runs, swap_factors
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 NARROW = Case(residual=32, dilation_channels=32, skip=64, time=97, dilations=(1, 4))
 LOCAL = Case(batch=1, taps=3, padding="same", cond="local", time=41, dilations=(1, 4))
+WIDE = Case(batch=1, residual=128, dilation_channels=16, skip=16, time=40, dilations=(4,))
 FEW = [
     Run("residual_stack", NARROW, BF16),  # whose backward is one kernel
     Run("residual_stack", LOCAL, FP16),
     Run("residual_stack", Case(time=40, dilations=(8, 1), cond="global", scale=0.7), FP32),
+    Run("residual_stack", WIDE, BF16),  # whose weights' gradients have a kernel of their own
     Run("gated_conv1d", LOCAL, BF16),
     Run("gated_activation", LOCAL, BF16),
     Run("stream", Case(residual=32, time=50, dilations=(1, 20)), BF16),

@@ -16,8 +16,9 @@
 // instructions matters, and any effect of weak memory order, since a thread runs alone until it waits; one missing
 // __syncwarp that another operation of the same warp stands in for; races between blocks, which run one after the
 // other, so that one that waits for another never ends; the rounding of real tensor cores, which sum less exactly;
-// anything about speed. There is no wgmma and no TMA. tests/sass runs the machine code of the same kernels and finds
-// races by happens-before, in a block and between blocks, whatever the order; its mutations take out each barrier.
+// anything about speed. There is no wgmma: kernels multiply by mma here, as on sm_80. tests/sass runs the machine
+// code of the same kernels, wgmma as well, and finds races by happens-before, in a block and between blocks, whatever
+// the order; its mutations take out each barrier.
 //
 //   WAVENET_SIMT_SEED              of the order (0)
 //   WAVENET_SIMT_SHARED_KB         of shared memory that a block can have (227, as on sm_90; sm_86 and sm_89: 99)
@@ -176,6 +177,7 @@ inline float min(float a, float b) { return fminf(a, b); }
 inline float max(float a, float b) { return fmaxf(a, b); }
 
 char* shared_memory();
+inline int log2_of(int v) { return __builtin_popcount(v - 1); }
 
 void copy_async(void* shared, const void* global, bool valid);
 void copy_async_commit();
@@ -185,6 +187,8 @@ void copy_async_wait() {
   static_assert(N >= 0);
   simt::wait_for_copies(N);
 }
+
+inline void show_to_warpgroups() {}
 
 inline void load_matrices(uint32_t (&fragment)[4], const void* row) { simt::load_fragment(fragment, row, false); }
 inline void load_matrices_transposed(uint32_t (&fragment)[4], const void* row) {

@@ -56,6 +56,7 @@ void Warp::step() {
   if (control(in, at, mask)) return;
   advance(at);
   if (!mask) return;
+  if (!products.empty()) require_settled(in);
   if (move_and_compute(in, mask) || compute_floats(in, mask) || access_memory(in, mask) ||
       multiply_matrices(in, mask)) {
     return;

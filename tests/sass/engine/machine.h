@@ -3,7 +3,8 @@
 // What kernels get wrong shows as follows.
 //   a missing barrier, __syncwarp or wait   a data race (watch.h), whatever the order in which threads ran here
 //   a missing wait for copies               the same, and old values: cp.async moves its bytes when they are waited for
-//   a missing wait for wgmma                old values: a product is computed when it is waited for
+//   a missing wait for wgmma                an error at the next use of a product's registers, which is computed when
+//                                           it is waited for
 //   copies or products nobody waited for    an error at the thread's end
 //   uninitialised registers, shared memory  NaN: they are filled with 0xff
 //   misaligned addresses, shared memory that the launch doesn't have, global memory that the process doesn't have,
@@ -135,6 +136,7 @@ struct Warp {
   void multiply_warp(const Instruction& in);
   void start_product(const Instruction& in);
   void finish_products(uint32_t pending);
+  void require_settled(const Instruction& in) const;
   void multiply_group(const Product& product);
   float read_matrix(const Instruction& in, uint64_t descriptor, int row, int k, bool transposed);
 };

@@ -63,6 +63,25 @@ void Warp::start_product(const Instruction& in) {
                       in.E.kind != NONE});
 }
 
+// What a product under way sums up in may not be touched, what it multiplies not be written. By an operand's first
+// register, which finds code that forgot to wait.
+void Warp::require_settled(const Instruction& in) const {
+  if (in.operation == OP_HGMMA || in.operation == OP_WARPGROUP) return;
+  const auto within = [](const Operand& o, const Operand& first, int count) {
+    const bool names = (o.kind == REGISTER || o.kind == MEMORY) && o.index != RZ;
+    return names && o.index >= first.index && o.index < first.index + count;
+  };
+  for (const Product& product : products) {
+    const Instruction& made = *product.instruction;
+    for (const Operand* o : {&in.D, &in.A, &in.B, &in.C, &in.E}) {
+      if (within(*o, made.D, made.number / 2)) fail("R%d is of a wgmma that nobody waited for", o->index);
+    }
+    if (made.A.kind == REGISTER && within(in.D, made.A, 4)) {
+      fail("R%d is a factor of a wgmma that nobody waited for", in.D.index);
+    }
+  }
+}
+
 void Warp::finish_products(uint32_t pending) {
   uint32_t groups_left = 0;
   for (const Product& product : products) groups_left += product.committed;
