@@ -13,7 +13,7 @@ CSRC   := $(shell find csrc -type f)
 
 # What `make gpu` does, in this order: of a GPU that is lent for minutes the first four parts make the most.
 GPU_PARTS := build check first predictions calibrate bench test sanitize profile tune
-.PHONY: help install demo clean-demo test test-quick sass mutations lint docs bench gpu gpu-again $(GPU_PARTS:%=gpu-%) clean
+.PHONY: help install demo clean-demo test test-quick sass mutations fuzz lint docs bench gpu gpu-again $(GPU_PARTS:%=gpu-%) clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-quick  each of them once on each backend, without the slow ones, in minutes"
 	@echo "make sass     the GPU kernels' machine code on the CPU, on all cases: an hour (make test: on a few)"
 	@echo "make mutations  each barrier and wait of the CUDA kernels taken out of their machine code: it must be missed"
+	@echo "make fuzz     the C library against model files that mean harm, by libFuzzer, FUZZ_SECONDS (600) long"
 	@echo "make lint     formatting, lint, types, import rules"
 	@echo "make docs     the documentation as a site, in build/site; strict: what is broken fails"
 	@echo "make bench    the operators against reference implementations, minutes; results in OUT (build/bench)"
@@ -75,6 +76,11 @@ sass: install
 
 mutations: install
 	WAVENET_SASS_ALL=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 tests/sass/test_mutations.py
+
+# Needs a clang++ that has libFuzzer. Stopped or done, the next run goes on with the files that it found.
+FUZZ_SECONDS ?= 600
+fuzz: install
+	$(BIN)/python -m benchmarks fuzz --seconds $(FUZZ_SECONDS)
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -56,6 +56,7 @@ COMMANDS = {
     ),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
     "runtime": Command("classifier.runtime", "the C library on a stream: size, memory, time"),
+    "fuzz": Command("compiled.fuzzing", "files that mean harm against the C library, by libFuzzer"),
     "synth-baseline": Command(
         "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"
     ),

@@ -6,6 +6,9 @@
 #if defined(__linux__) && defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
+#if defined(WAVENET_HAVE_AVXVNNI)
+#include <cpuid.h>
+#endif
 
 namespace wavenet::cpu {
 
@@ -32,6 +35,15 @@ bool has_dot_products() {
 }
 #endif
 
+#if defined(WAVENET_HAVE_AVXVNNI)
+// Beside AVX2, whose registers the system is known to save. Not every compiler that makes such instructions knows the
+// name for __builtin_cpu_supports.
+bool has_avxvnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
+}
+#endif
+
 }  // namespace
 
 const QuantizedKernels& quantized_kernels(const Isa& isa) {
@@ -43,7 +55,7 @@ const QuantizedKernels& quantized_kernels(const Isa& isa) {
   if (name == "avx512") return quantized_avx512;
 #endif
 #if defined(WAVENET_HAVE_AVXVNNI)
-  if (name == "avx2" && __builtin_cpu_supports("avxvnni")) return quantized_avxvnni;
+  if (name == "avx2" && has_avxvnni()) return quantized_avxvnni;
 #endif
 #if defined(WAVENET_HAVE_AVX2)
   if (name == "avx2") return quantized_avx2;
@@ -77,12 +89,12 @@ QuantizedMatrix pack_quantized(int64_t lanes, const std::vector<int64_t>& output
   const int64_t count = static_cast<int64_t>(outputs.size()), taps = weights.taps, channels = weights.channels;
   QuantizedMatrix m;
   m.vectors = count / lanes, m.taps = taps, m.bytes = quantized_bytes(channels);
-  const std::size_t size = static_cast<std::size_t>(m.panel_bytes(count));
-  m.data = allocate(size);
-  std::memset(m.data.get(), 0, size);
+  const std::size_t size = static_cast<std::size_t>(panel_bytes(m, count));
+  m.held = allocate(size), m.data = m.held.get();
+  std::memset(m.held.get(), 0, size);
   for (int64_t first = 0; first < count; first += 2 * lanes) {
     const int64_t width = count - first < 2 * lanes ? count - first : 2 * lanes;
-    char* panel = m.data.get() + m.panel_bytes(first);
+    char* panel = m.held.get() + panel_bytes(m, first);
     for (int64_t i = 0; i < width; ++i) {
       const int64_t output = outputs[first + i];
       if (output < 0) continue;

@@ -19,26 +19,39 @@ namespace wavenet::cpu {
 
 constexpr int64_t kMostQuantized = 64;  // of a weight; also the byte that is zero
 
+// What the kernels see has no function that the linker could take from one of them for another: no members, and static
+// functions (units.h).
+
 // Rows that were quantised; the oldest may be anywhere before row 0.
 struct QuantizedRows {
-  uint8_t* data = nullptr;
-  float* scales = nullptr;
-  int64_t bytes = 0;  // of a row: the channels, filled up to whole groups of 8
-
-  QuantizedRows from(int64_t row) const { return {data + row * bytes, scales + row, bytes}; }
+  uint8_t* data;
+  float* scales;
+  int64_t bytes;  // of a row: the channels, filled up to whole groups of 8
 };
 
-constexpr int64_t quantized_bytes(int64_t channels) { return (channels + 7) / 8 * 8; }
+[[maybe_unused]] static inline QuantizedRows rows_from(const QuantizedRows& x, int64_t row) {
+  return {x.data + row * x.bytes, x.scales + row, x.bytes};
+}
+
+[[maybe_unused]] static inline int64_t quantized_bytes(int64_t channels) { return (channels + 7) / 8 * 8; }
 
 // Packed weights: panels of two vectors of outputs, the last one perhaps of one.
 //
 //   panel  = [ scales: width floats ][ biases: width floats ][ taps ]
 //   tap    = [ -64 * the sum of an output's weights: width int32 ][ groups of 4 channels: width x 4 int8 ]
-struct QuantizedMatrix {
-  int64_t vectors = 0, taps = 1, bytes = 0;  // bytes: of a row of inputs
-  Memory data;
+struct QuantizedPanels {
+  int64_t vectors, taps, bytes;  // bytes: of a row of inputs
+  const char* data;
+};
 
-  int64_t panel_bytes(int64_t width) const { return width * (8 + taps * (4 + bytes)); }
+[[maybe_unused]] static inline int64_t panel_bytes(const QuantizedPanels& m, int64_t width) {
+  return width * (8 + m.taps * (4 + m.bytes));
+}
+
+struct QuantizedMatrix : QuantizedPanels {
+  QuantizedMatrix() : QuantizedPanels{0, 1, 0, nullptr} {}
+
+  Memory held;
 };
 
 struct QuantizedWeights {
@@ -68,7 +81,7 @@ struct QuantizedKernels {
   void (*quantize)(const float* x, int64_t stride, int64_t rows, int64_t channels, const QuantizedRows& to);
 
   // y[t] = sum_k W_k x[t - (taps - 1) + k] + b, `outputs` of each row.
-  void (*convolve)(const QuantizedMatrix& matrix, const QuantizedRows& x, int64_t rows, int64_t outputs, float* y);
+  void (*convolve)(const QuantizedPanels& matrix, const QuantizedRows& x, int64_t rows, int64_t outputs, float* y);
 
   // `rows` are those that x was made of, and become the layer's residual; the skip sum is written or added to.
   int64_t (*scratch_bytes)(const QuantizedLayer& layer, int64_t rows);

@@ -74,7 +74,7 @@ __attribute__((noinline)) void products(const QuantizedRows& x, int64_t taps, in
   constexpr int64_t kWidth = VECTORS * kVectorBytes;
   for (int i = 0; i < ROWS * VECTORS; ++i) totals[i] = Vector{};
   for (int64_t k = 0; k < taps; ++k) {
-    const QuantizedRows from = x.from((k + 1 - taps) * dilation);
+    const QuantizedRows from = rows_from(x, (k + 1 - taps) * dilation);
     Integers sums[ROWS][VECTORS];
     WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
       const Integers start = load_integers(panel + j * kVectorBytes);
@@ -114,13 +114,13 @@ inline void sweep_panel(const QuantizedRows& x, int64_t rows, int64_t taps, int6
     const int64_t left = rows - t;
     Vector totals[kRows * VECTORS];
     if (left >= kRows) {
-      n = kRows, products<kRows, VECTORS>(x.from(t), taps, dilation, panel, totals);
+      n = kRows, products<kRows, VECTORS>(rows_from(x, t), taps, dilation, panel, totals);
     } else if (kRows > 4 && left >= 4) {
-      n = 4, products<4, VECTORS>(x.from(t), taps, dilation, panel, totals);
+      n = 4, products<4, VECTORS>(rows_from(x, t), taps, dilation, panel, totals);
     } else if (left >= 2) {
-      n = 2, products<2, VECTORS>(x.from(t), taps, dilation, panel, totals);
+      n = 2, products<2, VECTORS>(rows_from(x, t), taps, dilation, panel, totals);
     } else {
-      n = 1, products<1, VECTORS>(x.from(t), taps, dilation, panel, totals);
+      n = 1, products<1, VECTORS>(rows_from(x, t), taps, dilation, panel, totals);
     }
     for (int64_t i = 0; i < n; ++i) {
       Vector sums[VECTORS];
@@ -134,9 +134,9 @@ inline void sweep_panel(const QuantizedRows& x, int64_t rows, int64_t taps, int6
 
 // All panels: `finish(row, vector of outputs, sums)`.
 template <class Finish>
-inline void sweep(const QuantizedMatrix& m, const QuantizedRows& x, int64_t rows, int64_t dilation, Finish&& finish) {
+inline void sweep(const QuantizedPanels& m, const QuantizedRows& x, int64_t rows, int64_t dilation, Finish&& finish) {
   for (int64_t v = 0; v < m.vectors; v += 2) {
-    const char* panel = m.data.get() + m.panel_bytes(v * kLanes);
+    const char* panel = m.data + panel_bytes(m, v * kLanes);
     if (v + 1 < m.vectors) {
       sweep_panel<2>(x, rows, m.taps, dilation, panel, [&](int64_t row, const Vector* sums) {
         finish(row, v, sums[0]);
@@ -149,7 +149,7 @@ inline void sweep(const QuantizedMatrix& m, const QuantizedRows& x, int64_t rows
   }
 }
 
-void convolve(const QuantizedMatrix& m, const QuantizedRows& x, int64_t rows, int64_t outputs, float* y) {
+void convolve(const QuantizedPanels& m, const QuantizedRows& x, int64_t rows, int64_t outputs, float* y) {
   sweep(m, x, rows, 1, [&](int64_t row, int64_t vector, Vector sums) {
     store_first(y + row * outputs + vector * kLanes, sums, outputs - vector * kLanes);
   });
@@ -177,7 +177,7 @@ int64_t scratch_bytes(const QuantizedLayer& l, int64_t rows) {
 void tile(const QuantizedLayer& l, const QuantizedRows& x, int64_t count, float* rows, float* skip, bool add_skip,
           const Gated& gated) {
   for (int64_t v = 0; v < l.convolution.vectors; v += 2) {
-    const char* panel = l.convolution.data.get() + l.convolution.panel_bytes(v * kLanes);
+    const char* panel = l.convolution.data + panel_bytes(l.convolution, v * kLanes);
     float* z = gated.z + v / 2 * kLanes;
     sweep_panel<2>(x, count, l.convolution.taps, l.dilation, panel, [&](int64_t row, const Vector* a) {
       store(z + row * gated.stride, short_gate(a[0], a[1]));
@@ -201,7 +201,7 @@ void layer(const QuantizedLayer& l, const QuantizedRows& x, int64_t count, float
   Scratch scratch(memory);
   const Gated gated(scratch, l, smaller(count, kTileRows));
   for (int64_t t = 0; t < count; t += kTileRows) {
-    tile(l, x.from(t), smaller(kTileRows, count - t), rows + t * l.R, skip + t * l.S, add_skip, gated);
+    tile(l, rows_from(x, t), smaller(kTileRows, count - t), rows + t * l.R, skip + t * l.S, add_skip, gated);
   }
 }
 

@@ -64,7 +64,7 @@ void QuantizedStream::reset() {
 
 void QuantizedStream::Stage::make_room(int64_t T) {
   if (position + T <= history + room) return;
-  const QuantizedRows to = rows(), from = to.from(position - history);
+  const QuantizedRows to = rows(), from = rows_from(to, position - history);
   std::memmove(to.data, from.data, history * to.bytes);
   std::memmove(to.scales, from.scales, history * sizeof(float));
   position = history;
@@ -77,7 +77,7 @@ void QuantizedStream::step(int64_t T, float* rows, float* skip) {
 void QuantizedStream::piece(int64_t T, float* rows, float* skip) {
   for (Stage& stage : stages_) {
     stage.make_room(T);
-    const QuantizedRows x = stage.rows().from(stage.position);
+    const QuantizedRows x = rows_from(stage.rows(), stage.position);
     kernels_.quantize(rows, R_, T, R_, x);
     kernels_.layer(stage.layer, x, T, rows, skip, &stage != &stages_.front(), scratch_.get());
     stage.position += T;

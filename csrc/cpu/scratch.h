@@ -4,7 +4,7 @@
 
 class Scratch {
  public:
-  explicit Scratch(void* memory) : base_(static_cast<char*>(memory)) {}
+  explicit Scratch(void* memory) : base_(reinterpret_cast<uintptr_t>(memory)) {}
 
   template <class T>
   T* take(int64_t count) {
@@ -15,6 +15,6 @@ class Scratch {
   int64_t used() const { return used_; }
 
  private:
-  char* base_;
+  uintptr_t base_;  // a number, for nothing may be added to a pointer to no memory
   int64_t used_ = 0;
 };

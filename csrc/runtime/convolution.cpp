@@ -40,7 +40,7 @@ void Convolution::run(const float* x, int64_t stride, int64_t rows, float* y) {
   Layer& l = layer_;
   if (quantized_.data) {
     quantized_kernels_.quantize(x - l.past * stride, stride, rows + l.past, l.R, inputs_);
-    quantized_kernels_.convolve(quantized_, inputs_.from(l.past), rows, l.C, y);
+    quantized_kernels_.convolve(quantized_, rows_from(inputs_, l.past), rows, l.C, y);
     return;
   }
   l.T = rows;

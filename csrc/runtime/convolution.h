@@ -24,7 +24,7 @@ class Convolution {
   const cpu::Kernels& kernels_;
   const cpu::QuantizedKernels& quantized_kernels_;
   cpu::QuantizedMatrix quantized_;
-  cpu::QuantizedRows inputs_;  // of int8
+  cpu::QuantizedRows inputs_{};  // of int8
   Layer layer_;
   cpu::Memory packed_, scratch_, bytes_, scales_;
 };

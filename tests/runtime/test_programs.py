@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 import torch
 from small_classifiers import signal, small, write
-from small_generators import small_generator
 
 import wavenet
-from benchmarks.compiled import c_library
+from benchmarks.compiled import c_library, fuzzing
 from benchmarks.programs import cmake as find_cmake
 from benchmarks.programs import run
-from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
-from wavenet.generation.runtime import generator_file
-from wavenet.networks.runtime import stack_file
-from wavenet_kernels.nn import ResidualStack
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -70,24 +65,21 @@ def test_hostile_files_under_sanitizers(tmp_path):
     program = compiled(
         HERE / "hostile.cpp", library, "-std=c++17", "-fsanitize=address,undefined", "-g1"
     )
-    tiny = {"layers_per_stack": 2, "stacks": 1, "residual_channels": 4, "skip_channels": 5}
-    tiny |= {"dilation_channels": 3, "head_channels": 6}
-    filters = {"filters": 3, "filter_layers": 1, "stem_stride": 4}
-    files = [
-        runtime_file(small(**{**tiny, **fields}), weights)
-        for fields, weights in (
-            ({}, "float32"),
-            ({"clip_norm": True}, "bfloat16"),
-            ({"pooling": "attention"}, "int8"),
-            ({"layers_per_stack": 1, **filters}, "float32"),
-        )
-    ]
-    files += [generator_file(small_generator(case)) for case in ("codes", "gaussians")]
-    files += [stack_file(ResidualStack(3, 4, 5, dilations=(1, 2)), w) for w in ("float32", "int8")]
-    for seed, content in enumerate(files):
+    for seed, content in enumerate(fuzzing.seeds()):
         (tmp_path / "model.wavenet").write_bytes(content)
-        said = run(str(program), str(tmp_path / "model.wavenet"), "1000", str(seed))
+        said = run(str(program), str(tmp_path / "model.wavenet"), "700", str(seed))
         assert said.startswith("used ") and not said.startswith("used 0,"), said
+
+
+def test_fuzzed_for_a_moment(tmp_path):
+    """`make fuzz` goes on for longer."""
+    clang = fuzzing.compiler()
+    if clang is None:
+        pytest.skip("there is no clang++ with -fsanitize=fuzzer")
+    figures = fuzzing.fuzz(fuzzing.build(tmp_path, clang), tmp_path, seconds=15)
+    assert not figures["crashes"], figures["crash"]
+    assert figures["executions"] > len(fuzzing.seeds())
+    assert figures["edges reached"] > 1000  # models are used, not refused
 
 
 def listened(command: list[str], heard: np.ndarray, **options: object) -> list[list[str]]:
