@@ -111,7 +111,7 @@ if("native" IN_LIST archs)  # what the language found this machine to have
 endif()
 set(WAVENET_CUDA_ENABLED ON)
 string(REPLACE ";" " " arch_words "${archs}")
-message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${arch_words}")
+message(STATUS "wavenet-kernels: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for ${arch_words}; WAVENET_KERNELS_CUDA=0 leaves it out")
 
 include(csrc/cuda/instances.cmake)
 wavenet_cuda_instances("${CMAKE_CURRENT_BINARY_DIR}/cuda_instances" instances)

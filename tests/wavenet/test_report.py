@@ -19,6 +19,7 @@ from wavenet.classifier.data import AudioCache, Clip, ClipDataset, find_clips, s
 from wavenet.classifier.inference import evaluate
 from wavenet.classifier.inference.calibration import measure_calibration
 from wavenet.classifier.inference.noise_curve import measure_noise_curve, parse_snrs
+from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.report import mistakes
 from wavenet.classifier.run_config import load_config
 from wavenet.errors import DataError
@@ -53,7 +54,9 @@ def test_of_a_long_mistake_the_beginning_is_heard(tmp_path, monkeypatch):
     cache = AudioCache(tmp_path / "cache", 4000)
     dataset = ClipDataset([Clip(tmp_path / "a.wav", "x")], ("x", "y"), cache)
     logits, targets = torch.tensor([[0.0, 1.0]]), torch.tensor([0])
-    (mistake,) = mistakes.worst_mistakes(dataset, ("x", "y"), logits, targets, 1)
+    found = mistakes.mistakes_of_classes(("x", "y"), logits, targets)
+    (mistake,) = mistakes.worst_mistakes(dataset, found)
+    assert mistake.surely == "73.1 % against 26.9 %"
     sound = base64.b64decode(mistake.sound.partition(",")[2])
     assert soundfile.info(io.BytesIO(sound)).duration == 0.5
     assert mistake.seconds == 1 and mistake.is_cut
@@ -111,6 +114,19 @@ def test_evaluate_writes_the_curve(tones, tmp_path, wavenet):
     assert "white noise at -30 dB: accuracy" in done.out
     done = wavenet("evaluate", tones.run, "--snr", "loud")
     assert done.code == 2 and "--snr is 'loud'" in done.err
+
+
+def test_a_tag_is_mistaken_by_its_threshold():
+    """Not by the half: as many clips are shown as the figures count."""
+    truth = np.array([[True, False], [False, True], [True, False], [False, False]])
+    scores = np.array([[0.45, 0.1], [0.3, 0.6], [0.2, 0.7], [0.1, 0.55]])
+    metrics = TagMetrics(("x", "y"), truth, scores, np.array([0.4, 0.65]), 0.0)
+    found = mistakes.mistakes_of_tags(metrics)
+    assert len(found) == round(metrics.clips * (1 - metrics.exact)) == 2
+    assert [tuple(one) for one in found] == [
+        (2, "x", "not x", "20.0 %, said from 40.0 % on"),
+        (1, "y", "not y", "60.0 %, said from 65.0 % on"),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import wavenet_kernels
-from wavenet_kernels import reference
+from wavenet_kernels import nn, reference
 from wavenet_kernels.nn import CausalConv1d, GatedConv1d, ResidualBlock, ResidualStack
 
 ONE = torch.tensor(1.0)
@@ -23,6 +23,12 @@ LAYERS = {
     "block": lambda **more: ResidualBlock(4, 3, 5, dilation=2, **more),
     "stack": lambda **more: ResidualStack(4, 3, 5, dilations=(1, 2), **more),
 }
+
+
+@pytest.mark.parametrize("name", [n for n in nn.__all__ if hasattr(getattr(nn, n), "forward")])
+def test_help_of_a_forward_is_its_own(name):
+    """Not torch's placeholder."""
+    assert "x" in (getattr(nn, name).forward.__doc__ or "")
 
 
 @pytest.mark.parametrize("dilation", [1, 3])

@@ -92,6 +92,7 @@ class CausalConv1d(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x (B, in_channels, T) -> (B, out_channels, ceil(T / stride))."""
         check_input(type(self).__name__, x, self.in_channels)
         if self.stride == 1:
             return dilated_conv1d(x, self.weight, self.bias, dilation=self.dilation)
@@ -156,6 +157,7 @@ class GatedConv1d(nn.Module):
             nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """(B, D, T) of x (B, R, T); cond (B, 2D, T or 1) is added to what goes into the gates."""
         check_input(type(self).__name__, x, self.in_channels)
         return gated_conv1d(
             x, self.weight, self.bias, cond, dilation=self.dilation, padding=self.padding

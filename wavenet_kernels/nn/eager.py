@@ -56,6 +56,13 @@ class MigratedStack(nn.Module):
     def forward(
         self, x: Tensor, local: Tensor | None = None, vector: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
+        """The stack's residual and skip sum of x (B, R, T), conditioned by the layers' own 1x1s.
+
+        Args:
+            x: (B, R, T).
+            local: a signal (B, C, T), where the layers have 1x1s for one.
+            vector: (B, G, 1), where they have 1x1s for one.
+        """
         cond: Tensor | None = None
         for name, value, layer in (("local", local, self.local), ("vector", vector, self.vector)):
             if value is not None:

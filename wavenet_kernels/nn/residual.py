@@ -85,6 +85,12 @@ class ResidualBlock(nn.Module):
         _reset(self.conv_weight, self.conv_bias, self.out_weight, self.out_bias, layers=1)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The residual (B, R, T) and the skip (B, S, T) of x (B, R, T).
+
+        Args:
+            x: (B, R, T).
+            cond: (B, 2D, T or 1), added to what goes into the gates.
+        """
         check_input(type(self).__name__, x, self.conv_weight.shape[1])
         return residual_block(
             x,
@@ -178,6 +184,13 @@ class ResidualStack(nn.Module):
         return 1 + (self.conv_weight.shape[-1] - 1) * sum(self.dilations)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The residual (B, R, T), empty without `last_residual`, and the skip sum (B, S, T).
+
+        Args:
+            x: (B, R, T).
+            cond: (B, L*2D, T or 1), added to what goes into the gates; layer l owns channels
+                l*2D to (l+1)*2D.
+        """
         check_input(type(self).__name__, x, self.conv_weight.shape[2])
         return residual_stack(
             x,

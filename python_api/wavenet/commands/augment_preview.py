@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Config, Override, require_folder, run_config, say
+from wavenet.commands.common import (
+    Config,
+    Override,
+    given,
+    require_folder,
+    run_config,
+    say,
+    suggest,
+)
 
 
 def augment_preview(
@@ -31,3 +39,5 @@ def augment_preview(
     settings = run_config(config, override, data)
     picture = preview_augmentation(settings, out, clips, versions)
     say(f"wrote {picture} and {clips * (versions + 1)} WAV files beside it")
+    command = ["train", *given(data=data, config=config, set=override)]
+    suggest((command, "train on clips like these"))

@@ -12,6 +12,7 @@ from wavenet.commands.common import (
     Config,
     Override,
     console,
+    given,
     progress,
     run_config,
     say,
@@ -98,4 +99,5 @@ def check_data(
     say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")
     if serious or (strict and findings):
         raise typer.Exit(1)
-    suggest((["train", "--data", settings.data.source], "a model of these recordings"))
+    command = ["train", *given(data=settings.data.source, config=config, set=override)]
+    suggest((command, "a model of these recordings"))

@@ -84,6 +84,15 @@ def suggest(*steps: tuple[Sequence[object], str]) -> None:
         say(f"{'     ' if number else 'next:'} {command:<{width}}  # {purpose}")
 
 
+def given(**options: object) -> list[object]:
+    """Options that are not None, as words of a next command; of a list each item is one's value."""
+    words: list[object] = []
+    for name, value in options.items():
+        for one in value if isinstance(value, list) else [value]:
+            words += [] if one is None else [f"--{name.replace('_', '-')}", one]
+    return words
+
+
 def require_folder(out: Path) -> None:
     """Raise DataError where --out can't be a folder: said before the work, not after it."""
     from wavenet.errors import DataError

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wavenet.commands.common import require_folder, say
+from wavenet.commands.common import require_folder, say, suggest
 
 
 def convert(
@@ -74,6 +74,7 @@ def convert(
     for assumption in imported.assumed:
         say(f"assumed: {assumption}")
     say(f"the model is in {out}")
+    suggest((["info", out], "what it is, and how fast it is here"))
 
 
 def _options(given: list[str]) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from wavenet.commands.common import (
     Override,
     Start,
     console,
+    given,
     interruptible,
     require_folder,
     run_config,
     say,
+    suggest,
 )
 
 
@@ -60,10 +62,8 @@ def cross_validate(
             "accepted is one of --folds, --leave-one-group-out and --group-folds NUMBER"
         )
     require_folder(out)
-    override = list(override or [])
-    if group_folds is not None:
-        override.append(f"data.group_folds={group_folds}")
-    settings = run_config(config, override, data, start)
+    more = [] if group_folds is None else [f"data.group_folds={group_folds}"]
+    settings = run_config(config, [*(override or []), *more], data, start)
     by = "group" if groups else "fold"
     with interruptible("the same command"):
         result = run_all(settings, out, by=by, console=console)
@@ -86,3 +86,6 @@ def cross_validate(
         f"(mean and standard deviation over {len(result.parts)} {by}s); "
         f"{CROSS_VALIDATION_NAME} is in {out}"
     )
+    options = given(data=data, config=config, set=override, out=f"{out}-all")
+    options += [] if start is None else ["--from", start]
+    suggest((["train", *options], f"a model to use, of the clips of every {by}"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from wavenet.commands.common import console, say
+from wavenet.commands.common import console, say, suggest
 
 if TYPE_CHECKING:
     from wavenet_kernels.doctor import Finding
@@ -39,11 +39,12 @@ def doctor() -> None:
     console.print(table)
     slow, missing = ([f.what for f in found if f.state == state] for state in ("slow", "missing"))
     if not slow and not missing:
-        say("nothing is slow or missing; next: wavenet train --data FOLDER")
+        say("nothing is slow or missing")
     else:
         say(f"slow: {', '.join(slow) or 'nothing'}; missing: {', '.join(missing) or 'nothing'}")
     if "CPU kernels" in missing:
         raise typer.Exit(1)
+    suggest((["train", "--data", "FOLDER"], "a model of recordings, a folder for each class"))
 
 
 def _parts() -> list[Finding]:

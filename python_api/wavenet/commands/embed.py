@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, say, warn
+from wavenet.commands.common import Device, Run, say, suggest, warn
 
 
 def embed(
@@ -57,3 +57,5 @@ def embed(
     if failed:
         warn(f"{failed} of {len(paths)} recordings could not be read")
         raise typer.Exit(1)
+    command = ["fit-head", run, "--data", "FOLDER", "--out", "runs/few"]
+    suggest((command, "classes of your own by such vectors, from ten clips of each"))

@@ -14,6 +14,7 @@ from wavenet.commands.common import (
     Run,
     Split,
     console,
+    given,
     progress,
     require_folder,
     say,
@@ -73,6 +74,7 @@ def evaluate(
         NOISE_NAME,
         NOISE_PICTURE_NAME,
         OTHERS_NAME,
+        REPORT_NAME,
     )
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
@@ -147,8 +149,10 @@ def evaluate(
             name, value = curve.headline(noisy)
             say(f"white noise at {level:g} dB: {name} {value:.2%}")
         say(f"{NOISE_NAME} and {NOISE_PICTURE_NAME} are in {folder}")
+    page = None if run.is_dir() else folder / REPORT_NAME
+    report = ["report", run, *given(data=data, split=split, out=page)]
     suggest(
-        (["report", run], "all of it as one page, with the worst mistakes to listen to"),
+        (report, "all of it as one page, with the worst mistakes to listen to"),
         (["predict", run, "FILE_OR_FOLDER"], "what other recordings are"),
     )
 
@@ -163,6 +167,7 @@ def _likelihood(
     from wavenet.classifier.inference.evaluate import choose_clips
     from wavenet.classifier.inference.likelihood import likelihood
     from wavenet.classifier.run_folder import METRICS_NAME
+    from wavenet.commands.sounds import suggest_sound
     from wavenet.files import replace_file
 
     chosen = choose_clips(run, model.config, data, split)
@@ -196,3 +201,4 @@ def _likelihood(
         f"{chosen.split}: {bits:.4f} bits a sample ({model.bits_counted}), loss {found.loss:.4f}, "
         f"on {samples:,} samples of {len(chosen.clips)} clips; {METRICS_NAME} is in {folder}"
     )
+    suggest_sound(run, model.config)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from wavenet.generation.model import WaveNet
 
 
+# Other programs take the files.
+NEXT = "next: docs/deployment.md of the sources  # how each of these files is run"
+
+
 def export(
     run: Run,
     out: Annotated[
@@ -113,6 +117,7 @@ def export(
         say(f"{figure} on {len(chosen.clips)} clips ({chosen.split}) of {chosen.source}")
     names = ", ".join(one.name for one in exported if one.content)
     say(f"{names} are in {out}; timed on {torch.get_num_threads()} thread(s)")
+    say(NEXT)
 
 
 def _export_generator(
@@ -133,3 +138,4 @@ def _export_generator(
     out.mkdir(parents=True, exist_ok=True)
     replace_file(out / "model.wavenet", content)
     say(f"model.wavenet, {len(content) / 1e6:.2f} MB, is in {out}")
+    say(NEXT)

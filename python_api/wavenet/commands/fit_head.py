@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, require_folder, say
+from wavenet.commands.common import Device, Run, require_folder, say, suggest
 
 
 def fit_head(
@@ -82,3 +82,6 @@ def fit_head(
     else:
         say("accuracy is not known: a class has one clip only")
     say(f"{len(labels)} classes of {len(clips)} clips; the model is in {out}")
+    evaluate = (["evaluate", out], "how good it is, on the test clips")
+    predict = (["predict", out, "FILE_OR_FOLDER"], "what recordings are")
+    suggest(*[evaluate] if test else [], predict)

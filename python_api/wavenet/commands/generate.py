@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, nobody_reads, require_folder, say
+from wavenet.commands.common import Device, Run, given, nobody_reads, require_folder, say, suggest
 from wavenet.commands.sounds import (
     Making,
     Raw,
@@ -100,6 +100,8 @@ def generate(
         path = out / f"{named}{seed}-{number}.wav"
         write_wav(path, sound, rate)
         say(str(path))
+    asked = given(speaker=speaker, seconds=seconds, seed=seed, temperature=0.8, out=out)
+    suggest((["generate", run, *asked], "the same, less daring; another --seed is another sound"))
 
 
 def _first(chunks: Iterator[Tensor], total: int) -> Iterator[Tensor]:

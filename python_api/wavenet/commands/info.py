@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wavenet.commands.common import Run, console
+from wavenet.commands.common import Run, console, suggest
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +28,7 @@ def info(run: Run) -> None:
 
     from wavenet.classifier.model import WaveNetClassifier
     from wavenet.classifier.run_folder import best_epoch, headline, read_history
+    from wavenet.commands.sounds import suggest_sound
     from wavenet.loading import load_model
 
     model = load_model(run)
@@ -41,6 +42,7 @@ def info(run: Run) -> None:
                 f"{best['validation_bits']:.3f} bits in epoch {best['epoch']:.0f}",
             )
         console.print(table)
+        suggest_sound(run, model.config)
         return
     config = model.config
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -77,6 +79,10 @@ def info(run: Run) -> None:
             f"{len(read_history(run))} epochs, best {headline(best)} in epoch {best['epoch']:.0f}",
         )
     console.print(table)
+    suggest(
+        (["predict", run, "FILE_OR_FOLDER"], "what recordings are"),
+        (["export", run, "--out", "exported"], "files that run without this package"),
+    )
 
 
 def _describe(model: WaveNet | WaveGlow, table: Table) -> None:

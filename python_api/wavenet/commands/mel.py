@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Run, require_folder, say
+from wavenet.commands.common import Run, require_folder, say, suggest
 from wavenet.commands.sounds import files_of, load_generator
 
 
@@ -55,3 +55,4 @@ def mel(
         replace_file(out / f"{path.stem}.json", description)
         frames += len(rows)
     say(f"{len(files)} file(s), {frames} frames of {config.mel.mels} mels are in {out}")
+    suggest((["vocode", run, out, "--out", "sounds"], "sound of them"))

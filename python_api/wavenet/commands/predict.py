@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, print_json, warn
+from wavenet.commands.common import Device, Run, console, print_json, suggest, warn
 
 
 def predict(
@@ -68,3 +68,8 @@ def predict(
     if failed:
         warn(f"{failed} of {len(paths)} recordings could not be read or are silent")
         raise typer.Exit(1)
+    if not as_json:
+        suggest(
+            (["timeline", run, "RECORDING"], "what is heard when, in a long recording"),
+            (["demo-app", run], "the same in a browser, with a microphone"),
+        )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import interruptible, progress, require_folder, say, suggest
+from wavenet.commands.common import given, interruptible, progress, require_folder, say, suggest
 
 
 def prepare(
@@ -78,7 +78,5 @@ def prepare(
         f"{done.clips} clips of {done.recordings} recordings in {done.shards} tar file(s); "
         f"{done.duplicates} copies and {done.skipped} unusable recordings are left out"
     )
-    command: list[object] = ["train", "--data", out, "--out", "runs/mine"]
-    if label_separator:
-        command += ["--set", f"data.label_separator={label_separator}"]
-    suggest((command, "train on them"))
+    separator = f"data.label_separator={label_separator}" if label_separator else None
+    suggest((["train", *given(data=out, set=separator, out="runs/mine")], "train on them"))

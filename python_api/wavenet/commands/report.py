@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Data, Run, Split, progress, say
+from wavenet.commands.common import Data, Run, Split, progress, say, suggest
 
 
 def report(
@@ -55,3 +55,7 @@ def report(
         )
     replace_file(target, page)
     say(f"wrote {target}, which a browser opens")
+    suggest(
+        (["demo-app", run], "try it in a browser, with a microphone"),
+        (["export", run, "--out", "exported"], "files that run without this package"),
+    )

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wavenet.commands.common import console, warn
+from wavenet.commands.common import console, given, suggest, warn
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from wavenet.data.mel import MelConfig
+    from wavenet.generation.config import GeneratorConfig
     from wavenet.generation.model import WaveNet
     from wavenet.generation.waveglow import WaveGlow
+    from wavenet.generation.waveglow_config import WaveGlowConfig
 
 Speaker = Annotated[
     str | None, typer.Option(help="Who speaks: one of the model's speakers, by name or number.")
@@ -47,6 +49,18 @@ def load_generator(run: Path, device: str) -> WaveNet | WaveGlow:
     if isinstance(model, WaveNetClassifier):
         raise ModelError(f"{run}: is a classifier; accepted is a model that makes sound")
     return model
+
+
+def suggest_sound(run: Path, config: GeneratorConfig | WaveGlowConfig) -> None:
+    """What to do next with a model that makes sound, but one whose speakers are vectors."""
+    if getattr(config, "speaker_features", 0):
+        return
+    options = given(speaker=next(iter(getattr(config, "speakers", ())), None), out="sounds")
+    if config.mel is None:
+        suggest((["generate", run, *options], "sound that it makes up"))
+    else:
+        command = ["vocode", run, "FILE_OR_FOLDER", *options, "--compare"]
+        suggest((command, "recordings made anew of their mel-spectrograms"))
 
 
 def speaker_of(model: Any, speaker: str | None) -> Any:

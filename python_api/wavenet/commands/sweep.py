@@ -15,6 +15,7 @@ from wavenet.commands.common import (
     overrides_of,
     require_folder,
     say,
+    suggest,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def sweep(
     from rich.markup import escape
     from rich.table import Table
 
-    from wavenet.classifier.sweep import SWEEP_NAME, load_sweep, over_seeds, run_sweep
+    from wavenet.classifier.sweep import SEED, SWEEP_NAME, load_sweep, over_seeds, run_sweep
     from wavenet.classifier.training import train
     from wavenet.errors import ConfigError
     from wavenet.locks import writable_folder
@@ -80,5 +81,9 @@ def sweep(
         if outcome.error:
             say(f"{outcome.run}: {outcome.error}")
     say(f"{SWEEP_NAME} is in {out}")
-    if all(outcome.best is None for outcome in outcomes):
-        raise typer.Exit(2)
+    for outcome in outcomes:
+        others = {name: value for name, value in outcome.settings.items() if name != SEED}
+        if outcome.best is not None and others == groups[0].settings:
+            command = ["evaluate", out / outcome.run]
+            return suggest((command, "how good the best settings are, on clips that chose none"))
+    raise typer.Exit(2)

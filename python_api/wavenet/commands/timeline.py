@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, progress, say
+from wavenet.commands.common import Device, Run, console, given, progress, say, suggest
 
 if TYPE_CHECKING:
     from wavenet.classifier.inference import Decision
@@ -89,10 +89,12 @@ def timeline(
             f"of it: ffmpeg -f s16le -ar RATE -ac 1 -i {recording.name} {recording.stem}.wav"
         )
     model = load_model(run, device)
+    asked = given(window=window, hop=hop, min_probability=min_probability)
+    asked += ["--stream"] if streamed else []
     options = {"--window": window is not None, "--hop": hop is not None, "--stream": streamed}
-    given = [name for name, is_given in options.items() if is_given]
-    if model.config.events and given:
-        raise DataError(f"{given[0]} is given; accepted is none: a model of events has no windows")
+    unused = [name for name, is_given in options.items() if is_given]
+    if model.config.events and unused:
+        raise DataError(f"{unused[0]} is given; accepted is none: a model of events has no windows")
     decisions: list[Decision] = []
     total = _seconds(recording)
     with progress("seconds listened to", total) as listened:
@@ -128,6 +130,8 @@ def timeline(
             times = (f"{segment.start:.2f}", f"{segment.end:.2f}")
             table.add_row(*times, escape(segment.label), f"{segment.probability:.1%}")
         console.print(table)
+        kept = given(out=[f"{recording.stem}.txt", f"{recording.stem}.csv"])
+        suggest((["timeline", run, recording, *asked, *kept], "a label track for Audacity, a list"))
 
 
 def _seconds(recording: Path) -> float | None:

@@ -83,7 +83,10 @@ def train(
         result = run_training(settings, out, resume=resume, console=console)
     say(f"best {headline(result.best)} after {result.epochs} epochs; the model is in {result.run}")
     if "validation_bits" in result.best:
-        suggest((["info", out], "what it is; wavenet generate and vocode make sound by it"))
+        suggest(
+            (["info", out], "what it is, how fast, and how to hear it"),
+            (["evaluate", out], "bits a sample, of each speaker"),
+        )
     else:
         suggest(
             (["evaluate", out], "how good it is, on clips that it was not trained on"),

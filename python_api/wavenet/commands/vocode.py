@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from wavenet.commands.common import Device, Run, nobody_reads, require_folder, say
+from wavenet.commands.common import Device, Run, given, nobody_reads, require_folder, say, suggest
 from wavenet.commands.sounds import (
     MEL_SUFFIXES,
     Making,
@@ -153,6 +153,14 @@ def vocode(
     if len(asked) > 1 and compare:
         means = {name: sum(values) / len(values) for name, values in sums.items()}
         say(f"mean of {len(asked)}: {_figures(means)}")
+    if raw or (out is not None and compare):
+        return
+    command = ["vocode", run, *inputs, *given(speaker=speaker, seed=seed, temperature=temperature)]
+    command += given(sigma=sigma, denoise=denoise)
+    if out is None:
+        suggest(([*command, "--out", "sounds"], "the sounds, to be heard"))
+    elif all(one.recording is not None for one in asked):
+        suggest(([*command, "--out", out, "--compare"], "how near they come to the recordings"))
 
 
 def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:

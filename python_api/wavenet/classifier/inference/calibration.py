@@ -46,7 +46,7 @@ class Calibration:
         full = self.counts > 0
         sizes = 4 + 60 * self.counts[full] / self.counts.max()  # the area is the number of clips
         at = self.confidence[full], self.accuracy[full]
-        upper.scatter(*at, sizes, color="black", zorder=3, label="mean probability")
+        upper.scatter(*at, sizes, color="black", zorder=3, clip_on=False, label="mean probability")
         upper.plot([0, 1], [0, 1], color="grey", linestyle="--", label="calibrated")
         upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
         upper.set_title(f"expected calibration error {self.ece:.3f}")

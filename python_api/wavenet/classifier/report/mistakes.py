@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from wavenet.audio.reading import wav_of
 from wavenet.classifier.data import Clip, ClipDataset
+from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.pictures import new_figure, png_of
 
 # Of a longer recording the report holds the beginning: of events recordings are heard whole.
@@ -20,7 +22,7 @@ LONGEST_SOUND_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip, what it is, what it was taken for and how surely; picture and sound as data URIs.
+    """A clip, what it is, what it was taken for, how surely; picture and sound as data URIs.
 
     `seconds` and the picture are of the whole clip; the sound may be its beginning.
     """
@@ -28,8 +30,7 @@ class Mistake:
     clip: Clip
     truth: str
     taken_for: str
-    probability: float
-    probability_of_truth: float
+    surely: str
     seconds: float
     picture: str
     sound: str
@@ -40,20 +41,20 @@ class Mistake:
         return self.seconds > LONGEST_SOUND_SECONDS
 
 
-def worst_mistakes(
-    dataset: ClipDataset, labels: Sequence[str], logits: Tensor, targets: Tensor, count: int
-) -> list[Mistake]:
-    """The mistakes with the highest probability of the wrong class, surest first.
+class Found(NamedTuple):
+    """Number of a clip in the data set, what it is, what it was taken for, how surely."""
 
-    Of tags they are the clips of which one tag is furthest from the truth.
+    index: int
+    truth: str
+    taken_for: str
+    surely: str
 
-    `logits` (clips, classes) and `targets` are of the dataset's clips, in order, as
-    `classify_clips` gives them.
-    """
+
+def worst_mistakes(dataset: ClipDataset, found: Sequence[Found]) -> list[Mistake]:
+    """What `mistakes_of_classes` or `mistakes_of_tags` found among the clips, to see and hear."""
     rate = dataset.cache.sample_rate
     mistakes = []
-    found = _of_tags if targets.dim() == 2 else _of_classes
-    for index, truth, taken_for, surely, rather in found(labels, logits, targets)[:count]:
+    for index, truth, taken_for, surely in found:
         samples = dataset[index][0].numpy()
         sound = np.clip(samples[: round(LONGEST_SOUND_SECONDS * rate)], -1, 1)
         mistakes.append(
@@ -62,7 +63,6 @@ def worst_mistakes(
                 truth,
                 taken_for,
                 surely,
-                rather,
                 len(samples) / rate,
                 data_uri("image/png", _waveform_picture(samples, rate)),
                 data_uri("audio/wav", wav_of(sound, rate, "PCM_16")),
@@ -71,38 +71,51 @@ def worst_mistakes(
     return mistakes
 
 
-# The clip, what it is, what it was taken for, and the probabilities of both the other way round.
-_Found = list[tuple[int, str, str, float, float]]
+def mistakes_of_classes(labels: Sequence[str], logits: Tensor, targets: Tensor) -> list[Found]:
+    """The mistakes with the highest probability of the wrong class, surest first.
 
-
-def _of_classes(labels: Sequence[str], logits: Tensor, targets: Tensor) -> _Found:
+    Args:
+        labels: the classes' names.
+        logits, targets: (clips, classes) and (clips,), as `classify_clips` gives them.
+    """
     probabilities = logits.double().softmax(1)
     highest, predicted = probabilities.max(1)
     wrong = (predicted != targets).nonzero().flatten().tolist()
     wrong.sort(key=lambda index: -float(highest[index]))
     return [
-        (
+        Found(
             index,
             labels[int(targets[index])],
             labels[int(predicted[index])],
-            float(highest[index]),
-            float(probabilities[index, targets[index]]),
+            f"{percent(highest[index])} against {percent(probabilities[index, targets[index]])}",
         )
         for index in wrong
     ]
 
 
-def _of_tags(labels: Sequence[str], logits: Tensor, targets: Tensor) -> _Found:
-    apart, worst = (logits.double().sigmoid() - targets).abs().max(1)
-    found: _Found = []
-    for index in apart.argsort(descending=True).tolist():
-        if apart[index] > 0.5:
-            label, there = labels[int(worst[index])], bool(targets[index, worst[index]])
-            tags = [x for x, has in zip(labels, targets[index].tolist(), strict=True) if has]
-            surely = float(apart[index])
-            taken_for = f"{'not ' if there else ''}{label}"
-            found.append((index, ", ".join(tags) or "nothing", taken_for, surely, 1 - surely))
+def mistakes_of_tags(metrics: TagMetrics) -> list[Found]:
+    """Clips of which not all tags are said, or others are: those with a tag furthest from true.
+
+    What is said, and so what is mistaken, is what reaches its threshold.
+    """
+    wrong = metrics.said != metrics.truth
+    apart = np.where(wrong, np.abs(metrics.scores - metrics.truth), 0.0)
+    found = []
+    for index in np.argsort(-apart.max(1), kind="stable").tolist():
+        if not wrong[index].any():
+            continue
+        tag = int(apart[index].argmax())
+        tags = [x for x, has in zip(metrics.labels, metrics.truth[index], strict=True) if has]
+        taken_for = f"{'' if metrics.said[index, tag] else 'not '}{metrics.labels[tag]}"
+        score, least = percent(metrics.scores[index, tag]), percent(metrics.thresholds[tag])
+        surely = f"{score}, said from {least} on"
+        found.append(Found(index, ", ".join(tags) or "nothing", taken_for, surely))
     return found
+
+
+def percent(probability: SupportsFloat) -> str:
+    """As the page writes it."""
+    return f"{100 * float(probability):.1f} %"
 
 
 def data_uri(kind: str, content: bytes) -> str:

@@ -24,7 +24,12 @@ from wavenet.classifier.inference.metrics import Metrics
 from wavenet.classifier.inference.noise_curve import measure_noise_curve
 from wavenet.classifier.inference.tag_metrics import TagMetrics
 from wavenet.classifier.model import WaveNetClassifier
-from wavenet.classifier.report.mistakes import data_uri, worst_mistakes
+from wavenet.classifier.report.mistakes import (
+    data_uri,
+    mistakes_of_classes,
+    mistakes_of_tags,
+    worst_mistakes,
+)
 from wavenet.classifier.run_folder import (
     headline,
     rank_epochs,
@@ -66,7 +71,10 @@ def make_report(
     metrics = measure(model.config, logits, targets)
     reliability = measure_calibration(logits, targets)
     dataset = ClipDataset(chosen.clips, labels, chosen.cache, max_samples=chosen.max_samples)
-    share = "exact" if model.config.tags else "accuracy"
+    if isinstance(metrics, TagMetrics):
+        found = mistakes_of_tags(metrics)
+    else:
+        found = mistakes_of_classes(labels, logits, targets)
     curve = None
     if snrs_db:
         curve = measure_noise_curve(
@@ -100,8 +108,8 @@ def make_report(
         remarks=chosen.remarks(),
         ece=reliability.ece,
         reliability=data_uri("image/png", reliability.picture()),
-        mistakes=worst_mistakes(dataset, labels, logits, targets, mistakes),
-        wrong=metrics.clips - round(metrics.figures[share] * metrics.clips),
+        mistakes=worst_mistakes(dataset, found[:mistakes]),
+        wrong=len(found),
         curve=curve,
         noise_picture=curve and data_uri("image/png", curve.picture()),
         model=_model(model),
