@@ -49,6 +49,7 @@ COMMANDS = {
     "presets": Command("classifier.presets", "size, receptive field and cost of architectures"),
     "generation": Command("generation.sampling", "samples a second of the whole sampling loop"),
     "speech": Command("generation.speech", "train and evaluate a generative model on a data set"),
+    "melodies": Command("generation.melodies", "train a WaveNet to play notes, and listen"),
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "many-clips": Command(

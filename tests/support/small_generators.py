@@ -9,8 +9,10 @@ from torch import Tensor
 
 from wavenet import GeneratorConfig, WaveNet
 from wavenet.data.mel import MelConfig
+from wavenet.data.notes import NoteConfig
 
 MEL = MelConfig(sample_rate=8000, n_fft=64, hop=16, window=64, mels=5, low_hz=0.0, high_hz=4000.0)
+NOTES = NoteConfig(hop=16, lowest=60, highest=64)
 SIZES: dict[str, Any] = {
     "sample_rate": 8000,
     "residual_channels": 8,
@@ -51,6 +53,8 @@ CASES: dict[str, dict[str, Any]] = {
         **{"distribution": "logistic", "mel": MEL, "upsample": "transposed", **SCALES},
         **{"upsample_activation": "relu"},
     },
+    "notes": {"notes": NOTES, "speakers": ("george", "jackson")},
+    "notes interpolated": {"distribution": "gaussian", "notes": NOTES, "upsample": "interpolate"},
 }
 
 
@@ -66,11 +70,11 @@ def small_generator(case: str, **overrides: Any) -> WaveNet:
 
 
 def inputs_of(model: WaveNet, batch: int, samples: int = 96) -> dict[str, Any]:
-    """A mel and speakers, where the model has them: keywords of forward and generate."""
+    """Frames and speakers, where the model has them: keywords of forward and generate."""
     torch.manual_seed(batch)
     config, given = model.config, {}
-    if config.mel:
-        given["mel"] = torch.randn(batch, config.mel.mels, samples // config.hop)
+    if config.frame_channels:
+        given["mel"] = torch.randn(batch, config.frame_channels, samples // config.hop)
     if config.speakers:
         given["speaker"] = ["george", "jackson", "george"][:batch]
     if config.speaker_features:

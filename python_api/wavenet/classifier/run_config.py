@@ -28,6 +28,7 @@ from wavenet.classifier.data.background import BACKGROUND
 from wavenet.classifier.model import WaveNetConfig
 from wavenet.configs import locate
 from wavenet.data.mel import MelConfig
+from wavenet.data.notes import NoteConfig
 from wavenet.errors import ConfigError, extra, require_field
 from wavenet.files import replace_file
 from wavenet.generation.section import CONFIGS, GenerativeModel, section_of
@@ -228,7 +229,8 @@ class RunConfig:
             *((f"training.{name}", getattr(training, name), "none") for name in OF_CLASSES),
             ("data.label_separator", self.data.label_separator, "none"),
             ("data.background", self.data.background, "none"),
-            ("data.events", self.data.events, "false"),
+            ("data.events", self.data.events and not model.notes, "false without model.notes"),
+            ("model.notes", model.notes and not self.data.events, "none without data.events"),
             (
                 f"augmentation.{changed[0] if changed else ''}",
                 changed,
@@ -445,8 +447,9 @@ def _model(
         return Architecture(**fields | _checked(Architecture, values, where))
     fields = base.as_dict() if isinstance(base, GenerativeModel) else {}
     given = _checked(CONFIGS[kind], values, where)
-    if isinstance(given.get("mel"), dict):
-        given["mel"] = _checked(MelConfig, given["mel"], f"{where}.mel")
+    for name_of, frames in (("mel", MelConfig), ("notes", NoteConfig)):
+        if isinstance(given.get(name_of), dict):
+            given[name_of] = _checked(frames, given[name_of], f"{where}.{name_of}")
     return section_of({"architecture": kind, **fields, **name, **given})
 
 

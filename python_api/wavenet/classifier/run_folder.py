@@ -24,6 +24,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wavenet.classifier.data import Clip, PreparedData
@@ -131,7 +132,11 @@ def read_clips(run: Path, separator: str = "") -> tuple[list[Clip], list[str]] |
         for row in rows
         if not row["skipped"]
     ]
-    used = [clip if clip.events is None else with_events(clip, clip.events) for clip in used]
+    # Where events are notes, the label is another: who plays them.
+    used = [
+        clip if clip.events is None else replace(with_events(clip, clip.events), label=clip.label)
+        for clip in used
+    ]
     return with_tags(used, separator), [row["skipped"] for row in rows if row["skipped"]]
 
 

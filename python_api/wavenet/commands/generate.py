@@ -22,15 +22,30 @@ from wavenet.commands.sounds import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from wavenet.data.notes import Note
+    from wavenet.generation.model import WaveNet
+
 CHUNK = 256
+SECONDS = 3.0
 
 
 def generate(
     run: Run,
     out: Annotated[Path | None, typer.Option(help="Folder for the WAV files.")] = None,
     seconds: Annotated[
-        float, typer.Option(min=0.0, help="How long; with --raw 0 is without end.")
-    ] = 3.0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="How long; 3 by default, or as long as the notes; with --raw 0 is without end.",
+        ),
+    ] = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is played: a text file of begin, end (seconds) and pitch (60 or C4) between "
+            "tabs, a line each."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="How many sounds, made side by side.")] = 1,
     speaker: Speaker = None,
     seed: Seed = 0,
@@ -48,12 +63,16 @@ def generate(
 
     Or to be heard at once: wavenet generate runs/voices --speaker theo --seconds 0 --raw |
     aplay -q -f S16_LE -r 8000
+
+    A model of notes plays them: wavenet generate runs/melodies --speaker flute --notes tune.txt
+    --out out/
     """
     import torch
 
     from wavenet.errors import DataError
     from wavenet.generation.distributions import check_temperature
     from wavenet.generation.model import WaveNet
+    from wavenet.generation.recordings import hear
 
     model = load_generator(run, device)
     if not isinstance(model, WaveNet) or model.config.mel is not None:
@@ -73,12 +92,22 @@ def generate(
     if not raw and out is None:
         raise DataError("--out is missing; accepted are a folder, and --raw")
     rate = model.config.sample_rate
+    played = _notes(model, notes)
+    if seconds is None:
+        seconds = max((note.offset for note in played), default=SECONDS)
     total = round(seconds * rate)
-    if total == 0 and not (raw and seconds == 0):
+    if total == 0 and (notes is not None or not (raw and seconds == 0)):
         raise DataError(f"--seconds is {seconds:g}; accepted is a sample or more ({1 / rate:g} s)")
     if out is not None:
         require_folder(out)
-    chunks = model.stream(speaker=who, count=count, seed=seed, temperature=temperature, chunk=CHUNK)
+    frames = None
+    if notes is not None:
+        heard = hear(torch.zeros(total), model.config, notes=played).mel
+        assert heard is not None
+        frames = iter([heard.expand(count, -1, -1)])
+    chunks = model.stream(
+        frames, speaker=who, count=count, seed=seed, temperature=temperature, chunk=CHUNK
+    )
     making = Making(rate, total or None, raw)
     made, length = [], 0
     try:
@@ -102,6 +131,29 @@ def generate(
         say(str(path))
     asked = given(speaker=speaker, seconds=seconds, seed=seed, temperature=0.8, out=out)
     suggest((["generate", run, *asked], "the same, less daring; another --seed is another sound"))
+
+
+def _notes(model: WaveNet, path: Path | None) -> tuple[Note, ...]:
+    """What is played; nothing by a model that is not conditioned on notes.
+
+    Raises:
+        DataError: a file of no notes of the model, or none where one is needed.
+    """
+    from wavenet.classifier.data.events import read_label_track
+    from wavenet.data.notes import notes_of
+    from wavenet.errors import DataError
+
+    config = model.config.notes
+    if config is None and path is not None:
+        raise DataError(f"--notes is {path}; this model is not conditioned on notes")
+    if config is None or path is None:
+        if config is not None:
+            raise DataError("--notes is missing; this model plays notes")
+        return ()
+    notes = notes_of(read_label_track(path), config, str(path))
+    if not notes:
+        raise DataError(f"{path}: holds no note")
+    return notes
 
 
 def _first(chunks: Iterator[Tensor], total: int) -> Iterator[Tensor]:

@@ -127,6 +127,9 @@ def _describe(model: WaveNet | WaveGlow, table: Table) -> None:
             f"{mel.hop}, window {mel.window}, {mel.compression} above {mel.floor:g}, padding "
             f"{mel.padding}, {normalised}",
         )
+    elif notes := getattr(config, "notes", None):
+        pitches = f"MIDI {notes.lowest} to {notes.highest}"
+        table.add_row("notes", f"{pitches}, hop {notes.hop}")
     else:
         table.add_row("mel-spectrogram", "none")
     table.add_row("parameters", f"{sum(p.numel() for p in model.parameters()):,}")
@@ -143,16 +146,17 @@ def _samples_a_second(model: WaveNet | WaveGlow) -> float:
     import torch
 
     from wavenet.generation.model import WaveNet
+    from wavenet.generation.recordings import channels_of
 
     config = model.config
     mel = None
-    if config.mel is not None:
-        mel = torch.zeros(1, config.mel.mels, -(-SAMPLES_TIMED // config.hop))
+    if channels := channels_of(config):
+        mel = torch.zeros(1, channels, -(-SAMPLES_TIMED // config.hop))
     started = time.perf_counter()
     if isinstance(model, WaveNet):
         c = model.config
         who = 0 if c.speakers else torch.zeros(c.speaker_features) if c.speaker_features else None
-        made = model.generate(mel, speaker=who, samples=None if c.mel else SAMPLES_TIMED)
+        made = model.generate(mel, speaker=who, samples=None if channels else SAMPLES_TIMED)
         assert isinstance(made, torch.Tensor)
     else:
         assert mel is not None

@@ -176,7 +176,7 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     config = model.config
     if config.mel is None:
         raise DataError(
-            "this model has no local conditioning; accepted here is one that makes sound of "
+            "this model makes sound of nothing, or of notes; accepted here is one that makes it of "
             "mel-spectrograms, and wavenet generate takes this one"
         )
     asked = []

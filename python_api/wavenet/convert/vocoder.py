@@ -184,6 +184,7 @@ def _check_exportable(config: GeneratorConfig) -> None:
         (config.residual_scale != math.sqrt(0.5), f"residual_scale {config.residual_scale}"),
         (config.head_channels != config.skip_channels, f"head_channels {config.head_channels}"),
         (config.upsample == "transposed", "upsample transposed"),
+        (config.notes is not None, "notes"),
         (softmax and config.input == "scalar", "a softmax over scalars"),
         (softmax and config.companding == "none", "codes without mu-law"),
         (softmax and not truncated, f"mu_law {config.mu_law} with mu {config.mu}"),

@@ -1,5 +1,6 @@
-"""Features of recordings that models are given beside the waveform."""
+"""Features that models are given beside the waveform."""
 
 from wavenet.data.mel import MelConfig, mel_spectrogram
+from wavenet.data.notes import Note, NoteConfig, note_frames
 
-__all__ = ["MelConfig", "mel_spectrogram"]
+__all__ = ["MelConfig", "Note", "NoteConfig", "mel_spectrogram", "note_frames"]

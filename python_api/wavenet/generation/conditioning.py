@@ -1,4 +1,4 @@
-"""What a network is told beside the samples: mel frames and speakers, to its layers' gates."""
+"""What a network is told beside the samples: frames and speakers, to its layers' gates."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class MelUpsample(nn.Module):
                 width = 2 * scale + 1
                 self.weights.append(torch.full((1, 1, taps, width), 1.0 / (taps * width)))
         if self.kind == "deconvolution":
-            assert config.mel is not None and config.upsample_taps is not None
-            mels = config.mel.mels
+            assert config.upsample_taps is not None
+            mels = config.frame_channels
             self.weights.append(torch.empty(mels, mels, config.upsample_taps))
             self.biases.append(torch.zeros(mels))
             nn.init.normal_(self.weights[0], std=(mels * config.upsample_taps / config.hop) ** -0.5)
@@ -121,8 +121,7 @@ class Conditioning(nn.Module):
         self.frames: nn.Conv1d | None = None
         self.embedding: nn.Embedding | None = None
         self.vector: nn.Linear | None = None
-        if config.mel:
-            mels = config.mel.mels
+        if mels := config.frame_channels:
             self.local = nn.Conv1d(mels, outputs, 1, bias=False)
             self.upsample = MelUpsample(config)
             nn.init.normal_(self.local.weight, std=mels**-0.5)
@@ -182,13 +181,14 @@ class Conditioning(nn.Module):
             ValueError: a mel that doesn't fit, or one that is missing or of no use.
         """
         config = self.config
-        if config.mel is None or mel is None:
+        mels = config.frame_channels
+        if not mels or mel is None:
             if mel is not None:
                 raise ValueError("mel is given; this model has no local conditioning")
-            if config.mel is not None:
+            if mels:
+                kind = "mel-spectrograms" if config.mel else "frames of notes"
                 raise ValueError(
-                    f"mel is missing; this model is conditioned on mel-spectrograms (B, "
-                    f"{config.mel.mels}, F)"
+                    f"mel is missing; this model is conditioned on {kind} (B, {mels}, F)"
                 )
             return None
         context, hop = config.context_frames, config.hop
@@ -198,10 +198,10 @@ class Conditioning(nn.Module):
             )
         frames = None if samples is None else samples // hop
         shape = tuple(mel.shape)
-        accepted = f"({batch}, {config.mel.mels}, {'F' if frames is None else frames})"
+        accepted = f"({batch}, {mels}, {'F' if frames is None else frames})"
         if context and frames is not None:
             accepted += f", or {frames + 2 * context} frames with their context"
-        if mel.dim() != 3 or shape[:2] != (batch, config.mel.mels) or shape[2] < 1:
+        if mel.dim() != 3 or shape[:2] != (batch, mels) or shape[2] < 1:
             raise ValueError(f"mel has shape {shape}; accepted is {accepted}")
         checked = not torch.compiler.is_compiling()
         if not mel.is_floating_point() or (checked and not torch.isfinite(mel).all()):

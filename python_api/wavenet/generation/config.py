@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavenet.data.mel import MelConfig
+from wavenet.data.notes import NoteConfig
 from wavenet.errors import is_whole, require_field
 from wavenet.generation.distributions import (
     EDGES,
@@ -53,10 +54,11 @@ class GeneratorConfig:
         stacks: how many such stacks follow one another.
         residual_scale: residual = scale * (x + 1x1(z)); the paper's 1, wavenet_vocoder's sqrt(1/2).
         skip_scale: of the skip sum: 1, or "layers" for sqrt(1 / layers).
-        mel: the description of the local conditioning, or None.
+        mel: the description of the local conditioning by mel-spectrograms, or None.
+        notes: the same by note tracks, whose frames then stand wherever a mel is spoken of.
         upsample: from frames to samples: "repeat", "interpolate" (repetition and smoothing, scale
             by scale), "transposed" (convolutions over frames and channels, scale by scale),
-            "deconvolution" (one from all channels to all, to the hop), or "none" without mel.
+            "deconvolution" (one from all channels to all, to the hop), or "none" without frames.
         upsample_scales: their product is the hop.
         upsample_taps: of the deconvolution, in samples; None: four hops.
         upsample_frequency_taps: of the smoothing or transposed convolutions, over mel channels.
@@ -96,6 +98,7 @@ class GeneratorConfig:
     residual_scale: float = 1.0
     skip_scale: int | str = 1
     mel: MelConfig | None = None
+    notes: NoteConfig | None = None
     upsample: str | None = None
     upsample_scales: tuple[int, ...] = ()
     upsample_taps: int | None = None
@@ -146,36 +149,37 @@ class GeneratorConfig:
         self._require(0.0 <= self.high_pass_hz < nyquist, "high_pass_hz", f"0 to {nyquist:g} Hz")
         self._check_samples()
         self._check_speakers()
-        self._check_mel()
+        self._check_frames()
 
     def _fill(self) -> None:
         """What YAML and JSON can't say, and what None stands for."""
-        mel: Any = self.mel
-        if isinstance(mel, Mapping):
-            self._set("mel", MelConfig(**mel))
+        kinds: dict[str, type] = {"mel": MelConfig, "notes": NoteConfig}
+        for name, kind in kinds.items():
+            given = getattr(self, name)
+            if isinstance(given, Mapping):
+                self._set(name, kind(**given))
         for name, convert in (("speakers", str), ("upsample_scales", int)):
             values: Any = getattr(self, name)
             self._set(name, tuple(map(convert, values)))
         self._require(self.distribution in DISTRIBUTIONS, "distribution", f"one of {DISTRIBUTIONS}")
         softmax = self.distribution == "softmax"
-        scales_product = (self.mel.hop,) if self.mel else ()
         for name, value in (
             ("classes", 256 if softmax else 65536),
             ("mixtures", 10 if self.distribution == "logistic" else 1),
             ("input", "codes" if softmax else "scalar"),
             ("companding", "mu-law" if softmax else "none"),
             ("head_channels", self.skip_channels),
-            ("upsample", "interpolate" if self.mel else "none"),
+            ("upsample", "interpolate" if self.mel else "repeat" if self.notes else "none"),
             ("upsample_frequency_taps", 3 if self.upsample == "transposed" else 1),
         ):
             if getattr(self, name) is None:
                 self._set(name, value)
         if self.mu is None:
             self._set("mu", self.classes - 1 if softmax and self.classes else 255)
-        if self.upsample == "deconvolution" and self.upsample_taps is None and self.mel:
-            self._set("upsample_taps", 4 * self.mel.hop)
+        if self.upsample == "deconvolution" and self.upsample_taps is None and self.frame_channels:
+            self._set("upsample_taps", 4 * self.hop)
         if not self.upsample_scales and self.upsample not in ("none", "repeat"):
-            self._set("upsample_scales", scales_product)
+            self._set("upsample_scales", (self.hop,) if self.frame_channels else ())
 
     def _check_samples(self) -> None:
         self._require(is_whole(self.classes, 2), "classes", "an int from 2")
@@ -194,26 +198,29 @@ class GeneratorConfig:
         one = not (self.speakers and self.speaker_features)
         self._require(one, "speaker_features", "0 with speakers, which have learned vectors")
 
-    def _check_mel(self) -> None:
+    def _check_frames(self) -> None:
         self._require(self.upsample in UPSAMPLINGS, "upsample", f"one of {UPSAMPLINGS}")
-        if self.mel is None:
+        if not self.frame_channels:
             self._require(self.upsample == "none", "upsample", "none without mel")
             self._require(self.context_frames == 0, "context_frames", "0 without mel")
             return
-        same = self.mel.sample_rate == self.sample_rate
-        self._require(same, "sample_rate", f"{self.mel.sample_rate} Hz, which is that of mel")
-        self._require(self.upsample != "none", "upsample", f"one of {UPSAMPLINGS[1:]} with mel")
+        self._require(not (self.mel and self.notes), "notes", "none with mel")
+        same = self.mel is None or self.mel.sample_rate == self.sample_rate
+        rate = self.mel.sample_rate if self.mel else 0
+        self._require(same, "sample_rate", f"{rate} Hz, which is that of mel")
+        kind = "mel" if self.mel else "notes"
+        self._require(self.upsample != "none", "upsample", f"one of {UPSAMPLINGS[1:]} with {kind}")
         taps = self.upsample_frequency_taps
         odd = is_whole(taps, 1) and taps is not None and taps % 2 == 1
         self._require(odd, "upsample_frequency_taps", "an odd int from 1")
         if self.upsample == "deconvolution":
-            covers = is_whole(self.upsample_taps, self.mel.hop)
-            self._require(covers, "upsample_taps", f"an int from the hop, {self.mel.hop}")
+            covers = is_whole(self.upsample_taps, self.hop)
+            self._require(covers, "upsample_taps", f"an int from the hop, {self.hop}")
             self._require(self.context_frames == 0, "context_frames", "0 with deconvolution")
         if self.upsample != "repeat":
             positive = all(scale >= 1 for scale in self.upsample_scales)
-            fits = positive and math.prod(self.upsample_scales) == self.mel.hop
-            accepted = f"ints from 1 whose product is the hop, {self.mel.hop}"
+            fits = positive and math.prod(self.upsample_scales) == self.hop
+            accepted = f"ints from 1 whose product is the hop, {self.hop}"
             self._require(fits, "upsample_scales", accepted)
 
     def _set(self, name: str, value: object) -> None:
@@ -239,9 +246,14 @@ class GeneratorConfig:
         return tuple(2**i for i in range(self.layers_per_stack)) * self.stacks
 
     @property
+    def frame_channels(self) -> int:
+        """M, rows of the local conditioning's frames; 0 without."""
+        return self.mel.mels if self.mel else self.notes.rows if self.notes else 0
+
+    @property
     def hop(self) -> int:
         """Samples of one frame of the local conditioning; 1 without."""
-        return self.mel.hop if self.mel else 1
+        return self.mel.hop if self.mel else self.notes.hop if self.notes else 1
 
     @property
     def skip_factor(self) -> float:

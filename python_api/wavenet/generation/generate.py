@@ -62,7 +62,7 @@ class Loop:
         self.sampler = Sampler(model.sample_network(dtype), batch=batch)
         self.frames: ConditioningFrames | None = None
         self.everywhere: Tensor | None = None
-        if model.config.mel:
+        if model.config.frame_channels:
             self.frames = ConditioningFrames(conditioning, ids)
         elif ids is not None:
             self.everywhere = conditioning.each_speaker_of(ids)
@@ -176,13 +176,13 @@ def stream(
         loop = Loop(model, count, **options)
         while True:
             yield loop.run(chunk)
-    if model.config.mel is None:
+    if not model.config.frame_channels:
         raise ValueError("mel_chunks is given; this model has no local conditioning")
     config, started = model.config, None
     for frames, last in with_context(iter(mel_chunks), config.context_frames):
         if started is None:
             started = Loop(model, len(frames), **options)
-        mels = config.mel.mels if config.mel else 0
+        mels = config.frame_channels
         if frames.shape[:2] != (started.batch, mels) or not torch.isfinite(frames).all():
             raise ValueError(
                 f"a chunk of mel_chunks has shape {tuple(frames.shape)}; accepted are finite "
@@ -218,7 +218,7 @@ def _length(
     known = [length for length in lengths if length is not None]
     if mel is not None and not known:
         return int(mel.shape[2]) * model.config.hop
-    if not known and model.config.mel is None:
+    if not known and not model.config.frame_channels:
         raise ValueError("seconds is missing; accepted is seconds or samples, how long to make")
     if not known:
         return 0  # of which the missing mel is complained

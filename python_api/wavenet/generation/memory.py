@@ -41,8 +41,8 @@ def _of_wavenet(config: GeneratorConfig, bytes_of_float: int) -> tuple[float, fl
         bytes_of_float,
     )
     floats += 2 * (config.head_channels or 0)
-    if config.mel is not None:  # every layer's gates, and their gradient
-        floats += 2 * layers * gates + 2 * config.mel.mels
+    if config.frame_channels:  # every layer's gates, and their gradient
+        floats += 2 * layers * gates + 2 * config.frame_channels
     return floats, COPIES_OF_PARAMETERS * config.sample_distribution.channels
 
 

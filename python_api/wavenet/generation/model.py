@@ -69,7 +69,7 @@ class WaveNet(
 
     A table or column for the last sample, stacks of gated residual layers with dilations 1, 2, 4,
     ..., ReLU, 1x1, ReLU and 1x1 over their skip sum, to the parameters of a distribution of the
-    next sample. Mel frames and speakers are added to the layers' gates.
+    next sample. Frames, of mels or notes, and speakers are added to the layers' gates.
 
     Args:
         config: sizes, distribution, conditioning; see `GeneratorConfig`.
@@ -121,8 +121,9 @@ class WaveNet(
         Args:
             waveform: (B, T) floats in [-1, 1], or int64 codes for a softmax. It is what the network
                 works on: with gain and pre-emphasis, if the configuration has them.
-            mel: (B, M, F), F hop = T, where the model is conditioned on mel-spectrograms; context
-                frames are copies of the first and last. (B, M, F + 2 context_frames) has its own.
+            mel: (B, M, F), F hop = T, where the model is conditioned on mel-spectrograms, or on
+                notes, whose frames they are then (`wavenet.data.notes`); context frames are copies
+                of the first and last. (B, M, F + 2 context_frames) has its own.
             speaker: a name or id for all, or one for each signal; of a model of speaker_features
                 vectors (B, speaker_features) or (speaker_features,).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from wavenet.audio.filters import TAPS, high_pass, pre_emphasize
 from wavenet.data.mel import mel_spectrogram
+from wavenet.data.notes import Note, note_frames
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.waveglow_config import WaveGlowConfig
 
@@ -28,7 +30,18 @@ def context_of(config: Config) -> int:
     return config.context_frames if isinstance(config, GeneratorConfig) else 0
 
 
-def hear(waveform: Tensor, config: Config, first: int = 0, samples: int | None = None) -> Heard:
+def channels_of(config: Config) -> int:
+    """Rows of the frames that the model is conditioned on; 0 without."""
+    return config.frame_channels if isinstance(config, GeneratorConfig) else config.mel.mels
+
+
+def hear(
+    waveform: Tensor,
+    config: Config,
+    first: int = 0,
+    samples: int | None = None,
+    notes: Sequence[Note] = (),
+) -> Heard:
     """A part of a recording as the model is to hear it.
 
     The mel-spectrogram is that of the recording without what the high-pass takes; gain and
@@ -41,6 +54,8 @@ def hear(waveform: Tensor, config: Config, first: int = 0, samples: int | None =
         first: where the part begins, a multiple of the hop.
         samples: its length, a multiple of the hop; it may go on, in zeros, beyond the recording's
             end. None: up to that, and to a whole frame.
+        notes: what is played in the recording, for a model that is conditioned on notes; the frames
+            are theirs.
     """
     hop = config.hop
     if samples is None:
@@ -52,14 +67,15 @@ def hear(waveform: Tensor, config: Config, first: int = 0, samples: int | None =
     piece = waveform[None, begin:end].float()
     if isinstance(config, GeneratorConfig) and config.high_pass_hz:
         piece = high_pass(piece, config.high_pass_hz, config.sample_rate)
-    mel = None
+    mel, context = None, context_of(config)
+    where = torch.arange(-context, samples // hop + context)
     if config.mel is not None:
         # Only at the recording's own ends the margin is cut: beyond them frames are copies.
         frames = mel_spectrogram(piece, config.mel)[0, :, : -(-(end - begin) // hop)]
-        context = context_of(config)
-        at, count = (first - begin) // hop, samples // hop
-        where = torch.arange(at - context, at + count + context)
-        mel = frames[:, where.clamp(0, frames.shape[1] - 1)]
+        mel = frames[:, (where + (first - begin) // hop).clamp(0, frames.shape[1] - 1)]
+    elif isinstance(config, GeneratorConfig) and config.notes is not None:
+        numbers = (where + first // hop).clamp(0, -(-len(waveform) // hop) - 1)
+        mel = note_frames(notes, config.notes, numbers, config.sample_rate)
     if isinstance(config, GeneratorConfig):
         if config.gain != 1.0:
             piece = piece * config.gain

@@ -24,13 +24,14 @@ def generator_file(model: WaveNet, speaker: Speaker | None = None) -> bytes:
         speaker: whom the file speaks as, where the model has speakers.
 
     Raises:
-        DataError: a model that hears mel-spectrograms, or whose sound is finished by more than a
+        DataError: a model that is conditioned on frames, or whose sound is finished by more than a
             table of codes and a gain.
         ValueError: a speaker that the model does not have, or none where it has some.
     """
     config = model.config
-    if config.mel:
-        raise DataError("the model is conditioned on mel-spectrograms; accepted are those without")
+    if config.frame_channels:
+        kind = "mel-spectrograms" if config.mel else "notes"
+        raise DataError(f"the model is conditioned on {kind}; accepted are those without")
     if config.pre_emphasis:
         raise DataError(f"pre_emphasis is {config.pre_emphasis}; accepted is 0")
     if config.companding != "none" and config.distribution != "softmax":

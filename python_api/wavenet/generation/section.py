@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wavenet.data.mel import MelConfig
+from wavenet.data.notes import NoteConfig
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.presets import preset_fields
 from wavenet.generation.waveglow_config import WaveGlowConfig
@@ -48,6 +49,11 @@ class GenerativeModel:
     def mel(self) -> MelConfig | None:
         """What it is conditioned on."""
         return self.config.mel
+
+    @property
+    def notes(self) -> NoteConfig | None:
+        """What it is conditioned on instead."""
+        return self.config.notes if isinstance(self.config, GeneratorConfig) else None
 
     @property
     def named(self) -> tuple[str, ...]:

@@ -244,6 +244,10 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence(recordings, tmp_path):
         ((*WAVENET, "model.preset=x"), "preset is 'x'; accepted are"),
         ((*WAVENET, "model.mel={hop: x}"), "model.mel.hop is 'x'; accepted is an int"),
         ((*WAVENET, "model.wings=2"), "has no field 'wings'"),
+        ((*WAVENET, "data.events=true"), "data.events is set; accepted of a wavenet is false"),
+        ((*WAVENET, "model.notes={hop: 32}"), "model.notes is set; .* is none without data.events"),
+        ((*WAVENET, "model.notes={highest: 200}"), "highest is 200; accepted is an int from"),
+        ((*WAVENET, "model.notes={hop: 32}", f"model.mel={MEL}"), "accepted is none with mel"),
     ],
 )
 def test_what_does_not_fit_is_said(recordings, tmp_path, overrides, said):

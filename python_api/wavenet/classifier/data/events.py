@@ -77,19 +77,28 @@ def frame_targets(
 
 
 def read_label_track(path: Path) -> list[Event]:
+    """Audacity's, of a file; see `parse_label_track`.
+
+    Raises:
+        DataError: it can't be read, or is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: can't be read as a label track: {error}") from None
+    return parse_label_track(text, str(path))
+
+
+def parse_label_track(text: str, what: str) -> list[Event]:
     r"""Audacity's: a line for each label, start, end (seconds) and label between tabs.
 
     Lines that begin with a backslash are frequencies, and are passed over.
 
     Raises:
-        DataError: it can't be read, or a line is none of these.
+        DataError: a line of `what` is none of these.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: can't be read as a label track: {error}") from None
     events = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip() or line.startswith("\\"):
             continue
         onset, offset, label = (*line.split("\t", 2), "", "")[:3]
@@ -101,7 +110,7 @@ def read_label_track(path: Path) -> list[Event]:
             event = Event(0.0, 0.0, "")
         if not (0 <= event.onset < event.offset and event.label):
             raise DataError(
-                f"{path}, line {number}: is {line!r}; accepted are start, end and label between "
+                f"{what}, line {number}: is {line!r}; accepted are start, end and label between "
                 "tabs"
             )
         events.append(event)

@@ -14,8 +14,9 @@ from wavenet.classifier.data.cache import AudioCache
 from wavenet.classifier.data.clips import Clip
 from wavenet.classifier.data.dataset import Draw
 from wavenet.classifier.data.seeding import generator
+from wavenet.data.notes import Note, notes_of
 from wavenet.generation.config import GeneratorConfig
-from wavenet.generation.recordings import context_of, hear
+from wavenet.generation.recordings import channels_of, context_of, hear
 from wavenet.generation.waveglow_config import WaveGlowConfig
 
 
@@ -50,6 +51,17 @@ class PartBatch(NamedTuple):
         """On a device."""
         moved = (t if t is None else t.to(device, non_blocking=True) for t in self)
         return PartBatch(*moved)  # type: ignore[arg-type]
+
+
+def notes_in(clip: Clip, config: GeneratorConfig | WaveGlowConfig) -> tuple[Note, ...]:
+    """A clip's events as the notes that the model is conditioned on; none of another model.
+
+    Raises:
+        DataError: an event that is no note of the model.
+    """
+    if not isinstance(config, GeneratorConfig) or config.notes is None:
+        return ()
+    return notes_of(clip.events or (), config.notes, clip.name)
 
 
 class GenerationClips(Dataset[Part]):
@@ -124,7 +136,8 @@ class GenerationClips(Dataset[Part]):
         first = self._first(samples.size, length, draw)
         skipped = min(first, self.context)
         waveform = torch.from_numpy(samples.copy())  # the cache's are read-only
-        heard = hear(waveform, self.config, first - skipped, skipped + length)
+        notes = notes_in(clip, self.config)
+        heard = hear(waveform, self.config, first - skipped, skipped + length, notes)
         there = length if self.padded else min(length, samples.size - first)
         return Part(heard.waveform, heard.mel, skipped, there, self.speakers.get(clip.label, 0))
 
@@ -155,14 +168,14 @@ def collate_parts(parts: Sequence[Part], config: GeneratorConfig | WaveGlowConfi
     for row, part in zip(waveform, parts, strict=True):
         row[: len(part.waveform)] = part.waveform
     mel = None
-    if config.mel is not None:
+    if channels := channels_of(config):
         frames = time // hop + 2 * context
         padded = [
             F.pad(part.mel[None], (0, frames - part.mel.shape[1]), mode="replicate")
             for part in parts
             if part.mel is not None
         ]
-        mel = torch.cat(padded) if padded else torch.zeros(0, config.mel.mels, frames)
+        mel = torch.cat(padded) if padded else torch.zeros(0, channels, frames)
     return PartBatch(
         waveform,
         mel,

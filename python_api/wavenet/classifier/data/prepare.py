@@ -38,7 +38,8 @@ class DataConfig:
         label_separator: stands between the labels of a clip that has several: the model then says
             of each label whether it is heard; empty: every clip has one label.
         events: labels have times (`onset` and `offset` in a manifest, or Audacity's label tracks;
-            see `find_events`): the model says from when to when each is heard.
+            see `find_events`): the model says from when to when each is heard. Of a generative
+            model they are the notes that it is conditioned on.
         label_map: a table `label,to` that merges, renames or leaves out labels; see
             `read_label_map`.
         background: a folder (also one in the source, as `_background_noise_`) of recordings in

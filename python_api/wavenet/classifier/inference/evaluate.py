@@ -155,7 +155,10 @@ def choose_clips(
     labels: tuple[str, ...] | None = getattr(model, "labels", None)
     if speakers := getattr(model, "speakers", ()):
         labels = speakers
-        wanted = [c if c.label in labels else replace(c, label=c.group or c.label) for c in wanted]
+        wanted = [
+            replace(c, label=c.label if c.label in labels else c.group or c.label, tags=None)
+            for c in wanted
+        ]
     report = check_clips(wanted, cache, labels=labels, min_classes=1)
     had = Counter(known.get(clip.place) for clip in report.kept)
     return EvaluationClips(

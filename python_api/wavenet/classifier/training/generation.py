@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from wavenet.audio.reading import wav_of
 from wavenet.classifier.data import Clip, PreparedData, prepare_data
-from wavenet.classifier.data.parts import GenerationClips, PartBatch, collate_parts
+from wavenet.classifier.data.parts import (
+    GenerationClips,
+    PartBatch,
+    collate_parts,
+    notes_in,
+)
 from wavenet.classifier.data.splits import require_groups
 from wavenet.classifier.inference.likelihood import Likelihood, PartLoss, likelihood
 from wavenet.classifier.run_config import RunConfig
@@ -23,6 +28,7 @@ from wavenet.classifier.training.display import RunLog
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import sum_over_processes
 from wavenet.classifier.training.tasks import Source, Task
+from wavenet.data.notes import Note
 from wavenet.errors import ConfigError, DataError, TrainingError
 from wavenet.files import replace_file
 from wavenet.generation.config import GeneratorConfig
@@ -71,7 +77,7 @@ class Generation(Task):
         self, progress: Callable[[int, int], None], run: Path | None = None
     ) -> PreparedData:
         section, config = self.section, self.config
-        return prepare_data(
+        data = prepare_data(
             config.data,
             section.sample_rate,
             section.receptive_field,
@@ -80,6 +86,10 @@ class Generation(Task):
             label_of=functools.partial(speaker_of, section=section),
             classes=1 if section.speakers or section.named else 0,
         )
+        for clips in vars(data.splits).values():
+            for clip in clips:
+                notes_in(clip, section.config)
+        return data
 
     def model_config(self, data: PreparedData) -> GeneratorConfig | WaveGlowConfig:
         """The model's, with what only the data says."""
@@ -152,13 +162,13 @@ class Generation(Task):
         return f"loss {loss:.3f}"
 
     def leave(self, model: nn.Module, data: PreparedData, row: Row, log: RunLog) -> None:
-        """A sound: of the first validation clip's speaker or mel-spectrogram."""
+        """A sound: of the first validation clip's speaker, and its mel-spectrogram or notes."""
         assert isinstance(model, WaveNet | WaveGlow)
         clip, config, epoch = data.splits.validation[0], model.config, int(row["epoch"])
         recording = torch.from_numpy(data.cache.open_clip(clip).copy())
         recording = recording[: round(SECONDS_OF_A_SOUND * config.sample_rate)]
         try:
-            sound = sound_like(recording, model, clip.label)
+            sound = sound_like(recording, model, clip.label, notes_in(clip, config))
         except FloatingPointError as error:
             raise TrainingError(
                 f"after epoch {epoch} no sound can be made: {error}; a lower "
@@ -208,10 +218,15 @@ def speaker_of(clip: Clip, section: GenerativeModel) -> str:
     return clip.label
 
 
-def sound_like(recording: Tensor, model: WaveNet | WaveGlow, speaker: str) -> Tensor:
-    """(T,): of a recording's mel-spectrogram, or as long, by that speaker; the same every time."""
+def sound_like(
+    recording: Tensor, model: WaveNet | WaveGlow, speaker: str, notes: Sequence[Note] = ()
+) -> Tensor:
+    """(T,): of a recording's mel-spectrogram or notes, or as long, by that speaker.
+
+    It is the same every time.
+    """
     config = model.config
-    heard = hear(recording, config)
+    heard = hear(recording, config, notes=notes)
     if isinstance(model, WaveGlow):
         assert heard.mel is not None
         return model.infer(heard.mel[None], sigma=SIGMA, seed=0)[0].cpu()

@@ -53,10 +53,7 @@ def synthesise(
     """
     if label not in SOUNDS:
         raise DataError(f"label is {label!r}; accepted are {', '.join(SOUNDS)}")
-    if not 8000 <= sample_rate <= 48000:
-        raise DataError(f"sample_rate is {sample_rate}; 8000 to 48000 Hz are accepted")
-    if not 0.5 <= seconds <= 60:
-        raise DataError(f"seconds is {seconds}; 0.5 to 60 are accepted")
+    require_limits(sample_rate, seconds)
     rng = np.random.default_rng(seed)
     samples = round(seconds * sample_rate)
     clip = unit(_room(rng, unit(SOUNDS[label](rng, samples, sample_rate)), sample_rate))
@@ -64,6 +61,14 @@ def synthesise(
     clip = _microphone(rng, clip, sample_rate)
     level = 10 ** (rng.uniform(-14, -1) / 20)
     return (clip * (level / np.abs(clip).max())).astype(np.float32)
+
+
+def require_limits(sample_rate: int, seconds: float) -> None:
+    """Raise DataError for a rate or length of which nothing is synthesised."""
+    if not 8000 <= sample_rate <= 48000:
+        raise DataError(f"sample_rate is {sample_rate}; 8000 to 48000 Hz are accepted")
+    if not 0.5 <= seconds <= 60:
+        raise DataError(f"seconds is {seconds}; 0.5 to 60 are accepted")
 
 
 def _room(rng: Rng, x: Array, rate: int) -> Array:
