@@ -87,6 +87,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typed/user.py
+	$(BIN)/basedpyright --project tests/typed --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 docs: install
