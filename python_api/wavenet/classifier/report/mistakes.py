@@ -44,7 +44,7 @@ class Mistake:
 class Found(NamedTuple):
     """Number of a clip in the data set, what it is, what it was taken for, how surely."""
 
-    index: int
+    number: int
     truth: str
     taken_for: str
     surely: str
@@ -54,12 +54,12 @@ def worst_mistakes(dataset: ClipDataset, found: Sequence[Found]) -> list[Mistake
     """What `mistakes_of_classes` or `mistakes_of_tags` found among the clips, to see and hear."""
     rate = dataset.cache.sample_rate
     mistakes = []
-    for index, truth, taken_for, surely in found:
-        samples = dataset[index][0].numpy()
+    for number, truth, taken_for, surely in found:
+        samples = dataset[number][0].numpy()
         sound = np.clip(samples[: round(LONGEST_SOUND_SECONDS * rate)], -1, 1)
         mistakes.append(
             Mistake(
-                dataset.clips[index],
+                dataset.clips[number],
                 truth,
                 taken_for,
                 surely,
