@@ -92,7 +92,7 @@ lint: install
 
 docs: install
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[docs]"
-	$(BIN)/python -m mkdocs build --quiet --strict
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mkdocs build --quiet --strict
 
 # A selection that takes minutes; `python -m benchmarks run` alone measures everything.
 BENCH := $(BIN)/python -m benchmarks run --out $(OUT)

@@ -1,4 +1,7 @@
-"""Of mkdocs: links to files of the repository, which are not in the site, become their words."""
+"""Of mkdocs: links to files of the repository, which are not in the site, become their words.
+
+Those of notebooks, which mkdocs does not look at, become links to the site's pages.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,29 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"\[([^]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+PAGE = re.compile(r'href="(?!https?:)([^"#]+)\.md')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """A link that leads nowhere stops the build."""
 
     def words(match: re.Match[str]) -> str:
-        path = (ROOT / "docs" / page.file.src_path).parent / match[2]
-        if not path.exists():
-            raise FileNotFoundError(f"{page.file.src_path}: {match[2]} leads nowhere")
+        _require(page, match[2])
         return match[1]
 
     return LINK.sub(words, markdown)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """The same of a notebook's."""
+
+    def link(match: re.Match[str]) -> str:
+        _require(page, f"{match[1]}.md")
+        return f'href="{match[1]}.html'
+
+    return PAGE.sub(link, html) if page.file.src_path.endswith(".ipynb") else html
+
+
+def _require(page: Any, target: str) -> None:
+    if not ((ROOT / "docs" / page.file.src_path).parent / target).exists():
+        raise FileNotFoundError(f"{page.file.src_path}: {target} leads nowhere")
