@@ -1,7 +1,20 @@
 # The instruction sets that the CPU kernels are compiled for, and how: lists, and functions that make the objects.
 # Products of int8 (WAVENET_INT8_OF_isa) have variants of a set, with instructions of their own, where the compiler knows
 # them.
-include(CheckCXXCompilerFlag)
+include(CheckCXXSourceCompiles)
+
+# Whether compiler and assembler know `flag`, by which an intrinsic `of` vectors of so many bits has become an
+# instruction: g++ knows AVX512-VNNI from version 8 on, AVX-VNNI from 11 on.
+function(wavenet_check_dot_product result flag of bits)
+  set(CMAKE_REQUIRED_FLAGS "${flag}")
+  check_cxx_source_compiles("
+      #include <immintrin.h>
+      int main(int count, char**) {
+        __m${bits}i sums = _mm${bits}_set1_epi32(count);
+        sums = ${of}(sums, sums, sums);
+        return *reinterpret_cast<int*>(&sums);
+      }" ${result})
+endfunction()
 
 set(WAVENET_CPU_ISAS portable)
 set(WAVENET_FLAGS_portable "")
@@ -11,10 +24,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(WAVENET_FLAGS_avx2 -mavx2 -mfma)
   set(WAVENET_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma)
   set(WAVENET_INT8_OF_avx2 avx2)
-  set(WAVENET_INT8_OF_avx512 avx512 avx512vnni)
+  set(WAVENET_INT8_OF_avx512 avx512)
   set(WAVENET_FLAGS_avx512vnni ${WAVENET_FLAGS_avx512} -mavx512vnni)
   set(WAVENET_FLAGS_avxvnni ${WAVENET_FLAGS_avx2} -mavxvnni)
-  check_cxx_compiler_flag(-mavxvnni WAVENET_KNOWS_AVXVNNI)
+  wavenet_check_dot_product(WAVENET_KNOWS_AVX512VNNI "-mavx512f -mavx512vnni" _mm512_dpbusd_epi32 512)
+  if(WAVENET_KNOWS_AVX512VNNI)
+    list(APPEND WAVENET_INT8_OF_avx512 avx512vnni)
+  endif()
+  wavenet_check_dot_product(WAVENET_KNOWS_AVXVNNI "-mavx2 -mavxvnni" _mm256_dpbusd_avx_epi32 256)
   if(WAVENET_KNOWS_AVXVNNI)
     list(APPEND WAVENET_INT8_OF_avx2 avxvnni)
   endif()

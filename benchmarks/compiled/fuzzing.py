@@ -18,6 +18,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -35,26 +36,32 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "tests" / "runtime" / "fuzz.cpp"
 COMMITTED = RESULTS / "fuzzing.json"
 SANITIZERS = "address,undefined"
-_SIZES = {"residual_channels": 4, "dilation_channels": 3, "skip_channels": 5}
-_CLASSIFIER = {
+_SIZES: dict[str, Any] = {"residual_channels": 4, "dilation_channels": 3, "skip_channels": 5}
+_CLASSIFIER: dict[str, Any] = {
     **{"labels": ("dog", "rain", "wind"), "sample_rate": 1000, "frame_ms": 20.0},
     **{"stem_stride": 4, "stem_kernel_size": 9, "head_channels": 6},
     **{"layers_per_stack": 2, "stacks": 1, **_SIZES},
 }
-_GENERATOR = {"sample_rate": 1000, "layers_per_stack": 2, "stacks": 1, "head_channels": 5, **_SIZES}
+_GENERATOR: dict[str, Any] = {
+    "sample_rate": 1000,
+    "layers_per_stack": 2,
+    "stacks": 1,
+    "head_channels": 5,
+    **_SIZES,
+}
 
 
 def seeds() -> list[bytes]:
     """Small good files of each kind, in all weights."""
     torch.manual_seed(0)
-    classifiers = [
+    classifiers: list[tuple[dict[str, Any], str]] = [
         ({}, "float32"),
         ({"clip_norm": True, "head_kernel_size": 3}, "bfloat16"),
         ({"pooling": "attention"}, "int8"),
         ({"input": "one-hot", "stem_stride": 1, "stem_kernel_size": 2, "stacks": 2}, "float32"),
         ({"layers_per_stack": 1, "filters": 3, "filter_layers": 1}, "float32"),
     ]
-    generators = [
+    generators: list[dict[str, Any]] = [
         {"classes": 16},
         {"distribution": "gaussian", "mixtures": 3, "sampling_scale_floor": -5.0},
         {"distribution": "logistic", "mixtures": 2, "stem_kernel_size": 3, "kernel_size": 3},

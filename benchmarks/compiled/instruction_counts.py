@@ -1,8 +1,9 @@
 """`python -m benchmarks instruction-counts`: what the CPU kernels execute, against last time.
 
-Instructions, counted by callgrind: that needs no quiet machine, every run counts the same. They
-depend on the compiler, so the committed counts stand for one major version of it, and they are of
-AVX2, for that is what valgrind can run. A count is not a time: waiting for memory doesn't show.
+Instructions: that needs no quiet machine, every run counts the same. Those of AVX2 are counted by
+callgrind, which runs no newer ones, those of NEON by QEMU, on any processor (--isa neon). They
+depend on the compiler, so the committed counts stand for one major version of it. A count is not a
+time: waiting for memory doesn't show.
 
 --write commits to what is counted now.
 """
@@ -20,15 +21,16 @@ from rich.console import Console
 from rich.table import Table
 
 import wavenet_kernels._cpu as _cpu
-from benchmarks.compiled import native
+from benchmarks.compiled import emulated, native
 from benchmarks.compiled.native import Case
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.operators.workloads import STREAMS, WORKLOADS
 
-COMMITTED = RESULTS / "instruction-counts.json"
-ISA = "avx2"
+COMMITTED = {
+    "avx2": RESULTS / "instruction-counts.json",
+    "neon": RESULTS / "instruction-counts-neon.json",
+}
 TOLERANCE = 0.05
-WRITE = "python -m benchmarks instruction-counts --write"
 _WORKLOADS = {workload.name: workload for workload in WORKLOADS}
 _STREAMS = {stream.name: stream.stack for stream in STREAMS}
 
@@ -60,24 +62,35 @@ CASES = (
 )
 
 
-def unavailable() -> str | None:
+def unavailable(isa: str) -> str | None:
     """Why nothing can be counted on this machine, or None."""
+    if isa == "neon":
+        return emulated.unavailable()
     if native.valgrind_version() is None:
         return "there is no valgrind"
-    if ISA not in _cpu.build_info()["usable_isas"]:
-        return f"this processor lacks {ISA}, whose instructions are counted"
+    if isa not in _cpu.build_info()["usable_isas"]:
+        return f"this processor lacks {isa}, whose instructions are counted"
     return None
 
 
-def count(folder: Path) -> dict[str, int]:
+def configure(folder: Path, isa: str) -> None:
+    """CMake on the tree, for `count`."""
+    native.configure(folder, isa, **(emulated.DEFINITIONS if isa == "neon" else {}))
+
+
+def count(folder: Path, isa: str) -> dict[str, int]:
     """Builds the program in a folder that was configured; instructions by case."""
-    profiles = native.callgrind(native.build(folder), CASES, folder)
-    return {case.name: native.instructions(p) for case, p in zip(CASES, profiles, strict=True)}
+    program, names = native.build(folder), [case.name for case in CASES]
+    if isa == "neon":
+        counted = emulated.instructions(program, CASES, folder)
+    else:
+        counted = [native.instructions(p) for p in native.callgrind(program, CASES, folder)]
+    return dict(zip(names, counted, strict=True))
 
 
-def committed(path: Path = COMMITTED) -> dict[str, Any]:
+def committed(isa: str) -> dict[str, Any]:
     """The figures to compare with: "compiler", and "instructions" by case."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads(COMMITTED[isa].read_text(encoding="utf-8"))
     return content
 
 
@@ -87,8 +100,9 @@ def other_compiler(found: tuple[str, str], expected: Mapping[str, str]) -> str |
     return None if mine == theirs else f"the committed counts are those of {theirs}, this is {mine}"
 
 
-def complaints(counted: Mapping[str, int], expected: Mapping[str, int]) -> list[str]:
+def complaints(counted: Mapping[str, int], expected: Mapping[str, int], isa: str) -> list[str]:
     """A sentence for each case that is further from its committed count than allowed."""
+    write = f"python -m benchmarks instruction-counts --isa {isa} --write"
     found = [f"{name} has no committed count" for name in counted if name not in expected]
     found += [f"{name} is committed and wasn't counted" for name in expected if name not in counted]
     for name in counted.keys() & expected.keys():
@@ -98,7 +112,7 @@ def complaints(counted: Mapping[str, int], expected: Mapping[str, int]) -> list[
         if ratio > 1 + TOLERANCE:
             found.append(f"{name} takes {numbers}: it became slower")
         elif ratio < 1 - TOLERANCE:
-            found.append(f"{name} takes {numbers}: `{WRITE}` commits to that")
+            found.append(f"{name} takes {numbers}: `{write}` commits to that")
     return sorted(found)
 
 
@@ -121,24 +135,32 @@ def _major(name: str, version: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, count, print; write, or leave with 1 where a count is off."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks instruction-counts")
-    parser.add_argument("--write", action="store_true", help=f"commit to them: {COMMITTED.name}")
-    parser.add_argument("--folder", type=Path, default=native.ROOT / "build" / "count")
+    parser.add_argument("--isa", choices=COMMITTED, default="avx2", help="default: avx2")
+    parser.add_argument("--write", action="store_true", help="commit to them")
+    parser.add_argument("--folder", type=Path, help="default: build/count-ISA")
     options = parser.parse_args(arguments)
-    if reason := unavailable():
+    isa = options.isa
+    if reason := unavailable(isa):
         raise SystemExit(f"Not counted: {reason}.")
 
     where = environment()  # the commit that runs, whatever is edited meanwhile
-    native.configure(options.folder, ISA)
-    name, version = native.compiler(options.folder)
-    before = committed() if COMMITTED.exists() else {"instructions": {}}
-    counted = count(options.folder)
+    folder = options.folder or native.ROOT / "build" / f"count-{isa}"
+    configure(folder, isa)
+    name, version = native.compiler(folder)
+    before = committed(isa) if COMMITTED[isa].exists() else {"instructions": {}}
+    counted = count(folder, isa)
     Console(width=100).print(table(counted, before["instructions"]))
     if options.write:
-        versions = {**where.pop("versions"), "valgrind": native.valgrind_version()}
+        by = (
+            {"qemu": emulated.version()}
+            if isa == "neon"
+            else {"valgrind": native.valgrind_version()}
+        )
+        versions = {**where.pop("versions"), **by}
         compiler = {"name": name, "version": version}
-        of = {"versions": versions, "compiler": compiler, "isa": ISA, "instructions": counted}
-        return write_results(COMMITTED, {**where, **of})
+        of = {"versions": versions, "compiler": compiler, "isa": isa, "instructions": counted}
+        return write_results(COMMITTED[isa], {**where, **of})
     if different := other_compiler((name, version), before["compiler"]):
         raise SystemExit(f"Not compared: {different}.")
-    if wrong := complaints(counted, before["instructions"]):
+    if wrong := complaints(counted, before["instructions"], isa):
         raise SystemExit("\n".join(wrong))

@@ -47,14 +47,15 @@ class Case:
         return ":".join(map(str, (*how, *sizes, ",".join(map(str, of.dilations)))))
 
 
-def configure(folder: Path, isa: str, flags: str = "") -> None:
-    """CMake on the tree; `flags` are added to those of the shipped build."""
+def configure(folder: Path, isa: str, flags: str = "", **more: str) -> None:
+    """CMake on the tree, with more definitions; `flags` are added to those of the shipped build."""
     definitions = {
         "Python_EXECUTABLE": sys.executable,
         "WAVENET_KERNELS_CUDA": "0",
         "WAVENET_KERNELS_COUNT_ISA": isa,
         "WAVENET_KERNELS_OUTPUT_DIR": str(folder / "modules"),
         "CMAKE_CXX_FLAGS": flags,
+        **more,
     }
     options = [f"-D{name}={value}" for name, value in definitions.items()]
     run(cmake(), "-S", str(ROOT), "-B", str(folder), *options)

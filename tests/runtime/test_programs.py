@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -69,6 +71,24 @@ def test_hostile_files_under_sanitizers(tmp_path):
         (tmp_path / "model.wavenet").write_bytes(content)
         said = run(str(program), str(tmp_path / "model.wavenet"), "700", str(seed))
         assert said.startswith("used ") and not said.startswith("used 0,"), said
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="about instructions of x86")
+def test_variants_that_an_older_compiler_does_not_know_are_left_out(tmp_path):
+    older = tmp_path / "older-c++"
+    older.write_text('#!/bin/sh\ncase "$*" in *-mavxvnni*) exit 1 ;; esac\nexec c++ "$@"\n')
+    older.chmod(0o755)
+
+    def variants(compiler: str) -> set[str]:
+        folder = tmp_path / f"by-{Path(compiler).name}"
+        definitions = (f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Release")
+        run(find_cmake(), "-S", str(c_library.RUNTIME), "-B", str(folder), *definitions)
+        targets = run(find_cmake(), "--build", str(folder), "--target", "help")
+        return set(re.findall(r"wavenet_(\w+)_int8", targets))
+
+    known = variants("c++")
+    assert {"portable", "avx2", "avx512"} <= known
+    assert variants(str(older)) == known - {"avxvnni"}
 
 
 def test_fuzzed_for_a_moment(tmp_path):
