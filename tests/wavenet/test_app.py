@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from small_generators import small_generator
 
 from wavenet import load_model
 from wavenet.classifier import app
@@ -42,7 +43,7 @@ def address(tones):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         pytest.importorskip("gradio", reason="gradio is not installed")
-        page = app.build(load_model(tones.run), 0.25, 0.1)
+        page = app.build({"tones": load_model(tones.run)}, 0.25, 0.1)
         yield app.launch(page, host="127.0.0.1", port=None, block=False)
         page.close(verbose=False)
 
@@ -88,10 +89,34 @@ def test_from_the_microphone(address, page):
     page.locator("img[alt='Labels over time']").wait_for(timeout=60_000)
 
 
+def test_a_tab_for_each_model_that_speaks(tones):
+    """Sound by a speaker, or of a tune; what is wrong is said."""
+    gradio = pytest.importorskip("gradio", reason="gradio is not installed")
+    names = ("speakers", "mel repeated", "notes")
+    models = {"tones": load_model(tones.run), **{name: small_generator(name) for name in names}}
+    page = app.build(models)
+    parts = page.get_config_file()["components"]
+    tabs = [part["props"]["label"] for part in parts if part["type"] == "tabitem"]
+    assert tabs == list(models)
+    speaking, vocoder, playing = (f.fn for f in page.fns.values() if f.name == "make")
+    rate, sound = speaking("george", 3, 0.9, 0.05, None, "")
+    assert rate == 8000 and sound.shape == (400,) and sound.any()
+    assert len(playing("george", None, 1.0, 1.0, None, "0 0.01 60")[1]) == 80
+    with pytest.raises(gradio.Error, match="there is no recording"):
+        vocoder(None, 0, 1.0, 1.0, None, "")
+    alone = app.build({"speakers": models["speakers"]}).get_config_file()["components"]
+    assert not [part for part in alone if part["type"] == "tabitem"]
+
+
+def test_two_runs_of_one_name(tones, tmp_path, wavenet):
+    done = wavenet("demo-app", tones.run, tones.run)
+    assert done.code == 2 and f"two of the runs are called {tones.run.name}" in done.err
+
+
 def test_gradio_is_asked_for(tones, monkeypatch, wavenet):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(MissingPackageError, match="pip install 'wavenet-kernels.app.'"):
-        app.build(load_model(tones.run))
+        app.build({"tones": load_model(tones.run)})
     done = wavenet("demo-app", tones.run)
     assert done.code == 2 and "needs gradio: pip install" in done.err
 

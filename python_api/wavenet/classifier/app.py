@@ -1,10 +1,15 @@
-"""A local web page to drop a recording on, or to record one: labels over time, and the top five."""
+"""A local web page to try models in, a tab for each.
+
+A classifier is given a recording and shows labels over time and the top five; for models that make
+sound see `speaking`.
+"""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,10 @@ from torch import Tensor
 from wavenet.audio import audio_blocks
 from wavenet.classifier.inference import Segment, classify_windows, merge_decisions
 from wavenet.classifier.model import WaveNetClassifier
+from wavenet.classifier.speaking import add_speaking
 from wavenet.errors import DataError, extra
+from wavenet.generation.model import WaveNet
+from wavenet.generation.waveglow import WaveGlow
 from wavenet.pictures import colour_map, new_figure, png_of
 
 COLUMNS = 1500  # of the picture, each from the lowest to the highest sample in it
@@ -81,13 +89,35 @@ class LabelledRecording:
         return figure
 
 
-def build(model: WaveNetClassifier, window_seconds: float = 1.0, hop_seconds: float = 0.25) -> Any:
+def build(
+    models: Mapping[str, WaveNetClassifier | WaveNet | WaveGlow],
+    window_seconds: float = 1.0,
+    hop_seconds: float = 0.25,
+) -> Any:
     """The page as gradio's Blocks, to be launched with `launch`.
+
+    Args:
+        models: by the name that a model's tab has; one alone is the page.
+        window_seconds, hop_seconds: of a classifier, until they are changed there.
 
     Raises:
         MissingPackageError: gradio is not installed.
     """
     gradio = _gradio()
+    with gradio.Blocks(title="wavenet", analytics_enabled=False) as page:
+        for name, model in models.items():
+            with contextlib.nullcontext() if len(models) == 1 else gradio.Tab(name):
+                if isinstance(model, WaveNetClassifier):
+                    _add_listening(gradio, model, window_seconds, hop_seconds)
+                else:
+                    add_speaking(gradio, model)
+    return page
+
+
+def _add_listening(
+    gradio: Any, model: WaveNetClassifier, window_seconds: float, hop_seconds: float
+) -> None:
+    """A classifier's controls, on the page or tab that is being built."""
 
     def listen(path: str | None, window: float, hop: float) -> tuple[Any, Any, Any]:
         if path is None:
@@ -99,34 +129,30 @@ def build(model: WaveNetClassifier, window_seconds: float = 1.0, hop_seconds: fl
             raise gradio.Error(str(error).replace(path, Path(path).name)) from None
         return _image(heard.picture), dict(heard.top), _rows(heard.segments)
 
-    with gradio.Blocks(title="wavenet", analytics_enabled=False) as page:
-        named = html.escape(_named(model.config.labels))
-        gradio.HTML(
-            f"<h2>{len(model.config.labels)} classes: {named}</h2>"
-            "<p>Drop a recording here, or record one: the model says which class it hears when, "
-            "and which five are the likeliest of the whole recording. It stays on this machine.</p>"
-        )
+    named = html.escape(_named(model.config.labels))
+    gradio.HTML(
+        f"<h2>{len(model.config.labels)} classes: {named}</h2>"
+        "<p>Drop a recording here, or record one: the model says which class it hears when, "
+        "and which five are the likeliest of the whole recording. It stays on this machine.</p>"
+    )
+    with gradio.Row():
+        audio = gradio.Audio(sources=["upload", "microphone"], type="filepath", label="Recording")
+        top = gradio.Label(num_top_classes=5, label="Top 5 of the whole recording")
+    picture = gradio.HTML(label="Labels over time")
+    with gradio.Accordion("Segments and settings", open=False):
         with gradio.Row():
-            audio = gradio.Audio(
-                sources=["upload", "microphone"], type="filepath", label="Recording"
-            )
-            top = gradio.Label(num_top_classes=5, label="Top 5 of the whole recording")
-        picture = gradio.HTML(label="Labels over time")
-        with gradio.Accordion("Segments and settings", open=False):
-            with gradio.Row():
-                window = gradio.Slider(0.1, 10, window_seconds, step=0.05, label="Window, s")
-                hop = gradio.Slider(0.05, 5, hop_seconds, step=0.05, label="Hop, s")
-            table = gradio.Dataframe(
-                headers=["start, s", "end, s", "label", "probability"], interactive=False
-            )
-        gradio.on(
-            [audio.change, window.release, hop.release],
-            listen,
-            [audio, window, hop],
-            [picture, top, table],
-            api_name="listen",
+            window = gradio.Slider(0.1, 10, window_seconds, step=0.05, label="Window, s")
+            hop = gradio.Slider(0.05, 5, hop_seconds, step=0.05, label="Hop, s")
+        table = gradio.Dataframe(
+            headers=["start, s", "end, s", "label", "probability"], interactive=False
         )
-    return page
+    gradio.on(
+        [audio.change, window.release, hop.release],
+        listen,
+        [audio, window, hop],
+        [picture, top, table],
+        api_name="listen",
+    )
 
 
 def launch(page: Any, *, host: str, port: int | None, block: bool = True) -> str:
