@@ -110,9 +110,9 @@ def play(
     for seed, (track, instrument, length) in enumerate(pieces):
         frames = hear(torch.zeros(length), model.config, notes=track).mel
         assert frames is not None
-        sound = model.generate(frames[None], speaker=instrument, seed=seed)
+        sound = model.generate(frames[None], samples=length, speaker=instrument, seed=seed)
         assert isinstance(sound, torch.Tensor)
-        sounds.append(sound[0, :length].numpy())
+        sounds.append(sound[0].numpy())
     return sounds
 
 

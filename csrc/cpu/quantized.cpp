@@ -40,6 +40,7 @@ bool has_dot_products() {
 // name for __builtin_cpu_supports.
 bool has_avxvnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || a == 0) return false;  // a: how many more there are
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
 }
 #endif

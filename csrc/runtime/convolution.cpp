@@ -38,7 +38,7 @@ void Convolution::quantize(const Weights& weights, int64_t most_rows) {
 
 void Convolution::run(const float* x, int64_t stride, int64_t rows, float* y) {
   Layer& l = layer_;
-  if (quantized_.data) {
+  if (quantized_.held) {
     quantized_kernels_.quantize(x - l.past * stride, stride, rows + l.past, l.R, inputs_);
     quantized_kernels_.convolve(quantized_, rows_from(inputs_, l.past), rows, l.C, y);
     return;

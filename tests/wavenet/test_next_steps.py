@@ -36,6 +36,8 @@ STEPS = {
     "info {run}": ["predict", "export"],
     "info {speakers}": ["generate"],
     "info {glow}": ["vocode"],
+    "info {player}": ["generate"],
+    "generate {player} --speaker jackson --notes {tune} --out {tmp}/played": ["generate"],
     "predict {run} {wav}": ["timeline", "demo-app"],
     "timeline {run} {wav} --window 0.1 --hop 0.1": ["timeline"],
     "embed {run} {wav} --out {tmp}/vectors.npz": ["fit-head"],
@@ -67,6 +69,8 @@ def things(recordings, tones, tmp_path_factory):
     small_generator("speakers").save_pretrained(folder / "speakers")
     glow = WaveGlow(WaveGlowConfig(sample_rate=8000, mel=MEL, flows=2, layers=2, channels=4))
     glow.save_pretrained(folder / "glow")
+    small_generator("notes").save_pretrained(folder / "player")
+    (folder / "tune.txt").write_text("0\t0.01\tC4\n")
     (folder / "theirs").mkdir()
     gaussian = small_generator("gaussian", head_channels=10)
     gaussian.save_pretrained(folder / "gaussian")
@@ -79,6 +83,8 @@ def things(recordings, tones, tmp_path_factory):
         "wav": folder / "a b.wav",
         "speakers": folder / "speakers",
         "glow": folder / "glow",
+        "player": folder / "player",
+        "tune": folder / "tune.txt",
         "gaussian": folder / "gaussian",
         "checkpoint": folder / "theirs" / "checkpoint.pth",
         **_configurations(folder),
@@ -118,7 +124,9 @@ def test_what_comes_next(typed, things, tmp_path, monkeypatch, wavenet):
     lines = [shlex.split(line[6:], comments=True)[1:] for line in block[0].splitlines()]
     assert [line[0] for line in lines] == STEPS[typed]
     for command, *words in lines:
-        COMMANDS[command].make_context(command, words)
+        COMMANDS[command].make_context(command, list(words))
+        if command == "generate" and "TUNE.txt" not in words:
+            assert wavenet(command, *words).code == 0, words
 
 
 @pytest.mark.parametrize("typed", NOTHING)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wavenet.audio.shards import in_tar, members, read_member
-from wavenet.audio.tables import count_of, in_table, read_row
+from wavenet.audio.tables import in_table, open_table
 
 
 class Inside(NamedTuple):
@@ -20,7 +20,7 @@ class Inside(NamedTuple):
     def is_there(self) -> bool:
         """Whether the file holds it."""
         if self.of_table:
-            return int(self.name) < count_of(self.file)
+            return int(self.name) < open_table(self.file).count
         return self.name in members(self.file)
 
     @property
@@ -34,7 +34,9 @@ class Inside(NamedTuple):
         Raises:
             AudioError: the file can't be read, or does not hold it.
         """
-        return (read_row if self.of_table else read_member)(self.file, self.name)
+        if self.of_table:
+            return open_table(self.file).read(int(self.name))
+        return read_member(self.file, self.name)
 
 
 def inside(path: Path) -> Inside | None:

@@ -16,7 +16,7 @@ from wavenet.data.notes import NoteConfig, notes_of
 from wavenet.errors import DataError
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.model import WaveNet
-from wavenet.generation.recordings import context_of, hear
+from wavenet.generation.recordings import hear, without_context
 from wavenet.generation.waveglow import WaveGlow
 
 # What is made at a time, at most: nobody waits for more.
@@ -61,8 +61,7 @@ def speak(
             raise DataError("there is no recording; drop one, or record one")
         heard = hear(read_audio(recording, rate)[:most], config).mel
         assert heard is not None
-        context = context_of(config)
-        frames = heard[None, :, context : heard.shape[1] - context]
+        frames = without_context(heard, config)[None]
     samples = min(most, max(1, round(seconds * rate)))
     if isinstance(config, GeneratorConfig) and config.notes is not None:
         # On a page the tab key leaves the field.
@@ -73,7 +72,7 @@ def speak(
         samples = min(most, round(max(note.offset for note in notes) * rate))
         played = hear(torch.zeros(samples), config, notes=notes).mel
         assert played is not None
-        frames = played[None]
+        frames = without_context(played, config)[None]
     if frames is not None:
         frames = frames.to(next(model.parameters()).device)
     if isinstance(model, WaveGlow):

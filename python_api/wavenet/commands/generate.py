@@ -72,7 +72,7 @@ def generate(
     from wavenet.errors import DataError
     from wavenet.generation.distributions import check_temperature
     from wavenet.generation.model import WaveNet
-    from wavenet.generation.recordings import hear
+    from wavenet.generation.recordings import hear, without_context
 
     model = load_generator(run, device)
     if not isinstance(model, WaveNet) or model.config.mel is not None:
@@ -104,7 +104,7 @@ def generate(
     if notes is not None:
         heard = hear(torch.zeros(total), model.config, notes=played).mel
         assert heard is not None
-        frames = iter([heard.expand(count, -1, -1)])
+        frames = iter([without_context(heard, model.config).expand(count, -1, -1)])
     chunks = model.stream(
         frames, speaker=who, count=count, seed=seed, temperature=temperature, chunk=CHUNK
     )
@@ -129,7 +129,8 @@ def generate(
         path = out / f"{named}{seed}-{number}.wav"
         write_wav(path, sound, rate)
         say(str(path))
-    asked = given(speaker=speaker, seconds=seconds, seed=seed, temperature=0.8, out=out)
+    asked = given(speaker=speaker, notes=notes, seconds=seconds, count=count if count > 1 else None)
+    asked += given(seed=seed, temperature=0.8, out=out / "less-daring")
     suggest((["generate", run, *asked], "the same, less daring; another --seed is another sound"))
 
 

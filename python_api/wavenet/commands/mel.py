@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Run, require_folder, say, suggest
-from wavenet.commands.sounds import files_of, load_generator
+from wavenet.commands.common import Run, require_folder, say
+from wavenet.commands.sounds import files_of, load_generator, suggest_sound
 
 
 def mel(
@@ -32,7 +32,7 @@ def mel(
     from wavenet.audio.reading import read_audio
     from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.generation.recordings import context_of, hear
+    from wavenet.generation.recordings import hear, without_context
 
     config = load_generator(run, "cpu").config
     if config.mel is None:
@@ -41,18 +41,17 @@ def mel(
         )
     require_folder(out)
     files = files_of(inputs, sorted(audio_suffixes()))
-    context = context_of(config)
     description = json.dumps(config.mel.as_dict(), indent=1) + "\n"
     out.mkdir(parents=True, exist_ok=True)
     frames = 0
     for path in files:
         heard = hear(read_audio(path, config.sample_rate), config).mel
         assert heard is not None
-        rows = heard[:, context : heard.shape[1] - context].T.contiguous().numpy()
+        rows = without_context(heard, config).T.contiguous().numpy()
         content = io.BytesIO()
         np.save(content, rows, allow_pickle=False)
         replace_file(out / f"{path.stem}.npy", content.getvalue())
         replace_file(out / f"{path.stem}.json", description)
         frames += len(rows)
     say(f"{len(files)} file(s), {frames} frames of {config.mel.mels} mels are in {out}")
-    suggest((["vocode", run, out, "--out", "sounds"], "sound of them"))
+    suggest_sound(run, config, out)

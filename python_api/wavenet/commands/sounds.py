@@ -51,16 +51,23 @@ def load_generator(run: Path, device: str) -> WaveNet | WaveGlow:
     return model
 
 
-def suggest_sound(run: Path, config: GeneratorConfig | WaveGlowConfig) -> None:
-    """What to do next with a model that makes sound, but one whose speakers are vectors."""
+def suggest_sound(
+    run: Path, config: GeneratorConfig | WaveGlowConfig, heard: str | Path = "FILE_OR_FOLDER"
+) -> None:
+    """What to do next with a model that makes sound, but one whose speakers are vectors.
+
+    `heard`: recordings or mel-spectrograms that sound could be made of.
+    """
     if getattr(config, "speaker_features", 0):
         return
     options = given(speaker=next(iter(getattr(config, "speakers", ())), None), out="sounds")
-    if config.mel is None:
+    if getattr(config, "notes", None) is not None:
+        suggest((["generate", run, "--notes", "TUNE.txt", *options], "a tune that it plays"))
+    elif config.mel is None:
         suggest((["generate", run, *options], "sound that it makes up"))
     else:
-        command = ["vocode", run, "FILE_OR_FOLDER", *options, "--compare"]
-        suggest((command, "recordings made anew of their mel-spectrograms"))
+        command = ["vocode", run, heard, *options]
+        suggest((command, "sound made of mel-spectrograms, those of recordings too"))
 
 
 def speaker_of(model: Any, speaker: str | None) -> Any:

@@ -165,13 +165,11 @@ def vocode(
 
 def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     """All of them, before anything is made."""
-    import torch
-
     from wavenet.audio.filters import high_pass
     from wavenet.audio.opening import audio_suffixes
     from wavenet.audio.reading import read_audio
     from wavenet.errors import DataError
-    from wavenet.generation.recordings import context_of, hear
+    from wavenet.generation.recordings import hear, without_context
 
     config = model.config
     if config.mel is None:
@@ -185,13 +183,12 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
             asked.append(Asked(path.stem, read_mel(path, config.mel), None))
             continue
         recording = read_audio(path, config.sample_rate)
-        mel, context = hear(recording, config).mel, context_of(config)
+        mel = hear(recording, config).mel
         assert mel is not None
         cutoff = getattr(config, "high_pass_hz", 0.0)
         if cutoff:
             recording = high_pass(recording[None], cutoff, config.sample_rate)[0]
-        frames = torch.narrow(mel, 1, context, mel.shape[1] - 2 * context)
-        asked.append(Asked(path.stem, frames, recording))
+        asked.append(Asked(path.stem, without_context(mel, config), recording))
     return asked
 
 

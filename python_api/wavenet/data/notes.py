@@ -67,11 +67,18 @@ def note_frames(
         config: the description.
         frames: (F,) their numbers, frame 0 beginning with the track.
         sample_rate: in Hz, of the samples of which a frame has `hop`.
+
+    Raises:
+        DataError: a pitch that is not of the description.
     """
     seconds = config.hop / sample_rate
     middle = (frames.double() + 0.5) * seconds
     made = torch.zeros(config.rows, len(frames))
     for onset, offset, pitch in notes:
+        if not config.lowest <= pitch <= config.highest:
+            raise DataError(
+                f"notes has the pitch {pitch}; accepted are {config.lowest} to {config.highest}"
+            )
         sounds = (middle >= onset) & (middle < offset)
         made[1 + pitch - config.lowest, sounds] = 1
         made[0, sounds & (middle - seconds < onset)] = 1

@@ -30,6 +30,12 @@ def context_of(config: Config) -> int:
     return config.context_frames if isinstance(config, GeneratorConfig) else 0
 
 
+def without_context(mel: Tensor, config: Config) -> Tensor:
+    """A part's frames (..., F) as `stream` takes them, which puts the context there itself."""
+    context = context_of(config)
+    return mel[..., context : mel.shape[-1] - context]
+
+
 def channels_of(config: Config) -> int:
     """Rows of the frames that the model is conditioned on; 0 without."""
     return config.frame_channels if isinstance(config, GeneratorConfig) else config.mel.mels

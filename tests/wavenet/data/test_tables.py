@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from wavenet.audio import tables
 from wavenet.audio.inside import inside
 from wavenet.classifier.choosing import _headers
 from wavenet.classifier.data import AudioCache, find_clips
@@ -139,20 +140,109 @@ def test_lists_are_tags_where_tags_are_asked_for(tmp_path):
         find_clips(tmp_path)
 
 
-def test_a_row_may_name_a_file_instead(tmp_path):
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_rows_may_name_files_instead(tmp_path, kind):
     (tmp_path / "elsewhere.flac").write_bytes(sound(1))
-    paths = [str(tmp_path / "elsewhere.flac"), str(tmp_path / "gone.flac"), None]
+    (tmp_path / "data set").mkdir()
+    paths = [str(tmp_path / "elsewhere.flac"), "gone.flac"]
     audio = pa.array([{"bytes": None, "path": path} for path in paths], AUDIO)
-    root = tmp_path / "data set"
-    root.mkdir()
-    pq.write_table(pa.table({"audio": audio, "label": ["a", "b", "c"]}), root / "x.parquet")
-    there, gone, nothing = find_clips(root)
+    made = pa.table({"audio": audio, "label": ["a", "b"]})
+    file = tmp_path / "data set" / f"x.{kind}"
+    pq.write_table(made, file) if kind == "parquet" else write_arrow(made, file)
+    assert [clip.path for clip in find_clips(file.parent)] == [
+        tmp_path / "elsewhere.flac",
+        file.parent / "gone.flac",
+    ]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_row_without_a_recording_is_a_missing_one(tmp_path, kind):
+    there = [{"bytes": sound(n), "path": None} for n in (0, 1)]
+    audio = pa.array([*there, {"bytes": None, "path": "x.wav"}], AUDIO)
+    made = pa.table({"audio": audio, "label": ["a", "b", "a"]})
+    file = tmp_path / f"x.{kind}"
+    pq.write_table(made, file) if kind == "parquet" else write_arrow(made, file)
+    found = check_clips(find_clips(tmp_path), AudioCache(tmp_path / "cache", RATE))
+    assert found.samples == [800, 801] and "row 2 holds no recording" in found.skipped[0].reason
+
+
+def test_pictures_are_no_sound(tmp_path):
+    features = {
+        "image": {"_type": "Image"},
+        "audio": {"_type": "Audio"},
+        "label": {"names": NAMES, "_type": "ClassLabel"},
+    }
+    pictures = pa.array([{"bytes": b"PNG", "path": "x.png"}] * 2, AUDIO)
+    made = table(range(2)).add_column(0, "image", pictures)
+    made = made.replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    pq.write_table(made, tmp_path / "x.parquet")
+    assert AudioCache(tmp_path / "cache", RATE).open_clip(find_clips(tmp_path)[1]).size == 801
+
+
+def test_files_of_no_split_beside_those_of_one_are_refused(parquet):
+    pq.write_table(table(range(3)), parquet / "data" / "validated-00000-of-00001.parquet")
+    with pytest.raises(DataError, match="and not validated-00000-of-00001.parquet"):
+        find_clips(parquet)
+
+
+def test_columns_that_a_table_has_no_use_for_are_refused(parquet):
+    with pytest.raises(DataError, match="names 'start'; of a table accepted are label"):
+        find_clips(parquet, columns={"start": "onset"})
+
+
+def test_columns_in_any_case(tmp_path):
+    pq.write_table(table(range(4)).rename_columns(["Audio", "Label"]), tmp_path / "x.parquet")
+    assert len(find_clips(tmp_path)) == 4
+
+
+def test_a_folder_of_classes_is_one_whatever_tables_lie_beside(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.flac").write_bytes(sound(1))
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "metadata.parquet")
+    assert [clip.label for clip in find_clips(tmp_path)] == ["a", "b"]
+
+
+def test_labels_of_a_list_may_hold_the_separator(tmp_path):
+    made = table(range(2), described=False).drop_columns("label")
+    lists = pa.array([["Male speech, man speaking", "Rain"], ["Rain"]])
+    pq.write_table(made.append_column("label", lists), tmp_path / "x.parquet")
+    tags = [clip.tags for clip in find_clips(tmp_path, separator=",")]
+    assert tags == [("Male speech, man speaking", "Rain"), ("Rain",)]
+
+
+def test_groups_of_rows_are_kept_up_to_a_limit(parquet, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "BYTES_KEPT", 1)
+    monkeypatch.setattr(tables, "_KEPT", tables._Kept())
+    clips = find_clips(parquet)
     cache = AudioCache(tmp_path / "cache", RATE)
-    assert cache.open_clip(there).size == 801
-    with pytest.raises(AudioError, match=r"row 1 holds no recording but the path '.*gone.flac'"):
-        cache.open_clip(gone)
-    with pytest.raises(AudioError, match="row 2 holds no recording$"):
-        cache.open_clip(nothing)
+    for clip in clips:
+        assert cache.open_clip(clip).size >= 800
+    assert len(tables._KEPT._held) == 1
+
+
+def test_damage_within_a_file_is_named(tmp_path):
+    pq.write_table(
+        table(range(40)), tmp_path / "x.parquet", compression="none", use_dictionary=False
+    )
+    content = bytearray((tmp_path / "x.parquet").read_bytes())
+    metadata = pq.read_metadata(tmp_path / "x.parquet").row_group(0)
+    for number in range(metadata.num_columns):
+        at = metadata.column(number).data_page_offset
+        content[at : at + 12] = b"\xff" * 12
+    (tmp_path / "x.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"x\.parquet: can't be read as parquet"):
+        find_clips(tmp_path)
+    with pytest.raises(AudioError, match=r"x\.parquet: can't be read as parquet"):
+        AudioCache(tmp_path / "cache", RATE).open(tmp_path / "x.parquet" / "1")
+
+
+def test_a_row_of_a_table_without_audio_is_missing(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    with pytest.raises(AudioError, match="row 0 holds no recording"):
+        AudioCache(tmp_path / "cache", RATE).open(tmp_path / "x.parquet" / "0")
 
 
 @pytest.mark.parametrize(

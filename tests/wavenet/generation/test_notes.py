@@ -125,6 +125,7 @@ def test_a_tune_is_played(run, tmp_path, wavenet):
     [
         ("0\t1\tE2\n", "has a note 'E2'; accepted are MIDI numbers from 48 to 72"),
         ("0\t1\n", "line 1: is '0.t1'; accepted are start, end and label"),
+        ("0\tinf\tC4\n", "line 1: is '0.tinf.tC4'; accepted are start, end"),
         ("", "holds no note"),
         (None, "--notes is missing; this model plays notes"),
     ],
@@ -136,6 +137,29 @@ def test_tunes_that_cannot_be_played(run, tmp_path, wavenet, text, said):
     done = wavenet("generate", run, "--speaker", "flute", "--out", tmp_path / "out", *given)
     said_on_a_line = " ".join(done.err.split())
     assert done.code == 2 and said.replace(".t", "\\t") in said_on_a_line, done.err
+
+
+def test_a_tune_begins_with_the_sound_whatever_the_context(tmp_path, wavenet):
+    context = {"context_frames": 2, "upsample_convolution": True, "upsample": "interpolate"}
+    model = small_generator(
+        "notes", **context, upsample_scales=(small_generator("notes").config.hop,)
+    )
+    model.save_pretrained(tmp_path / "run")
+    rate, hop = model.config.sample_rate, model.config.hop
+    notes = [Note(0.0, 10 * hop / rate, 60)]
+    (tmp_path / "tune.txt").write_text(f"0\t{notes[0].offset}\t60\n")
+    options = ("--notes", tmp_path / "tune.txt", "--seed", 3, "--out", tmp_path)
+    done = wavenet("generate", tmp_path / "run", "--speaker", "george", *options)
+    assert done.code == 0, done.err
+    frames = hear(torch.zeros(10 * hop), model.config, notes=notes).mel
+    expected = model.generate(frames[None], samples=10 * hop, speaker="george", seed=3)
+    sound, _ = soundfile.read(tmp_path / "george-3-0.wav")
+    assert np.abs(sound - expected[0].numpy()).max() < 1e-4
+
+
+def test_a_pitch_that_there_is_not_makes_no_frames():
+    with pytest.raises(DataError, match="has the pitch 59; accepted are 60 to 72"):
+        note_frames([Note(0.0, 1.0, 59)], NoteConfig(64, 60, 72), torch.arange(4), 8000)
 
 
 def test_what_does_not_fit_is_said(run, tmp_path, wavenet, tunes):
@@ -155,5 +179,5 @@ def test_what_does_not_fit_is_said(run, tmp_path, wavenet, tunes):
 
 def test_a_note_beyond_the_description_stops_before_training(tunes, tmp_path):
     settings = [f"data.source={tunes}", "model.notes={hop: 64, lowest: 60}"]
-    with pytest.raises(DataError, match=r"0000.wav: has a note '.*numbers from 60 to 108"):
+    with pytest.raises(DataError, match=r"_\d{4}.wav: has a note '.*numbers from 60 to 108"):
         train(load_config(Path("melodies"), settings), tmp_path / "run", console=quiet())

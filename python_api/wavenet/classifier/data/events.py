@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -108,7 +109,7 @@ def parse_label_track(text: str, what: str) -> list[Event]:
             )
         except ValueError:
             event = Event(0.0, 0.0, "")
-        if not (0 <= event.onset < event.offset and event.label):
+        if not (0 <= event.onset < event.offset < math.inf and event.label):
             raise DataError(
                 f"{what}, line {number}: is {line!r}; accepted are start, end and label between "
                 "tabs"

@@ -112,13 +112,14 @@ def find_clips(
             ]
         else:
             tars = [entry for entry in visible(path) if entry.suffix.lower() == TAR]
+            tables = tables_in(path)
             if tars:
-                clips = find_in_shards(tars)
-            elif tables := tables_in(path):
+                clips = with_tags(find_in_shards(tars), separator)
+            elif tables and next(audio_files(path), None) is None:
                 clips = find_in_tables(tables, columns, separator)
             else:
                 clips, hint = _find_in_folder(path)
-            clips = with_tags(clips, separator)
+                clips = with_tags(clips, separator)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         clips = read_manifest(path, columns=columns, separator=separator)
     else:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wavenet.audio.tables import (
-    SUFFIXES,
-    audio_column,
-    features_of,
-    rows_of,
-    schema_of,
+from wavenet.audio.tables import SUFFIXES, open_table
+from wavenet.classifier.data.clips import (
+    SPLIT_NAMES,
+    SPLITS_ACCEPTED,
+    Clip,
+    normal_label,
+    split_of,
+    with_tags,
 )
-from wavenet.classifier.data.clips import SPLIT_NAMES, Clip, normal_label, split_of
 from wavenet.classifier.data.manifest import ALIASES
 from wavenet.classifier.data.walk import visible
 from wavenet.errors import DataError
+
+# What is taken from columns.
+NAMES = ("label", "split", "fold", "group")
 
 
 def tables_in(root: Path) -> list[Path]:
@@ -42,41 +47,80 @@ def find_in_tables(
 
     Files called train-00000-of-00002.parquet, test-... or in folders called so are of that split.
     The columns `label`, `split`, `fold` and `group` may have the other names that a manifest's may
-    (`ALIASES`); the label may be the only ClassLabel. Numbers of classes get their names.
+    (`ALIASES`); the label may be the only ClassLabel. Numbers of classes get their names. Columns
+    of times are passed over: a row's recording is whole.
 
     Args:
         files: what `tables_in` found.
         columns: what columns are called here: label=NAME, group=NAME.
-        separator: put between the labels of a row that has a list of them.
+        separator: stands between the labels of a clip that has several; a row may have a list of
+            them instead.
 
     Raises:
-        DataError: a file can't be read or lacks a column, or a row lacks a label.
+        DataError: a file can't be read, lacks a column, or is of no split where others are of one;
+            or a row lacks a label.
     """
+    strange = sorted(set(columns or {}) - set(NAMES))
+    if strange:
+        raise DataError(
+            f"data.columns names {strange[0]!r}; of a table accepted are {', '.join(NAMES)}"
+        )
+    splits = {file: _split(file) for file in files}
+    unknown = [file.name for file, split in splits.items() if split is None]
+    if 0 < len(unknown) < len(files):
+        raise DataError(
+            f"{files[0].parent}: some of its files are of a split by their names, and not "
+            f"{', '.join(unknown)}; accepted are {SPLITS_ACCEPTED}, before the first '-'"
+        )
+    return [
+        clip for file, split in splits.items() for clip in _clips(file, split, columns, separator)
+    ]
+
+
+def _clips(
+    file: Path, split: str | None, columns: Mapping[str, str] | None, separator: str
+) -> list[Clip]:
+    table = open_table(file)
+    names = list(table.schema.names)
+    if table.column is None:
+        raise DataError(
+            f"{file}: has no column of audio (a struct with bytes and path, as `datasets` writes "
+            f"Audio); its columns are {names}"
+        )
+    named = _columns(file, names, table.features, columns or {})
+    classes = {name: _classes(table.features.get(column)) for name, column in named.items()}
+    files = table.named_files()
     clips = []
-    for file in files:
-        schema = schema_of(file)
-        if audio_column(schema) is None:
+    for number, row in enumerate(table.rows(list(named.values()))):
+        where = f"{file}: row {number}"
+        texts = {
+            name: _texts(row[column], classes[name], f"{where}: {column}")
+            for name, column in named.items()
+        }
+        labels = texts["label"]
+        if not labels and not separator:
+            raise DataError(f"{where} has no label")
+        if isinstance(row[named["label"]], list) and not separator:
             raise DataError(
-                f"{file}: has no column of audio (a struct with bytes and path, as `datasets` "
-                f"writes Audio); its columns are {schema.names}"
+                f"{where}: {named['label']} is a list; accepted is one label, or several with "
+                "data.label_separator"
             )
-        features = features_of(schema)
-        named = _columns(file, schema.names, features, columns or {})
-        classes = {name: _classes(features.get(column)) for name, column in named.items()}
-        split = _split(file)
-        for number, row in enumerate(rows_of(file, list(named.values()))):
-            where = f"{file}: row {number}"
-            known = {
-                name: text
-                for name, column in named.items()
-                if (text := _text(row[column], classes[name], separator, f"{where}: {column}"))
-            }
-            if "label" not in known and not separator:
-                raise DataError(f"{where} has no label")
-            of_row = split_of(known["split"], f"{where}: split") if "split" in known else split
-            label = normal_label(known.get("label", ""))
-            fold, group = known.get("fold"), known.get("group")
-            clips.append(Clip(file / str(number), label, of_row, fold, group))
+        known = {name: text[0] for name, text in texts.items() if text}
+        path = file / str(number)
+        if files is not None and files[number]:
+            path = file.parent / str(files[number])
+        clip = Clip(
+            path,
+            separator.join(labels),
+            split_of(known["split"], f"{where}: split") if "split" in known else split,
+            known.get("fold"),
+            known.get("group"),
+        )
+        if isinstance(row[named["label"]], list):
+            clip = replace(clip, tags=tuple(dict.fromkeys(labels)))
+        else:
+            (clip,) = with_tags([clip], separator)
+        clips.append(clip)
     return clips
 
 
@@ -89,19 +133,20 @@ def _columns(
     file: Path, names: Sequence[str], features: Mapping[str, Any], given: Mapping[str, str]
 ) -> dict[str, str]:
     """Which column is the label, the group, ..."""
+    by_name = {name.strip().lower(): name for name in reversed(names)}
     found = {}
-    for name in ("label", "split", "fold", "group"):
+    for name in NAMES:
         wanted = [given[name]] if name in given else [name, *ALIASES.get(name, ())]
-        column = next((column for column in wanted if column in names), None)
-        if column is None and name in given:
-            raise DataError(f"{file}: has no column {given[name]!r}; its columns are {list(names)}")
-        if column is not None:
-            found[name] = column
+        columns = [by_name[one.strip().lower()] for one in wanted if one.strip().lower() in by_name]
+        if not columns and name in given:
+            raise DataError(f"{file}: has no column {given[name]!r}; its columns are {names}")
+        if columns:
+            found[name] = columns[0]
     if "label" not in found:
         labels = [name for name, feature in features.items() if _classes(feature)]
         if len(labels) != 1:
             raise DataError(
-                f"{file}: has no column 'label'; its columns are {list(names)} "
+                f"{file}: has no column 'label'; its columns are {names} "
                 "(data.columns maps them: label=NAME)"
             )
         found["label"] = labels[0]
@@ -117,16 +162,14 @@ def _classes(feature: Any) -> list[str]:
     return list(feature.get("names") or _classes(feature.get("feature")))
 
 
-def _text(value: Any, classes: Sequence[str], separator: str, what: str) -> str | None:
+def _texts(value: Any, classes: Sequence[str], what: str) -> list[str]:
+    """A field's text, or texts of a list; none where it is empty."""
     if isinstance(value, list):
-        if not separator:
-            raise DataError(
-                f"{what} is a list; accepted is one label, or several with data.label_separator"
-            )
-        return separator.join(_text(one, classes, separator, what) or "" for one in value)
+        return [text for one in value for text in _texts(one, classes, what)]
     if classes and isinstance(value, int):
         # -1 is what `datasets` puts where there is no label.
         if not -1 <= value < len(classes):
             raise DataError(f"{what} is {value}; there are {len(classes)} classes")
-        return None if value < 0 else classes[value]
-    return None if value is None or str(value).strip() == "" else str(value).strip()
+        value = None if value < 0 else classes[value]
+    text = "" if value is None else normal_label(str(value))
+    return [text] if text else []

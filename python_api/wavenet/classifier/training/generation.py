@@ -77,19 +77,20 @@ class Generation(Task):
         self, progress: Callable[[int, int], None], run: Path | None = None
     ) -> PreparedData:
         section, config = self.section, self.config
-        data = prepare_data(
+
+        def label_of(clip: Clip) -> str:
+            notes_in(clip, section.config)  # what can't be played is said before all is decoded
+            return speaker_of(clip, section)
+
+        return prepare_data(
             config.data,
             section.sample_rate,
             section.receptive_field,
             config.training.seed,
             progress,
-            label_of=functools.partial(speaker_of, section=section),
+            label_of=label_of,
             classes=1 if section.speakers or section.named else 0,
         )
-        for clips in vars(data.splits).values():
-            for clip in clips:
-                notes_in(clip, section.config)
-        return data
 
     def model_config(self, data: PreparedData) -> GeneratorConfig | WaveGlowConfig:
         """The model's, with what only the data says."""
