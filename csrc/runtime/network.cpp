@@ -6,7 +6,7 @@ namespace {
 
 constexpr int64_t kMostFilterLayers = 8;
 // What a frame may take, in numbers: files that ask for more are jokes, on the memory.
-constexpr int64_t kMostInFrame = int64_t{1} << 26;
+constexpr int64_t kMostInFrame = int64_t{1} << 24;
 
 }  // namespace
 

@@ -62,7 +62,7 @@ double positive(const File& file, const char* name, double most) {
 }
 
 std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K) {
-  constexpr int64_t kMostHistory = int64_t{1} << 26;  // numbers: more is a joke, on the memory
+  constexpr int64_t kMostHistory = int64_t{1} << 24;  // numbers: more is a joke, on the memory
   const Array<int64_t> given = file.integers("dilations");
   if (given.count < 1 || given.count > static_cast<uint64_t>(kMostLayers)) throw BadFile("has impossible dilations");
   std::vector<int64_t> dilations;

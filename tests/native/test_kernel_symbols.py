@@ -34,6 +34,7 @@ def test_kernels_share_no_function(tmp_path):
     definitions = {
         "Python_EXECUTABLE": sys.executable,
         "WAVENET_KERNELS_CUDA": "0",
+        "WAVENET_KERNELS_OUTPUT_DIR": str(tmp_path / "modules"),
         "CMAKE_BUILD_TYPE": "Debug",
         "CMAKE_CXX_FLAGS_DEBUG": "-O0",
     }
