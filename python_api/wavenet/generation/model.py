@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 with extra("classifier"):
     from huggingface_hub import PyTorchModelHubMixin
 
+FIRST_LOG_SCALE = -2.0  # of full scale 1
 Bits = TypeVar("Bits", float, Tensor)
 
 
@@ -102,6 +103,11 @@ class WaveNet(
         assert config.head_channels is not None
         self.hidden = nn.Linear(config.skip_channels, config.head_channels)
         self.output = nn.Linear(config.head_channels, self.distribution.channels)
+        if config.distribution == "logistic":
+            # As wide as sound, not as full scale, from which Adam takes thousands of steps: it
+            # moves a bias by its rate in each. A Gaussian would pay for means that are far off.
+            with torch.no_grad():
+                self.output.bias[-config.mixtures :] += FIRST_LOG_SCALE
 
     @property
     def receptive_field(self) -> int:

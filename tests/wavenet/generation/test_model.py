@@ -8,7 +8,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from small_generators import CASES, MEL, double, inputs_of, small_generator, waveform_of
+from small_generators import (
+    CASES,
+    MEL,
+    SIZES,
+    double,
+    inputs_of,
+    small_generator,
+    waveform_of,
+)
 
 from wavenet import GeneratorConfig, WaveNet
 from wavenet.errors import DataError
@@ -85,6 +93,17 @@ def test_the_loss_is_the_mean_of_what_counts_and_everything_learns(case):
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("case", ["logistic", "mel repeated"])
+def test_logistics_begin_as_wide_as_sound(case):
+    torch.manual_seed(0)
+    model = WaveNet(GeneratorConfig(**{**SIZES, **CASES[case]}))
+    speech, given = 0.05 * torch.randn(2, 96), inputs_of(model, 2)
+    first = model.loss(speech, **given).item()
+    with torch.no_grad():
+        model.output.bias[-model.config.mixtures :] += 2.0  # full scale
+        assert first < model.loss(speech, **given).item() - 1.0
 
 
 def test_the_gain_is_taken_out_of_a_densitys_bits():
