@@ -107,7 +107,7 @@ class WaveNet(
             # As wide as sound, not as full scale, from which Adam takes thousands of steps: it
             # moves a bias by its rate in each. A Gaussian would pay for means that are far off.
             with torch.no_grad():
-                self.output.bias[-config.mixtures :] += FIRST_LOG_SCALE
+                self.output.bias[-self.output.out_features // 3 :] += FIRST_LOG_SCALE
 
     @property
     def receptive_field(self) -> int:
