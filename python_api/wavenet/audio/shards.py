@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from wavenet.audio.state import state_of
 from wavenet.errors import AudioError
 
 TAR = ".tar"
@@ -43,11 +44,7 @@ def members(tar: Path) -> Mapping[str, Member]:
     Raises:
         AudioError: it can't be read, or is damaged.
     """
-    try:
-        found = tar.stat()
-    except OSError as error:
-        raise AudioError(f"{tar}: can't be read ({error.strerror})", "missing") from None
-    return _members(tar, found.st_size, found.st_mtime_ns)
+    return _members(*state_of(tar))
 
 
 def read_member(tar: Path, name: str) -> bytes:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wavenet.audio.state import state_of
 from wavenet.errors import AudioError, extra
 
 SUFFIXES = (".parquet", ".arrow")
@@ -40,11 +41,7 @@ def open_table(file: Path) -> Table:
     Raises:
         AudioError: it can't be read, or is damaged.
     """
-    try:
-        found = file.stat()
-    except OSError as error:
-        raise AudioError(f"{file}: can't be read ({error.strerror})", "missing") from None
-    return _opened(file, found.st_size, found.st_mtime_ns)
+    return _opened(*state_of(file))
 
 
 @functools.lru_cache(FILES_OPEN)

@@ -16,7 +16,7 @@ from wavenet.data.notes import NoteConfig, notes_of
 from wavenet.errors import DataError
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.model import WaveNet
-from wavenet.generation.recordings import hear, without_context
+from wavenet.generation.recordings import frames_of
 from wavenet.generation.waveglow import WaveGlow
 
 # What is made at a time, at most: nobody waits for more.
@@ -59,9 +59,7 @@ def speak(
     if config.mel is not None:
         if recording is None:
             raise DataError("there is no recording; drop one, or record one")
-        heard = hear(read_audio(recording, rate)[:most], config).mel
-        assert heard is not None
-        frames = without_context(heard, config)[None]
+        frames = frames_of(read_audio(recording, rate)[:most], config)[None]
     samples = min(most, max(1, round(seconds * rate)))
     if isinstance(config, GeneratorConfig) and config.notes is not None:
         # On a page the tab key leaves the field.
@@ -70,9 +68,7 @@ def speak(
         if not notes:
             raise DataError("the tune holds no note")
         samples = min(most, round(max(note.offset for note in notes) * rate))
-        played = hear(torch.zeros(samples), config, notes=notes).mel
-        assert played is not None
-        frames = without_context(played, config)[None]
+        frames = frames_of(torch.zeros(samples), config, notes=notes)[None]
     if frames is not None:
         frames = frames.to(next(model.parameters()).device)
     if isinstance(model, WaveGlow):

@@ -72,7 +72,7 @@ def generate(
     from wavenet.errors import DataError
     from wavenet.generation.distributions import check_temperature
     from wavenet.generation.model import WaveNet
-    from wavenet.generation.recordings import hear, without_context
+    from wavenet.generation.recordings import frames_of
 
     model = load_generator(run, device)
     if not isinstance(model, WaveNet) or model.config.mel is not None:
@@ -102,9 +102,8 @@ def generate(
         require_folder(out)
     frames = None
     if notes is not None:
-        heard = hear(torch.zeros(total), model.config, notes=played).mel
-        assert heard is not None
-        frames = iter([without_context(heard, model.config).expand(count, -1, -1)])
+        tune = frames_of(torch.zeros(total), model.config, notes=played)
+        frames = iter([tune.expand(count, -1, -1)])
     chunks = model.stream(
         frames, speaker=who, count=count, seed=seed, temperature=temperature, chunk=CHUNK
     )

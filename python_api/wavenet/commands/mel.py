@@ -32,7 +32,7 @@ def mel(
     from wavenet.audio.reading import read_audio
     from wavenet.errors import DataError
     from wavenet.files import replace_file
-    from wavenet.generation.recordings import hear, without_context
+    from wavenet.generation.recordings import frames_of
 
     config = load_generator(run, "cpu").config
     if config.mel is None:
@@ -45,9 +45,8 @@ def mel(
     out.mkdir(parents=True, exist_ok=True)
     frames = 0
     for path in files:
-        heard = hear(read_audio(path, config.sample_rate), config).mel
-        assert heard is not None
-        rows = without_context(heard, config).T.contiguous().numpy()
+        heard = frames_of(read_audio(path, config.sample_rate), config)
+        rows = heard.T.contiguous().numpy()
         content = io.BytesIO()
         np.save(content, rows, allow_pickle=False)
         replace_file(out / f"{path.stem}.npy", content.getvalue())

@@ -169,7 +169,7 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     from wavenet.audio.opening import audio_suffixes
     from wavenet.audio.reading import read_audio
     from wavenet.errors import DataError
-    from wavenet.generation.recordings import hear, without_context
+    from wavenet.generation.recordings import frames_of
 
     config = model.config
     if config.mel is None:
@@ -183,12 +183,11 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
             asked.append(Asked(path.stem, read_mel(path, config.mel), None))
             continue
         recording = read_audio(path, config.sample_rate)
-        mel = hear(recording, config).mel
-        assert mel is not None
+        mel = frames_of(recording, config)
         cutoff = getattr(config, "high_pass_hz", 0.0)
         if cutoff:
             recording = high_pass(recording[None], cutoff, config.sample_rate)[0]
-        asked.append(Asked(path.stem, without_context(mel, config), recording))
+        asked.append(Asked(path.stem, mel, recording))
     return asked
 
 

@@ -30,12 +30,6 @@ def context_of(config: Config) -> int:
     return config.context_frames if isinstance(config, GeneratorConfig) else 0
 
 
-def without_context(mel: Tensor, config: Config) -> Tensor:
-    """A part's frames (..., F) as `stream` takes them, which puts the context there itself."""
-    context = context_of(config)
-    return mel[..., context : mel.shape[-1] - context]
-
-
 def channels_of(config: Config) -> int:
     """Rows of the frames that the model is conditioned on; 0 without."""
     return config.frame_channels if isinstance(config, GeneratorConfig) else config.mel.mels
@@ -89,6 +83,16 @@ def hear(
             piece = pre_emphasize(piece, config.pre_emphasis)
     part = piece[0, first - begin : first - begin + samples]
     return Heard(F.pad(part, (0, samples - len(part))), mel)
+
+
+def frames_of(waveform: Tensor, config: Config, *, notes: Sequence[Note] = ()) -> Tensor:
+    """(M, F) of a whole recording, or of a tune as long as it, without the frames of context.
+
+    `stream` takes them so, of a model that has frames, and puts the context there itself.
+    """
+    mel, context = hear(waveform, config, notes=notes).mel, context_of(config)
+    assert mel is not None
+    return mel[:, context : mel.shape[1] - context]
 
 
 def _margin(config: Config) -> int:
