@@ -12,7 +12,7 @@ target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 include("${CMAKE_CURRENT_LIST_DIR}/isas.cmake")
 set(kernels "")
 foreach(isa IN LISTS WAVENET_CPU_ISAS)
-  wavenet_add_kernels(wavenet_cpu ${isa} kernels REALS float double)
+  wavenet_add_kernels(wavenet_cpu ${isa} kernels REALS float double bfloat16)
 endforeach()
 
 # libgomp by its plain name libgomp.so.1: PyTorch ships a library of that name, and once torch is

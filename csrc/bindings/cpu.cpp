@@ -55,7 +55,7 @@ Call make_call(const Execution& execution, const std::string& name, int64_t B, i
                const Rows& cond) {
   Call call{execution, operator_of(name), {}};
   Layer& l = call.stack.first;
-  l.dtype = execution.dtype, l.fast = execution.fast;
+  l.dtype = execution.dtype, l.fast = execution.fast && execution.isa.of(execution.dtype).fast;
   l.B = B, l.T = T, l.R = R, l.C = C, l.D = C / 2, l.S = S, l.K = K;
   l.residual_scale = residual_scale;
   (call.op == cpu::Operator::gate ? l.a : l.x) = x;

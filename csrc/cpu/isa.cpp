@@ -8,6 +8,11 @@
 // WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#define WAVENET_PAIRS 1
+#endif
+
 #include <utility>
 
 #include "cpu/instance.h"
@@ -19,6 +24,7 @@ namespace WAVENET_HERE {
 
 // clang-format off: each part builds on those before it.
 #include "cpu/vector.h"
+#include "cpu/cells.h"
 #include "cpu/storage.h"
 #include "cpu/gate.h"
 #include "cpu/scratch.h"
@@ -29,7 +35,7 @@ namespace WAVENET_HERE {
 #if !WAVENET_FORWARD_ONLY
 #include "cpu/backward.h"
 #endif
-#if !WAVENET_DOUBLE
+#if !WAVENET_DOUBLE && !WAVENET_PAIRS
 #include "cpu/sample.h"
 constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
 constexpr const SampleKernels* kSample = &kSampleKernels;
@@ -43,6 +49,7 @@ constexpr const SampleKernels* kSample = nullptr;
 namespace here = WAVENET_HERE;
 extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
 const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRows,
+                                                                      here::kPerCell == 1,
                                                                       here::packed_reals,
                                                                       here::pack_units,
                                                                       here::pack,

@@ -1,7 +1,7 @@
 // Weights in the order in which the micro-kernel reads them. Included by isa.cpp.
 //
 //   packed = [ convolution panels ][ residual panels ][ skip panels ], each followed by a mark for each panel
-//   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s
+//   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s, in cells
 //
 // A plain panel is two vectors wide, the last one a single vector where the columns left fit into that. The
 // panel of a gated convolution is a vector of filter columns and the vector of the same gate columns, so
@@ -11,7 +11,7 @@
 
 struct Panels {
   int64_t columns;  // of the whole matrix; for a gated one, of its filter half
-  int64_t depth;
+  int64_t depth;    // in cells
   bool gated = false;
 
   int64_t step() const { return gated ? kLanes : kPanel; }  // columns a panel advances by
@@ -26,12 +26,14 @@ struct Panels {
 };
 
 inline Panels conv_panels(const Layer& l, Operator op, bool fast) {
-  return {op == Operator::conv ? l.C : l.D, terms(l.K, fast) * l.R, op != Operator::conv};
+  return {op == Operator::conv ? l.C : l.D, terms(l.K, fast) * cells_of(l.R), op != Operator::conv};
 }
 inline Panels residual_panels(const Layer& l, Operator op) {
-  return {op == Operator::block && l.residual.data ? l.R : 0, l.D};
+  return {op == Operator::block && l.residual.data ? l.R : 0, cells_of(l.D)};
 }
-inline Panels skip_panels(const Layer& l, Operator op) { return {op == Operator::block && l.skip.data ? l.S : 0, l.D}; }
+inline Panels skip_panels(const Layer& l, Operator op) {
+  return {op == Operator::block && l.skip.data ? l.S : 0, cells_of(l.D)};
+}
 
 inline Taps conv_taps(const Layer& l) {
   return {static_cast<const Real*>(l.conv_weight), l.K, l.R, l.R * l.K, 1, l.K};
@@ -40,6 +42,31 @@ inline Taps conv_taps(const Layer& l) {
 inline Taps out_taps(const Layer& l, int64_t first) {
   return {static_cast<const Real*>(l.out_weight) + first * l.D, 1, l.D, l.D, 0, 1};
 }
+
+#if WAVENET_PAIRS
+
+// A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart: the bias, and term by term
+// the channels in pairs, each segment of them with one of its own where their number is odd.
+inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool, int64_t width, Real* to) {
+  n = smaller(n, kLanes);
+  store(to, bias && n > 0 ? load_first(bias + first, n) : Vector{});
+  for (int64_t k = 0; k < w.K; ++k) {
+    for (int64_t begin = 0, end; begin < w.channels; begin = end) {
+      end = begin < w.split ? w.split : w.channels;
+      for (int64_t c = begin; c < end; c += 2) {
+        Real both[2][kLanes] = {};
+        for (int64_t i = 0; i < 2 && c + i < end; ++i) {
+          const Real* from = w.data + first * w.by_column + k * w.by_tap + (c + i) * w.by_channel;
+          for (int64_t j = 0; j < n; ++j) both[i][j] = from[j * w.by_column];
+        }
+        to += width;
+        store(to, in_cells(load(both[0]), load(both[1])));
+      }
+    }
+  }
+}
+
+#else
 
 // `count` elements of all terms, along a column or along a channel: `in_step` apart in the weights, `out_step` in `to`,
 // where terms are `by_term` apart.
@@ -81,6 +108,8 @@ inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
     }
   }
 }
+
+#endif
 
 // Returns whether everything is finite.
 inline bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
@@ -152,9 +181,9 @@ struct ConvWeights {
   }
 
   const Real* panel(int64_t panel, bool fast) const {
-    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * taps.channels;
+    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * cells_of(taps.channels);
     if (as_packed) return packed + packed_panels.offset(panel);
-    const Panels plain{packed_panels.columns, taps.K * taps.channels, packed_panels.gated};
+    const Panels plain{packed_panels.columns, taps.K * cells_of(taps.channels), packed_panels.gated};
     pack_panel(plain, panel, taps, bias, fast, room);
     return room;
   }
