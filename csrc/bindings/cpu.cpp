@@ -180,6 +180,11 @@ py::dict build_info() {
 #endif
   info["isas"] = names(cpu::built_isas());
   info["usable_isas"] = names(cpu::usable_isas());
+  std::vector<const cpu::Isa*> multiplying;
+  for (const cpu::Isa* isa : cpu::usable_isas()) {
+    if (isa->of_bfloat16) multiplying.push_back(isa);
+  }
+  info["multiply_bfloat16"] = names(multiplying);
   return info;
 }
 
@@ -187,7 +192,8 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "CPU kernels of wavenet_kernels; called by wavenet_kernels.backends.cpu.";
-  m.def("build_info", &build_info, "Version, compiler, OpenMP, and the instruction sets built and usable.");
+  m.def("build_info", &build_info,
+        "Version, compiler, OpenMP, the instruction sets built and usable, and those that multiply bfloat16 here.");
   m.def(
       "find_isa", [](const std::string& name) { return std::string(cpu::find_isa(name).name); },
       "The instruction set of that name, the best one for ''; ValueError where there is no such.");

@@ -225,7 +225,7 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
     load_block(g.grad_z, l.dtype, b, t, rows, first, there, gz);
     for (int64_t i = 0; i < rows; ++i) {
       add_cond(l, b, t + i, first, f[i], s[i]);
-      const GateAndSlopes all = gate_and_slopes(f[i], s[i]);
+      const GateAndSlopes all = gated_and_slopes(f[i], s[i]);
       store_row(g.grad_a, l.dtype, b, t + i, first, gz[i] * all.filter, there);
       store_row(g.grad_a, l.dtype, b, t + i, l.D + first, gz[i] * all.gate, there);
     }
@@ -272,7 +272,7 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       if (tile.times[row] >= 0) {
         prefetch_share(g.grad_skip, l.dtype, l.S, b, tile.times[row], first / kLanes, panels);
         prefetch_share(g.grad_residual, l.dtype, l.R, b, tile.times[row], first / kLanes, panels);
-        slopes = gate_and_slopes(f, s);
+        slopes = gated_and_slopes(f, s);
       }
       if (op == Operator::block) put(all.z, row, first, slopes.z);
       store(all.slopes[0].at(row, first), slopes.filter), store(all.slopes[1].at(row, first), slopes.gate);

@@ -8,12 +8,25 @@ constexpr int kPerCell = 2;
 constexpr DType kNative = DType::bfloat16;
 typedef uint16_t Stored;
 
+#if defined(__AVX512BF16__)
 inline Halves rounded(Vector v) { return (Halves)_mm512_cvtneps_pbh((__m512)v); }  // to nearest, even
 
 // sum += the products of both halves of each cell. Subnormal numbers count as zeros.
 __attribute__((always_inline)) inline Vector multiply_add(Vector sum, Vector a, Vector b) {
   return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
+#else  // in the place of the instructions, for tests
+inline Halves rounded(Vector v) {
+  const Bits u = to_bits(v), nearest = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  return __builtin_convertvector(v == v ? nearest : ((u >> 16) | 0x40u), Halves);
+}
+inline Vector multiply_add(Vector sum, Vector a, Vector b) {
+  const Bits high = Bits{} + 0xffff0000u, x = to_bits(a), y = to_bits(b);
+  sum += from_bits(x & high) * from_bits(y & high);
+  return sum + from_bits(x << 16) * from_bits(y << 16);
+}
+#endif
+
 inline Vector broadcast_cell(const Real* cell) {
   uint32_t both;
   __builtin_memcpy(&both, cell, sizeof both);
@@ -25,12 +38,13 @@ inline Vector in_cells(Vector low, Vector high) {
   return from_bits(__builtin_convertvector(rounded(low), Bits) | __builtin_convertvector(rounded(high), Bits) << 16);
 }
 
-inline __mmask32 first_halves(int64_t n) { return n >= 2 * kLanes ? ~0u : (1u << (n > 0 ? n : 0)) - 1; }
-
 // As many cells as a vector holds from what is stored, the first n channels alone (n may be none, or more than there
 // are); the others are 0.
 inline Vector load_cells(const Stored* from, int64_t n) {
-  return (Vector)_mm512_maskz_loadu_epi16(first_halves(n), from);
+  if (n >= 2 * kLanes) return load(reinterpret_cast<const Real*>(from));
+  Stored there[2 * kLanes] = {};
+  for (int64_t i = 0; i < n; ++i) there[i] = from[i];
+  return load(reinterpret_cast<const Real*>(there));
 }
 
 inline Vector load_stored(const Stored* from) {
@@ -43,7 +57,9 @@ inline void store_stored(Stored* to, Vector v) {
   __builtin_memcpy(to, &halves, sizeof halves);
 }
 inline void store_first_stored(Stored* to, Vector v, int64_t n) {
-  _mm256_mask_storeu_epi16(to, static_cast<__mmask16>(first_halves(n)), (__m256i)rounded(v));
+  if (n >= kLanes) return store_stored(to, v);
+  const Halves halves = rounded(v);
+  for (int64_t i = 0; i < n; ++i) to[i] = halves[i];
 }
 
 #else

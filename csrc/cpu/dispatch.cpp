@@ -29,7 +29,11 @@ const Isa kAvx2{"avx2", &kernels_avx2_float, WAVENET_DOUBLES(avx2)};
 const Isa kNeon{"neon", &kernels_neon_float, WAVENET_DOUBLES(neon)};
 #endif
 #if defined(WAVENET_HAVE_PORTABLE)
+#if defined(WAVENET_HAVE_PORTABLEBF16)
+const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable), &kernels_portablebf16_float};
+#else
 const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable)};
+#endif
 #endif
 
 struct Candidate {

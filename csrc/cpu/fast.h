@@ -69,18 +69,22 @@ struct Source {
   static int64_t reals(int64_t K, int64_t channels) { return (K + 1) * round_up(channels, kLanes); }
 };
 
+constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
+
 inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t dilation, const int64_t* times,
                          int64_t rows, Inputs& in) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t k = 0; k < K; ++k) {
-      const Stored* d = times[i] < 0 ? from.zeros : from.row(times[i] - left + k * dilation, k);
-      const Matrix to = in.term(k);
-      for (int64_t c = 0; c < from.channels; c += kChannelsAtOnce) store(to.at(i, c), load_cells(d + c, from.channels - c));
+  for (int64_t k = 0; k < K; ++k) {
+    const Matrix to = in.term(k);
+    const int64_t later = k * dilation - left;
+    for (int64_t i = 0; i < rows; ++i) {
+      if (i + kAhead < rows && times[i + kAhead] >= 0) from.prefetch(times[i + kAhead] + later);
+      const Stored* d = times[i] < 0 ? from.zeros : from.row(times[i] + later, 0);
+      for (int64_t c = 0; c < from.channels; c += kChannelsAtOnce) {
+        store(to.at(i, c), load_cells(d + c, from.channels - c));
+      }
     }
   }
 }
-
-constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
 
 // Returns false if something is infinite or NaN.
 template <int K>

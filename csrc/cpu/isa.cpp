@@ -5,12 +5,12 @@
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
 //
-// WAVENET_FORWARD_ONLY leaves out what only training needs.
+// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such. WAVENET_FORWARD_ONLY leaves out what only training
+// needs.
 #include "cpu/isa.h"
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512F__) && WAVENET_PAIRS
 #include <immintrin.h>
-#define WAVENET_PAIRS 1
 #endif
 
 #include <utility>
@@ -27,6 +27,9 @@ namespace WAVENET_HERE {
 #include "cpu/cells.h"
 #include "cpu/storage.h"
 #include "cpu/gate.h"
+#if WAVENET_PAIRS
+#include "cpu/short_gate.h"
+#endif
 #include "cpu/scratch.h"
 #include "cpu/micro_kernel.h"
 #include "cpu/fast.h"

@@ -45,23 +45,40 @@ inline Taps out_taps(const Layer& l, int64_t first) {
 
 #if WAVENET_PAIRS
 
+// One weight of `n` columns, which the first is that of.
+inline Vector load_columns(const Taps& w, const Real* first, int64_t n) {
+  if (w.by_column == 1) return load_first(first, n);
+  Real columns[kLanes] = {};
+  for (int64_t j = 0; j < n; ++j) columns[j] = first[j * w.by_column];
+  return load(columns);
+}
+
 // A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart: the bias, and term by term
 // the channels in pairs, each segment of them with one of its own where their number is odd.
 inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool, int64_t width, Real* to) {
+  constexpr int64_t kBlock = 16, kTaps = 8;  // channels at a time, of runs of at most so many taps
+  const bool runs = w.by_channel == w.K && (w.K == 1 || w.by_tap == 1) && w.K <= kTaps;  // side by side in a column
+  const int64_t split = w.split ? w.split : w.channels;
+  const int64_t by_term = (cells_of(split) + cells_of(w.channels - split)) * width;
   n = smaller(n, kLanes);
   store(to, bias && n > 0 ? load_first(bias + first, n) : Vector{});
-  for (int64_t k = 0; k < w.K; ++k) {
-    for (int64_t begin = 0, end; begin < w.channels; begin = end) {
-      end = begin < w.split ? w.split : w.channels;
-      for (int64_t c = begin; c < end; c += 2) {
-        Real both[2][kLanes] = {};
-        for (int64_t i = 0; i < 2 && c + i < end; ++i) {
-          const Real* from = w.data + first * w.by_column + k * w.by_tap + (c + i) * w.by_channel;
-          for (int64_t j = 0; j < n; ++j) both[i][j] = from[j * w.by_column];
-        }
-        to += width;
-        store(to, in_cells(load(both[0]), load(both[1])));
+  to += width;
+  for (int64_t c = 0, count; c < w.channels; c += count, to += cells_of(count) * width) {
+    count = smaller(kBlock, (c < split ? split : w.channels) - c);
+    const Real* from = w.data + first * w.by_column + c * w.by_channel;
+    Vector run[kBlock * kTaps];
+    for (int64_t at = 0; runs && at < count * w.K; at += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        run[at + j] = j < n ? load_first(from + j * w.by_column + at, count * w.K - at) : Vector{};
       }
+      transpose(run + at);
+    }
+    for (int64_t k = 0; k < w.K; ++k) {
+      const auto columns = [&](int64_t i) {
+        if (i == count) return Vector{};
+        return runs ? run[i * w.K + k] : load_columns(w, from + i * w.by_channel + k * w.by_tap, n);
+      };
+      for (int64_t i = 0; i < count; i += 2) store(to + k * by_term + i / 2 * width, in_cells(columns(i), columns(i + 1)));
     }
   }
 }

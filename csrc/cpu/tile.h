@@ -93,6 +93,15 @@ inline void sweep(const Matrix* matrices, int64_t count, int64_t begin, int64_t 
   }
 }
 
+// The gate, to as many digits as are stored.
+#if WAVENET_PAIRS
+inline Vector gated(Vector f, Vector g) { return short_gate(f, g); }
+inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return short_gate_and_slopes(f, g); }
+#else
+inline Vector gated(Vector f, Vector g) { return gate(f, g); }
+inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return gate_and_slopes(f, g); }
+#endif
+
 // Adds the conditioning of a row, if there is any, to its filter and gate from channel `first` on.
 inline void add_cond(const Layer& l, int64_t b, int64_t t, int64_t first, Vector& f, Vector& g) {
   if (!l.cond.data) return;
@@ -138,7 +147,7 @@ inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
     load_block(l.a, l.dtype, b, t, rows, l.D + first, there, g);
     for (int64_t i = 0; i < rows; ++i) {
       add_cond(l, b, t + i, first, f[i], g[i]);
-      store_row(l.z, l.dtype, b, t + i, first, gate(f[i], g[i]), there);
+      store_row(l.z, l.dtype, b, t + i, first, gated(f[i], g[i]), there);
     }
   });
 }
@@ -169,7 +178,7 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
   }
   if (op == Operator::gated_conv) {
     sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
-      if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gate(f, g), there);
+      if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gated(f, g), there);
     });
     return;
   }
@@ -177,7 +186,7 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
   const Matrix z = Matrix::take(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
   sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
-    put(z, row, first, gate(f, g));
+    put(z, row, first, gated(f, g));
     if (times[row] < 0) return;
     if (l.a.data) {
       Real* a = kept_row(l, b, times[row]);
