@@ -10,9 +10,15 @@ target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
 include("${CMAKE_CURRENT_LIST_DIR}/isas.cmake")
+# For tests: the kernels that multiply bfloat16, in portable code, where no processor at hand has such instructions.
+set(WAVENET_KERNELS_EMULATE_BFLOAT16 OFF CACHE BOOL "Portable kernels only, which multiply bfloat16")
+if(WAVENET_KERNELS_EMULATE_BFLOAT16)
+  set(WAVENET_CPU_ISAS portable)
+  set(WAVENET_BFLOAT16_OF_portable portablebf16)
+endif()
 set(kernels "")
 foreach(isa IN LISTS WAVENET_CPU_ISAS)
-  wavenet_add_kernels(wavenet_cpu ${isa} kernels REALS float double)
+  wavenet_add_kernels(wavenet_cpu ${isa} kernels REALS float double bfloat16)
 endforeach()
 
 # libgomp by its plain name libgomp.so.1: PyTorch ships a library of that name, and once torch is

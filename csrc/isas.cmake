@@ -1,6 +1,6 @@
 # The instruction sets that the CPU kernels are compiled for, and how: lists, and functions that make the objects.
-# Products of int8 (WAVENET_INT8_OF_isa) have variants of a set, with instructions of their own, where the compiler knows
-# them.
+# Products of int8 (WAVENET_INT8_OF_isa) and of bfloat16 (WAVENET_BFLOAT16_OF_isa) have variants of a set, with
+# instructions of their own, where the compiler knows them.
 include(CheckCXXSourceCompiles)
 
 # Whether compiler and assembler know `flag`, by which an intrinsic `of` vectors of so many bits has become an
@@ -31,6 +31,19 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   if(WAVENET_KNOWS_AVX512VNNI)
     list(APPEND WAVENET_INT8_OF_avx512 avx512vnni)
   endif()
+  set(WAVENET_FLAGS_avx512bf16 ${WAVENET_FLAGS_avx512} -mavx512bf16)
+  set(CMAKE_REQUIRED_FLAGS "-mavx512f -mavx512bf16")
+  check_cxx_source_compiles("
+      #include <immintrin.h>
+      int main(int count, char**) {
+        const __m512 sums = _mm512_set1_ps(count);
+        const __m512bh factors = _mm512_cvtne2ps_pbh(sums, sums);
+        return static_cast<int>(_mm512_cvtss_f32(_mm512_dpbf16_ps(sums, factors, factors)));
+      }" WAVENET_KNOWS_AVX512BF16)
+  unset(CMAKE_REQUIRED_FLAGS)
+  if(WAVENET_KNOWS_AVX512BF16)
+    set(WAVENET_BFLOAT16_OF_avx512 avx512bf16)
+  endif()
   wavenet_check_dot_product(WAVENET_KNOWS_AVXVNNI "-mavx2 -mavxvnni" _mm256_dpbusd_avx_epi32 256)
   if(WAVENET_KNOWS_AVXVNNI)
     list(APPEND WAVENET_INT8_OF_avx2 avxvnni)
@@ -53,14 +66,24 @@ function(wavenet_objects_of target source isa real)
   target_compile_definitions(${target} PRIVATE WAVENET_ISA=${isa} WAVENET_REAL=${real})
 endfunction()
 
-# Adds to `library` the kernels of one instruction set in the given types, and in int8; their names are appended to
-# `result`. Further definitions are those of the kernels.
+# Adds to `library` the kernels of one instruction set in the given types (bfloat16: where it has instructions for that),
+# and in int8; their names are appended to `result`. Further definitions are those of the kernels.
 function(wavenet_add_kernels library isa result)
   cmake_parse_arguments(PARSE_ARGV 3 of "" "" "REALS;DEFINITIONS")
   set(made "")
   foreach(real IN LISTS of_REALS)
-    wavenet_objects_of(${library}_${isa}_${real} isa.cpp ${isa} ${real})
-    list(APPEND made ${library}_${isa}_${real})
+    if(NOT real STREQUAL bfloat16)
+      wavenet_objects_of(${library}_${isa}_${real} isa.cpp ${isa} ${real})
+      list(APPEND made ${library}_${isa}_${real})
+      continue()
+    endif()
+    foreach(variant IN LISTS WAVENET_BFLOAT16_OF_${isa})
+      wavenet_objects_of(${library}_${variant}_float isa.cpp ${variant} float)
+      target_compile_definitions(${library}_${variant}_float PRIVATE WAVENET_PAIRS=1)
+      list(APPEND made ${library}_${variant}_float)
+      string(TOUPPER ${variant} upper)
+      target_compile_definitions(${library} PRIVATE WAVENET_HAVE_${upper}=1)
+    endforeach()
   endforeach()
   foreach(variant IN LISTS WAVENET_INT8_OF_${isa})
     wavenet_objects_of(${library}_${variant}_int8 quantized_kernels.cpp ${variant} float)

@@ -55,7 +55,7 @@ Call make_call(const Execution& execution, const std::string& name, int64_t B, i
                const Rows& cond) {
   Call call{execution, operator_of(name), {}};
   Layer& l = call.stack.first;
-  l.dtype = execution.dtype, l.fast = execution.fast;
+  l.dtype = execution.dtype, l.fast = execution.fast && execution.isa.of(execution.dtype).fast;
   l.B = B, l.T = T, l.R = R, l.C = C, l.D = C / 2, l.S = S, l.K = K;
   l.residual_scale = residual_scale;
   (call.op == cpu::Operator::gate ? l.a : l.x) = x;
@@ -180,6 +180,11 @@ py::dict build_info() {
 #endif
   info["isas"] = names(cpu::built_isas());
   info["usable_isas"] = names(cpu::usable_isas());
+  std::vector<const cpu::Isa*> multiplying;
+  for (const cpu::Isa* isa : cpu::usable_isas()) {
+    if (isa->of_bfloat16) multiplying.push_back(isa);
+  }
+  info["multiply_bfloat16"] = names(multiplying);
   return info;
 }
 
@@ -187,7 +192,8 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "CPU kernels of wavenet_kernels; called by wavenet_kernels.backends.cpu.";
-  m.def("build_info", &build_info, "Version, compiler, OpenMP, and the instruction sets built and usable.");
+  m.def("build_info", &build_info,
+        "Version, compiler, OpenMP, the instruction sets built and usable, and those that multiply bfloat16 here.");
   m.def(
       "find_isa", [](const std::string& name) { return std::string(cpu::find_isa(name).name); },
       "The instruction set of that name, the best one for ''; ValueError where there is no such.");

@@ -19,13 +19,14 @@ inline bool recomputes(const Gradient& g, Operator op) {
 }
 
 inline Panels gz_panels(const Gradient& g, Operator op) {
-  const int64_t channels = (g.grad_residual.data ? g.layer.R : 0) + (g.grad_skip.data ? g.layer.S : 0);
-  return {op == Operator::block ? g.layer.D : 0, channels};
+  const int64_t depth = (g.grad_residual.data ? cells_of(g.layer.R) : 0) + (g.grad_skip.data ? cells_of(g.layer.S) : 0);
+  return {op == Operator::block ? g.layer.D : 0, depth};
 }
 inline Taps gz_taps(const Gradient& g) {
   const Layer& l = g.layer;
-  const Real* first = static_cast<const Real*>(l.out_weight) + (g.grad_residual.data ? 0 : l.R * l.D);
-  return {first, 1, gz_panels(g, Operator::block).depth, 1, 0, l.D};
+  const int64_t residual = g.grad_residual.data ? l.R : 0, skip = g.grad_skip.data ? l.S : 0;
+  const Real* first = static_cast<const Real*>(l.out_weight) + (residual ? 0 : l.R * l.D);
+  return {first, 1, residual + skip, 1, 0, l.D, residual};
 }
 
 // Pass 2 is a convolution of ga, the taps in reverse and each of them transposed.
@@ -37,7 +38,7 @@ inline Layer look_ahead(const Gradient& g) {
 }
 inline Panels gx_panels(const Gradient& g, bool fast) {
   const Layer& l = g.layer;
-  return {g.grad_x.data ? l.R : 0, terms(l.K, fast) * l.C};
+  return {g.grad_x.data ? l.R : 0, terms(l.K, fast) * cells_of(l.C)};
 }
 inline Taps gx_taps(const Gradient& g) {
   const Layer& l = g.layer;
@@ -76,7 +77,7 @@ inline void load_matrix(const Rows& from, DType dtype, const Tile& tile, Real sc
     for (int64_t c = 0; c < to.channels; c += kLanes) {
       Vector v = {};
       if (tile.times[i] >= 0) v = load_row(from, dtype, tile.b, tile.times[i], c, to.channels - c) * scale;
-      store(to.at(i, c), v);
+      put(to, i, c, v);
     }
   }
 }
@@ -93,7 +94,7 @@ inline void add_block(Real* to, int64_t stride, int64_t columns, const Vector* s
 
 // to (a's columns, stride) += a^T b over the rows.
 template <int VECTORS>
-inline void add_product(const Matrix& a, const Matrix& b, int64_t rows, int64_t column, Real* to, int64_t stride) {
+inline void add_product(const RealMatrix& a, const RealMatrix& b, int64_t rows, int64_t column, Real* to, int64_t stride) {
   for (int64_t first = 0; first < a.channels; first += kDepth) {
     const int64_t end = smaller(first + kDepth, a.channels);
     Vector sums[kDepth * VECTORS];
@@ -104,7 +105,7 @@ inline void add_product(const Matrix& a, const Matrix& b, int64_t rows, int64_t 
 
 // The gradients of the terms' products: ga of the first rows, of the second ones, and what is made of both.
 struct TermGradients {
-  Matrix first, second, sum, difference;
+  RealMatrix first, second, sum, difference;
 };
 
 // to (K, ga's columns, stride) += the gradient of the weights of a fast convolution, `tap` from one weight to the next.
@@ -115,8 +116,8 @@ inline void add_fast_product(const TermGradients& g, const Inputs& in, int64_t K
   for (int64_t first = 0; first < g.first.channels; first += kDepth) {
     const int64_t end = smaller(first + kDepth, g.first.channels), vectors = (end - first) * VECTORS;
     Vector low[kDepth * VECTORS], middle[kDepth * VECTORS], high[kDepth * VECTORS];
-    const auto product = [&](const Matrix& a, int64_t j, Vector* sums) {
-      outer_panel<VECTORS>(a, first, end, in.term(j), column, in.height, sums);
+    const auto product = [&](const RealMatrix& a, int64_t j, Vector* sums) {
+      outer_panel<VECTORS>(a, first, end, as_reals(in.term(j)), column, in.height, sums);
     };
     product(g.first, 0, low);
     product(g.sum, 1, middle);
@@ -143,40 +144,31 @@ inline void add_fast_product(const TermGradients& g, const Inputs& in, int64_t K
   }
 }
 
-// gW_k += ga^T x_k over the tile's rows, for the channels of `ga`; `to` is at their first row of gW_0.
-inline void add_conv_gradient(const Layer& l, const Tile& tile, const Matrix& ga, const Matrix* made, Real* to,
+// gW_k += ga^T x_k over the units of a tile, in the terms of fast.h, for the channels of `ga`; `to` is at their first
+// row of gW_0.
+inline void add_fast_gradient(const Layer& l, const Tile& tile, const RealMatrix& ga, const RealMatrix* made, Real* to,
                               int64_t stride) {
-  const Inputs& in = tile.in;
   const int64_t tap = l.C * stride, units = tile.units;
-  TermGradients g{};
-  if (in.fast) {
-    const bool second_rows = tile.rows > units;
-    g = {ga, {ga.at(units, 0), ga.rows, ga.channels}, second_rows ? made[0] : ga, second_rows ? made[1] : ga};
-    for (int64_t i = 0; second_rows && i < units; ++i) {
-      for (int64_t c = 0; c < ga.channels; c += kLanes) {
-        const Vector first = load(ga.at(i, c)), second = load(ga.at(units + i, c));
-        store(g.sum.at(i, c), first + second);
-        if (l.K == 3) store(g.difference.at(i, c), first - second);
-      }
+  const bool second_rows = tile.rows > units;
+  const RealMatrix second{ga.at(units, 0), ga.rows, ga.channels};
+  const TermGradients g{ga, second, second_rows ? made[0] : ga, second_rows ? made[1] : ga};
+  for (int64_t i = 0; second_rows && i < units; ++i) {
+    for (int64_t c = 0; c < ga.channels; c += kLanes) {
+      const Vector first = load(ga.at(i, c)), second = load(ga.at(units + i, c));
+      store(g.sum.at(i, c), first + second);
+      if (l.K == 3) store(g.difference.at(i, c), first - second);
     }
   }
   for (int64_t column = 0; column < l.R; column += kPanel) {
-    const bool wide = l.R - column > kLanes;
-    if (in.fast) {
-      const auto add = wide ? add_fast_product<2> : add_fast_product<1>;
-      add(g, in, l.K, tile.rows > units, column, to, stride, tap);
-    } else {
-      for (int64_t k = 0; k < l.K; ++k) {
-        (wide ? add_product<2> : add_product<1>)(ga, in.term(k), tile.rows, column, to + k * tap, stride);
-      }
-    }
+    const auto add = l.R - column > kLanes ? add_fast_product<2> : add_fast_product<1>;
+    add(g, tile.in, l.K, second_rows, column, to, stride, tap);
   }
 }
 
-// gV += go^T z.
-inline void add_out_gradient(const Matrix& go, const Matrix& z, int64_t rows, Real* to, int64_t stride) {
-  for (int64_t column = 0; column < z.channels; column += kPanel) {
-    (z.channels - column > kLanes ? add_product<2> : add_product<1>)(go, z, rows, column, to, stride);
+// to (a's columns, stride) += a^T b, all columns of both.
+inline void add_products(const RealMatrix& a, const RealMatrix& b, int64_t rows, Real* to, int64_t stride) {
+  for (int64_t column = 0; column < b.channels; column += kPanel) {
+    (b.channels - column > kLanes ? add_product<2> : add_product<1>)(a, b, rows, column, to, stride);
   }
 }
 
@@ -186,7 +178,7 @@ inline void sum_rows(const Matrix& m, int64_t rows, Real* to, bool add) {
     Vector total = add ? load_first(to + c, m.channels - c) : Vector{};
     for (int64_t first = 0; first < rows; first += kChain) {
       Vector sum = {};
-      for (int64_t i = first; i < smaller(first + kChain, rows); ++i) sum += load(m.at(i, c));
+      for (int64_t i = first; i < smaller(first + kChain, rows); ++i) sum += get(m, i, c);
       total += sum;
     }
     store_first(to + c, total, m.channels - c);
@@ -197,19 +189,29 @@ inline void sum_rows(const Matrix& m, int64_t rows, Real* to, bool add) {
 struct BackwardTile {
   Tile tile;
   int64_t* ring_at;
-  Matrix z, ga[2], gr, gs, made[2];
-  int64_t parts;  // of ga
+  Matrix z, ga[2], gr, gs;
+  RealMatrix slopes[2];  // what becomes ga, in its place where it is Reals too
+  RealMatrix made[2];
+  RealMatrix left[2], right;  // room for with_rows_in_cells
+  int64_t parts;              // of ga
 
   BackwardTile(Scratch& scratch, const Gradient& g, Operator op, int64_t units)
       : tile(scratch, g.layer, units, g.layer.R), parts(op == Operator::conv ? 1 : 2) {
     const Layer& l = g.layer;
     const int64_t rows = units * rows_per_unit(l), channels = l.C / parts;
     ring_at = scratch.take<int64_t>(rows);
-    for (int64_t p = 0; p < parts; ++p) ga[p] = take_matrix(scratch, rows, channels);
-    z = take_matrix(scratch, rows, op == Operator::block ? l.D : 0);
-    gr = take_matrix(scratch, rows, op == Operator::block && g.grad_residual.data ? l.R : 0);
-    gs = take_matrix(scratch, rows, op == Operator::block && g.grad_skip.data ? l.S : 0);
-    for (Matrix& m : made) m = take_matrix(scratch, paired(l) ? units : 0, channels);
+    const bool in_pairs = kPerCell > 1, block = op == Operator::block;
+    for (int64_t p = 0; p < parts; ++p) {
+      ga[p] = Matrix::take(scratch, rows, channels);
+      slopes[p] = in_pairs && op != Operator::conv ? RealMatrix::take(scratch, rows, channels) : as_reals(ga[p]);
+    }
+    z = Matrix::take(scratch, rows, block ? l.D : 0);
+    gr = Matrix::take(scratch, rows, block && g.grad_residual.data ? l.R : 0);
+    gs = Matrix::take(scratch, rows, block && g.grad_skip.data ? l.S : 0);
+    for (RealMatrix& m : made) m = RealMatrix::take(scratch, paired(l) ? units : 0, channels);
+    const int64_t cells = in_pairs ? cells_of(rows) : 0;
+    for (RealMatrix& m : left) m = RealMatrix::take(scratch, cells, larger(channels, block ? larger(l.R, l.S) : 0));
+    right = RealMatrix::take(scratch, cells, larger(l.R, block ? l.D : 0));
   }
 };
 
@@ -223,7 +225,7 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
     load_block(g.grad_z, l.dtype, b, t, rows, first, there, gz);
     for (int64_t i = 0; i < rows; ++i) {
       add_cond(l, b, t + i, first, f[i], s[i]);
-      const GateAndSlopes all = gate_and_slopes(f[i], s[i]);
+      const GateAndSlopes all = gated_and_slopes(f[i], s[i]);
       store_row(g.grad_a, l.dtype, b, t + i, first, gz[i] * all.filter, there);
       store_row(g.grad_a, l.dtype, b, t + i, l.D + first, gz[i] * all.gate, there);
     }
@@ -261,7 +263,7 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
   if (op == Operator::conv) {
     load_matrix(g.grad_a, l.dtype, tile, 1, all.ga[0]);
     for (int64_t i = 0; i < tile.rows; ++i) {
-      for (int64_t c = 0; c < l.C; c += kLanes) nothing += load(all.ga[0].at(i, c)) * Real(0);
+      for (int64_t c = 0; c < l.C; c += kLanes) nothing += get(all.ga[0], i, c) * Real(0);
     }
   } else {
     const int64_t panels = ceil_div(l.D, kLanes);
@@ -270,10 +272,10 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       if (tile.times[row] >= 0) {
         prefetch_share(g.grad_skip, l.dtype, l.S, b, tile.times[row], first / kLanes, panels);
         prefetch_share(g.grad_residual, l.dtype, l.R, b, tile.times[row], first / kLanes, panels);
-        slopes = gate_and_slopes(f, s);
+        slopes = gated_and_slopes(f, s);
       }
-      if (op == Operator::block) store(all.z.at(row, first), slopes.z);
-      store(all.ga[0].at(row, first), slopes.filter), store(all.ga[1].at(row, first), slopes.gate);
+      if (op == Operator::block) put(all.z, row, first, slopes.z);
+      store(all.slopes[0].at(row, first), slopes.filter), store(all.slopes[1].at(row, first), slopes.gate);
     };
     if (recompute) {
       sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
@@ -294,16 +296,16 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     }
     const auto finish = [&](int64_t row, int64_t first, int64_t there, Vector gz) __attribute__((always_inline)) {
       if (tile.times[row] < 0) gz = Vector{};  // 0 times an infinite weight is NaN
-      const Vector f = gz * load(all.ga[0].at(row, first)), s = gz * load(all.ga[1].at(row, first));
-      store(all.ga[0].at(row, first), f), store(all.ga[1].at(row, first), s);
+      const Vector f = gz * load(all.slopes[0].at(row, first)), s = gz * load(all.slopes[1].at(row, first));
+      put(all.ga[0], row, first, f), put(all.ga[1], row, first, s);
       nothing += f * Real(0) + s * Real(0);
       if (tile.times[row] < 0) return;
       if (g.grad_a.data) {
         store_row(g.grad_a, l.dtype, b, tile.times[row], first, f, there);
         store_row(g.grad_a, l.dtype, b, tile.times[row], l.D + first, s, there);
       } else if (g.ring.data) {
-        Real* ring = static_cast<Real*>(g.ring.data) + all.ring_at[row];
-        store_first(ring + first, f, there), store_first(ring + l.D + first, s, there);
+        Stored* ring = static_cast<Stored*>(g.ring.data) + all.ring_at[row];
+        store_first_stored(ring + first, f, there), store_first_stored(ring + l.D + first, s, there);
       }
     };
     if (op == Operator::block) {
@@ -341,15 +343,28 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
   }
   if (to.conv_weight) {
     if (tile.in.fast && !all_zero(nothing)) tile.gather_x(l, false);
-    for (int64_t p = 0; p < all.parts; ++p) {
-      Real* first_row = static_cast<Real*>(to.conv_weight) + p * all.ga[p].channels * to.r_stride;
-      add_conv_gradient(l, tile, all.ga[p], all.made, first_row, to.r_stride);
+    const auto row = [&](int64_t k, int64_t part) {
+      return static_cast<Real*>(to.conv_weight) + (k * l.C + part * all.ga[part].channels) * to.r_stride;
+    };
+    if (tile.in.fast) {
+      for (int64_t p = 0; p < all.parts; ++p) {
+        add_fast_gradient(l, tile, as_reals(all.ga[p]), all.made, row(0, p), to.r_stride);
+      }
+    } else {
+      RealMatrix ga[2] = {};
+      for (int64_t p = 0; p < all.parts; ++p) ga[p] = with_rows_in_cells(all.ga[p], tile.rows, all.left[p]);
+      for (int64_t k = 0; k < l.K; ++k) {
+        const RealMatrix x = with_rows_in_cells(tile.in.term(k), tile.rows, all.right);
+        for (int64_t p = 0; p < all.parts; ++p) add_products(ga[p], x, cells_of(tile.rows), row(k, p), to.r_stride);
+      }
     }
   }
   if (to.out_weight || to.out_bias) {
+    const RealMatrix z = to.out_weight ? with_rows_in_cells(all.z, tile.rows, all.right) : RealMatrix{};
     const auto add = [&](const Matrix& go, int64_t first) {
       if (to.out_weight) {
-        add_out_gradient(go, all.z, tile.rows, static_cast<Real*>(to.out_weight) + first * to.d_stride, to.d_stride);
+        Real* first_row = static_cast<Real*>(to.out_weight) + first * to.d_stride;
+        add_products(with_rows_in_cells(go, tile.rows, all.left[0]), z, cells_of(tile.rows), first_row, to.d_stride);
       }
       if (to.out_bias) sum_rows(go, tile.rows, static_cast<Real*>(to.out_bias) + first, true);
     };

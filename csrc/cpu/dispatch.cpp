@@ -13,7 +13,14 @@ namespace {
 #endif
 
 #if defined(WAVENET_HAVE_AVX512)
-const Isa kAvx512{"avx512", &kernels_avx512_float, WAVENET_DOUBLES(avx512)};
+#if defined(WAVENET_HAVE_AVX512BF16)
+const Kernels* bfloat16_of_avx512() {
+  return __builtin_cpu_supports("avx512bf16") ? &kernels_avx512bf16_float : nullptr;
+}
+#else
+const Kernels* bfloat16_of_avx512() { return nullptr; }
+#endif
+const Isa kAvx512{"avx512", &kernels_avx512_float, WAVENET_DOUBLES(avx512), bfloat16_of_avx512()};
 #endif
 #if defined(WAVENET_HAVE_AVX2)
 const Isa kAvx2{"avx2", &kernels_avx2_float, WAVENET_DOUBLES(avx2)};
@@ -22,7 +29,11 @@ const Isa kAvx2{"avx2", &kernels_avx2_float, WAVENET_DOUBLES(avx2)};
 const Isa kNeon{"neon", &kernels_neon_float, WAVENET_DOUBLES(neon)};
 #endif
 #if defined(WAVENET_HAVE_PORTABLE)
+#if defined(WAVENET_HAVE_PORTABLEBF16)
+const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable), &kernels_portablebf16_float};
+#else
 const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable)};
+#endif
 #endif
 
 struct Candidate {

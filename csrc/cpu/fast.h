@@ -22,6 +22,7 @@ inline int64_t terms(int64_t K, bool fast) { return fast ? K + 1 : K; }
 struct Taps {
   const Real* data;
   int64_t K, channels, by_column, by_tap, by_channel;
+  int64_t split = 0;  // where the channels of a second segment begin (0: there is but one)
 };
 
 // The tile's inputs, one Matrix for each term: a row for each unit when fast, else one for each row.
@@ -45,16 +46,16 @@ struct Source {
   int64_t b, begin, end, channels;  // rows begin <= t < end exist
   const Ring* ring;                 // if not null, the rows are there
   const Layer* layer;               // whose units the ring is made of
-  const Real* zeros;
+  const Stored* zeros;
   Real* buffers;  // room for K + 1 rows that must be converted
 
-  const Real* row(int64_t t, int64_t which) const {
+  const Stored* row(int64_t t, int64_t which) const {
     if (t < begin || t >= end) return zeros;
-    if (ring) return static_cast<const Real*>(ring->data) + ring_offset(*ring, *layer, b, t);
-    if (dtype == kNative) return static_cast<const Real*>(rows.data) + offset(rows, b, t);
+    if (ring) return static_cast<const Stored*>(ring->data) + ring_offset(*ring, *layer, b, t);
+    if (kPerCell > 1 || dtype == kNative) return static_cast<const Stored*>(rows.data) + offset(rows, b, t);
     Real* to = buffers + which * round_up(channels, kLanes);
     for (int64_t c = 0; c < channels; c += kLanes) store(to + c, load_row(rows, dtype, b, t, c, channels - c));
-    return to;
+    return reinterpret_cast<const Stored*>(to);
   }
 
   // Asks for a row that will be gathered soon: several of them side by side are more than the processor foresees.
@@ -68,18 +69,22 @@ struct Source {
   static int64_t reals(int64_t K, int64_t channels) { return (K + 1) * round_up(channels, kLanes); }
 };
 
+constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
+
 inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t dilation, const int64_t* times,
                          int64_t rows, Inputs& in) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t k = 0; k < K; ++k) {
-      const Real* d = times[i] < 0 ? from.zeros : from.row(times[i] - left + k * dilation, k);
-      const Matrix to = in.term(k);
-      for (int64_t c = 0; c < from.channels; c += kLanes) store(to.at(i, c), load_first(d + c, from.channels - c));
+  for (int64_t k = 0; k < K; ++k) {
+    const Matrix to = in.term(k);
+    const int64_t later = k * dilation - left;
+    for (int64_t i = 0; i < rows; ++i) {
+      if (i + kAhead < rows && times[i + kAhead] >= 0) from.prefetch(times[i + kAhead] + later);
+      const Stored* d = times[i] < 0 ? from.zeros : from.row(times[i] + later, 0);
+      for (int64_t c = 0; c < from.channels; c += kChannelsAtOnce) {
+        store(to.at(i, c), load_cells(d + c, from.channels - c));
+      }
     }
   }
 }
-
-constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
 
 // Returns false if something is infinite or NaN.
 template <int K>
@@ -90,7 +95,7 @@ inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, cons
   const int64_t panel_stride = in.term(0).panel_stride();
   Vector nothing = {};  // stays zero as long as everything is finite
   for (int64_t i = 0; i < units; ++i) {
-    const Real* d[K + 1];
+    const Stored* d[K + 1];
     for (int k = 0; k <= K; ++k) {
       if (i + kAhead < units) from.prefetch(times[i + kAhead] - left + k * dilation);
       d[k] = from.row(times[i] - left + k * dilation, k);
@@ -98,7 +103,7 @@ inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, cons
     for (int64_t c = 0, at = i * kDepth; c < from.channels; c += kLanes) {
       const int64_t n = from.channels - c;
       Vector x[K + 1];
-      for (int k = 0; k <= K; ++k) x[k] = load_first(d[k] + c, n);
+      for (int k = 0; k <= K; ++k) x[k] = load_cells(d[k] + c, n);
       const Vector d1 = x[1], d2 = x[2];
       x[0] -= K == 2 ? d1 : d2;
       if (K == 3) x[1] += d2;
@@ -147,7 +152,7 @@ inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, c
     n = block_size(units - i);
     const auto product = [&](int64_t j, const void* init, int64_t stride, Vector* to) {
       const Segment segment(in.term(j), i);
-      const Real* weights = panel + kWidth * (1 + j * segment.channels);
+      const Real* weights = panel + kWidth * (1 + j * segment.cells);
       accumulate_block<VECTORS>(n, &segment, 1, weights, static_cast<const Real*>(init), stride, to);
     };
     Vector y0[kRows * VECTORS], y1[kRows * VECTORS];

@@ -5,7 +5,8 @@
 
 namespace wavenet {
 
-// The gradients of the pre-activations of those units that were computed last: row after row, Reals.
+// The gradients of the pre-activations of those units that were computed last: row after row, Reals or, of bfloat16 that
+// is multiplied as such (cells.h), bfloat16.
 struct Ring {
   void* data = nullptr;
   int64_t units = 0;  // that it holds

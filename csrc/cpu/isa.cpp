@@ -5,8 +5,13 @@
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
 //
-// WAVENET_FORWARD_ONLY leaves out what only training needs.
+// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such. WAVENET_FORWARD_ONLY leaves out what only training
+// needs.
 #include "cpu/isa.h"
+
+#if defined(__AVX512F__) && WAVENET_PAIRS
+#include <immintrin.h>
+#endif
 
 #include <utility>
 
@@ -19,8 +24,12 @@ namespace WAVENET_HERE {
 
 // clang-format off: each part builds on those before it.
 #include "cpu/vector.h"
+#include "cpu/cells.h"
 #include "cpu/storage.h"
 #include "cpu/gate.h"
+#if WAVENET_PAIRS
+#include "cpu/short_gate.h"
+#endif
 #include "cpu/scratch.h"
 #include "cpu/micro_kernel.h"
 #include "cpu/fast.h"
@@ -29,7 +38,7 @@ namespace WAVENET_HERE {
 #if !WAVENET_FORWARD_ONLY
 #include "cpu/backward.h"
 #endif
-#if !WAVENET_DOUBLE
+#if !WAVENET_DOUBLE && !WAVENET_PAIRS
 #include "cpu/sample.h"
 constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
 constexpr const SampleKernels* kSample = &kSampleKernels;
@@ -43,6 +52,7 @@ constexpr const SampleKernels* kSample = nullptr;
 namespace here = WAVENET_HERE;
 extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
 const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRows,
+                                                                      here::kPerCell == 1,
                                                                       here::packed_reals,
                                                                       here::pack_units,
                                                                       here::pack,

@@ -26,6 +26,7 @@ struct SampleKernels {
 // gradients are Reals. `scratch` is 64-byte aligned and holds scratch_bytes for a tile of so many units (units.h).
 struct Kernels {
   int64_t block_rows;  // rows of the micro-kernel; the units of a tile are best a multiple of it
+  bool fast;           // whether convolutions may be fast ones (fast.h)
 
   // Weights are packed unit by unit, so that threads can share the work.
   int64_t (*packed_reals)(const Layer&, Operator);
@@ -56,8 +57,12 @@ struct Isa {
   const char* name;
   const Kernels* of_float;
   const Kernels* of_double;
+  const Kernels* of_bfloat16 = nullptr;  // where bfloat16 is multiplied as such; else in floats
 
-  const Kernels& of(DType dtype) const { return dtype == DType::float64 ? *of_double : *of_float; }
+  const Kernels& of(DType dtype) const {
+    if (dtype == DType::bfloat16 && of_bfloat16) return *of_bfloat16;
+    return dtype == DType::float64 ? *of_double : *of_float;
+  }
 };
 
 [[maybe_unused]] static inline int64_t real_bytes(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
@@ -67,7 +72,8 @@ struct Isa {
 
 extern const Kernels kernels_portable_float, kernels_portable_double;
 extern const Kernels kernels_avx2_float, kernels_avx2_double;
-extern const Kernels kernels_avx512_float, kernels_avx512_double;
+extern const Kernels kernels_avx512_float, kernels_avx512_double, kernels_avx512bf16_float;
+extern const Kernels kernels_portablebf16_float;
 extern const Kernels kernels_neon_float, kernels_neon_double;
 
 }  // namespace wavenet::cpu

@@ -22,33 +22,65 @@ constexpr int kPanel = 2 * kLanes;  // columns of a full panel of weights
 // large bias rounds every product to the bias's last place.
 constexpr int64_t kChain = 64;
 
-// A matrix of activations in scratch memory: panels of kDepth channels, each of them row after row, so that a
+// A matrix of activations in scratch memory: panels of kDepth cells, each of them row after row, so that a
 // block of rows and a pair of vectors of columns both are short runs of lines. Channels that fill up the last vector
 // are zeros where vectors of columns are read.
 constexpr int kDepth = 32;
-struct Matrix {
+template <int PER_CELL>
+struct MatrixOf {
   Real* data;
   int64_t rows, channels;
 
   int64_t panel_stride() const { return rows * kDepth; }
   Real* at(int64_t row, uint64_t channel) const {
-    return data + (static_cast<int64_t>(channel / kDepth) * rows + row) * kDepth + channel % kDepth;
+    const uint64_t cell = channel / PER_CELL;
+    return data + (static_cast<int64_t>(cell / kDepth) * rows + row) * kDepth + cell % kDepth;
   }
-  static int64_t reals(int64_t rows, int64_t channels) { return rows * round_up(channels, kDepth); }
+  static int64_t reals(int64_t rows, int64_t channels) {
+    return rows * round_up(ceil_div(channels, PER_CELL), kDepth);
+  }
+  static MatrixOf take(Scratch& scratch, int64_t rows, int64_t channels) {
+    return {scratch.take<Real>(reals(rows, channels)), rows, channels};
+  }
 };
+typedef MatrixOf<kPerCell> Matrix;  // factors of products
+typedef MatrixOf<1> RealMatrix;
 
-inline Matrix take_matrix(Scratch& scratch, int64_t rows, int64_t channels) {
-  return {scratch.take<Real>(Matrix::reals(rows, channels)), rows, channels};
+inline RealMatrix as_reals(const Matrix& m) { return {m.data, m.rows, m.channels}; }  // where they are
+
+// A vector of channels, from a multiple of its width on.
+inline void put(const Matrix& m, int64_t row, int64_t channel, Vector v) {
+  store_stored(reinterpret_cast<Stored*>(m.at(row, channel)), v);
+}
+inline Vector get(const Matrix& m, int64_t row, int64_t channel) {
+  return load_stored(reinterpret_cast<const Stored*>(m.at(row, channel)));
+}
+
+// A cell of every row: what is summed over rows, as the depth of a product.
+inline RealMatrix with_rows_in_cells(const Matrix& m, [[maybe_unused]] int64_t rows,
+                                     [[maybe_unused]] const RealMatrix& room) {
+#if WAVENET_PAIRS
+  const RealMatrix to{room.data, cells_of(rows), m.channels};
+  for (int64_t i = 0; i < rows; i += 2) {
+    for (int64_t c = 0; c < m.channels; c += kLanes) {
+      const Vector low = get(m, i, c), high = i + 1 < rows ? get(m, i + 1, c) : Vector{};
+      store(to.at(i / 2, c), in_cells(low, high));
+    }
+  }
+  return to;
+#else
+  return m;
+#endif
 }
 
 // The rows of a Matrix from some row on, as one part of the depth of a product.
 struct Segment {
   const Real* rows;
-  int64_t panel_stride, channels;
+  int64_t panel_stride, cells;
 
   Segment() = default;
   Segment(const Matrix& m, int64_t row)
-      : rows(m.data + row * kDepth), panel_stride(m.panel_stride()), channels(m.channels) {}
+      : rows(m.data + row * kDepth), panel_stride(m.panel_stride()), cells(cells_of(m.channels)) {}
 };
 
 // totals = init + the product of the segments, side by side, and the packed weights: ROWS x VECTORS of it. Row i of
@@ -70,7 +102,7 @@ __attribute__((noinline)) void accumulate(const Segment* segments, int64_t count
   int64_t chained = 0;
   for (int64_t s = 0; s < count; ++s) {
     const Real* panel = segments[s].rows;
-    for (int64_t left = segments[s].channels, n; left > 0; left -= n, panel += segments[s].panel_stride) {
+    for (int64_t left = segments[s].cells, n; left > 0; left -= n, panel += segments[s].panel_stride) {
       n = smaller(left, kDepth);
       if (chained + n > kChain) finish_chain(), chained = 0;
       chained += n;
@@ -78,8 +110,8 @@ __attribute__((noinline)) void accumulate(const Segment* segments, int64_t count
         Vector w[VECTORS];
         WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(weights + j * kLanes);
         WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-          const Vector v = broadcast(x[i * kDepth]);
-          WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] += v * w[j];
+          const Vector v = broadcast_cell(x + i * kDepth);
+          WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] = multiply_add(acc[i][j], v, w[j]);
         }
       }
     }
@@ -107,7 +139,8 @@ inline void accumulate_block(int64_t rows, const Segment* segments, int64_t coun
   }
 }
 
-// sums[i][j] = or += the sum over rows of a[row][i] b[row][j], in chains; a and b point into panels of a Matrix.
+// sums[i][j] = or += the sum over rows of a[row][i] b[row][j], in chains; a and b point into panels. A row of cells may
+// be two rows of channels (rows_in_cells).
 template <int ROWS, int VECTORS>
 __attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b, bool add, Vector* sums) {
   for (int64_t done = 0, n; done < rows; done += n) {
@@ -117,8 +150,8 @@ __attribute__((noinline)) void outer(int64_t rows, const Real* a, const Real* b,
       Vector w[VECTORS];
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(b + j * kLanes);
       WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-        const Vector v = broadcast(a[i]);
-        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] += v * w[j];
+        const Vector v = broadcast_cell(a + i);
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] = multiply_add(acc[i][j], v, w[j]);
       }
     }
     WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
@@ -155,7 +188,7 @@ inline void outer_block(int64_t columns, int64_t rows, const Real* a, const Real
 // The columns of one panel of a, from `first` to `end`, and the vectors of b from `column` on: sums has VECTORS for each
 // of them. So many rows at a time that those of a and b stay in L1 for all blocks of the panel.
 template <int VECTORS>
-inline void outer_panel(const Matrix& a, int64_t first, int64_t end, const Matrix& b, int64_t column, int64_t rows,
+inline void outer_panel(const RealMatrix& a, int64_t first, int64_t end, const RealMatrix& b, int64_t column, int64_t rows,
                         Vector* sums) {
   constexpr int64_t kRowsInL1 = 2 * kChain;
   for (int64_t row = 0; row < rows; row += kRowsInL1) {

@@ -1,7 +1,7 @@
 // Weights in the order in which the micro-kernel reads them. Included by isa.cpp.
 //
 //   packed = [ convolution panels ][ residual panels ][ skip panels ], each followed by a mark for each panel
-//   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s
+//   panel  = [ bias: width ][ depth x width ]            depth: terms * R (term by term), or D for the 1x1s, in cells
 //
 // A plain panel is two vectors wide, the last one a single vector where the columns left fit into that. The
 // panel of a gated convolution is a vector of filter columns and the vector of the same gate columns, so
@@ -11,7 +11,7 @@
 
 struct Panels {
   int64_t columns;  // of the whole matrix; for a gated one, of its filter half
-  int64_t depth;
+  int64_t depth;    // in cells
   bool gated = false;
 
   int64_t step() const { return gated ? kLanes : kPanel; }  // columns a panel advances by
@@ -26,12 +26,14 @@ struct Panels {
 };
 
 inline Panels conv_panels(const Layer& l, Operator op, bool fast) {
-  return {op == Operator::conv ? l.C : l.D, terms(l.K, fast) * l.R, op != Operator::conv};
+  return {op == Operator::conv ? l.C : l.D, terms(l.K, fast) * cells_of(l.R), op != Operator::conv};
 }
 inline Panels residual_panels(const Layer& l, Operator op) {
-  return {op == Operator::block && l.residual.data ? l.R : 0, l.D};
+  return {op == Operator::block && l.residual.data ? l.R : 0, cells_of(l.D)};
 }
-inline Panels skip_panels(const Layer& l, Operator op) { return {op == Operator::block && l.skip.data ? l.S : 0, l.D}; }
+inline Panels skip_panels(const Layer& l, Operator op) {
+  return {op == Operator::block && l.skip.data ? l.S : 0, cells_of(l.D)};
+}
 
 inline Taps conv_taps(const Layer& l) {
   return {static_cast<const Real*>(l.conv_weight), l.K, l.R, l.R * l.K, 1, l.K};
@@ -40,6 +42,48 @@ inline Taps conv_taps(const Layer& l) {
 inline Taps out_taps(const Layer& l, int64_t first) {
   return {static_cast<const Real*>(l.out_weight) + first * l.D, 1, l.D, l.D, 0, 1};
 }
+
+#if WAVENET_PAIRS
+
+// One weight of `n` columns, which the first is that of.
+inline Vector load_columns(const Taps& w, const Real* first, int64_t n) {
+  if (w.by_column == 1) return load_first(first, n);
+  Real columns[kLanes] = {};
+  for (int64_t j = 0; j < n; ++j) columns[j] = first[j * w.by_column];
+  return load(columns);
+}
+
+// A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart: the bias, and term by term
+// the channels in pairs, each segment of them with one of its own where their number is odd.
+inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool, int64_t width, Real* to) {
+  constexpr int64_t kBlock = 16, kTaps = 8;  // channels at a time, of runs of at most so many taps
+  const bool runs = w.by_channel == w.K && (w.K == 1 || w.by_tap == 1) && w.K <= kTaps;  // side by side in a column
+  const int64_t split = w.split ? w.split : w.channels;
+  const int64_t by_term = (cells_of(split) + cells_of(w.channels - split)) * width;
+  n = smaller(n, kLanes);
+  store(to, bias && n > 0 ? load_first(bias + first, n) : Vector{});
+  to += width;
+  for (int64_t c = 0, count; c < w.channels; c += count, to += cells_of(count) * width) {
+    count = smaller(kBlock, (c < split ? split : w.channels) - c);
+    const Real* from = w.data + first * w.by_column + c * w.by_channel;
+    Vector run[kBlock * kTaps];
+    for (int64_t at = 0; runs && at < count * w.K; at += kLanes) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        run[at + j] = j < n ? load_first(from + j * w.by_column + at, count * w.K - at) : Vector{};
+      }
+      transpose(run + at);
+    }
+    for (int64_t k = 0; k < w.K; ++k) {
+      const auto columns = [&](int64_t i) {
+        if (i == count) return Vector{};
+        return runs ? run[i * w.K + k] : load_columns(w, from + i * w.by_channel + k * w.by_tap, n);
+      };
+      for (int64_t i = 0; i < count; i += 2) store(to + k * by_term + i / 2 * width, in_cells(columns(i), columns(i + 1)));
+    }
+  }
+}
+
+#else
 
 // `count` elements of all terms, along a column or along a channel: `in_step` apart in the weights, `out_step` in `to`,
 // where terms are `by_term` apart.
@@ -81,6 +125,8 @@ inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
     }
   }
 }
+
+#endif
 
 // Returns whether everything is finite.
 inline bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
@@ -152,9 +198,9 @@ struct ConvWeights {
   }
 
   const Real* panel(int64_t panel, bool fast) const {
-    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * taps.channels;
+    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * cells_of(taps.channels);
     if (as_packed) return packed + packed_panels.offset(panel);
-    const Panels plain{packed_panels.columns, taps.K * taps.channels, packed_panels.gated};
+    const Panels plain{packed_panels.columns, taps.K * cells_of(taps.channels), packed_panels.gated};
     pack_panel(plain, panel, taps, bias, fast, room);
     return room;
   }

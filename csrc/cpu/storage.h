@@ -2,8 +2,6 @@
 // to nearest even when stored. Included by isa.cpp.
 #pragma once
 
-constexpr DType kNative = kDouble ? DType::float64 : DType::float32;
-
 #if WAVENET_DOUBLE
 
 inline Vector load_as(DType, const void* data, int64_t at, int64_t n) {
@@ -14,8 +12,6 @@ inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
 }
 
 #else
-
-typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
 
 inline Bits load_halves(const void* data, int64_t at, int64_t n) {
   const uint16_t* from = static_cast<const uint16_t*>(data) + at;
@@ -99,14 +95,14 @@ __attribute__((noinline)) inline void store_row_slowly(const Rows& rows, DType d
 inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, int64_t n) {
   const int64_t at = offset(rows, b, t) + first * rows.channel_stride;
   if (rows.channel_stride == 1 && dtype == kNative && n >= kLanes) {
-    return load(static_cast<const Real*>(rows.data) + at);
+    return load_stored(static_cast<const Stored*>(rows.data) + at);
   }
   return load_row_slowly(rows, dtype, at, n);
 }
 
 inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
   const int64_t at = offset(rows, b, t) + first;
-  if (dtype == kNative && n >= kLanes) return store(static_cast<Real*>(rows.data) + at, v);
+  if (dtype == kNative && n >= kLanes) return store_stored(static_cast<Stored*>(rows.data) + at, v);
   store_row_slowly(rows, dtype, at, v, n);
 }
 

@@ -12,7 +12,8 @@ struct Tile {
   int64_t b, units, rows;
   int64_t* times;  // of each row; -1: the row doesn't exist
   Inputs in;
-  Real *buffers, *zeros, *panel;
+  Stored* zeros;
+  Real *buffers, *panel;
 
   // Memory for tiles of that many units of a convolution over `channels` channels.
   Tile(Scratch& scratch, const Layer& l, int64_t units, int64_t channels) : b(0), units(units) {
@@ -21,7 +22,7 @@ struct Tile {
     in.data = scratch.take<Real>(Inputs::reals(l, units, channels));
     in.segments = scratch.take<Segment>(l.K);
     buffers = scratch.take<Real>(Source::reals(l.K, channels));
-    zeros = scratch.take<Real>(channels);
+    zeros = scratch.take<Stored>(channels);
     panel = scratch.take<Real>(paired(l) ? kPanel * (l.K * channels + 1) : 0);
   }
 
@@ -92,6 +93,15 @@ inline void sweep(const Matrix* matrices, int64_t count, int64_t begin, int64_t 
   }
 }
 
+// The gate, to as many digits as are stored.
+#if WAVENET_PAIRS
+inline Vector gated(Vector f, Vector g) { return short_gate(f, g); }
+inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return short_gate_and_slopes(f, g); }
+#else
+inline Vector gated(Vector f, Vector g) { return gate(f, g); }
+inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return gate_and_slopes(f, g); }
+#endif
+
 // Adds the conditioning of a row, if there is any, to its filter and gate from channel `first` on.
 inline void add_cond(const Layer& l, int64_t b, int64_t t, int64_t first, Vector& f, Vector& g) {
   if (!l.cond.data) return;
@@ -137,7 +147,7 @@ inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
     load_block(l.a, l.dtype, b, t, rows, l.D + first, there, g);
     for (int64_t i = 0; i < rows; ++i) {
       add_cond(l, b, t + i, first, f[i], g[i]);
-      store_row(l.z, l.dtype, b, t + i, first, gate(f[i], g[i]), there);
+      store_row(l.z, l.dtype, b, t + i, first, gated(f[i], g[i]), there);
     }
   });
 }
@@ -146,7 +156,7 @@ int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
   if (op == Operator::gate) return 0;
   Scratch scratch(nullptr);
   const Tile tile(scratch, l, units, l.R);
-  if (op == Operator::block) take_matrix(scratch, tile.rows, l.D);
+  if (op == Operator::block) Matrix::take(scratch, tile.rows, l.D);
   return scratch.used();
 }
 
@@ -168,15 +178,15 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
   }
   if (op == Operator::gated_conv) {
     sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
-      if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gate(f, g), there);
+      if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gated(f, g), there);
     });
     return;
   }
 
-  const Matrix z = take_matrix(scratch, tile.rows, l.D);
+  const Matrix z = Matrix::take(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
   sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
-    store(z.at(row, first), gate(f, g));
+    put(z, row, first, gated(f, g));
     if (times[row] < 0) return;
     if (l.a.data) {
       Real* a = kept_row(l, b, times[row]);

@@ -18,6 +18,7 @@ typedef Real Vector __attribute__((vector_size(kVectorBytes)));
 
 #if !WAVENET_DOUBLE
 typedef uint32_t Bits __attribute__((vector_size(kVectorBytes)));
+typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
 
 inline Vector from_bits(Bits bits) { return (Vector)bits; }
 inline Bits to_bits(Vector v) { return (Bits)v; }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,9 @@ def test_cpu_build_info():
     assert info["isas"][-1] == "portable"
     assert set(info["usable_isas"]) <= set(info["isas"])
     assert _cpu.find_isa("") == info["usable_isas"][0]
+    flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    multiplied = flags and "avx512_bf16" in flags[0].split() and "avx512" in info["isas"]
+    assert info["multiply_bfloat16"] == (["avx512"] if multiplied else [])
 
 
 @pytest.mark.parametrize("value", ["yes", "2", "AUTO"])

@@ -2,11 +2,13 @@
 
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
 place, whatever its other strides; others are copied once, but for what a bare gate reads.
-bfloat16 and float16 activations are computed on in float32, with weights that were converted.
-WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set, otherwise the best
-one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three taps plain sums of
-products; by default they take a quarter and a third fewer multiplications (csrc/cpu/fast.h), but
-for layers with weights that are exactly zero, whose terms are to be exactly zero.
+bfloat16 and float16 activations are computed on in float32, with weights that were converted; but
+where the processor multiplies bfloat16 (AVX512-BF16), the factors of products are bfloat16 and
+their sums float32. WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set,
+otherwise the best one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three
+taps plain sums of products; by default they take a quarter and a third fewer multiplications
+(csrc/cpu/fast.h), but for layers with weights that are exactly zero, whose terms are to be exactly
+zero, and for products of bfloat16.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def describe() -> str:
         isa = _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
     except ValueError as error:
         return str(error)
-    return f"{isa}, {torch.get_num_threads()} threads"
+    products = " with products of bfloat16" if isa in _multiply_bfloat16() else ""
+    return f"{isa}{products}, {torch.get_num_threads()} threads"
 
 
 def supports(call: Call) -> str | None:
@@ -290,6 +293,12 @@ def _isa(forced: str) -> str:
 
 
 @functools.cache
+def _multiply_bfloat16() -> frozenset[str]:
+    """The instruction sets whose products of bfloat16 activations are of bfloat16 here."""
+    return frozenset(_cpu.build_info()["multiply_bfloat16"])
+
+
+@functools.cache
 def _make_execution(isa: str, threads: int, dtype: torch.dtype, fast: str) -> Any:
     if fast not in ("0", "1"):
         raise ValueError(f"WAVENET_KERNELS_CPU_FAST is {fast!r}; accepted are 0 and 1")
@@ -307,6 +316,8 @@ def configurations(call: Call) -> list[Configuration]:
     """Plain sums, and AVX2 where AVX-512 would be taken; none where the variables say."""
     ways: list[Configuration] = []
     plain = call.operator == "gated_activation" or call.sizes.K not in (2, 3)
+    if call.tensors.x.dtype == torch.bfloat16:
+        plain |= _isa("") in _multiply_bfloat16()
     if not plain and "WAVENET_KERNELS_CPU_FAST" not in os.environ:
         ways.append({"fast": "0"})
     if "WAVENET_KERNELS_CPU_ISA" not in os.environ and _isa("") == "avx512":
