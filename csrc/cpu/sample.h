@@ -1,8 +1,8 @@
 // The products of the sampling loop (sampler.h): a few rows of activations times weights that are read once, in order.
 // Included by isa.cpp, of floats only.
 //
-//   weights   panels of some vectors of outputs, the last one narrower; of a panel all inputs one after another, each
-//             a run of its outputs. As wide as the sums of the rows that are computed at once fill the registers, so
+//   weights   panels of some vectors of outputs, the last one narrower; of a panel all inputs, or cells of them, one after
+//             another, each a run of its outputs. As wide as the sums of the rows that are computed at once fill the registers, so
 //             that a product reads its weights from front to back
 //
 // A row's sums are made in chains of kChain inputs, in order, whatever the other rows and vectors are: a result
@@ -10,6 +10,58 @@
 #pragma once
 
 constexpr int64_t kSampleSums = 8;  // as many vectors of sums as keep two multipliers of four cycles busy
+
+#if WAVENET_PAIRS
+
+// Weights are cells of two inputs'. An input is the sum of three bfloat16, which have all its digits: three products, each of
+// two inputs at once, and of sums that do not wait for one another.
+constexpr int kParts = 3;
+
+inline int64_t sample_part(int64_t inputs) { return round_up(inputs, kLanes) / kPerCell; }  // in cells
+inline int64_t sample_split_size(int64_t inputs) { return kParts * sample_part(inputs); }
+
+inline void sample_split(const float* x, int64_t inputs, float* to) {
+  const int64_t part = sample_part(inputs);
+  for (int64_t c = 0; c < inputs; c += kLanes) {
+    Vector rest = load_first(x + c, inputs - c);
+    for (int64_t i = 0; i < kParts; ++i) {
+      Stored* stored = reinterpret_cast<Stored*>(to + i * part + c / kPerCell);
+      store_stored(stored, rest);
+      rest -= load_stored(stored);
+    }
+  }
+}
+
+template <int ROWS, int VECTORS>
+__attribute__((noinline)) void sample_block(const Real* weights, int64_t stride, int64_t inputs, const float* const* x,
+                                            float* const* y, int64_t at) {
+  const int64_t cells = cells_of(inputs), part = sample_part(inputs);
+  for (int64_t c = 0; c < cells;) {
+    const int64_t end = smaller(cells, c + kChain / kPerCell);
+    Vector sums[ROWS][VECTORS][kParts] = {};
+    for (; c < end; ++c, weights += stride) {
+      Vector w[VECTORS];
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(weights + j * kLanes);
+      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+        WAVENET_UNROLL for (int n = 0; n < kParts; ++n) {
+          const Vector v = broadcast_cell(x[i] + n * part + c);
+          WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) sums[i][j][n] = multiply_add(sums[i][j][n], v, w[j]);
+        }
+      }
+    }
+    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+        float* to = y[i] + at + j * kLanes;
+        store(to, load(to) + (sums[i][j][0] + (sums[i][j][1] + sums[i][j][2])));
+      }
+    }
+  }
+}
+
+#else
+
+inline int64_t sample_split_size(int64_t) { return 0; }
+inline void sample_split(const float*, int64_t, float*) {}
 
 inline Vector load_weights(const float* from) { return load(from); }
 inline Vector load_weights(const uint16_t* from) { return from_bits(load_halves(from, 0, kLanes) << 16); }
@@ -37,6 +89,8 @@ __attribute__((noinline)) void sample_block(const Weight* weights, int64_t strid
   }
 }
 
+#endif
+
 // One panel, in parts of at most 8 sums.
 template <int ROWS, class Weight>
 inline void sample_panel(const Weight* weights, int64_t vectors, int64_t inputs, const float* const* x,
@@ -62,7 +116,7 @@ inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, i
                         const float* const* x, float* const* y) {
   for (int64_t at = 0; at < outputs; at += width) {
     const int64_t vectors = smaller(width, outputs - at) / kLanes;
-    const Weight* panel = weights + at * inputs;
+    const Weight* panel = weights + at * cells_of(inputs);
     for (int64_t i = 0; i < rows;) {
       if (rows - i >= 4) {
         sample_panel<4>(panel, vectors, inputs, x + i, y + i, at), i += 4;
@@ -81,9 +135,11 @@ inline int64_t sample_panel_outputs(int64_t rows) {
 }
 
 // y[i] += W x[i]; `outputs` is a whole number of vectors, `width` of them are a panel.
-inline void sample_product(const void* weights, bool half, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
-                           const float* const* x, float* const* y) {
+inline void sample_product(const void* weights, [[maybe_unused]] bool half, int64_t width, int64_t outputs, int64_t inputs,
+                           int64_t rows, const float* const* x, float* const* y) {
+#if !WAVENET_PAIRS
   if (half) return sample_rows(static_cast<const uint16_t*>(weights), width, outputs, inputs, rows, x, y);
+#endif
   sample_rows(static_cast<const float*>(weights), width, outputs, inputs, rows, x, y);
 }
 

@@ -46,13 +46,14 @@ template <class Element>
 Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element) const {
   Matrix m;
   m.outputs = padded(outputs), m.inputs = inputs, m.panel = kernels_.panel(rows);
-  m.data = allocate(std::max<int64_t>(m.outputs * inputs, 1) * (half_ ? 2 : 4));
-  int64_t to = 0;
+  const int64_t per_cell = kernels_.per_cell, depth = (inputs + per_cell - 1) / per_cell * per_cell;
+  m.data = allocate(std::max<int64_t>(m.outputs * depth, 1) * (half_ ? 2 : 4));
   for (int64_t at = 0; at < m.outputs; at += m.panel) {
     const int64_t width = std::min(m.panel, m.outputs - at);
-    for (int64_t c = 0; c < inputs; ++c) {
-      for (int64_t i = 0; i < width; ++i, ++to) {
-        const float value = at + i < outputs ? element(at + i, c) : 0.0f;
+    for (int64_t c = 0; c < depth; ++c) {
+      for (int64_t i = 0; i < width; ++i) {
+        const float value = at + i < outputs && c < inputs ? element(at + i, c) : 0.0f;
+        const int64_t to = at * depth + (c / per_cell * width + i) * per_cell + c % per_cell;
         if (half_) {
           reinterpret_cast<uint16_t*>(m.data.get())[to] = rounded(value);
         } else {
@@ -65,7 +66,7 @@ Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, con
 }
 
 Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bool half)
-    : kernels_(*isa.of_float->sample), net_(network), B_(batch), half_(half) {
+    : kernels_(*(half && isa.of_bfloat16 ? isa.of_bfloat16 : isa.of_float)->sample), net_(network), B_(batch), half_(half) {
   const int64_t L = net_.layers(), R = net_.R, D = net_.D, S = net_.S, K = net_.K, H = net_.H, P = net_.P;
   const int64_t Dp = padded(D), Rp = padded(R), Sp = padded(S), Hp = padded(H), Pp = padded(P);
   // Filter and gate each fill up whole vectors: row i of 2 Dp is row `gate_row(i)` of 2 D, or none.
@@ -120,6 +121,8 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
   sums_.resize(Pp);
   past_samples_.resize(B_ * net_.taps);
   x_.resize(B_ * kAhead), y_.resize(B_ * kAhead);
+  const int64_t ahead = kernels_.split_size(R) * kAhead;
+  parts_.resize(B_ * std::max({ahead, kernels_.split_size(L * Dp), kernels_.split_size(S), kernels_.split_size(H)}));
   reset();
 }
 
@@ -135,6 +138,12 @@ void Sampler::reset() {
 
 // Of the rows in x_, onto those in y_.
 void Sampler::product(const Matrix& matrix, int64_t rows) {
+  const int64_t size = kernels_.split_size(matrix.inputs);
+  for (int64_t i = 0; size > 0 && i < rows; ++i) {
+    float* parts = parts_.data() + i * size;
+    kernels_.split(x_[i], matrix.inputs, parts);
+    x_[i] = parts;
+  }
   kernels_.product(matrix.data.get(), half_, matrix.panel, matrix.outputs, matrix.inputs, rows, x_.data(), y_.data());
 }
 

@@ -106,6 +106,7 @@ class Sampler {
   std::vector<double> past_samples_;           // (B, taps), oldest first
   std::vector<const float*> x_;                // of a product
   std::vector<float*> y_;
+  std::vector<float> parts_;  // of its inputs, where it takes them in parts
 };
 
 }  // namespace wavenet::cpu
