@@ -23,6 +23,9 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   const Layers layers(file);
   n.R = layers.R, n.D = layers.D, n.S = layers.S, n.K = layers.K, n.dilations = layers.dilations;
   n.residual_scale = static_cast<float>(layers.residual_scale);
+  // Products of past samples are made ahead, for each tap (cpu/sampler.cpp).
+  const uint64_t ahead = product({n.layers(), n.K, cpu::kSamplesAhead, 2 * std::max(n.D, kLeastRow)});
+  if (ahead > kMostNumbers) throw BadFile("has impossible sizes");
   n.H = file.integer("head_channels", 1, kMostChannels);
   n.P = file.integer("parameters", 1, kMostChannels);
   const bool softmax = n.draw == cpu::Draw::softmax, pair = n.draw == cpu::Draw::gaussian && n.P == 2;

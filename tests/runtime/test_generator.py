@@ -56,6 +56,18 @@ def test_bad_arguments_get_a_sentence(library, tmp_path):
         Speaker(library, write(small(), tmp_path), 0, 1.0)
 
 
+def test_a_past_that_no_network_has_is_refused(library, tmp_path):
+    """Though its numbers are few: rows of one channel are filled up to vectors."""
+    few = {"residual_channels": 1, "dilation_channels": 1, "skip_channels": 1, "stacks": 1}
+    assert len(Speaker(library, written("codes", tmp_path, **few), 0, 1.0).run(3)) == 3
+    with pytest.raises(Refused, match="has impossible dilations") as refused:
+        Speaker(library, written("codes", tmp_path, **few, layers_per_stack=21), 0, 1.0)
+    assert refused.value.status == 2
+    taps = {"layers_per_stack": 2, "kernel_size": 65536}
+    with pytest.raises(Refused, match="has impossible sizes"):
+        Speaker(library, written("codes", tmp_path, **few, **taps), 0, 1.0)
+
+
 def test_parameters_that_are_not_finite_are_said(library, tmp_path):
     model = small_generator("logistic")
     with torch.no_grad():

@@ -100,6 +100,7 @@ def test_fuzzed_for_a_moment(tmp_path):
     assert not figures["crashes"], figures["crash"]
     assert figures["executions"] > len(fuzzing.seeds())
     assert figures["edges reached"] > 1000  # models are used, not refused
+    assert figures["peak megabytes"] < 2048  # the fuzzer's own, however large this process is
 
 
 def listened(command: list[str], heard: np.ndarray, **options: object) -> list[list[str]]:
