@@ -28,6 +28,7 @@ from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.programs import run
 from wavenet import GeneratorConfig, WaveNet, WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.inference.runtime import runtime_file
+from wavenet.data.mel import MelConfig
 from wavenet.generation.runtime import generator_file
 from wavenet.networks.runtime import stack_file
 from wavenet_kernels.nn import ResidualStack
@@ -57,6 +58,8 @@ _GENERATOR: dict[str, Any] = {
 def seeds() -> list[bytes]:
     """Small good files of each kind, in all weights."""
     torch.manual_seed(0)
+    mel = MelConfig(sample_rate=1000, n_fft=16, hop=4, window=16, mels=3, high_hz=500.0)
+    interpolated = {"upsample_scales": (2, 2), "context_frames": 1, "upsample_convolution": True}
     classifiers: list[tuple[dict[str, Any], str]] = [
         ({}, "float32"),
         ({"clip_norm": True, "head_kernel_size": 3}, "bfloat16"),
@@ -68,6 +71,9 @@ def seeds() -> list[bytes]:
         {"classes": 16},
         {"distribution": "gaussian", "mixtures": 3, "sampling_scale_floor": -5.0},
         {"distribution": "logistic", "mixtures": 2, "stem_kernel_size": 3, "kernel_size": 3},
+        {"distribution": "gaussian", "mel": mel, "gain": 0.5, "pre_emphasis": 0.5, **interpolated},
+        {"distribution": "logistic", "mel": mel, "upsample": "deconvolution"},
+        {"classes": 16, "mel": mel, "upsample": "repeat", "context_frames": 2},
     ]
     return [
         *(
