@@ -11,6 +11,27 @@ constexpr int64_t kFrames = 16;   // at least, that may be pushed beyond those t
 constexpr int64_t kSamples = 16;  // at a time: their conditioning stays in the cache
 constexpr uint64_t kMostStages = 16;
 
+// x (frames, channels) -> y (frames scale, channels).
+void run(const Upsampling& up, const Upsampling::Stage& stage, const float* x, int64_t frames, int64_t channels,
+         float* y) {
+  const int64_t M = channels;
+  for (int64_t t = 0; t < frames * stage.scale; ++t, y += M) {
+    const int64_t frame = t / stage.scale;
+    std::fill(y, y + M, stage.bias);
+    for (int64_t tap = 0; tap < up.channel_taps; ++tap) {
+      const int64_t shift = tap - up.channel_taps / 2;
+      const int64_t first = std::max<int64_t>(0, -shift), last = std::min(M, M - shift);
+      for (int64_t n = -1; n <= 1; ++n) {
+        if (frame + n < 0 || frame + n >= frames) continue;
+        const float weight = stage.weight[(tap * 3 + n + 1) * stage.scale + t % stage.scale];
+        const int64_t from = (frame + n) * M + shift;
+        for (int64_t m = first; m < last; ++m) y[m] += weight * x[from + m];
+      }
+    }
+    for (int64_t m = 0; m < M; ++m) y[m] = y[m] < 0 ? up.slope * y[m] : y[m];
+  }
+}
+
 // Frames that may lie there at once.
 int64_t most_frames(const ConditioningNetwork& net) {
   const Upsampling& up = net.upsampling;
@@ -18,6 +39,11 @@ int64_t most_frames(const ConditioningNetwork& net) {
 }
 
 }  // namespace
+
+bool Upsampling::linear() const {
+  const auto unbiased = [](const Stage& stage) { return stage.bias == 0; };
+  return !stages.empty() && channel_taps == 1 && slope == 1 && std::all_of(stages.begin(), stages.end(), unbiased);
+}
 
 ConditioningNetwork::ConditioningNetwork(const File& file, int64_t outputs) {
   channels = file.integer("conditioning.channels", 1, kMostChannels);
@@ -31,10 +57,9 @@ ConditioningNetwork::ConditioningNetwork(const File& file, int64_t outputs) {
   up.before = file.integer("conditioning.before", 0, kMostTaps);
   up.after = file.integer("conditioning.after", 0, kMostTaps);
   const int64_t around = up.before + 1 + up.after;
-  const int64_t width = std::max(channels, kLeastRow);
-  const int64_t all = most_frames(*this) + taps() + context;
-  if (product({all, width}) > kMostNumbers || product({around, hop, width}) > kMostNumbers ||
-      product({kSamples, outputs}) > kMostNumbers) {
+  const int64_t all = most_frames(*this) + taps() + context + kSamples;
+  if (product({all, std::max(channels, outputs)}) > kMostNumbers ||
+      product({around, hop, std::max(channels, around)}) > kMostNumbers) {
     throw BadFile("has impossible sizes");
   }
   if (file.has("conditioning.deconvolution.weight")) {
@@ -59,27 +84,30 @@ ConditioningNetwork::ConditioningNetwork(const File& file, int64_t outputs) {
 
 Conditioning::Conditioning(const cpu::Isa& isa, const ConditioningNetwork& net)
     : net_(net),
+      width_(net.early() ? net.gates.outputs : net.channels),
       gates_(isa, net.gates, kSamples),
       past_(net.taps() * net.channels),
+      convolved_(net.channels),
       room_(most_frames(net)),
-      rows_((net.repeats() ? 1 : kSamples) * net.gates.outputs) {
-  ready_.resize((room_ + net.context) * net.channels);  // `finish` pushes context
+      rows_(kSamples * net.gates.outputs) {
+  ready_.resize((room_ + net.context) * width_);  // `finish` pushes context
   const Upsampling& up = net.upsampling;
   if (net.frames.outputs) frames_ = std::make_unique<Convolution>(isa, net.frames, 1);
   if (up.deconvolution.outputs) {
     deconvolution_ = std::make_unique<Convolution>(isa, up.deconvolution, 1);
     steps_.resize(up.deconvolution.outputs);
   } else if (!up.stages.empty()) {
-    const int64_t most = (up.before + 1 + up.after) * net.hop * net.channels;
+    const int64_t around = up.before + 1 + up.after, most = around * net.hop * (up.linear() ? around : net.channels);
     steps_.resize(most), others_.resize(most);
+    if (up.linear()) unit_.resize(around * around);
   }
   reset();
 }
 
 void Conditioning::reset() {
-  heard_ = 0, left_ = 0, ended_ = false;
+  heard_ = 0, left_ = 0, begun_ = ended_ = false;
   held_ = deconvolution_ ? net_.upsampling.before : 0;  // zeros, for it has no ends
-  std::fill(ready_.begin(), ready_.begin() + held_ * net_.channels, 0.0f);
+  std::fill(ready_.begin(), ready_.begin() + held_ * width_, 0.0f);
   at_ = held_ + net_.cut();
 }
 
@@ -106,85 +134,95 @@ void Conditioning::hear(const float* frame) {
   std::memmove(past_.data(), past_.data() + M, (taps - 1) * M * sizeof(float));
   std::copy(frame, frame + M, newest);
   ++heard_;
-  float* to = ready_.data() + held_ * M;
-  if (!frames_) {
-    std::copy(frame, frame + M, to);
-  } else if (heard_ >= taps) {
-    frames_->run(newest, M, 1, to);
-  } else {
-    return;
-  }
+  if (heard_ < taps) return;
+  float* to = ready_.data() + held_ * width_;
   ++held_;
+  if (frames_) frames_->run(newest, M, 1, convolved_.data()), newest = convolved_.data();
+  if (net_.early()) {
+    gates_.run(newest, M, 1, to);
+  } else {
+    std::copy(newest, newest + M, to);
+  }
 }
 
 int64_t Conditioning::next(int64_t count, Rows& rows) {
   const Upsampling& up = net_.upsampling;
   if (left_ == 0) {
+    if (begun_) pass_frame();
     if (at_ + (ended_ ? net_.cut() : std::max(up.after, net_.cut())) >= held_) return 0;
     begin_frame();
   }
-  rows = {rows_.data(), 0, net_.repeats() ? 0 : net_.gates.outputs};
-  if (net_.repeats()) {
-    count = std::min(count, left_);
-  } else {
-    count = std::min({count, left_, kSamples});
-    gates_.run(samples_ + (net_.hop - left_) * net_.channels, net_.channels, count, rows_.data());
-  }
+  const int64_t first = net_.hop - left_, C = net_.gates.outputs;
+  count = std::min({count, left_, kSamples});
   left_ -= count;
+  if (up.repeats()) {
+    rows = {ready_.data() + at_ * width_, 0, 0};
+    return count;
+  }
+  rows = {rows_.data(), 0, C};
+  if (up.linear()) {
+    mix(first, count);
+  } else {
+    gates_.run(samples_ + first * net_.channels, net_.channels, count, rows_.data());
+  }
   return count;
 }
 
+// Of the frames around there are less at the ends of a signal.
 void Conditioning::begin_frame() {
   const Upsampling& up = net_.upsampling;
-  const int64_t M = net_.channels;
-  const float* frame = ready_.data() + at_ * M;
+  left_ = net_.hop, begun_ = true;
+  before_ = std::min(up.before, at_);
+  around_ = before_ + 1 + (ended_ ? std::min(up.after, held_ - 1 - at_) : up.after);
   if (deconvolution_) {
-    deconvolution_->run(frame, M, 1, steps_.data());
+    deconvolution_->run(ready_.data() + at_ * width_, width_, 1, steps_.data());
     samples_ = steps_.data();
-  } else if (up.stages.empty()) {
-    gates_.run(frame, M, 1, rows_.data());
-  } else {
-    const int64_t before = std::min(up.before, at_);
-    const int64_t after = ended_ ? std::min(up.after, held_ - 1 - at_) : up.after;
-    upsample(before, before + 1 + after);
-  }
-  left_ = net_.hop;
-  if (at_ < up.before) {
-    ++at_;
-  } else {  // the oldest is not needed any more
-    std::memmove(ready_.data(), ready_.data() + M, --held_ * M * sizeof(float));
+  } else if (up.linear()) {
+    std::fill(unit_.begin(), unit_.end(), 0.0f);
+    for (int64_t f = 0; f < around_; ++f) unit_[f * around_ + f] = 1;
+    upsample(unit_.data(), around_);
+  } else if (!up.repeats()) {
+    upsample(ready_.data() + (at_ - before_) * width_, width_);
   }
 }
 
-// The frames around the next one, of which there are less at the ends of a signal.
-void Conditioning::upsample(int64_t before, int64_t frames) {
-  const float* from = ready_.data() + (at_ - before) * net_.channels;
+// The oldest may not be needed any more.
+void Conditioning::pass_frame() {
+  begun_ = false;
+  if (at_ < net_.upsampling.before) {
+    ++at_;
+  } else {
+    std::memmove(ready_.data(), ready_.data() + width_, --held_ * width_ * sizeof(float));
+  }
+}
+
+void Conditioning::upsample(const float* frames, int64_t channels) {
+  int64_t count = around_;
   float *to = steps_.data(), *other = others_.data();
-  for (const Upsampling::Stage& each : net_.upsampling.stages) {
-    stage(each, from, frames, to);
-    frames *= each.scale;
-    from = to;
+  for (const Upsampling::Stage& stage : net_.upsampling.stages) {
+    run(net_.upsampling, stage, frames, count, channels, to);
+    count *= stage.scale;
+    frames = to;
     std::swap(to, other);
   }
-  samples_ = from + before * net_.hop * net_.channels;
+  samples_ = frames + before_ * net_.hop * channels;
 }
 
-void Conditioning::stage(const Upsampling::Stage& stage, const float* x, int64_t frames, float* y) const {
-  const int64_t M = net_.channels, taps = net_.upsampling.channel_taps;
-  const float slope = net_.upsampling.slope;
-  for (int64_t t = 0; t < frames * stage.scale; ++t, y += M) {
-    const int64_t frame = t / stage.scale;
-    std::fill(y, y + M, stage.bias);
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      const int64_t shift = tap - taps / 2, first = std::max<int64_t>(0, -shift), last = std::min(M, M - shift);
-      for (int64_t n = -1; n <= 1; ++n) {
-        if (frame + n < 0 || frame + n >= frames) continue;
-        const float weight = stage.weight[(tap * 3 + n + 1) * stage.scale + t % stage.scale];
-        const int64_t from = (frame + n) * M + shift;
-        for (int64_t m = first; m < last; ++m) y[m] += weight * x[from + m];
+// Of frames that are gates' already: so many gates at a time that the frames around stay in the cache.
+void Conditioning::mix(int64_t first, int64_t count) {
+  constexpr int64_t kGates = 1024;
+  const int64_t C = width_;
+  for (int64_t c = 0; c < C; c += kGates) {
+    const int64_t gates = std::min(kGates, C - c);
+    for (int64_t t = 0; t < count; ++t) {
+      float* row = rows_.data() + t * C + c;
+      const float* factors = samples_ + (first + t) * around_;
+      std::fill(row, row + gates, 0.0f);
+      for (int64_t f = 0; f < around_; ++f) {
+        const float* from = ready_.data() + (at_ - before_ + f) * C + c;
+        for (int64_t i = 0; i < gates; ++i) row[i] += factors[f] * from[i];
       }
     }
-    for (int64_t m = 0; m < M; ++m) y[m] = y[m] < 0 ? slope * y[m] : y[m];
   }
 }
 

@@ -1,5 +1,5 @@
-// What a generator is told beside the samples: frames, of mels or notes, made into conditioning of its layers' gates. The
-// same numbers as ConditioningFrames of wavenet.generation.frames, in the order of other sums.
+// What a generator is told beside the samples: frames, of mels or notes, made into conditioning of its layers' gates.
+// As ConditioningFrames of wavenet.generation.frames, but for the order of sums.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace wavenet::runtime {
 
-// From frames to samples, scale by scale: every number of a frame is the sum of three frames' and of neighbouring
-// channels' numbers, each with a weight for every step that the frame becomes. No scales and no deconvolution: repetition.
+// From frames to samples, scale by scale: every step that a frame becomes is a weighted sum of three frames, it and
+// those beside it, and of neighbouring channels. No scales and no deconvolution: repetition.
 struct Upsampling {
   struct Stage {
     int64_t scale;
@@ -25,6 +25,9 @@ struct Upsampling {
   float slope = 1;         // after each stage, of what is below zero
   Weights deconvolution;   // or (hop channels, channels, before + 1), from all channels to all
   int64_t before = 0, after = 0;  // frames that a frame's samples depend on
+
+  bool repeats() const { return stages.empty() && deconvolution.outputs == 0; }
+  bool linear() const;  // alike for all channels, but no repetition
 };
 
 // What its file says, checked.
@@ -37,7 +40,8 @@ struct ConditioningNetwork {
   Upsampling upsampling;
   Weights gates;     // (outputs, channels)
 
-  bool repeats() const { return upsampling.stages.empty() && upsampling.deconvolution.outputs == 0; }
+  // Whether the gates hear frames, which are upsampled then: the same numbers for a fraction of the work.
+  bool early() const { return upsampling.repeats() || upsampling.linear(); }
   int64_t taps() const { return frames.outputs ? 2 * context + 1 : 1; }
   // Without a convolution over it, context is upsampled, too, and its samples are cut.
   int64_t cut() const { return frames.outputs ? 0 : context; }
@@ -60,21 +64,26 @@ class Conditioning {
  private:
   void hear(const float* frame);
   void begin_frame();
-  void upsample(int64_t before, int64_t frames);
-  void stage(const Upsampling::Stage& stage, const float* x, int64_t frames, float* y) const;
+  void pass_frame();
+  void upsample(const float* frames, int64_t channels);
+  void mix(int64_t first, int64_t count);
 
   const ConditioningNetwork& net_;
+  const int64_t width_;  // of a frame that is ready: channels, or gates
   std::unique_ptr<Convolution> frames_, deconvolution_;
   Convolution gates_;
   std::vector<float> past_;  // frames that the convolution over them sees, oldest first, or the last one
   int64_t heard_ = 0;
+  std::vector<float> convolved_;
   std::vector<float> ready_;  // frames to be upsampled, from the first on that is still needed
-  int64_t room_, held_ = 0, at_ = 0;  // of them, and which is the next
+  int64_t room_, held_ = 0, at_ = 0;  // of them; and the one whose samples are made now or next
+  int64_t before_ = 0, around_ = 0;   // of it: frames that its samples depend on
   std::vector<float> steps_, others_;  // between stages
-  const float* samples_ = nullptr;     // (hop, channels), of the frame whose samples are being made
+  std::vector<float> unit_;            // upsampled where that is linear, it says what each frame adds to a sample
+  const float* samples_ = nullptr;     // (hop, channels or frames around)
   std::vector<float> rows_;
   int64_t left_ = 0;  // of its samples
-  bool ended_ = false;
+  bool begun_ = false, ended_ = false;
 };
 
 }  // namespace wavenet::runtime
