@@ -11,27 +11,6 @@ constexpr int64_t kFrames = 16;   // at least, that may be pushed beyond those t
 constexpr int64_t kSamples = 16;  // at a time: their conditioning stays in the cache
 constexpr uint64_t kMostStages = 16;
 
-// x (frames, channels) -> y (frames scale, channels).
-void run(const Upsampling& up, const Upsampling::Stage& stage, const float* x, int64_t frames, int64_t channels,
-         float* y) {
-  const int64_t M = channels;
-  for (int64_t t = 0; t < frames * stage.scale; ++t, y += M) {
-    const int64_t frame = t / stage.scale;
-    std::fill(y, y + M, stage.bias);
-    for (int64_t tap = 0; tap < up.channel_taps; ++tap) {
-      const int64_t shift = tap - up.channel_taps / 2;
-      const int64_t first = std::max<int64_t>(0, -shift), last = std::min(M, M - shift);
-      for (int64_t n = -1; n <= 1; ++n) {
-        if (frame + n < 0 || frame + n >= frames) continue;
-        const float weight = stage.weight[(tap * 3 + n + 1) * stage.scale + t % stage.scale];
-        const int64_t from = (frame + n) * M + shift;
-        for (int64_t m = first; m < last; ++m) y[m] += weight * x[from + m];
-      }
-    }
-    for (int64_t m = 0; m < M; ++m) y[m] = y[m] < 0 ? up.slope * y[m] : y[m];
-  }
-}
-
 // Frames that may lie there at once.
 int64_t most_frames(const ConditioningNetwork& net) {
   const Upsampling& up = net.upsampling;
@@ -39,11 +18,6 @@ int64_t most_frames(const ConditioningNetwork& net) {
 }
 
 }  // namespace
-
-bool Upsampling::linear() const {
-  const auto unbiased = [](const Stage& stage) { return stage.bias == 0; };
-  return !stages.empty() && channel_taps == 1 && slope == 1 && std::all_of(stages.begin(), stages.end(), unbiased);
-}
 
 ConditioningNetwork::ConditioningNetwork(const File& file, int64_t outputs) {
   channels = file.integer("conditioning.channels", 1, kMostChannels);
@@ -161,7 +135,7 @@ int64_t Conditioning::next(int64_t count, Rows& rows) {
   }
   rows = {rows_.data(), 0, C};
   if (up.linear()) {
-    mix(first, count);
+    mix(samples_ + first * around_, around_, ready_.data() + (at_ - before_) * C, C, count, rows_.data());
   } else {
     gates_.run(samples_ + first * net_.channels, net_.channels, count, rows_.data());
   }
@@ -200,30 +174,12 @@ void Conditioning::upsample(const float* frames, int64_t channels) {
   int64_t count = around_;
   float *to = steps_.data(), *other = others_.data();
   for (const Upsampling::Stage& stage : net_.upsampling.stages) {
-    run(net_.upsampling, stage, frames, count, channels, to);
+    net_.upsampling.run(stage, frames, count, channels, to);
     count *= stage.scale;
     frames = to;
     std::swap(to, other);
   }
   samples_ = frames + before_ * net_.hop * channels;
-}
-
-// Of frames that are gates' already: so many gates at a time that the frames around stay in the cache.
-void Conditioning::mix(int64_t first, int64_t count) {
-  constexpr int64_t kGates = 1024;
-  const int64_t C = width_;
-  for (int64_t c = 0; c < C; c += kGates) {
-    const int64_t gates = std::min(kGates, C - c);
-    for (int64_t t = 0; t < count; ++t) {
-      float* row = rows_.data() + t * C + c;
-      const float* factors = samples_ + (first + t) * around_;
-      std::fill(row, row + gates, 0.0f);
-      for (int64_t f = 0; f < around_; ++f) {
-        const float* from = ready_.data() + (at_ - before_ + f) * C + c;
-        for (int64_t i = 0; i < gates; ++i) row[i] += factors[f] * from[i];
-      }
-    }
-  }
 }
 
 }  // namespace wavenet::runtime

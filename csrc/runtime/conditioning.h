@@ -8,27 +8,9 @@
 
 #include "layer.h"
 #include "runtime/convolution.h"
+#include "runtime/upsampling.h"
 
 namespace wavenet::runtime {
-
-// From frames to samples, scale by scale: every step that a frame becomes is a weighted sum of three frames, it and
-// those beside it, and of neighbouring channels. No scales and no deconvolution: repetition.
-struct Upsampling {
-  struct Stage {
-    int64_t scale;
-    const float* weight;  // (channel taps, the frame before, itself, the one after; scale)
-    float bias;
-  };
-
-  std::vector<Stage> stages;
-  int64_t channel_taps = 1;
-  float slope = 1;         // after each stage, of what is below zero
-  Weights deconvolution;   // or (hop channels, channels, before + 1), from all channels to all
-  int64_t before = 0, after = 0;  // frames that a frame's samples depend on
-
-  bool repeats() const { return stages.empty() && deconvolution.outputs == 0; }
-  bool linear() const;  // alike for all channels, but no repetition
-};
 
 // What its file says, checked.
 struct ConditioningNetwork {
@@ -66,7 +48,6 @@ class Conditioning {
   void begin_frame();
   void pass_frame();
   void upsample(const float* frames, int64_t channels);
-  void mix(int64_t first, int64_t count);
 
   const ConditioningNetwork& net_;
   const int64_t width_;  // of a frame that is ready: channels, or gates

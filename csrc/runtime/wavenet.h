@@ -4,7 +4,7 @@
  *                       number of classifiers or generators, on any threads, may use one. It must outlive them.
  *   wavenet_classifier  listens to one signal, on one thread at a time. After it was created nothing is allocated and
  *                       nothing is locked, so an audio callback may call it.
- *   wavenet_generator   makes one signal, of a generative model, by the same rules.
+ *   wavenet_generator   makes one signal, of a generative model, by the same rules; told frames, if the model is.
  *   wavenet_stack       residual layers alone, of a model whose input and head are the caller's.
  *
  *     wavenet_error error;
@@ -113,7 +113,8 @@ WAVENET_API void wavenet_classifier_reset(wavenet_classifier *classifier);
 WAVENET_API double wavenet_classifier_delay(const wavenet_classifier *classifier);
 
 /* A signal of a generative model: the one that WaveNet.generate makes with that seed. On the same instruction set it is
- * the same bit by bit, but to rounding where the model is told frames or its samples are companded. A temperature above 0 divides logits and multiplies scales; 1 is the model itself. */
+ * the same bit by bit, but to rounding where the model is told frames or its samples are companded. A temperature above
+ * 0 divides logits and multiplies scales; 1 is the model itself. */
 WAVENET_API wavenet_generator *wavenet_generator_create(const wavenet_model *model, uint64_t seed, double temperature,
                                                         wavenet_error *error);
 
