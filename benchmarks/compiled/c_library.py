@@ -75,9 +75,17 @@ class Library:
                 [ctypes.c_void_p, ctypes.c_uint64, DOUBLE, ctypes.c_void_p],
             ),
             ("wavenet_generator_free", None, [ctypes.c_void_p]),
+            ("wavenet_model_frame_channels", ctypes.c_size_t, [ctypes.c_void_p]),
+            ("wavenet_model_frame_samples", ctypes.c_size_t, [ctypes.c_void_p]),
+            (
+                "wavenet_generator_push",
+                ctypes.c_ssize_t,
+                [ctypes.c_void_p, FLOATS, ctypes.c_size_t],
+            ),
+            ("wavenet_generator_finish", None, [ctypes.c_void_p]),
             (
                 "wavenet_generator_run",
-                ctypes.c_int,
+                ctypes.c_ssize_t,
                 [ctypes.c_void_p, FLOATS, ctypes.c_size_t],
             ),
             ("wavenet_generator_reset", None, [ctypes.c_void_p]),
@@ -168,13 +176,30 @@ class Speaker(_Made):
     def __init__(self, library: Library, path: Path, seed: int, temperature: float) -> None:
         super().__init__(library, path, "generator", seed, temperature)
 
+        self.frame_channels = self.c.wavenet_model_frame_channels(self.model)
+        self.frame_samples = self.c.wavenet_model_frame_samples(self.model)
+
     def run(self, count: int) -> np.ndarray:
-        """The next samples."""
+        """The next samples; fewer where frames are missing."""
         samples = np.empty(count, np.float32)
         pointer = samples.ctypes.data_as(FLOATS)
-        if self.c.wavenet_generator_run(self.made, pointer, count):
+        made = self.c.wavenet_generator_run(self.made, pointer, count)
+        if made < 0:
             raise FloatingPointError("parameters that are not finite")
-        return samples
+        return samples[:made]
+
+    def push(self, frames: np.ndarray) -> int:
+        """Frames (n, M); how many were taken."""
+        frames = np.ascontiguousarray(frames, np.float32)
+        pointer = frames.ctypes.data_as(FLOATS)
+        taken: int = self.c.wavenet_generator_push(self.made, pointer, len(frames))
+        if taken < 0:
+            raise ValueError("frames that are not finite")
+        return taken
+
+    def finish(self) -> None:
+        """There are no more frames."""
+        self.c.wavenet_generator_finish(self.made)
 
     def reset(self) -> None:
         """The signal starts anew."""

@@ -11,7 +11,6 @@ namespace wavenet::cpu {
 
 namespace {
 
-constexpr int64_t kAhead = 8;
 constexpr float kLogisticBound = 1e-5f, kSmallest = 2.98023224e-8f;  // wavenet_kernels/sampling/draws.py
 
 float* floats(const Memory& memory) { return reinterpret_cast<float*>(memory.get()); }
@@ -76,11 +75,11 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
     Stage& stage = stages_[l];
     stage.dilation = net_.dilations[l];
     if (1.0 * (K - 1) * static_cast<double>(stage.dilation) * B_ * R > 1e15) throw std::bad_alloc();
-    stage.history = (K - 1) * stage.dilation + kAhead;
+    stage.history = (K - 1) * stage.dilation + kSamplesAhead;
     for (stage.length = 1; stage.length < stage.history;) stage.length *= 2;
     const float* conv = net_.conv_weight + l * 2 * D * R * K;
     const auto tap = [&](int64_t k) {
-      const int64_t rows = B_ * std::min(std::max<int64_t>(lag(stage, k), 1), kAhead);
+      const int64_t rows = B_ * std::min(std::max<int64_t>(lag(stage, k), 1), kSamplesAhead);
       return pack(2 * Dp, R, rows, [&](int64_t i, int64_t c) {
         const int64_t row = gate_row(i);
         return row < 0 ? 0.0f : conv[(row * R + c) * K + k];
@@ -88,7 +87,7 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
     };
     for (int64_t k = 0; k + 1 < K; ++k) {
       stage.past.push_back(tap(k));
-      stage.ahead.push_back(zeros(B_ * kAhead * 2 * Dp));
+      stage.ahead.push_back(zeros(B_ * kSamplesAhead * 2 * Dp));
     }
     stage.current = tap(K - 1);
     stage.conv_bias = zeros(2 * Dp);
@@ -120,8 +119,8 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
   skips_ = zeros(B_ * Sp), hiddens_ = zeros(B_ * Hp), said_ = zeros(B_ * Pp);
   sums_.resize(Pp);
   past_samples_.resize(B_ * net_.taps);
-  x_.resize(B_ * kAhead), y_.resize(B_ * kAhead);
-  const int64_t ahead = kernels_.split_size(R) * kAhead;
+  x_.resize(B_ * kSamplesAhead), y_.resize(B_ * kSamplesAhead);
+  const int64_t ahead = kernels_.split_size(R) * kSamplesAhead;
   parts_.resize(B_ * std::max({ahead, kernels_.split_size(L * Dp), kernels_.split_size(S), kernels_.split_size(H)}));
   reset();
 }
@@ -172,13 +171,13 @@ void Sampler::embed(int64_t b) {
 void Sampler::past_taps(Stage& stage, bool all) {
   const int64_t Dp = padded(net_.D);
   for (int64_t k = 0; k + 1 < net_.K; ++k) {
-    const int64_t ahead = std::min(lag(stage, k), kAhead), begin = t_ - t_ % ahead;
+    const int64_t ahead = std::min(lag(stage, k), kSamplesAhead), begin = t_ - t_ % ahead;
     if (t_ != begin && !all) continue;
     int64_t rows = 0;
     for (int64_t b = 0; b < B_; ++b) {
       for (int64_t i = 0; i < ahead; ++i, ++rows) {
         x_[rows] = row(stage, b, begin + i - lag(stage, k));
-        y_[rows] = floats(stage.ahead[k]) + (b * kAhead + i) * 2 * Dp;
+        y_[rows] = floats(stage.ahead[k]) + (b * kSamplesAhead + i) * 2 * Dp;
         std::memset(y_[rows], 0, 2 * Dp * sizeof(float));
       }
     }
@@ -202,8 +201,8 @@ bool Sampler::step(const SampleRun& run, int64_t i) {
         for (int64_t c = 0; c < D; ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
       }
       for (int64_t k = 0; k + 1 < net_.K; ++k) {
-        const int64_t slot = t_ % std::min(lag(stage, k), kAhead);
-        const float* past = floats(stage.ahead[k]) + (b * kAhead + slot) * 2 * Dp;
+        const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
+        const float* past = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
         for (int64_t c = 0; c < 2 * Dp; ++c) a[c] += past[c];
       }
       x_[b] = row(stage, b, t_), y_[b] = a;

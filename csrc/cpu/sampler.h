@@ -1,8 +1,8 @@
 // The sampling loop of a WaveNet: from the last samples through input, residual stack and head to the parameters of
 // the next one, which is drawn and fed back. Reference: wavenet_kernels/sampling/sampler.py.
 //
-//   past taps   of a sample are known before it is: their products are made for up to kAhead samples at a time, which
-//               read the weights once
+//   past taps   of a sample are known before it is: their products are made for up to kSamplesAhead samples at a time,
+//               which read the weights once
 //   skips       are one product of all layers' gated activations, side by side
 //   signals     share each read of the weights
 //
@@ -17,6 +17,8 @@
 #include "layer.h"
 
 namespace wavenet::cpu {
+
+constexpr int64_t kSamplesAhead = 8;
 
 enum class Draw { softmax, logistic, gaussian };
 
@@ -79,7 +81,7 @@ class Sampler {
     Matrix current, residual;
     Memory conv_bias, out_bias;
     Memory ring;                // (B, length, R)
-    std::vector<Memory> ahead;  // of each past tap (B, kAhead, 2D)
+    std::vector<Memory> ahead;  // of each past tap (B, kSamplesAhead, 2D)
   };
 
   template <class Element>

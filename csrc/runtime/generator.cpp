@@ -23,6 +23,9 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   const Layers layers(file);
   n.R = layers.R, n.D = layers.D, n.S = layers.S, n.K = layers.K, n.dilations = layers.dilations;
   n.residual_scale = static_cast<float>(layers.residual_scale);
+  // Products of past samples are made ahead, for each tap (cpu/sampler.cpp).
+  const uint64_t ahead = product({n.layers(), n.K, cpu::kSamplesAhead, 2 * std::max(n.D, kLeastRow)});
+  if (ahead > kMostNumbers) throw BadFile("has impossible sizes");
   n.H = file.integer("head_channels", 1, kMostChannels);
   n.P = file.integer("parameters", 1, kMostChannels);
   const bool softmax = n.draw == cpu::Draw::softmax, pair = n.draw == cpu::Draw::gaussian && n.P == 2;
@@ -30,6 +33,11 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
   n.first = file.number("first");
   const double most = softmax ? static_cast<double>(n.codes - 1) : 1;
   if (!(n.first >= (softmax ? 0 : -1) && n.first <= most)) throw BadFile("has an impossible first");
+  if (file.has("conditioning.channels")) {
+    conditioning = std::make_unique<ConditioningNetwork>(file, n.layers() * 2 * n.D);
+  }
+  if (file.has("companding")) companding = static_cast<float>(positive(file, "companding", 1e9));
+  if (file.has("pre_emphasis")) pre_emphasis = positive(file, "pre_emphasis", 1);
   n.skip_scale = static_cast<float>(positive(file, "skip_scale", 1e9));
   n.input_tanh = file.integer("input_tanh", 0, 1) == 1;
   n.has_floor = file.has("scale_floor");
@@ -59,26 +67,48 @@ GeneratorNetwork::GeneratorNetwork(const File& file) {
 }
 
 Generator::Generator(const cpu::Isa& isa, const GeneratorNetwork& net, uint64_t seed, float temperature)
-    : net_(net), sampler_(isa, net.network, 1, false), seed_(seed), temperature_(temperature), codes_(kPiece) {}
+    : net_(net), sampler_(isa, net.network, 1, false), seed_(seed), temperature_(temperature), codes_(kPiece) {
+  if (net.conditioning) conditioning_ = std::make_unique<Conditioning>(isa, *net.conditioning);
+}
 
-bool Generator::run(float* samples, int64_t count) {
-  for (int64_t at = 0; at < count; at += kPiece) {
+void Generator::reset() {
+  sampler_.reset();
+  if (conditioning_) conditioning_->reset();
+  last_ = 0;
+}
+
+int64_t Generator::run(float* samples, int64_t count) {
+  int64_t made = 0;
+  while (made < count) {
     cpu::SampleRun run;
-    run.n = std::min(kPiece, count - at);
+    run.n = std::min(kPiece, count - made);
     run.seed = seed_, run.temperature = temperature_;
-    float* to = samples + at;
+    if (conditioning_) run.n = conditioning_->next(run.n, run.cond);
+    if (run.n == 0) break;
+    float* to = samples + made;
     if (net_.values) {
       run.out = codes_.data();
     } else {
       run.out = to;
     }
-    if (sampler_.run(run) >= 0) return false;
-    for (int64_t i = 0; i < run.n; ++i) {
-      if (net_.values) to[i] = net_.values[codes_[i]];
-      if (net_.gain != 1.0f) to[i] = std::min(1.0f, std::max(-1.0f, to[i] / net_.gain));
-    }
+    if (sampler_.run(run) >= 0) return -1;
+    for (int64_t i = 0; net_.values && i < run.n; ++i) to[i] = net_.values[codes_[i]];
+    finish_sound(to, run.n);
+    made += run.n;
   }
-  return true;
+  return made;
+}
+
+// As Loop.finish of wavenet.generation.generate.
+void Generator::finish_sound(float* samples, int64_t count) {
+  const float mu = net_.companding;
+  for (int64_t i = 0; i < count; ++i) {
+    float x = samples[i];
+    if (mu > 0) x = std::copysign(std::expm1(std::fabs(x) * std::log1p(mu)) / mu, x);
+    if (net_.pre_emphasis > 0) x = static_cast<float>(last_ = x + net_.pre_emphasis * last_);
+    if (net_.pre_emphasis > 0 || net_.gain != 1) x = std::min(1.0f, std::max(-1.0f, x / net_.gain));
+    samples[i] = x;
+  }
 }
 
 }  // namespace wavenet::runtime

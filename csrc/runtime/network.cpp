@@ -5,8 +5,6 @@ namespace wavenet::runtime {
 namespace {
 
 constexpr int64_t kMostFilterLayers = 8;
-// What a frame may take, in numbers: files that ask for more are jokes, on the memory.
-constexpr int64_t kMostInFrame = int64_t{1} << 24;
 
 }  // namespace
 
@@ -40,7 +38,7 @@ Network::Network(const File& file) : Layers(file) {
 
   frame_steps = file.integer("steps_per_frame", 1, kMostSteps);
   const int64_t in_step = R + S + stem_taps + stride + windows_per_step() * 2 * bands.count;
-  if (product({frame_steps, in_step}) > kMostInFrame) throw BadFile("has impossible sizes");
+  if (product({frame_steps, in_step}) > kMostNumbers) throw BadFile("has impossible sizes");
   int64_t channels = S;
   const int64_t head_layers = file.integer("head_layers", 0, kMostLayers);
   if (head_layers > 0) {
@@ -84,7 +82,7 @@ void Network::read_bands(const File& file) {
     }
     bands.layers.push_back(convolution(file, name, outputs.data[0], 9 * channels, 1));
     channels = outputs.data[0];
-    if (product({here + 2, channels}) > kMostInFrame) throw BadFile("has impossible sizes");
+    if (product({here + 2, channels}) > kMostNumbers) throw BadFile("has impossible sizes");
   }
   bands.mix = convolution(file, "stem.mix", R, here * channels, 1);
 }

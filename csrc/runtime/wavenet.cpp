@@ -42,6 +42,7 @@ struct wavenet_classifier {
 };
 
 struct wavenet_generator {
+  size_t channels;  // of its frames, or 0
   runtime::Generator generator;
 };
 
@@ -136,6 +137,15 @@ const char* wavenet_model_label(const wavenet_model* model, size_t which) {
   return which < wavenet_model_classes(model) ? model->network->labels[which].c_str() : nullptr;
 }
 
+size_t wavenet_model_frame_channels(const wavenet_model* model) {
+  const bool has = model->generator && model->generator->conditioning;
+  return has ? static_cast<size_t>(model->generator->conditioning->channels) : 0;
+}
+
+size_t wavenet_model_frame_samples(const wavenet_model* model) {
+  return wavenet_model_frame_channels(model) ? static_cast<size_t>(model->generator->conditioning->hop) : 0;
+}
+
 wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double window_seconds, double hop_seconds,
                                               wavenet_error* error) {
   return guarded("", error, [&]() -> wavenet_classifier* {
@@ -181,14 +191,27 @@ wavenet_generator* wavenet_generator_create(const wavenet_model* model, uint64_t
     if (!model || !model->generator) return refuse(error, "model", model ? "does not generate" : "is NULL");
     const float as_float = static_cast<float>(temperature);
     if (!(as_float > 0 && std::isfinite(as_float))) return refuse(error, "temperature", "is not above 0 and finite");
-    return new wavenet_generator{runtime::Generator(isa(), *model->generator, seed, as_float)};
+    return new wavenet_generator{wavenet_model_frame_channels(model),
+                                 runtime::Generator(isa(), *model->generator, seed, as_float)};
   });
 }
 
 void wavenet_generator_free(wavenet_generator* generator) { delete generator; }
 
-int wavenet_generator_run(wavenet_generator* generator, float* samples, size_t count) {
-  return generator->generator.run(samples, static_cast<int64_t>(count)) ? 0 : -1;
+ptrdiff_t wavenet_generator_push(wavenet_generator* generator, const float* frames, size_t count) {
+  if (!generator->channels) return 0;
+  for (size_t i = 0; i < count * generator->channels; ++i) {
+    if (!std::isfinite(frames[i])) return -1;
+  }
+  return static_cast<ptrdiff_t>(generator->generator.push(frames, static_cast<int64_t>(count)));
+}
+
+void wavenet_generator_finish(wavenet_generator* generator) {
+  if (generator->channels) generator->generator.finish();
+}
+
+ptrdiff_t wavenet_generator_run(wavenet_generator* generator, float* samples, size_t count) {
+  return static_cast<ptrdiff_t>(generator->generator.run(samples, static_cast<int64_t>(count)));
 }
 
 void wavenet_generator_reset(wavenet_generator* generator) { generator->generator.reset(); }

@@ -4,7 +4,7 @@
  *                       number of classifiers or generators, on any threads, may use one. It must outlive them.
  *   wavenet_classifier  listens to one signal, on one thread at a time. After it was created nothing is allocated and
  *                       nothing is locked, so an audio callback may call it.
- *   wavenet_generator   makes one signal, of a generative model, by the same rules.
+ *   wavenet_generator   makes one signal, of a generative model, by the same rules; told frames, if the model is.
  *   wavenet_stack       residual layers alone, of a model whose input and head are the caller's.
  *
  *     wavenet_error error;
@@ -84,6 +84,11 @@ WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);      /* 0:
 /* UTF-8; NULL for a class that doesn't exist. */
 WAVENET_API const char *wavenet_model_label(const wavenet_model *model, size_t which);
 
+/* What a generative model is told beside the samples: numbers of a frame, of a mel-spectrogram or of notes, and samples
+ * that it stands for. 0: nothing. */
+WAVENET_API size_t wavenet_model_frame_channels(const wavenet_model *model);
+WAVENET_API size_t wavenet_model_frame_samples(const wavenet_model *model);
+
 /* A classifier that decides every `hop_seconds` about the last `window_seconds`, each rounded to the model's frames of
  * 10 ms or so; a window of 0 seconds begins at the start of the signal. Both at most a day. */
 WAVENET_API wavenet_classifier *wavenet_classifier_create(const wavenet_model *model, double window_seconds,
@@ -107,16 +112,26 @@ WAVENET_API void wavenet_classifier_reset(wavenet_classifier *classifier);
 /* How much audio beyond the end of its window a decision waits for, in seconds. */
 WAVENET_API double wavenet_classifier_delay(const wavenet_classifier *classifier);
 
-/* A signal of a generative model: the one that WaveNet.generate makes with that seed, bit by bit where both run on the
- * same instruction set. A temperature above 0 divides logits and multiplies scales; 1 is the model itself. */
+/* A signal of a generative model: the one that WaveNet.generate makes with that seed. On the same instruction set it is
+ * the same bit by bit, but to rounding where the model is told frames or its samples are companded. A temperature above
+ * 0 divides logits and multiplies scales; 1 is the model itself. */
 WAVENET_API wavenet_generator *wavenet_generator_create(const wavenet_model *model, uint64_t seed, double temperature,
                                                         wavenet_error *error);
 
 WAVENET_API void wavenet_generator_free(wavenet_generator *generator); /* NULL is accepted */
 
-/* Makes the next `count` samples, in [-1, 1] at the model's rate. 0, or -1 if the network gave what is not finite: then
- * the samples are not to be used, and the generator is to be reset. */
-WAVENET_API int wavenet_generator_run(wavenet_generator *generator, float *samples, size_t count);
+/* Takes frames, each of wavenet_model_frame_channels numbers, one after the other. Returns how many it took: fewer than
+ * `count` where samples are to be made first (there is room for 16 at least), or -1 if a number is NaN or infinite; of
+ * those none was taken. */
+WAVENET_API ptrdiff_t wavenet_generator_push(wavenet_generator *generator, const float *frames, size_t count);
+
+/* There are no more frames: until `reset`, `run` makes what is left of their samples. */
+WAVENET_API void wavenet_generator_finish(wavenet_generator *generator);
+
+/* Makes the next `count` samples, in [-1, 1] at the model's rate. Returns how many it made: fewer than `count` where
+ * frames are missing, for some models also those that follow, or -1 if the network gave what is not finite: then the
+ * samples are not to be used, and the generator is to be reset. */
+WAVENET_API ptrdiff_t wavenet_generator_run(wavenet_generator *generator, float *samples, size_t count);
 
 /* Starts the signal anew. */
 WAVENET_API void wavenet_generator_reset(wavenet_generator *generator);

@@ -62,16 +62,15 @@ double positive(const File& file, const char* name, double most) {
 }
 
 std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K) {
-  constexpr int64_t kMostHistory = int64_t{1} << 24;  // numbers: more is a joke, on the memory
   const Array<int64_t> given = file.integers("dilations");
   if (given.count < 1 || given.count > static_cast<uint64_t>(kMostLayers)) throw BadFile("has impossible dilations");
   std::vector<int64_t> dilations;
   int64_t history = 0;
   for (uint64_t i = 0; i < given.count; ++i) {
     if (given.data[i] < 1 || given.data[i] > kMostSteps) throw BadFile("has impossible dilations");
-    const uint64_t rows = product({K - 1, given.data[i], R});
-    if (rows > static_cast<uint64_t>(kMostHistory - history)) throw BadFile("has impossible dilations");
-    history += static_cast<int64_t>(rows);
+    const uint64_t numbers = product({K - 1, given.data[i], std::max(R, kLeastRow)});
+    if (numbers > static_cast<uint64_t>(kMostNumbers - history)) throw BadFile("has impossible dilations");
+    history += static_cast<int64_t>(numbers);
     dilations.push_back(given.data[i]);
   }
   return dilations;

@@ -14,6 +14,10 @@ namespace wavenet::runtime {
 // No network is larger; products of two of them are far from overflowing, and weights must be in the file anyway.
 constexpr int64_t kMostChannels = 1 << 16, kMostTaps = 1 << 16, kMostLayers = 1 << 12, kMostSteps = 1 << 20;
 
+// What a network may hold beside its weights, of its past or of a frame: files that ask for more are jokes, on the
+// memory. Rows of fewer numbers than a vector or a line of the cache are filled up to it.
+constexpr int64_t kMostNumbers = int64_t{1} << 24, kLeastRow = 16;
+
 // A convolution's weight (outputs, channels, taps), and its bias or none; of a stack, layer after layer. In int8 there
 // is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h); in bfloat16 there are
 // `halves`.

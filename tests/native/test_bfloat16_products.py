@@ -35,7 +35,8 @@ for operator in DIFFERENTIABLE:
         done += 1
 print(done)
 sampler = sys.argv[1] + "/tests/wavenet_kernels/test_sampler.py"
-sys.exit(pytest.main([sampler, "-k", "weights_of_bfloat16", "--rootdir", sys.argv[1], "-p", "no:xdist"]))
+chosen = ("-k", "weights_of_bfloat16", "--rootdir", sys.argv[1], "-p", "no:xdist")
+sys.exit(pytest.main([sampler, *chosen]))
 """
 HAS_THEM = bool(_cpu.build_info()["multiply_bfloat16"])
 

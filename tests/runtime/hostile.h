@@ -91,6 +91,18 @@ inline void listen(wavenet_classifier* classifier, const wavenet_model* model) {
   wavenet_classifier_reset(classifier);
 }
 
+inline void make(wavenet_generator* generator, const wavenet_model* model) {
+  const size_t frames = 20;
+  const std::vector<float> told(frames * wavenet_model_frame_channels(model), 0.5f);
+  std::vector<float> samples(40);
+  for (size_t at = 0; at < frames; at += 7) {
+    wavenet_generator_push(generator, told.data() + at * told.size() / frames, frames - at < 7 ? frames - at : 7);
+    wavenet_generator_run(generator, samples.data(), samples.size());
+  }
+  wavenet_generator_finish(generator);
+  wavenet_generator_run(generator, samples.data(), samples.size());
+}
+
 // Opens it, uses what it is if it opens; the status.
 inline wavenet_status use(const Bytes& bytes) {
   // AddressSanitizer sees a read beyond exactly so many bytes.
@@ -107,8 +119,7 @@ inline wavenet_status use(const Bytes& bytes) {
     if (all) listen(all, model);
     wavenet_classifier_free(all);
   } else if (wavenet_generator* generator = model ? wavenet_generator_create(model, 1, 0.5, &error) : nullptr) {
-    std::vector<float> samples(20);
-    wavenet_generator_run(generator, samples.data(), samples.size());
+    make(generator, model);
     wavenet_generator_reset(generator);
     wavenet_generator_free(generator);
   } else if (wavenet_stack* stack = model ? wavenet_stack_create(model, &error) : nullptr) {

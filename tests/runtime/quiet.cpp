@@ -1,4 +1,5 @@
-// Listens to noise with everything that can happen to a classifier, and counts what is allocated meanwhile: nothing.
+// Listens to noise with everything that can happen to a classifier, or makes sound with everything that can happen to a
+// generator, and counts what is allocated meanwhile: nothing.
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -28,12 +29,39 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 
-int main(int, char** arguments) {
+namespace {
+
+int fail(const wavenet_error& error) { return std::fprintf(stderr, "%s\n", error.message), 1; }
+
+int make(const wavenet_model* model) {
   wavenet_error error;
-  wavenet_model* model = wavenet_model_open(arguments[1], &error);
-  if (!model) return std::fprintf(stderr, "%s\n", error.message), 1;
+  wavenet_generator* generator = wavenet_generator_create(model, 0, 1.0, &error);
+  if (!generator) return fail(error);
+  const size_t frames = 100, channels = wavenet_model_frame_channels(model);
+  const std::vector<float> told(frames * channels, 0.5f);
+  std::vector<float> samples(300);
+  long made = 0;
+  const long before = allocations;
+  for (const size_t chunk : {1, 3, 100}) {
+    for (size_t at = 0; at < frames;) {
+      const size_t count = frames - at < chunk ? frames - at : chunk;
+      const auto taken = wavenet_generator_push(generator, told.data() + at * channels, count);
+      at += channels ? static_cast<size_t>(taken) : count;
+      made += wavenet_generator_run(generator, samples.data(), samples.size());
+    }
+    wavenet_generator_finish(generator);
+    made += wavenet_generator_run(generator, samples.data(), samples.size());
+    wavenet_generator_reset(generator);
+  }
+  std::printf("%ld samples, %ld allocations, of %ld for model and generator\n", made, allocations - before, before);
+  wavenet_generator_free(generator);
+  return 0;
+}
+
+int listen(const wavenet_model* model) {
+  wavenet_error error;
   wavenet_classifier* classifier = wavenet_classifier_create(model, 0.3, 0.05, &error);
-  if (!classifier) return std::fprintf(stderr, "%s\n", error.message), 1;
+  if (!classifier) return fail(error);
 
   std::vector<float> samples(3000);
   for (float& sample : samples) sample = static_cast<float>(std::rand()) / RAND_MAX - 0.5f;
@@ -53,5 +81,16 @@ int main(int, char** arguments) {
   std::printf("%ld decisions, %ld allocations, of %ld for model and classifier\n", decisions, allocations - before,
               before);
   wavenet_classifier_free(classifier);
+  return 0;
+}
+
+}  // namespace
+
+int main(int, char** arguments) {
+  wavenet_error error;
+  wavenet_model* model = wavenet_model_open(arguments[1], &error);
+  if (!model) return fail(error);
+  const int failed = wavenet_model_classes(model) ? listen(model) : make(model);
   wavenet_model_free(model);
+  return failed;
 }

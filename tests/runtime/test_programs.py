@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from small_classifiers import signal, small, write
+from small_generators import small_generator
 
 import wavenet
 from benchmarks.compiled import c_library, fuzzing
 from benchmarks.programs import cmake as find_cmake
 from benchmarks.programs import run
 from wavenet.classifier.inference.streaming import StreamingClassifier
+from wavenet.generation.runtime import generator_file
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -53,6 +55,15 @@ def test_nothing_is_allocated_while_it_listens(static_library, tmp_path):
         said = run(str(program), str(write(small(**fields), tmp_path, weights)))
         assert " 0 allocations" in said, said
         assert not said.startswith("0 decisions"), said
+
+
+def test_nothing_is_allocated_while_it_makes_sound(static_library, tmp_path):
+    program = compiled(HERE / "quiet.cpp", static_library, "-std=c++17")
+    for case in ("codes", "mel repeated", "mel smoothed over channels", "mel by deconvolution"):
+        (tmp_path / "model.wavenet").write_bytes(generator_file(small_generator(case)))
+        said = run(str(program), str(tmp_path / "model.wavenet"))
+        assert " 0 allocations" in said, said
+        assert not said.startswith("0 samples"), said
 
 
 def test_hostile_files_under_sanitizers(tmp_path):
@@ -100,6 +111,7 @@ def test_fuzzed_for_a_moment(tmp_path):
     assert not figures["crashes"], figures["crash"]
     assert figures["executions"] > len(fuzzing.seeds())
     assert figures["edges reached"] > 1000  # models are used, not refused
+    assert figures["peak megabytes"] < 2048  # the fuzzer's own, however large this process is
 
 
 def listened(command: list[str], heard: np.ndarray, **options: object) -> list[list[str]]:
