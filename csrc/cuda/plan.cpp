@@ -111,6 +111,8 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
   const bool last = first + count == shape.layers();
   const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
   return choose(2 * shape.D, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    // Several wide layers in narrower slabs take longer than one by one.
+    if (count > 1 && size.N < std::min({2 * shape.D, shape.limits.slab, kWidestSlab})) return {};
     LaunchPlan plan = begin(shape, "layers", first, count, size);
     TileLaunch& tiled = plan.tiled;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
