@@ -2,9 +2,9 @@
 // gradient of x is written once, and nothing in between leaves the chip.
 //
 //   x -> convolution -> a ; gradients -> V^T -> grad_z ; gate's slopes -> grad_a, z     all rows of the tile
+//   grad_a -> W^T        -> gradient of x                                               own rows
 //   gradients^T z        -> sums of the 1x1s' weights, in registers                     own rows: z is zero elsewhere
-//   grad_a -> W^T        -> gradient of x, over the first columns of the gradients      own rows
-//   grad_a^T x           -> sums of the convolution's weights, in registers           own rows: grad_a is zeroed too
+//   grad_a^T x           -> sums of the convolution's weights, in registers             own rows: grad_a is zeroed too
 //
 // The halo (rows of grad_a that the convolution's gradient reaches for) is computed again by every tile that needs
 // it. Rows that are not own count as zeros in the sums of weights, so that an infinity among them comes out as a NaN.
@@ -23,18 +23,23 @@
 
 namespace wavenet::cuda {
 
-// Products of 32 x 32 channels over the tile's rows, those of a matrix dealt out to the warps one by one.
+// Products of 32 x 32 channels over the tile's rows: those of the convolution's weights, its taps one above the other
+// as a matrix of K 2D x R, then those of the 1x1s', dealt out to the warps one by one.
 template <class T, int TILES>
 class TileSums {
  public:
-  // A channels x columns matrix, in blocks of 32; i-th block of this warp.
+  // i-th block of this warp, of a matrix of `columns`.
   struct Block {
-    int row, column;
-    bool there;
+    bool there, conv;
+    int row, column, columns;
   };
-  __device__ static Block block(int i, int channels, int columns) {
-    const int index = i * (kThreads / 32) + threadIdx.x / 32, across = columns / 32;
-    return {index / across * 32, index % across * 32, index < channels / 32 * across};
+  __device__ static Block block(int i, const WeightGradientArguments& args) {
+    const int of_conv = args.K * args.D / 16 * (args.R / 32), of_out = args.outputs() / 32 * (args.D / 32);
+    int index = i * (kThreads / 32) + threadIdx.x / 32;
+    const bool there = index < of_conv + of_out, conv = index < of_conv;
+    if (!conv) index -= of_conv;
+    const int columns = conv ? args.R : args.D, log = log2_of(columns / 32);
+    return {there, conv, (index >> log) * 32, (index & ((1 << log) - 1)) * 32, columns};
   }
 
   // sums of block i += left^T right, both `rows` rows of the tile; the pointers are at the block's channels. each_row(
@@ -129,9 +134,9 @@ class ColumnSums {
 };
 
 template <class T, int TILES>
-__global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
+__global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     fused_backward_kernel(const FusedBackwardArguments args) {
-  using S = Shape<T, kFusedTileSize.M, kFusedTileSize.N>;
+  using S = Shape<T, fused_tile_size(TILES).M, fused_tile_size(TILES).N>;
   constexpr int e = sizeof(T);
   static_assert(e == 2);
   const TileLaunch& tiled = args.tiled;
@@ -151,8 +156,8 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  TileSums<T, TILES> of_out, of_conv;  // gradients of the weights
-  ColumnSums<T, 2 * TILES> of_bias;    // and of biases: the outputs', then grad_a's, by the warps of the first columns
+  TileSums<T, TILES> sums;       // gradients of the weights
+  ColumnSums<T, TILES> of_bias;  // and of biases, by the warps of the first columns
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
@@ -207,14 +212,6 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     __syncthreads();  // grad_a and z are whole
 
     if (args.grad_cond.data) store_rows<T>(a_tile, a_pitch, tiled.tiling, tile, args.grad_cond, 2 * tiled.D);
-#pragma unroll
-    for (int i = 0; i < TILES; ++i) {
-      const auto block = TileSums<T, TILES>::block(i, outputs, tiled.D);
-      if (!block.there) continue;
-      of_out.add(i, grad + block.row * e, g_pitch, z_tile + block.column * e, z_pitch, S::M, [&](auto& left, int row) {
-        if (block.column == 0) of_bias.add(i, left, row, tiled.tiling);
-      });
-    }
 
     Accumulators<S, S::kGroups> grad_x;
     clear<S, S::kGroups>(grad_x);
@@ -223,25 +220,29 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
                                      const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
                                      return -shift * a_pitch + (at & (a_row - 1));
                                    });
-    __syncthreads();  // nobody reads the gradients or grad_a's halo any more
+    if (args.grad_x.data) {
 #pragma unroll
-    for (int f = 0; f < S::kRows; ++f) {
-#pragma unroll
-      for (int g = 0; g < S::kGroups; ++g) {
-        const int r = place.group(g) * 16 + place.fourth();
-        if (r >= tiled.R) continue;
+      for (int f = 0; f < S::kRows; ++f) {
 #pragma unroll
         for (int row = 0; row < 2; ++row) {
-          T* const at = reinterpret_cast<T*>(grad + place.row_of(f, 2 * row) * g_pitch) + r;
-          Floats<4> v{};
-          if (residual) v = load<T, 4>(at);
+          const int r = place.row_of(f, 2 * row), t = time_of(tiled.tiling, tile, r);
+          if (t < 0 || !is_own(tiled.tiling, r)) continue;
+          T* const to = row_at<T>(args.grad_x, tile.b, t);
 #pragma unroll
-          for (int i = 0; i < 4; ++i)
-            v.values[i] = weight.residual_scale * v.values[i] + Group{grad_x[f][g]}.at(row, i);
-          store<T, 4>(at, v);
+          for (int g = 0; g < S::kGroups; ++g) {
+            const int c = place.group(g) * 16 + place.fourth();
+            if (c >= tiled.R) continue;
+            Floats<4> v{};
+            if (residual) v = load<T, 4>(reinterpret_cast<const T*>(grad + r * g_pitch) + c);
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+              v.values[i] = weight.residual_scale * v.values[i] + Group{grad_x[f][g]}.at(row, i);
+            store<T, 4>(to + c, v);
+          }
         }
       }
     }
+    __syncthreads();  // nobody reads grad_a's halo any more
     const int units = a_row / 16;
     for (int i = threadIdx.x; i < (S::M - tiled.tiling.own_rows) * units; i += kThreads) {
       const int halo = i / units, row = halo < tiled.tiling.own_first ? halo : halo + tiled.tiling.own_rows;
@@ -249,17 +250,19 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
     }
     __syncthreads();
 
-    if (args.grad_x.data) store_rows<T>(grad, g_pitch, tiled.tiling, tile, args.grad_x, tiled.R);
-    // The taps one above the other, as a matrix of K 2D x R.
 #pragma unroll
     for (int i = 0; i < TILES; ++i) {
-      const auto block = TileSums<T, TILES>::block(i, tiled.K * 2 * tiled.D, tiled.R);
+      const auto block = TileSums<T, TILES>::block(i, weight);
       if (!block.there) continue;
-      const int tap = block.row / (2 * tiled.D), shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
-      of_conv.add(i, a_tile + (block.row - tap * 2 * tiled.D) * e, a_pitch, x + shift * x_pitch + block.column * e,
-                  x_pitch, S::M, [&](auto& left, int row) {
-                    if (block.row < 2 * tiled.D && block.column == 0) of_bias.add(TILES + i, left, row, tiled.tiling);
-                  });
+      const int tap = block.conv ? block.row / (2 * tiled.D) : 0, row = block.row - tap * 2 * tiled.D;
+      const int shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
+      const char* const left = block.conv ? a_tile : grad;
+      const char* const right = block.conv ? x + shift * x_pitch : z_tile;
+      const bool has_bias = tap == 0 && block.column == 0;
+      sums.add(i, left + row * e, block.conv ? a_pitch : g_pitch, right + block.column * e,
+               block.conv ? x_pitch : z_pitch, S::M, [&](auto& fragments, int at) {
+                 if (has_bias) of_bias.add(i, fragments, at, tiled.tiling);
+               });
     }
   });
 
@@ -267,12 +270,12 @@ __global__ void __launch_bounds__(kThreads, kResidentFusedBackward)
   float* const bias = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
 #pragma unroll
   for (int i = 0; i < TILES; ++i) {
-    const auto conv = TileSums<T, TILES>::block(i, tiled.K * 2 * tiled.D, tiled.R);
-    if (conv.there) of_conv.write(i, partial + conv.row * tiled.R + conv.column, tiled.R);
-    if (conv.there && conv.row < 2 * tiled.D && conv.column == 0) of_bias.write(TILES + i, bias + conv.row);
-    const auto out = TileSums<T, TILES>::block(i, outputs, tiled.D);
-    if (out.there) of_out.write(i, partial + weight.conv_size() + out.row * tiled.D + out.column, tiled.D);
-    if (out.there && out.column == 0) of_bias.write(i, bias + 2 * tiled.D + out.row);
+    const auto block = TileSums<T, TILES>::block(i, weight);
+    if (!block.there) continue;
+    float* const to = partial + (block.conv ? 0 : weight.conv_size());
+    sums.write(i, to + block.row * block.columns + block.column, block.columns);
+    if (block.column == 0 && (!block.conv || block.row < 2 * tiled.D))
+      of_bias.write(i, bias + (block.conv ? 0 : 2 * tiled.D) + block.row);
   }
 }
 
@@ -280,12 +283,14 @@ template <class T>
 void load_fused_backward() {
   load_kernel("fused_backward", fused_backward_kernel<T, 1>);
   load_kernel("fused_backward", fused_backward_kernel<T, 2>);
+  load_kernel("fused_backward", fused_backward_kernel<T, 4>);
 }
 
 template <class T>
 void run_fused_backward(const FusedBackwardArguments& args, const char* name, cudaStream_t stream) {
   if (args.tiles == 1) return launch_tiles(fused_backward_kernel<T, 1>, args, name, stream);
-  launch_tiles(fused_backward_kernel<T, 2>, args, name, stream);
+  if (args.tiles == 2) return launch_tiles(fused_backward_kernel<T, 2>, args, name, stream);
+  launch_tiles(fused_backward_kernel<T, 4>, args, name, stream);
 }
 
 }  // namespace wavenet::cuda

@@ -63,7 +63,7 @@ void run_data_gradient(const DataGradientArguments& arguments, const char* name,
 // All of a narrow layer's backward in one launch, in 16 bits.
 struct FusedBackwardArguments {
   TileLaunch tiled;  // its weights are the gate gradient's, then the data gradient's
-  int tiles = 1;  // of 32 x 32 weights of either kind, of a warp: 1 or 2
+  int tiles = 1;  // of 32 x 32 weights, of a warp: 1, 2 or 4
   const void* conv_bias = nullptr;
   Rows cond;
   WeightGradientArguments weight;  // its grad_a and z don't exist; a share of the rows is what a block does

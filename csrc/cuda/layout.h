@@ -92,14 +92,14 @@ struct DataGradientLayout {
 //   weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z | biases
 template <class At>
 struct FusedBackwardLayout {
-  Panel x, a, z, grad;  // the gradient of x goes over the first columns of the outputs' gradients
+  Panel x, a, z, grad;
   At tiles_at, a_at, z_at, biases_at, end;
 
   WAVENET_BOTH FusedBackwardLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int outputs)
       : x(tiled.R * e, tiled.rows(tile.M)),
         a(2 * tiled.D * e, tiled.rows(tile.M)),
         z(tiled.D * e, tile.M),
-        grad(larger(outputs * e, x.row), tile.M),
+        grad(outputs * e, tile.M),
         tiles_at(shared + tiled.weight_room(tile.N)),
         a_at(tiles_at + tiled.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
@@ -167,7 +167,7 @@ struct StreamLayout {
 constexpr int resident_layers(int N) { return N == 128 ? 1 : 2; }
 constexpr int resident_gate_gradient(int N) { return N == 32 ? 2 : 1; }
 constexpr int resident_data_gradient(int N) { return N == 128 ? 1 : 2; }
-constexpr int kResidentFusedBackward = 1;
+constexpr int resident_fused_backward(int tiles) { return tiles == 1 ? 2 : 1; }
 constexpr int kResidentWeightGradient = 2;
 
 }  // namespace wavenet::cuda

@@ -15,13 +15,15 @@ namespace {
 constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000;
 
 // The tile sizes that may serve so many outputs, the best first. Slabs wider than the outputs are for tiles that would
-// otherwise be too large.
+// otherwise be too large; half as wide ones, of many outputs, before that for as many rows.
 std::vector<TileSize> tile_sizes(int outputs, const Limits& limits) {
   std::vector<TileSize> found;
   for (const TileSize size : kTileSizes) {
     if (size.M > limits.rows || size.N > limits.slab) continue;
     const bool narrowest = outputs <= size.N || size.N == limits.slab;
-    if (found.empty() ? narrowest : size.M < found.back().M) found.push_back(size);
+    if (found.empty() ? !narrowest : size.M == found.back().M) continue;
+    found.push_back(size);
+    if (size.M == kMostRows && size.N == kWidestSlab) found.push_back({kMostRows, kWidestSlab / 2});
   }
   return found;
 }
@@ -46,8 +48,8 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
 
 // Fills in what follows from the tiling; false: the device has no room for it. Weights that stay in shared memory come
 // first: a ring costs a barrier a slab, and what it waits for includes the next tile, which two buffers would otherwise
-// load behind the work. packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a
-// multiprocessor, from there too.
+// load behind the work. Two blocks of a multiprocessor hide more from each other than two buffers do.
+// packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a multiprocessor, from there too.
 template <class Bytes, class Layout>
 bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int resident, Bytes packed_bytes,
          Layout layout_of) {
@@ -55,16 +57,21 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
   for (const bool ring : {false, true}) {
     if (shape.limits.ring && !ring) continue;
     tiled.ring = ring, tiled.weight_bytes = static_cast<int>(packed_bytes(ring));
-    for (const int buffers : {2, 1}) {
-      tiled.buffers = buffers;
-      const auto layout = layout_of(tiled);
-      const int bytes = layout.end;
-      if (bytes > device.shared_bytes) continue;
-      plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(bytes);
-      tiled.blocks = static_cast<int>(
-          std::min<int64_t>(tiled.tiling.tiles, int64_t(device.multiprocessors) * device.resident(resident, bytes)));
-      return true;
+    tiled.buffers = 1;
+    auto layout = layout_of(tiled);
+    if (layout.end > device.shared_bytes) continue;
+    const int blocks = device.resident(resident, layout.end);
+    tiled.buffers = 2;
+    const auto two = layout_of(tiled);
+    if (two.end <= device.shared_bytes && device.resident(resident, two.end) == blocks) {
+      layout = two;
+    } else {
+      tiled.buffers = 1;
     }
+    plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end);
+    tiled.blocks = static_cast<int>(
+        std::min<int64_t>(tiled.tiling.tiles, int64_t(device.multiprocessors) * blocks));
+    return true;
   }
   return false;
 }
@@ -75,10 +82,11 @@ template <class Plan>
 std::optional<LaunchPlan> choose(int outputs, const StackShape& shape, const Device& device, Plan plan) {
   std::optional<LaunchPlan> found;
   for (const TileSize size : tile_sizes(outputs, shape.limits)) {
+    if (found && found->tiled.size.M == size.M) continue;
     std::optional<LaunchPlan> one = plan(size);
     if (!one) continue;
     found = one;
-    if (one->tiled.tiling.tiles >= device.multiprocessors || size.N < kWidestSlab) break;
+    if (one->tiled.tiling.tiles >= device.multiprocessors || outputs <= kWidestSlab / 2) break;
   }
   return found;
 }
@@ -103,6 +111,8 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
   const bool last = first + count == shape.layers();
   const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
   return choose(2 * shape.D, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    // Several wide layers in narrower slabs take longer than one by one.
+    if (count > 1 && size.N < std::min({2 * shape.D, shape.limits.slab, kWidestSlab})) return {};
     LaunchPlan plan = begin(shape, "layers", first, count, size);
     TileLaunch& tiled = plan.tiled;
     const int left0 = lefts[0], right0 = (shape.K - 1) * steps[0] - left0;
@@ -216,7 +226,8 @@ LaunchPlan plan_data_gradient(const StackShape& shape, int layer, const Device& 
 int fused_tiles(const StackShape& shape, int outputs) {
   constexpr int kWarps = kThreads / 32;
   const int of_conv = shape.K * 2 * shape.D / 32 * (shape.R / 32), of_out = outputs / 32 * (shape.D / 32);
-  return (std::max(of_conv, of_out) + kWarps - 1) / kWarps;
+  const int tiles = (of_conv + of_out + kWarps - 1) / kWarps;
+  return tiles == 3 ? 4 : tiles;
 }
 
 std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int layer, const Device& device) {
@@ -237,30 +248,31 @@ std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int
 
 std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
                                               const Device& device) {
-  constexpr TileSize kSize = kFusedTileSize;
   const int e = shape.element();
   const auto [left, right] = reach_of(shape);
   const int S = skip ? shape.S : 0, outputs = (residual ? shape.R : 0) + S;
   const auto narrow = [](int channels) { return channels == 32 || channels == 64; };
   if (shape.dtype == DType::float32 || !narrow(shape.R) || !narrow(shape.D)) return {};
   if (outputs == 0 || S % 32 != 0) return {};  // none: a gated convolution, or no gradient
-  if (fused_tiles(shape, outputs) > 2) return {};
+  const int tiles = fused_tiles(shape, outputs);
+  if (tiles > 4) return {};
+  const TileSize size = fused_tile_size(tiles);
 
-  LaunchPlan plan = begin(shape, "fused_backward", layer, 1, kSize);
+  LaunchPlan plan = begin(shape, "fused_backward", layer, 1, size);
   TileLaunch& tiled = plan.tiled;
   tiled.S = S;
-  tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], kSize.M, right, left, left + right, shape.R * e);
+  tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], size.M, right, left, left + right, shape.R * e);
   if (tiled.tiling.tiles == 0) return {};
   const int P = tiled.tiling.P();
   tiled.pad_above = left * P, tiled.pad_below = right * P;
   tiled.tap_first[0] = -left * P, tiled.tap_step[0] = P;
   const auto bytes = [&](bool ring) {
-    const PackedGroup group{layer, 1, kSize.N, ring, residual};
+    const PackedGroup group{layer, 1, size.N, ring, residual};
     return packing_of(shape, PackedFor::gate_gradient, S).bytes(group) +
            packing_of(shape, PackedFor::data_gradient, S).bytes(group);
   };
-  const auto layout = [&](const TileLaunch& tiled) { return FusedBackwardLayout<int>(0, kSize, e, tiled, outputs); };
-  if (!fit(plan, shape, device, kResidentFusedBackward, bytes, layout)) return {};
+  const auto layout = [&](const TileLaunch& tiled) { return FusedBackwardLayout<int>(0, size, e, tiled, outputs); };
+  if (!fit(plan, shape, device, resident_fused_backward(tiles), bytes, layout)) return {};
   return plan;
 }
 

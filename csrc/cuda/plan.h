@@ -60,7 +60,7 @@ std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int
 // All three in one launch; none where that can't be, or would not pay.
 std::optional<LaunchPlan> plan_fused_backward(const StackShape& shape, int layer, bool residual, bool skip,
                                               const Device& device);
-// Of its sums of weights, blocks of 32 x 32 a warp: 1 or 2 where there is such a plan.
+// Of its sums of weights, blocks of 32 x 32 a warp: 1, 2 or 4 where there is such a plan.
 int fused_tiles(const StackShape& shape, int outputs);
 
 // The packed weights of a launch, all but the weights' addresses. S: skip channels that matter, 0 or the shape's.

@@ -20,7 +20,9 @@ struct TileSize {
 };
 constexpr TileSize kTileSizes[] = {{128, 32}, {128, 64}, {128, 128}, {64, 128}, {32, 128}};
 constexpr int kMostRows = 128, kWidestSlab = 128;
-constexpr TileSize kFusedTileSize{128, 64};  // of the backward in one launch
+// Of the backward in one launch, by the blocks of weights that a warp sums. Of narrow slabs two blocks of a launch have
+// registers enough.
+WAVENET_BOTH constexpr TileSize fused_tile_size(int tiles) { return {128, tiles == 1 ? 32 : 64}; }
 constexpr TileSize kStreamTileSize{32, 128};
 
 // Of a ring of slabs of N outputs.
