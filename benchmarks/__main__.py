@@ -22,6 +22,9 @@ COMMANDS = {
     "report": Command("reporting.report", "draw tables and plots of what was measured"),
     "compare": Command("reporting.compare", "say how two results, or two commits, differ"),
     "kept": Command("operators.kept", "a training step by what it keeps: products, memory, time"),
+    "neighbour": Command(
+        "operators.neighbour", "what another program's load costs passes on all CPUs"
+    ),
     "profile": Command("profiles.profile", "where a backend's time goes"),
     "instruction-counts": Command(
         "compiled.instruction_counts", "what the CPU kernels execute, against the committed counts"
