@@ -25,7 +25,7 @@ from benchmarks.reporting.tables import (
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SHOWN = "stack-cpu-avx2-float32"  # on the first page
-CLASSIFIERS = ("fsdd", "fsdd-speakers", "esc10", "demo")  # there, too
+CLASSIFIERS = ("fsdd", "fsdd-speakers", "asc", "esc10", "demo")  # there, too
 CLASSIFIED = ("<!-- classifiers: begin -->", "<!-- classifiers: end -->")
 PREAMBLE = """# Results
 
