@@ -71,25 +71,25 @@ def measure(workload: Workload, count: int, rounds: int) -> list[dict[str, Any]]
     }
     alone: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     beside: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
+
+    def a_round(samples: dict[tuple[str, str], list[float]]) -> None:
+        for key, run in runs.items():
+            samples[key].append(timed(run))
+
     neighbours = Neighbours(count)
     try:
-        for round_ in range(-1, rounds):
-            for key, run in runs.items():
-                seconds = timed(run)
-                if round_ >= 0:
-                    alone[key].append(seconds)
+        for _ in range(1 + rounds):
+            a_round(alone)
             with neighbours.busy():
-                for key, run in runs.items():
-                    seconds = timed(run)
-                    if round_ >= 0:
-                        beside[key].append(seconds)
+                a_round(beside)
     finally:
         neighbours.end()
     threads, cpus = torch.get_num_threads(), len(os.sched_getaffinity(0))
     fair = max(1.0, (threads + count) / cpus)
     rows = []
     for name, what in runs:
-        quiet, busy = spread(alone[name, what]), spread(beside[name, what])
+        key = name, what
+        quiet, busy = spread(alone[key][1:]), spread(beside[key][1:])  # the first warms up
         rows.append(
             {
                 **{"workload": workload.name, "contender": name, "pass": what},

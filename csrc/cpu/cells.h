@@ -16,10 +16,7 @@ __attribute__((always_inline)) inline Vector multiply_add(Vector sum, Vector a, 
   return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
 }
 #else  // in the place of the instructions, for tests
-inline Halves rounded(Vector v) {
-  const Bits u = to_bits(v), nearest = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  return __builtin_convertvector(v == v ? nearest : ((u >> 16) | 0x40u), Halves);
-}
+inline Halves rounded(Vector v) { return __builtin_convertvector(to_bfloat16(v), Halves); }
 inline Vector multiply_add(Vector sum, Vector a, Vector b) {
   const Bits high = Bits{} + 0xffff0000u, x = to_bits(a), y = to_bits(b);
   sum += from_bits(x & high) * from_bits(y & high);
@@ -50,7 +47,7 @@ inline Vector load_cells(const Stored* from, int64_t n) {
 inline Vector load_stored(const Stored* from) {
   Halves halves;
   __builtin_memcpy(&halves, from, sizeof halves);
-  return from_bits(__builtin_convertvector(halves, Bits) << 16);
+  return from_bfloat16(__builtin_convertvector(halves, Bits));
 }
 inline void store_stored(Stored* to, Vector v) {
   const Halves halves = rounded(v);

@@ -34,14 +34,6 @@ inline void store_halves(void* data, int64_t at, Bits bits, int64_t n) {
   }
 }
 
-inline Vector from_bfloat16(Bits h) { return from_bits(h << 16); }
-
-inline Bits to_bfloat16(Vector v) {
-  const Bits u = to_bits(v);
-  const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  return v == v ? rounded : ((u >> 16) | 0x40u);  // a NaN stays one
-}
-
 // Moves the exponent by a multiplication, which sets subnormal halves right as well (unless the processor was told to
 // take subnormal floats for zeros, torch.set_flush_denormal).
 inline Vector from_float16(Bits h) {

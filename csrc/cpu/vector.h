@@ -22,6 +22,15 @@ typedef uint16_t Halves __attribute__((vector_size(kVectorBytes / 2)));
 
 inline Vector from_bits(Bits bits) { return (Vector)bits; }
 inline Bits to_bits(Vector v) { return (Bits)v; }
+
+// bfloat16 in the lower halves.
+inline Vector from_bfloat16(Bits h) { return from_bits(h << 16); }
+
+inline Bits to_bfloat16(Vector v) {
+  const Bits u = to_bits(v);
+  const Bits rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  return v == v ? rounded : ((u >> 16) | 0x40u);  // a NaN stays one
+}
 #endif
 
 inline Vector broadcast(Real value) { return value - Vector{}; }  // minus 0 keeps -0

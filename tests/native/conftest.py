@@ -44,6 +44,18 @@ def configure(cmake):
 
 
 @pytest.fixture(scope="session")
+def build(configure, cmake):
+    """`build(folder, target, **definitions)` makes a target of the CPU's from the tree."""
+
+    def run(folder: Path, target: str, **definitions: str) -> None:
+        configured = configure(folder, WAVENET_KERNELS_CUDA="0", **definitions)
+        assert configured.returncode == 0, configured.stderr
+        programs.run(cmake, "--build", str(folder), "--target", target)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def tree(tmp_path_factory) -> Path:
     """A copy of the sources as a fresh clone would have them: no builds, no environments."""
     copy = tmp_path_factory.mktemp("tree") / "wavenet-kernels"

@@ -10,16 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import wavenet_kernels._cpu as _cpu
-from benchmarks.programs import cmake, run
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import pytest, sys, torch
 from numerics import check_operator
@@ -42,27 +39,19 @@ HAS_THEM = bool(_cpu.build_info()["multiply_bfloat16"])
 
 
 @pytest.mark.skipif(HAS_THEM, reason="this processor multiplies bfloat16: the other tests do")
-def test_products_of_bfloat16_obey_the_rule(tmp_path):
-    definitions = {
-        "Python_EXECUTABLE": sys.executable,
-        "WAVENET_KERNELS_CUDA": "0",
-        "WAVENET_KERNELS_OUTPUT_DIR": str(tmp_path / "modules"),
-        "WAVENET_KERNELS_EMULATE_BFLOAT16": "ON",
-        "CMAKE_BUILD_TYPE": "Release",
-    }
-    options = [f"-D{name}={value}" for name, value in definitions.items()]
-    run(cmake(), "-S", str(ROOT), "-B", str(tmp_path), *options)
-    run(cmake(), "--build", str(tmp_path), "--target", "_cpu")
+def test_products_of_bfloat16_obey_the_rule(build, root, tmp_path):
+    emulated = {"WAVENET_KERNELS_EMULATE_BFLOAT16": "ON", "CMAKE_BUILD_TYPE": "Release"}
+    build(tmp_path, "_cpu", **emulated)
 
     package = tmp_path / "wavenet_kernels"
     shutil.copytree(
-        ROOT / "wavenet_kernels", package, ignore=shutil.ignore_patterns("*.so", "__pycache__")
+        root / "wavenet_kernels", package, ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
     (module,) = (tmp_path / "modules").glob("_cpu*.so")
     shutil.copy(module, package)
-    paths = [tmp_path, ROOT / "tests" / "support", ROOT]
+    paths = [tmp_path, root / "tests" / "support", root]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(ROOT)],
+        [sys.executable, "-c", PROGRAM, str(root)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         cwd=tmp_path,  # the first place where modules are looked for
         capture_output=True,

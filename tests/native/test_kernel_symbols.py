@@ -11,13 +11,11 @@ from __future__ import annotations
 import platform
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.compiled.native import ROOT
-from benchmarks.programs import cmake, run
+from benchmarks.programs import run
 
 pytestmark = pytest.mark.slow  # all kernels are compiled
 
@@ -28,19 +26,10 @@ def shared(of_object: Path) -> set[str]:
     return {name for *_, kind, name in lines if kind in "WVu"}
 
 
-def test_kernels_share_no_function(tmp_path):
+def test_kernels_share_no_function(build, tmp_path):
     if shutil.which("nm") is None:
         pytest.skip("there is no nm")
-    definitions = {
-        "Python_EXECUTABLE": sys.executable,
-        "WAVENET_KERNELS_CUDA": "0",
-        "WAVENET_KERNELS_OUTPUT_DIR": str(tmp_path / "modules"),
-        "CMAKE_BUILD_TYPE": "Debug",
-        "CMAKE_CXX_FLAGS_DEBUG": "-O0",
-    }
-    options = [f"-D{name}={value}" for name, value in definitions.items()]
-    run(cmake(), "-S", str(ROOT), "-B", str(tmp_path), *options)
-    run(cmake(), "--build", str(tmp_path), "--target", "wavenet_cpu")
+    build(tmp_path, "wavenet_cpu", CMAKE_BUILD_TYPE="Debug", CMAKE_CXX_FLAGS_DEBUG="-O0")
     found = {}
     for folder in (tmp_path / "CMakeFiles").glob("wavenet_cpu_*.dir"):
         isa, real = re.fullmatch(
