@@ -43,8 +43,7 @@ def change_speed(waveform: Tensor, speed: float) -> Tensor:
     `speed_sizes`.
     """
     size, new = speed_sizes(len(waveform), speed)
-    spectrum = torch.fft.rfft(waveform, size, norm="forward")
-    resampled = torch.fft.irfft(spectrum, new, norm="forward")
+    resampled = _waveform(_spectrum(waveform, size), new) * (new / size)
     return resampled[: max(1, round(len(waveform) * new / size))]
 
 
@@ -114,19 +113,38 @@ def tilt(waveform: Tensor, sample_rate: int, db_per_octave: float) -> Tensor:
 def _filter(waveform: Tensor, sample_rate: int, gain: Callable[[Tensor], Tensor]) -> Tensor:
     """With its spectrum scaled by the gain at each frequency in Hz; 0.1 s of silence follow it."""
     size = fast_size(len(waveform) + sample_rate // 10)
-    spectrum = torch.fft.rfft(waveform, size)
+    spectrum = _spectrum(waveform, size)
     hertz = torch.fft.rfftfreq(size, 1 / sample_rate, device=waveform.device).to(waveform.dtype)
     _scale(spectrum, gain(hertz))
-    return torch.fft.irfft(spectrum, size)[: len(waveform)]
+    return _waveform(spectrum, size)[: len(waveform)]
 
 
 def pink(white: Tensor) -> Tensor:
     """White noise with its power made to fall as 1 / frequency."""
     size = fast_size(len(white))
-    spectrum = torch.fft.rfft(white, size)
+    spectrum = _spectrum(white, size)
     order = torch.arange(len(spectrum), device=white.device, dtype=white.dtype).clamp(min=1)
     _scale(spectrum, order.rsqrt())
-    return torch.fft.irfft(spectrum, size)[: len(white)]
+    return _waveform(spectrum, size)[: len(white)]
+
+
+def _spectrum(waveform: Tensor, size: int) -> Tensor:
+    """Its transform of `size` samples, cut or followed by silence.
+
+    On a CPU by NumPy: torch's takes longer to prepare a size than to transform it once.
+    """
+    if waveform.device.type != "cpu":
+        return torch.fft.rfft(waveform, size)
+    spectrum = torch.from_numpy(np.fft.rfft(waveform.numpy(), size))
+    return spectrum.to(waveform.dtype.to_complex())  # NumPy 1 computes in double precision
+
+
+def _waveform(spectrum: Tensor, size: int) -> Tensor:
+    """The `size` samples that have this transform."""
+    if spectrum.device.type != "cpu":
+        return torch.fft.irfft(spectrum, size)
+    waveform = torch.from_numpy(np.fft.irfft(spectrum.numpy(), size))
+    return waveform.to(spectrum.dtype.to_real())
 
 
 def _scale(spectrum: Tensor, gain: Tensor) -> None:
