@@ -154,13 +154,13 @@ std::unique_ptr<cpu::Sampler> make_sampler(
 }
 
 int64_t run_sampler(cpu::Sampler& sampler, int64_t n, const Rows& cond, Address forced, Address noise, uint64_t seed,
-                    uint64_t first_signal, float temperature, Address parameters, Address out) {
+                    uint64_t first_signal, float temperature, Address parameters, Address out, int threads) {
   cpu::SampleRun run;
   run.n = n, run.cond = cond, run.forced = pointer(forced);
   run.noise = static_cast<const float*>(pointer(noise));
   run.seed = seed, run.first_signal = first_signal, run.temperature = temperature;
   run.parameters = static_cast<float*>(pointer(parameters)), run.out = pointer(out);
-  return sampler.run(run);
+  return sampler.run(run, threads);
 }
 
 std::vector<std::string> names(const std::vector<const cpu::Isa*>& isas) {
@@ -261,7 +261,7 @@ PYBIND11_MODULE(_cpu, m) {
            py::arg("residual_scale"), py::arg("skip_scale"), py::arg("input_tanh"), py::arg("scale_floor"))
       .def("run", &run_sampler, release, py::kw_only(), py::arg("n"), py::arg("cond"), py::arg("forced"),
            py::arg("noise"), py::arg("seed"), py::arg("first_signal"), py::arg("temperature"), py::arg("parameters"),
-           py::arg("out"))
+           py::arg("out"), py::arg("threads"))
       .def("reset", &cpu::Sampler::reset, release)
       .def("position", &cpu::Sampler::position)
       .def("state_size", &cpu::Sampler::state_size)

@@ -21,9 +21,9 @@ struct SampleKernels {
   // them as they are.
   int64_t (*split_size)(int64_t inputs);
   void (*split)(const float* x, int64_t inputs, float* to);
-  void (*product)(const void* weights, bool half, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
-                  const float* const* x, float* const* y);
-  void (*gate)(const float* a, int64_t channels, float* z);
+  void (*product)(const void* weights, bool half, int64_t width, int64_t outputs, int64_t begin, int64_t end,
+                  int64_t inputs, int64_t rows, const float* const* x, float* const* y);
+  void (*gate)(const float* filters, const float* gates, int64_t channels, float* z);
   void (*exp)(const float* x, int64_t count, float scale, float shift, float* to);
 };
 

@@ -10,6 +10,7 @@
 #pragma once
 
 constexpr int64_t kSampleSums = 8;  // as many vectors of sums as keep two multipliers of four cycles busy
+constexpr int64_t kPanelVectors = 4;  // of outputs, at most: threads share them out
 
 #if WAVENET_PAIRS
 
@@ -66,42 +67,54 @@ inline void sample_split(const float*, int64_t, float*) {}
 inline Vector load_weights(const float* from) { return load(from); }
 inline Vector load_weights(const uint16_t* from) { return from_bits(load_halves(from, 0, kLanes) << 16); }
 
+// So many chains side by side, of `length` inputs each.
+template <int CHAINS, int ROWS, int VECTORS, class Weight>
+inline void sample_chains(const Weight* weights, int64_t stride, int64_t length, int64_t c, const float* const* x,
+                          float* const* y, int64_t at) {
+  Vector sums[CHAINS][ROWS][VECTORS] = {};
+  for (int64_t end = c + length; c < end; ++c, weights += stride) {
+    WAVENET_UNROLL for (int n = 0; n < CHAINS; ++n) {
+      Vector w[VECTORS];
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load_weights(weights + n * length * stride + j * kLanes);
+      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+        const Vector v = broadcast(x[i][n * length + c]);
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) sums[n][i][j] += v * w[j];
+      }
+    }
+  }
+  WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
+    WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+      float* to = y[i] + at + j * kLanes;
+      Vector sum = load(to);
+      WAVENET_UNROLL for (int n = 0; n < CHAINS; ++n) sum += sums[n][i][j];
+      store(to, sum);
+    }
+  }
+}
+
 template <int ROWS, int VECTORS, class Weight>
 __attribute__((noinline)) void sample_block(const Weight* weights, int64_t stride, int64_t inputs,
                                             const float* const* x, float* const* y, int64_t at) {
-  for (int64_t c = 0; c < inputs;) {
-    const int64_t end = smaller(inputs, c + kChain);
-    Vector sums[ROWS][VECTORS] = {};
-    for (; c < end; ++c, weights += stride) {
-      Vector w[VECTORS];
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load_weights(weights + j * kLanes);
-      WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-        const Vector v = broadcast(x[i][c]);
-        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) sums[i][j] += v * w[j];
-      }
-    }
-    WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        float* to = y[i] + at + j * kLanes;
-        store(to, load(to) + sums[i][j]);
-      }
-    }
+  constexpr int kSideBySide = ROWS == 1 ? 2 : 1;
+  int64_t c = 0;
+  for (; inputs - c >= kSideBySide * kChain; c += kSideBySide * kChain) {
+    sample_chains<kSideBySide, ROWS, VECTORS>(weights + c * stride, stride, kChain, c, x, y, at);
+  }
+  for (; c < inputs; c += kChain) {
+    sample_chains<1, ROWS, VECTORS>(weights + c * stride, stride, smaller(inputs - c, kChain), c, x, y, at);
   }
 }
 
 #endif
 
-// One panel, in parts of at most 8 sums.
+// Of one panel, `stride` outputs wide, so many vectors of outputs from `at` on, in parts of at most 8 sums.
 template <int ROWS, class Weight>
-inline void sample_panel(const Weight* weights, int64_t vectors, int64_t inputs, const float* const* x,
+inline void sample_panel(const Weight* weights, int64_t stride, int64_t vectors, int64_t inputs, const float* const* x,
                          float* const* y, int64_t at) {
-  const int64_t stride = vectors * kLanes;
   for (int64_t j = 0, left; (left = vectors - j) > 0;) {
     const Weight* from = weights + j * kLanes;
     const int64_t here = at + j * kLanes;
-    if (ROWS == 1 && left >= 8) {
-      sample_block<ROWS, ROWS == 1 ? 8 : 1>(from, stride, inputs, x, y, here), j += 8;
-    } else if (ROWS <= 2 && left >= 4) {
+    if (ROWS <= 2 && left >= 4) {
       sample_block<ROWS, ROWS <= 2 ? 4 : 1>(from, stride, inputs, x, y, here), j += 4;
     } else if (left >= 2) {
       sample_block<ROWS, 2>(from, stride, inputs, x, y, here), j += 2;
@@ -112,40 +125,45 @@ inline void sample_panel(const Weight* weights, int64_t vectors, int64_t inputs,
 }
 
 template <class Weight>
-inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, int64_t inputs, int64_t rows,
-                        const float* const* x, float* const* y) {
-  for (int64_t at = 0; at < outputs; at += width) {
-    const int64_t vectors = smaller(width, outputs - at) / kLanes;
-    const Weight* panel = weights + at * cells_of(inputs);
+inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, int64_t begin, int64_t end,
+                        int64_t inputs, int64_t rows, const float* const* x, float* const* y) {
+  for (int64_t at = begin; at < end;) {
+    const int64_t first = at / width * width, stride = smaller(width, outputs - first);
+    const int64_t vectors = (smaller(end, first + stride) - at) / kLanes;
+    const Weight* from = weights + first * cells_of(inputs) + (at - first);
     for (int64_t i = 0; i < rows;) {
       if (rows - i >= 4) {
-        sample_panel<4>(panel, vectors, inputs, x + i, y + i, at), i += 4;
+        sample_panel<4>(from, stride, vectors, inputs, x + i, y + i, at), i += 4;
       } else if (rows - i >= 2) {
-        sample_panel<2>(panel, vectors, inputs, x + i, y + i, at), i += 2;
+        sample_panel<2>(from, stride, vectors, inputs, x + i, y + i, at), i += 2;
       } else {
-        sample_panel<1>(panel, vectors, inputs, x + i, y + i, at), i += 1;
+        sample_panel<1>(from, stride, vectors, inputs, x + i, y + i, at), i += 1;
       }
     }
+    at += vectors * kLanes;
   }
 }
 
 // Outputs of a panel for products of so many rows.
 inline int64_t sample_panel_outputs(int64_t rows) {
-  return kSampleSums / (rows >= 4 ? 4 : rows >= 2 ? 2 : 1) * kLanes;
+  return smaller(kSampleSums / (rows >= 4 ? 4 : rows >= 2 ? 2 : 1), kPanelVectors) * kLanes;
 }
 
-// y[i] += W x[i]; `outputs` is a whole number of vectors, `width` of them are a panel.
-inline void sample_product(const void* weights, [[maybe_unused]] bool half, int64_t width, int64_t outputs, int64_t inputs,
-                           int64_t rows, const float* const* x, float* const* y) {
+// y[i] += W x[i], its outputs from `begin` to `end`. All of them, and these, are whole numbers of vectors; `width`
+// outputs are a panel.
+inline void sample_product(const void* weights, [[maybe_unused]] bool half, int64_t width, int64_t outputs, int64_t begin,
+                           int64_t end, int64_t inputs, int64_t rows, const float* const* x, float* const* y) {
 #if !WAVENET_PAIRS
-  if (half) return sample_rows(static_cast<const uint16_t*>(weights), width, outputs, inputs, rows, x, y);
+  if (half) {
+    return sample_rows(static_cast<const uint16_t*>(weights), width, outputs, begin, end, inputs, rows, x, y);
+  }
 #endif
-  sample_rows(static_cast<const float*>(weights), width, outputs, inputs, rows, x, y);
+  sample_rows(static_cast<const float*>(weights), width, outputs, begin, end, inputs, rows, x, y);
 }
 
-// z = tanh(a[0 ..]) sigmoid(a[channels ..]), of a whole number of vectors.
-inline void sample_gate(const float* a, int64_t channels, float* z) {
-  for (int64_t c = 0; c < channels; c += kLanes) store(z + c, gate(load(a + c), load(a + channels + c)));
+// z = tanh(filter) sigmoid(gate), of a whole number of vectors.
+inline void sample_gate(const float* filters, const float* gates, int64_t channels, float* z) {
+  for (int64_t c = 0; c < channels; c += kLanes) store(z + c, gate(load(filters + c), load(gates + c)));
 }
 
 // to = exp(scale x - shift), x at most shift / scale; below exp(-40) it stays there. Of a whole number of vectors.

@@ -119,10 +119,23 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
   skips_ = zeros(B_ * Sp), hiddens_ = zeros(B_ * Hp), said_ = zeros(B_ * Pp);
   sums_.resize(Pp);
   past_samples_.resize(B_ * net_.taps);
-  x_.resize(B_ * kSamplesAhead), y_.resize(B_ * kSamplesAhead);
-  const int64_t ahead = kernels_.split_size(R) * kSamplesAhead;
-  parts_.resize(B_ * std::max({ahead, kernels_.split_size(L * Dp), kernels_.split_size(S), kernels_.split_size(H)}));
+  add_workers(1);
   reset();
+}
+
+void Sampler::add_workers(int count) {
+  const int64_t rows = B_ * kSamplesAhead, ahead = kernels_.split_size(net_.R) * kSamplesAhead;
+  const int64_t head = std::max({net_.layers() * padded(net_.D), net_.S, net_.H});
+  const int64_t parts = B_ * std::max(ahead, kernels_.split_size(head));
+  for (int i = static_cast<int>(workers_.size()); i < count; ++i) {
+    Worker worker;
+    worker.index = i;
+    worker.memory = allocate(2 * rows * sizeof(float*) + parts * sizeof(float));
+    worker.y = reinterpret_cast<float**>(worker.memory.get());
+    worker.x = const_cast<const float**>(worker.y + rows);
+    worker.parts = reinterpret_cast<float*>(worker.y + 2 * rows);
+    workers_.push_back(std::move(worker));
+  }
 }
 
 float* Sampler::row(const Stage& stage, int64_t b, int64_t t) const {
@@ -135,15 +148,24 @@ void Sampler::reset() {
   for (Stage& stage : stages_) std::memset(stage.ring.get(), 0, B_ * stage.length * padded(net_.R) * sizeof(float));
 }
 
-// Of the rows in x_, onto those in y_.
-void Sampler::product(const Matrix& matrix, int64_t rows) {
+// Those of so many padded channels that are the worker's.
+Sampler::Range Sampler::share(const Worker& worker, int64_t channels) const {
+  const int64_t vectors = channels / kernels_.lanes;
+  return {vectors * worker.index / worker.of * kernels_.lanes, vectors * (worker.index + 1) / worker.of * kernels_.lanes};
+}
+
+// Of the rows in the worker's x, onto those in its y.
+void Sampler::product(Worker& worker, const Matrix& matrix, int64_t rows, std::initializer_list<Range> outputs) {
   const int64_t size = kernels_.split_size(matrix.inputs);
   for (int64_t i = 0; size > 0 && i < rows; ++i) {
-    float* parts = parts_.data() + i * size;
-    kernels_.split(x_[i], matrix.inputs, parts);
-    x_[i] = parts;
+    float* parts = worker.parts + i * size;
+    kernels_.split(worker.x[i], matrix.inputs, parts);
+    worker.x[i] = parts;
   }
-  kernels_.product(matrix.data.get(), half_, matrix.panel, matrix.outputs, matrix.inputs, rows, x_.data(), y_.data());
+  for (const Range& range : outputs) {
+    kernels_.product(matrix.data.get(), half_, matrix.panel, matrix.outputs, range.begin, range.end, matrix.inputs, rows,
+                     worker.x, worker.y);
+  }
 }
 
 void Sampler::embed(int64_t b) {
@@ -168,81 +190,98 @@ void Sampler::embed(int64_t b) {
 
 // The products of the past taps that begin to be needed now: of a tap `lag` samples back, whose inputs are there for
 // as many samples ahead. With `all`, also those that began to be needed before.
-void Sampler::past_taps(Stage& stage, bool all) {
+void Sampler::past_taps(Worker& worker, Stage& stage, bool all) {
   const int64_t Dp = padded(net_.D);
+  const Range mine = share(worker, Dp), gates = {Dp + mine.begin, Dp + mine.end};
   for (int64_t k = 0; k + 1 < net_.K; ++k) {
     const int64_t ahead = std::min(lag(stage, k), kSamplesAhead), begin = t_ - t_ % ahead;
     if (t_ != begin && !all) continue;
     int64_t rows = 0;
     for (int64_t b = 0; b < B_; ++b) {
       for (int64_t i = 0; i < ahead; ++i, ++rows) {
-        x_[rows] = row(stage, b, begin + i - lag(stage, k));
-        y_[rows] = floats(stage.ahead[k]) + (b * kSamplesAhead + i) * 2 * Dp;
-        std::memset(y_[rows], 0, 2 * Dp * sizeof(float));
+        float* y = floats(stage.ahead[k]) + (b * kSamplesAhead + i) * 2 * Dp;
+        std::fill(y + mine.begin, y + mine.end, 0.0f);
+        std::fill(y + gates.begin, y + gates.end, 0.0f);
+        worker.x[rows] = row(stage, b, begin + i - lag(stage, k)), worker.y[rows] = y;
       }
     }
-    product(stage.past[k], rows);
+    product(worker, stage.past[k], rows, {mine, gates});
   }
 }
 
-bool Sampler::step(const SampleRun& run, int64_t i) {
-  const int64_t L = net_.layers(), R = net_.R, D = net_.D;
-  const int64_t Dp = padded(D), Sp = padded(net_.S), Hp = padded(net_.H), Pp = padded(net_.P);
-  for (int64_t b = 0; b < B_; ++b) embed(b);
+void Sampler::layers(Worker& worker, Meeting& meeting, const SampleRun& run, int64_t i) {
+  const int64_t L = net_.layers(), D = net_.D, Dp = padded(D);
+  const Range mine = share(worker, Dp), gates = {Dp + mine.begin, Dp + mine.end};
+  const Range channels = share(worker, padded(net_.R));
   for (int64_t l = 0; l < L; ++l) {
     Stage& stage = stages_[l];
-    past_taps(stage, false);
+    past_taps(worker, stage, false);
     for (int64_t b = 0; b < B_; ++b) {
-      float* a = floats(a_) + b * 2 * Dp;
-      std::memcpy(a, stage.conv_bias.get(), 2 * Dp * sizeof(float));
+      float *a = floats(a_) + b * 2 * Dp, *bias = floats(stage.conv_bias);
+      for (const Range& range : {mine, gates}) std::copy(bias + range.begin, bias + range.end, a + range.begin);
       if (run.cond.data) {
         const int64_t at = b * run.cond.batch_stride + i * run.cond.time_stride + l * 2 * D;
         const float* cond = static_cast<const float*>(run.cond.data) + at;
-        for (int64_t c = 0; c < D; ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
+        for (int64_t c = mine.begin; c < std::min(mine.end, D); ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
       }
       for (int64_t k = 0; k + 1 < net_.K; ++k) {
         const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
         const float* past = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
-        for (int64_t c = 0; c < 2 * Dp; ++c) a[c] += past[c];
+        for (int64_t c = mine.begin; c < mine.end; ++c) a[c] += past[c], a[Dp + c] += past[Dp + c];
       }
-      x_[b] = row(stage, b, t_), y_[b] = a;
+      worker.x[b] = row(stage, b, t_), worker.y[b] = a;
     }
-    product(stage.current, B_);
+    product(worker, stage.current, B_, {mine, gates});
     for (int64_t b = 0; b < B_; ++b) {
+      const float* a = floats(a_) + b * 2 * Dp;
       float* z = floats(z_) + (b * L + l) * Dp;
-      kernels_.gate(floats(a_) + b * 2 * Dp, Dp, z);
+      kernels_.gate(a + mine.begin, a + gates.begin, mine.end - mine.begin, z + mine.begin);
     }
+    meeting.wait(worker.index, worker.of);
     if (l + 1 == L) break;
     for (int64_t b = 0; b < B_; ++b) {
       const float *x = row(stage, b, t_), *bias = floats(stage.out_bias);
       float* next = row(stages_[l + 1], b, t_);
-      for (int64_t c = 0; c < R; ++c) next[c] = x[c] + bias[c];
-      x_[b] = floats(z_) + (b * L + l) * Dp, y_[b] = next;
+      for (int64_t c = channels.begin; c < channels.end; ++c) next[c] = x[c] + bias[c];
+      worker.x[b] = floats(z_) + (b * L + l) * Dp, worker.y[b] = next;
     }
-    product(stage.residual, B_);
+    product(worker, stage.residual, B_, {channels});
     for (int64_t b = 0; b < B_; ++b) {
-      for (int64_t c = 0; c < R; ++c) y_[b][c] *= net_.residual_scale;
+      float* next = worker.y[b];
+      for (int64_t c = channels.begin; c < channels.end; ++c) next[c] *= net_.residual_scale;
     }
+    meeting.wait(worker.index, worker.of);
   }
-  const auto head = [&](const Matrix& matrix, const Memory& bias, const Memory& from, int64_t width, const Memory& to,
-                        float scale, bool relu) {
+}
+
+void Sampler::head(Worker& worker, Meeting& meeting) {
+  const auto layer = [&](const Matrix& matrix, const Memory& bias, const Memory& from, int64_t width, const Memory& to,
+                         float scale, bool relu) {
+    const Range mine = share(worker, matrix.outputs);
     for (int64_t b = 0; b < B_; ++b) {
-      x_[b] = floats(from) + b * width, y_[b] = floats(to) + b * matrix.outputs;
-      std::memcpy(y_[b], bias.get(), matrix.outputs * sizeof(float));
+      float* y = floats(to) + b * matrix.outputs;
+      std::copy(floats(bias) + mine.begin, floats(bias) + mine.end, y + mine.begin);
+      worker.x[b] = floats(from) + b * width, worker.y[b] = y;
     }
-    product(matrix, B_);
+    product(worker, matrix, B_, {mine});
     for (int64_t b = 0; relu && b < B_; ++b) {
+      float* y = worker.y[b];
       // NaN stays, so that it is seen.
-      for (int64_t c = 0; c < matrix.outputs; ++c) {
-        const float value = y_[b][c] * scale;
-        y_[b][c] = value < 0.0f ? 0.0f : value;
+      for (int64_t c = mine.begin; c < mine.end; ++c) {
+        const float value = y[c] * scale;
+        y[c] = value < 0.0f ? 0.0f : value;
       }
     }
+    meeting.wait(worker.index, worker.of);
   };
-  head(skip_, skip_bias_, z_, L * Dp, skips_, net_.skip_scale, true);
-  head(hidden_, hidden_bias_, skips_, Sp, hiddens_, 1.0f, true);
-  head(output_, output_bias_, hiddens_, Hp, said_, 1.0f, false);
+  layer(skip_, skip_bias_, z_, net_.layers() * padded(net_.D), skips_, net_.skip_scale, true);
+  layer(hidden_, hidden_bias_, skips_, padded(net_.S), hiddens_, 1.0f, true);
+  layer(output_, output_bias_, hiddens_, padded(net_.H), said_, 1.0f, false);
+}
 
+// Draws sample i of the run; false if the parameters aren't finite.
+bool Sampler::feed_back(const SampleRun& run, int64_t i) {
+  const int64_t Pp = padded(net_.P);
   for (int64_t b = 0; b < B_; ++b) {
     const float* said = floats(said_) + b * Pp;
     for (int64_t p = 0; p < net_.P; ++p) {
@@ -274,11 +313,25 @@ bool Sampler::step(const SampleRun& run, int64_t i) {
   return true;
 }
 
-int64_t Sampler::run(const SampleRun& run) {
-  for (int64_t i = 0; i < run.n; ++i) {
-    if (!step(run, i)) return t_;
-  }
-  return -1;
+int64_t Sampler::run(const SampleRun& run, int threads) {
+  add_workers(threads);
+  Meeting meeting(threads);
+  bool finite = true;
+  run_on_threads(threads, reinterpret_cast<char*>(workers_.data()), sizeof(Worker), [&](Team& team, char* scratch) {
+    Worker& worker = *reinterpret_cast<Worker*>(scratch);
+    worker.of = team.size();
+    for (int64_t i = 0;; ++i) {
+      if (worker.index == 0) {
+        finite = i == 0 || feed_back(run, i - 1);
+        for (int64_t b = 0; finite && i < run.n && b < B_; ++b) embed(b);
+      }
+      meeting.wait(worker.index, worker.of);
+      if (!finite || i == run.n) return;
+      layers(worker, meeting, run, i);
+      head(worker, meeting);
+    }
+  });
+  return finite ? -1 : t_;
 }
 
 // The first whose running sum of unnormalised probabilities exceeds u times the total.
@@ -344,7 +397,8 @@ void Sampler::load_state(const double* state, int64_t position) {
     }
   }
   // A stretch of samples that is under way needs the rest of its products.
-  for (Stage& stage : stages_) past_taps(stage, true);
+  workers_[0].of = 1;
+  for (Stage& stage : stages_) past_taps(workers_[0], stage, true);
 }
 
 }  // namespace wavenet::cpu

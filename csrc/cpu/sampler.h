@@ -5,15 +5,19 @@
 //               which read the weights once
 //   skips       are one product of all layers' gated activations, side by side
 //   signals     share each read of the weights
+//   threads     compute some outputs each of every product, the same ones always, whose weights stay in their caches;
+//               they meet twice in a layer
 //
-// Sums are in one order always, so that a signal comes out bit by bit the same in any batch and any calls.
+// Sums are in one order always, so that a signal comes out bit by bit the same in any batch, calls and threads.
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <vector>
 
 #include "cpu/isa.h"
 #include "cpu/memory.h"
+#include "cpu/threads.h"
 #include "layer.h"
 
 namespace wavenet::cpu {
@@ -59,8 +63,9 @@ class Sampler {
 
   void reset();
 
-  // The next n samples of each signal. Returns -1, or the number of the sample whose parameters aren't finite.
-  int64_t run(const SampleRun& run);
+  // The next n samples of each signal. Returns -1, or the number of the sample whose parameters aren't finite. Throws
+  // std::bad_alloc.
+  int64_t run(const SampleRun& run, int threads);
 
   int64_t position() const { return t_; }
 
@@ -83,13 +88,28 @@ class Sampler {
     Memory ring;                // (B, length, R)
     std::vector<Memory> ahead;  // of each past tap (B, kSamplesAhead, 2D)
   };
+  struct Range {
+    int64_t begin, end;
+  };
+  // One of the threads, and what its products need.
+  struct Worker {
+    int index = 0, of = 1;
+    Memory memory;
+    const float** x;
+    float** y;
+    float* parts;  // of the inputs, where they are taken in parts
+  };
 
   template <class Element>
   Matrix pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element) const;
-  void product(const Matrix& matrix, int64_t rows);
+  void add_workers(int count);  // up to so many
+  Range share(const Worker& worker, int64_t channels) const;
+  void product(Worker& worker, const Matrix& matrix, int64_t rows, std::initializer_list<Range> outputs);
   void embed(int64_t b);
-  void past_taps(Stage& stage, bool all);
-  bool step(const SampleRun& run, int64_t i);
+  void past_taps(Worker& worker, Stage& stage, bool all);
+  void layers(Worker& worker, Meeting& meeting, const SampleRun& run, int64_t i);
+  void head(Worker& worker, Meeting& meeting);
+  bool feed_back(const SampleRun& run, int64_t i);
   double draw(const float* said, const float* uniform, float temperature) const;
   int64_t component(const float* logits, int64_t count, float uniform, float temperature) const;
   float* row(const Stage& stage, int64_t b, int64_t t) const;
@@ -106,9 +126,7 @@ class Sampler {
   Memory a_, z_, r_, skips_, hiddens_, said_;  // of each signal
   mutable std::vector<float> sums_;            // of probabilities
   std::vector<double> past_samples_;           // (B, taps), oldest first
-  std::vector<const float*> x_;                // of a product
-  std::vector<float*> y_;
-  std::vector<float> parts_;  // of its inputs, where it takes them in parts
+  std::vector<Worker> workers_;
 };
 
 }  // namespace wavenet::cpu

@@ -20,48 +20,79 @@
 
 namespace wavenet::cpu {
 
+// A fraction of a millisecond of spinning, then others may have the core.
+template <class Condition>
+void wait_until(const Condition& condition) {
+  for (int spins = 0; !condition(); ++spins) {
+    if (spins < 4000) {
+#if defined(__x86_64__) || defined(_M_X64)
+      _mm_pause();
+#endif
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
 class Team {
  public:
   explicit Team(int size) : size_(size) {}
   void resize(int size) { size_.store(size, std::memory_order_relaxed); }
+  int size() const { return size_.load(std::memory_order_relaxed); }
 
   // Calls work(i) once for each i < count, on whichever thread is free, and returns when all are done. Every thread
   // of the team must come here.
   template <class Work>
   void share(int64_t count, const Work& work) {
-    if (size_.load(std::memory_order_relaxed) == 1) {
+    if (size() == 1) {
       for (int64_t i = 0; i < count; ++i) work(i);
       return;
     }
     for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) work(i);
-    wait_for_all();
+    wait();
   }
 
- private:
-  void wait_for_all() {
+  // Until every thread of the team is here, and what each of them has written is there.
+  void wait() {
+    if (size() == 1) return;
     const int round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_.load(std::memory_order_relaxed)) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
       arrived_.store(0, std::memory_order_relaxed);
       next_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       return;
     }
-    // A fraction of a millisecond of spinning, then others may have the core.
-    for (int spins = 0; round_.load(std::memory_order_acquire) == round; ++spins) {
-      if (spins < 4000) {
-#if defined(__x86_64__) || defined(_M_X64)
-        _mm_pause();
-#endif
-      } else {
-        std::this_thread::yield();
-      }
-    }
+    wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
   }
 
+ private:
   std::atomic<int> size_;
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> round_{0};
+};
+
+// For threads that meet every fraction of a microsecond: each says in a cache line of its own how often it was here,
+// and reads the others', which is all that goes between their caches.
+class Meeting {
+ public:
+  explicit Meeting(int most) : here_(most) {}
+
+  // Thread `index` of `count` waits for the others, and what each of them has written before is there.
+  void wait(int index, int count) {
+    const int64_t round = here_[index].round.load(std::memory_order_relaxed) + 1;
+    here_[index].round.store(round, std::memory_order_release);
+    for (int other = 0; other < count; ++other) {
+      if (other == index) continue;
+      wait_until([&] { return here_[other].round.load(std::memory_order_acquire) >= round; });
+    }
+  }
+
+ private:
+  struct alignas(64) Here {
+    std::atomic<int64_t> round{0};
+  };
+  std::vector<Here> here_;
 };
 
 // True in a process that was forked after this was loaded. OpenMP's threads are its parent's, if that used any, for

@@ -91,7 +91,7 @@ int64_t Generator::run(float* samples, int64_t count) {
     } else {
       run.out = to;
     }
-    if (sampler_.run(run) >= 0) return -1;
+    if (sampler_.run(run, 1) >= 0) return -1;
     for (int64_t i = 0; net_.values && i < run.n; ++i) to[i] = net_.values[codes_[i]];
     finish_sound(to, run.n);
     made += run.n;

@@ -22,6 +22,9 @@ try:
 except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
+# Weights that are worth a thread: threads meet twice in a layer, and again after each sample.
+_BYTES_A_THREAD = 2**20
+
 _DRAWS: dict[str, Callable[..., Tensor]] = {
     "softmax": draw_class,
     "logistic": draw_logistic,
@@ -130,6 +133,8 @@ class CpuLoop:
         held = {name: tensor.contiguous() for name, tensor in network.tensors.items()}
         _, gates, residual, taps = network.conv_weight.shape
         names = ("input", "conv", "out", "hidden", "output")
+        read = [held[f"{name}_weight"].nbytes for name in names if name != "input"]
+        self._bytes = batch * sum(read) // (2 if half else 1)
         self._sampler = _cpu.Sampler(
             isa=os.environ.get("WAVENET_KERNELS_CPU_ISA", ""),
             batch=batch,
@@ -165,6 +170,10 @@ class CpuLoop:
             )
         return None
 
+    def _threads(self) -> int:
+        """As many of torch's as have enough to do between two meetings."""
+        return max(1, min(torch.get_num_threads(), self._bytes // _BYTES_A_THREAD))
+
     def reset(self) -> None:
         self._sampler.reset()
 
@@ -185,6 +194,7 @@ class CpuLoop:
             temperature=stretch.temperature,
             parameters=address_of(stretch.parameters),
             out=out.data_ptr(),
+            threads=self._threads(),
         )
         return None if broken < 0 else broken
 
