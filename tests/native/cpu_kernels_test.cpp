@@ -20,6 +20,7 @@
 #include "cpu/run_backward.h"
 #include "cpu/stream.h"
 #include "plain_loops.h"
+#include "sampler_check.h"
 
 using namespace wavenet;
 using cpu::Operator;
@@ -549,6 +550,13 @@ int main(int count, char** arguments) {
       check<double, long double>(c, DType::float64, random);
       c.fast = true;
       check_bfloat16(c, random);
+    }
+  }
+  for (const cpu::Isa* isa : isas) {
+    for (bool half : {false, true}) {
+      if (samples_alike_on_threads(*isa, half)) continue;
+      ++failures;
+      std::printf("%s: the sampling loop on threads%s\n", isa->name, half ? ", bfloat16" : "");
     }
   }
   std::printf(failures ? "%d failures\n" : "all good\n", failures);

@@ -9,6 +9,7 @@ from torch import Tensor
 import wavenet_kernels
 from wavenet_kernels import BackendUnavailableError, reference
 from wavenet_kernels.sampling import SampleNetwork, Sampler, uniforms
+from wavenet_kernels.sampling.loops import _BYTES_A_THREAD, _TRIED_EVERY, _Pace
 
 DRAWS = {"softmax": (20, 20), "logistic": (6, 1), "gaussian": (2, 1), "gaussians": (9, 1)}
 SHAPES = {
@@ -119,6 +120,46 @@ def test_bit_by_bit_the_same_in_any_chunks_and_batch(shape):
         at += n
     assert torch.equal(torch.cat(pieces, dim=1)[0], whole[3])
     assert torch.equal(said[0], whole_said[3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threads", [2, 3, 5])
+@EVERY
+def test_bit_by_bit_the_same_on_any_threads(shape, threads, dtype, monkeypatch):
+    net = network("logistic", shape)
+    cond = torch.randn(2, net.cond_channels, 50)
+    pieces, said = [], torch.empty(2, 6, 50)
+    made = sampler(net, "cpu", batch=2, weights_dtype=dtype)
+    for at in range(0, 50, 10):  # another number for each call
+        monkeypatch.setattr(_Pace, "_choose", lambda self, at=at: threads if at % 20 else 1)
+        part = torch.empty(2, 6, 10)
+        pieces.append(made.run(10, cond[:, :, at : at + 10], seed=9, parameters=part))
+        said[:, :, at : at + 10] = part
+    monkeypatch.setattr(_Pace, "_choose", lambda self: 1)
+    alone, expected_said = sampler(net, "cpu", batch=2, weights_dtype=dtype), torch.empty(2, 6, 50)
+    assert torch.equal(torch.cat(pieces, 1), alone.run(50, cond, seed=9, parameters=expected_said))
+    assert torch.equal(said, expected_said)
+
+
+def test_threads_are_used_where_they_are_faster(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("wavenet_kernels.sampling.loops.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+
+    def calls(pace: _Pace, seconds: dict[int, float], count: int) -> list[int]:
+        chosen = []
+        for _ in range(count):
+            with pace.threads(10) as threads:
+                now[0] += seconds[threads]
+            chosen.append(threads)
+        return chosen
+
+    pace = _Pace(4 * _BYTES_A_THREAD)
+    first = calls(pace, {1: 2.0, 4: 1.0}, 100)
+    assert first.count(1) == 1 + 100 // _TRIED_EVERY  # tried, and again from time to time
+    later = calls(pace, {1: 2.0, 4: 9.0}, 100)  # a neighbour needs the cores
+    assert later.count(4) <= 2 + 100 // _TRIED_EVERY
+    assert set(calls(_Pace(_BYTES_A_THREAD), {1: 1.0}, 40)) == {1}  # too little to share
 
 
 @EVERY

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,8 +24,10 @@ try:
 except ImportError as error:
     _missing = f"its compiled module can't be loaded ({error}); `pip install .` builds it"
 
-# Weights that are worth a thread: threads meet twice in a layer, and again after each sample.
-_BYTES_A_THREAD = 2**20
+# Threads meet twice in a layer. That may pay from so many bytes of weights for each on, and does
+# where the cores are near each other and idle: it is tried, once in so many calls.
+_BYTES_A_THREAD = 2**18
+_TRIED_EVERY = 32
 
 _DRAWS: dict[str, Callable[..., Tensor]] = {
     "softmax": draw_class,
@@ -126,6 +130,32 @@ class TorchLoop:
         self._stack._stream.load_state(stack)
 
 
+class _Pace:
+    """One thread or all that torch may use: whichever was faster. The samples are the same."""
+
+    def __init__(self, weight_bytes: int) -> None:
+        self._bytes = weight_bytes
+        self._seconds: dict[int, float] = {}  # a sample, by threads
+        self._calls = 0
+
+    @contextlib.contextmanager
+    def threads(self, samples: int) -> Iterator[int]:
+        """For the next call, which makes so many samples and is timed."""
+        chosen = self._choose()
+        started = time.perf_counter()
+        yield chosen
+        if samples:
+            self._seconds[chosen] = (time.perf_counter() - started) / samples
+
+    def _choose(self) -> int:
+        both = 1, min(torch.get_num_threads(), self._bytes // _BYTES_A_THREAD)
+        if both[1] <= 1:
+            return 1
+        self._calls += 1
+        slower, faster = sorted(both, key=lambda n: -self._seconds.get(n, 0.0))
+        return slower if self._calls % _TRIED_EVERY == 0 else faster
+
+
 class CpuLoop:
     """csrc/cpu/sampler.h, in float32 with weights of float32 or bfloat16."""
 
@@ -134,7 +164,7 @@ class CpuLoop:
         _, gates, residual, taps = network.conv_weight.shape
         names = ("input", "conv", "out", "hidden", "output")
         read = [held[f"{name}_weight"].nbytes for name in names if name != "input"]
-        self._bytes = batch * sum(read) // (2 if half else 1)
+        self._pace = _Pace(batch * sum(read) // (2 if half else 1))
         self._sampler = _cpu.Sampler(
             isa=os.environ.get("WAVENET_KERNELS_CPU_ISA", ""),
             batch=batch,
@@ -170,10 +200,6 @@ class CpuLoop:
             )
         return None
 
-    def _threads(self) -> int:
-        """As many of torch's as have enough to do between two meetings."""
-        return max(1, min(torch.get_num_threads(), self._bytes // _BYTES_A_THREAD))
-
     def reset(self) -> None:
         self._sampler.reset()
 
@@ -184,18 +210,19 @@ class CpuLoop:
             cond = cond.float().transpose(1, 2).contiguous().transpose(1, 2).expand(-1, -1, n)
         noise = None if stretch.noise is None else stretch.noise.float().contiguous()
         forced = None if stretch.forced is None else stretch.forced.contiguous()
-        broken: int = self._sampler.run(
-            n=n,
-            cond=rows_of(cond),
-            forced=address_of(forced),
-            noise=address_of(noise),
-            seed=stretch.seed & (2**64 - 1),
-            first_signal=stretch.first_signal,
-            temperature=stretch.temperature,
-            parameters=address_of(stretch.parameters),
-            out=out.data_ptr(),
-            threads=self._threads(),
-        )
+        with self._pace.threads(n) as threads:
+            broken: int = self._sampler.run(
+                n=n,
+                cond=rows_of(cond),
+                forced=address_of(forced),
+                noise=address_of(noise),
+                seed=stretch.seed & (2**64 - 1),
+                first_signal=stretch.first_signal,
+                temperature=stretch.temperature,
+                parameters=address_of(stretch.parameters),
+                out=out.data_ptr(),
+                threads=threads,
+            )
         return None if broken < 0 else broken
 
     def state(self) -> Any:

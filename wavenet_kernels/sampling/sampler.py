@@ -29,7 +29,8 @@ class Sampler:
     layer sees zeros before it.
 
     In float32 on a CPU all of it is one loop in C++, which releases the GIL, and a signal comes out
-    bit by bit the same in any batch; otherwise PyTorch goes around the streamed stack. On other
+    bit by bit the same in any batch and on any number of threads: as many as torch may use, or one
+    where that is faster; otherwise PyTorch goes around the streamed stack. On other
     instruction sets and devices parameters differ by rounding, so that after a while samples do.
 
     Args:
