@@ -1,4 +1,4 @@
-"""Samples a second of the whole loop on one thread, against eager PyTorch and the streamed stack.
+"""Samples a second of the whole loop, against eager PyTorch and the streamed stack.
 
     python -m benchmarks generation
     python -m benchmarks generation --networks fsdd nv-wavenet --rounds 5
@@ -6,7 +6,8 @@
 Networks have random weights and local conditioning at the sample rate, made beforehand; each way to
 run the loop must first say what the float64 reference says of the same samples, and is then timed
 in the same rounds. Beside the times stands a bound: reading the weights once for each sample, but
-those of past taps once in eight, at the rate at which an array of that size is read here.
+those of past taps once in eight, at the rate at which one thread reads an array of that size here.
+All run on one thread, where nothing else is said.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ NETWORKS = {
 
 
 class Contender(NamedTuple):
-    """A way to run the loop: samples a call, signals, and whether weights are rounded."""
+    """A way to run the loop: samples a call, signals, threads, and whether weights are rounded."""
 
     make: Callable[[SampleNetwork, int], Callable[..., Tensor]]
     batch: int = 1
     samples: int = 64
     half: bool = False
+    threads: int = 1
 
 
 def _around_stream(network: SampleNetwork, batch: int) -> Callable[..., Tensor]:
@@ -108,6 +110,10 @@ CONTENDERS = {
     "PyTorch around StackStream": Contender(_around_stream, samples=8),
     "ours": Contender(_sampler(torch.float32)),
     "ours, bfloat16 weights": Contender(_sampler(torch.bfloat16), half=True),
+    "ours, two threads": Contender(_sampler(torch.float32), threads=2),
+    "ours, bfloat16 weights, two threads": Contender(
+        _sampler(torch.bfloat16), half=True, threads=2
+    ),
     "ours, 8 signals": Contender(_sampler(torch.float32), batch=8, samples=16),
     "ours, 8 signals, bfloat16 weights": Contender(
         _sampler(torch.bfloat16), batch=8, samples=16, half=True
@@ -187,7 +193,14 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
         batch, n = contender.batch, contender.samples
         loop = contender.make(network, batch)
         cond = torch.randn(batch, n, network.cond_channels).transpose(1, 2)
-        runs[label] = Run(lambda _, loop=loop, n=n, cond=cond: loop(n, cond))
+
+        def run(
+            _: Any, loop: Any = loop, cond: Tensor = cond, one: Contender = contender
+        ) -> Tensor:
+            torch.set_num_threads(one.threads)
+            return loop(one.samples, cond)
+
+        runs[label] = Run(run)
         rows.append({"network": name, "contender": label, "differs_by": apart})
     read: dict[str, tuple[int, Run]] = {}
     for half in (False, True):
