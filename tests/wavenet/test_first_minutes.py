@@ -74,7 +74,7 @@ def test_no_test_part_is_picked_of_few_groups(recordings, tmp_path, groups, frac
     assert {one.field: one.value for one in clip_by_clip}["data.test_fraction"] == 0.1
 
 
-def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
+def test_of_many_short_clips_the_recipe_is_that_of_words(recordings, tmp_path):
     rows = [
         f"{recordings}/{name}/{i % 12}.wav,{name},{i / 1e4}"
         for name in ("low", "high")
@@ -85,8 +85,11 @@ def test_of_many_clips_a_step_is_a_millisecond(recordings, tmp_path):
     assert len(clips) == 1200
     chosen = choose_settings(DataConfig(source=str(tmp_path / "many.csv")))
     fields = {one.field: one.value for one in chosen}
-    assert fields["model.stem_stride"] == RATE // 1000 and "model.filters" not in fields
-    assert fields["training.epochs"] == round(2300 * 32 / 1200)
+    recipe = load_config(Path("asc"))
+    assert fields["model.stem_stride"] == recipe.model.stem_stride * RATE // 16000
+    assert fields["training.epochs"] == recipe.training.epochs
+    settings = [f"{one.field}={json.dumps(one.value)}" for one in chosen]
+    assert load_config(None, [*settings, f"data.source={tmp_path}"]).model.filters == 64
 
 
 def test_of_few_clips_of_some_seconds_the_recipe_is_that_of_environmental_sounds(tmp_path):

@@ -25,11 +25,12 @@ HEADERS = 200
 USUAL_RATES = (16000, 8000)
 # Below so many clips the bands of a filterbank are not learned from them alone (--config esc10).
 FEW = 1000
-# Recordings of so many seconds are of surroundings rather than of words: --config esc10.
+# Recordings of so many seconds are of surroundings rather than of words: --config esc10 or asc.
 LONG = 2.0
-# Of 32 clips: 30 epochs of --config fsdd, and as many of smaller data.
+# Of 32 clips: as 30 epochs of --config fsdd are, and 48 epochs of --config asc.
 STEPS = 2300
-EPOCHS = (10, 100)
+STEPS_OF_WORDS = 10000
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 100
 TEST_FRACTION = 0.1
 # Of a class: a tenth of fewer clips is no clip.
 CLIPS_TO_TEST = 10
@@ -61,8 +62,14 @@ def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Ch
     why = "as given" if sample_rate else "what most recordings have, up to 16000 Hz"
     chosen = [Chosen("model.sample_rate", rate, why)]
     few = len(clips) < FEW
-    if few and not data.events and _are_long(headers):
-        return chosen + _of_surroundings(rate, len(clips)) + _test_part(clips, data)
+    if _are_long(headers) and not data.events:
+        why = f"{len(clips)} clips of some seconds: as of environmental sounds, --config esc10"
+        fields = _as_in("esc10", rate, why, _epochs(len(clips), STEPS))
+        return chosen + fields + _test_part(clips, data)
+    if not few and not data.events:
+        why = f"{len(clips)} clips of a second or so: as short words, --config asc"
+        fields = _as_in("asc", rate, why, _epochs(len(clips), STEPS_OF_WORDS))
+        return chosen + fields + _test_part(clips, data)
     step = max(1, rate // (100 if few else 1000))  # 10 ms, or 1 ms
     model: dict[str, object] = {"preset": "wavenet-small", "stem_stride": step}
     if few:
@@ -70,14 +77,14 @@ def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Ch
         model |= {"input": "raw", "filters": 64, "stem_kernel_size": 5 * step // 2}
         model |= {"layers_per_stack": 5, "frame_ms": 20.0}
     else:
-        why = f"{len(clips)} clips: steps of 1 ms, as for spoken digits"
+        why = f"{len(clips)} clips: steps of 1 ms"  # of events alone
         model |= {"stem_kernel_size": 4 * step, "dropout": 0.3}
     chosen += [Chosen(f"model.{name}", value, why) for name, value in model.items()]
     chosen += _test_part(clips, data)
     batch = 16 if few else 32
-    epochs = _epochs(len(clips), EPOCHS[1])
+    epochs = min(_epochs(len(clips), STEPS), MOST_EPOCHS)
     training: dict[str, tuple[object, str]] = {
-        "training.epochs": (epochs, f"about {STEPS} x 32 clips are heard, or {EPOCHS[1]} epochs"),
+        "training.epochs": (epochs, f"about {STEPS} x 32 clips are heard, or {MOST_EPOCHS} epochs"),
         "training.batch_size": (batch, "of few clips" if few else "of this many clips"),
         "training.learning_rate": (3e-3 if few else 4e-3, "for batches of that size"),
         "training.weight_decay": (0.05, "against overfitting"),
@@ -91,17 +98,16 @@ def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Ch
     return chosen + [Chosen(name, value, why) for name, (value, why) in training.items()]
 
 
-def _of_surroundings(rate: int, clips: int) -> list[Chosen]:
-    """The fields of --config esc10, for another rate and number of clips."""
-    content = read_yaml(locate(Path("esc10")))
+def _as_in(name: str, rate: int, why: str, epochs: int) -> list[Chosen]:
+    """The fields of an installed configuration, for another rate, of at most its own epochs."""
+    content = read_yaml(locate(Path(name)))
     model, training = content["model"], content["training"]
     usual = model.pop("sample_rate")
     halved = 2 ** model["filter_layers"]  # what a step is a multiple of
     step = halved * round(model["stem_stride"] * rate / usual / halved)
     kernel = round(model["stem_kernel_size"] * rate / usual)
     model |= {"stem_stride": step, "stem_kernel_size": kernel, "frame_ms": 1000 * step / rate}
-    training["epochs"] = _epochs(clips, training["epochs"])
-    why = f"{clips} clips of some seconds: as of environmental sounds, --config esc10"
+    training["epochs"] = min(epochs, training["epochs"])
     return [
         Chosen(f"{section}.{name}", value, why)
         for section in ("model", "augmentation", "training")
@@ -109,8 +115,9 @@ def _of_surroundings(rate: int, clips: int) -> list[Chosen]:
     ]
 
 
-def _epochs(clips: int, most: int) -> int:
-    return min(max(round(STEPS * 32 / clips), EPOCHS[0]), most)
+def _epochs(clips: int, steps: int) -> int:
+    """As many as come to so many steps of 32 clips, but not few."""
+    return max(round(steps * 32 / clips), FEWEST_EPOCHS)
 
 
 def _test_part(clips: Sequence[Clip], data: DataConfig) -> list[Chosen]:
