@@ -1,6 +1,7 @@
 // The border between C and C++ (wavenet.h): arguments are checked and exceptions end here.
 #include "wavenet.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
@@ -200,6 +201,8 @@ void wavenet_generator_free(wavenet_generator* generator) { delete generator; }
 
 ptrdiff_t wavenet_generator_push(wavenet_generator* generator, const float* frames, size_t count) {
   if (!generator->channels) return 0;
+  // No more than these are looked at, or a long signal that is offered again and again is searched as often.
+  count = std::min(count, static_cast<size_t>(generator->generator.room()));
   for (size_t i = 0; i < count * generator->channels; ++i) {
     if (!std::isfinite(frames[i])) return -1;
   }

@@ -121,8 +121,8 @@ WAVENET_API wavenet_generator *wavenet_generator_create(const wavenet_model *mod
 WAVENET_API void wavenet_generator_free(wavenet_generator *generator); /* NULL is accepted */
 
 /* Takes frames, each of wavenet_model_frame_channels numbers, one after the other. Returns how many it took: fewer than
- * `count` where samples are to be made first (there is room for 16 at least), or -1 if a number is NaN or infinite; of
- * those none was taken. */
+ * `count` where samples are to be made first (there is room for 16 at least), or -1 if a number is NaN or infinite, of
+ * which none was taken; frames far beyond the room are not looked at. */
 WAVENET_API ptrdiff_t wavenet_generator_push(wavenet_generator *generator, const float *frames, size_t count);
 
 /* There are no more frames: until `reset`, `run` makes what is left of their samples. */

@@ -84,6 +84,8 @@ def test_as_soon_as_its_frames_are_there(library, tmp_path):
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="not finite"):
             speaking.push(np.full((1, 5), bad))
+    beyond = np.concatenate([np.repeat(frames, 100, axis=0), np.full((1, 5), np.nan)])
+    assert speaking.push(beyond) == 0  # a whole signal is not searched anew by each call
     plain = Speaker(library, written("codes", tmp_path), 0, 1.0)
     assert plain.frame_channels == plain.push(frames) == 0
 
