@@ -91,7 +91,7 @@ def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
     for bad in (np.nan, np.inf, -np.inf):
         with pytest.raises(ValueError):
             ours.push(np.float32([0.1, bad]))
-    whole = np.append(heard[333:], np.float32([np.nan] * 1000))  # none of which is searched to its end
+    whole = np.append(heard[333:], np.float32([np.nan] * 1000))  # it is not searched to its end
     taken = ours.c.wavenet_classifier_push(ours.made, whole.ctypes.data_as(FLOATS), len(whole))
     assert 0 < taken <= 0.1 * ours.sample_rate
     made += ours.waiting() + ours.push(heard[333 + taken :]) + ours.finish()
