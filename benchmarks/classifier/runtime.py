@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -228,7 +227,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rounds": options.rounds,
         "isa": library.functions.wavenet_instruction_set().decode(),
         "binary_bytes": binary,
-        "load": os.getloadavg(),
         "accuracy": accuracy,
     }
     write_results(out, {**content, **where, "rows": rows})

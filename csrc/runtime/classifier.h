@@ -22,7 +22,8 @@ class Classifier {
 
   void reset();
 
-  // Takes finite samples until a decision is waiting; how many it took.
+  // Takes finite samples until a decision is waiting; how many it took, and how many it takes at most.
+  int64_t room() const { return (hop_ + net_.lookahead() + 1) * net_.frame_samples(); }
   int64_t push(const float* samples, int64_t count);
   void finish() { finished_ = true; }
   bool read(Decision& decision);  // the one that waits

@@ -11,10 +11,10 @@ constexpr int64_t kFrames = 16;   // at least, that may be pushed beyond those t
 constexpr int64_t kSamples = 16;  // at a time: their conditioning stays in the cache
 constexpr uint64_t kMostStages = 16;
 
-// Frames that may lie there at once.
+// Frames that may lie there at once. The first whose samples are made may have context before it that is cut.
 int64_t most_frames(const ConditioningNetwork& net) {
   const Upsampling& up = net.upsampling;
-  return up.before + 1 + std::max(up.after, net.context) + kFrames;
+  return std::max(up.before, net.context) + 1 + std::max(up.after, net.context) + kFrames;
 }
 
 }  // namespace

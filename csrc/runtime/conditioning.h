@@ -36,7 +36,8 @@ class Conditioning {
 
   void reset();
 
-  // Takes frames, (count, channels), while there is room; how many.
+  // Takes frames, (count, channels), while there is room; how many, and how many it takes at most.
+  int64_t room() const { return ended_ ? 0 : room_ - held_ + net_.taps(); }
   int64_t push(const float* frames, int64_t count);
   void finish();  // that was all
 

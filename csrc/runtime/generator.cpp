@@ -106,8 +106,7 @@ void Generator::finish_sound(float* samples, int64_t count) {
     float x = samples[i];
     if (mu > 0) x = std::copysign(std::expm1(std::fabs(x) * std::log1p(mu)) / mu, x);
     if (net_.pre_emphasis > 0) x = static_cast<float>(last_ = x + net_.pre_emphasis * last_);
-    if (net_.pre_emphasis > 0 || net_.gain != 1) x = std::min(1.0f, std::max(-1.0f, x / net_.gain));
-    samples[i] = x;
+    samples[i] = std::min(1.0f, std::max(-1.0f, x / net_.gain));
   }
 }
 

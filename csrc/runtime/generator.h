@@ -33,6 +33,7 @@ class Generator {
   void reset();
 
   // Frames of its conditioning, of which it must have some.
+  int64_t room() const { return conditioning_->room(); }
   int64_t push(const float* frames, int64_t count) { return conditioning_->push(frames, count); }
   void finish() { conditioning_->finish(); }
 

@@ -97,7 +97,8 @@ WAVENET_API wavenet_classifier *wavenet_classifier_create(const wavenet_model *m
 WAVENET_API void wavenet_classifier_free(wavenet_classifier *classifier); /* NULL is accepted */
 
 /* Hears mono samples in [-1, 1] at the model's rate. Returns how many it took: fewer than `count` if a decision is
- * waiting to be read, or -1 if one of them is NaN or infinite; of those nothing was heard. */
+ * waiting to be read, or -1 if one of them is NaN or infinite; of those nothing was heard. Samples far beyond the next
+ * decision are not looked at. */
 WAVENET_API ptrdiff_t wavenet_classifier_push(wavenet_classifier *classifier, const float *samples, size_t count);
 
 /* The signal has ended: until `reset`, `read` gives what is left to decide, and no more samples are taken. */
@@ -121,8 +122,8 @@ WAVENET_API wavenet_generator *wavenet_generator_create(const wavenet_model *mod
 WAVENET_API void wavenet_generator_free(wavenet_generator *generator); /* NULL is accepted */
 
 /* Takes frames, each of wavenet_model_frame_channels numbers, one after the other. Returns how many it took: fewer than
- * `count` where samples are to be made first (there is room for 16 at least), or -1 if a number is NaN or infinite; of
- * those none was taken. */
+ * `count` where samples are to be made first (there is room for 16 at least), or -1 if a number is NaN or infinite, of
+ * which none was taken; frames far beyond the room are not looked at. */
 WAVENET_API ptrdiff_t wavenet_generator_push(wavenet_generator *generator, const float *frames, size_t count);
 
 /* There are no more frames: until `reset`, `run` makes what is left of their samples. */

@@ -11,7 +11,7 @@ import torch
 from small_classifiers import LABELS, signal, small, write
 
 import wavenet
-from benchmarks.compiled.c_library import Error, Listener, Refused
+from benchmarks.compiled.c_library import FLOATS, Error, Listener, Refused
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.errors import DataError
@@ -91,7 +91,10 @@ def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
     for bad in (np.nan, np.inf, -np.inf):
         with pytest.raises(ValueError):
             ours.push(np.float32([0.1, bad]))
-    made += ours.push(heard[333:]) + ours.finish()
+    whole = np.append(heard[333:], np.float32([np.nan] * 1000))  # it is not searched to its end
+    taken = ours.c.wavenet_classifier_push(ours.made, whole.ctypes.data_as(FLOATS), len(whole))
+    assert 0 < taken <= 0.1 * ours.sample_rate
+    made += ours.waiting() + ours.push(heard[333 + taken :]) + ours.finish()
     expected = undisturbed.push(heard) + undisturbed.finish()
     assert json.dumps([d[2].tolist() for d in made]) == json.dumps(
         [d[2].tolist() for d in expected]

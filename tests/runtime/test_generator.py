@@ -84,8 +84,27 @@ def test_as_soon_as_its_frames_are_there(library, tmp_path):
     for bad in (np.nan, np.inf):
         with pytest.raises(ValueError, match="not finite"):
             speaking.push(np.full((1, 5), bad))
+    beyond = np.concatenate([np.repeat(frames, 100, axis=0), np.full((1, 5), np.nan)])
+    assert speaking.push(beyond) == 0  # a whole signal is not searched anew by each call
     plain = Speaker(library, written("codes", tmp_path), 0, 1.0)
     assert plain.frame_channels == plain.push(frames) == 0
+
+
+def test_context_that_is_cut_may_be_long(library, tmp_path):
+    """Room for it is room beside that for frames to come."""
+    fields = {"context_frames": 40}
+    speaking = Speaker(library, written("mel repeated", tmp_path, **fields), 0, 1.0)
+    model = small_generator("mel repeated", **fields)
+    frames = inputs_of(model, 1, 640)["mel"]
+    told, made = np.ascontiguousarray(frames[0].T.numpy()), []
+    while len(told):
+        taken = speaking.push(told)
+        made.append(speaking.run(1000))
+        assert taken or len(made[-1])
+        told = told[taken:]
+    speaking.finish()
+    expected = model.generate(frames, seed=0)[0].numpy()
+    np.testing.assert_allclose(np.concatenate([*made, speaking.run(1000)]), expected, atol=2e-5)
 
 
 def test_bad_arguments_get_a_sentence(library, tmp_path):

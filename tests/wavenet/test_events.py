@@ -17,7 +17,12 @@ from wavenet.classifier import cross_validation as crossing
 from wavenet.classifier.choosing import choose_settings
 from wavenet.classifier.data import AudioCache, Clip, ClipDataset, DataConfig, Draw, labels_of
 from wavenet.classifier.data.clips import Event
-from wavenet.classifier.data.events import find_events, frame_targets, read_label_track
+from wavenet.classifier.data.events import (
+    find_events,
+    frame_targets,
+    parse_label_track,
+    read_label_track,
+)
 from wavenet.classifier.inference.evaluate import choose_clips, classify
 from wavenet.classifier.inference.event_metrics import EventMetrics, events_of, matches
 from wavenet.classifier.inference.events import events_in, frame_logits, hear, measure_events
@@ -50,6 +55,11 @@ def test_what_is_picked_for_several_labels(tmp_path, separator):
     picked = {one.field: one.value for one in choose_settings(data)}
     assert picked["model.sample_rate"] == 8000
     assert ("augmentation.shift_ms" in picked) == bool(separator)
+
+
+def test_lines_of_a_label_track():
+    text = "0\t1\tx\u2028y\r\n\n\\\t100\t200\r\n1,5\t2\tz"
+    assert parse_label_track(text, "it") == [Event(0, 1, "x\u2028y"), Event(1.5, 2, "z")]
 
 
 def test_label_tracks_beside_recordings(tmp_path):

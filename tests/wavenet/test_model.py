@@ -51,6 +51,14 @@ def test_logits_do_not_depend_on_padding(fields, pooling):
     torch.testing.assert_close(model(longer, lengths), logits)
 
 
+@pytest.mark.parametrize("fields", [{}, {"input": "one-hot"}, {"filters": 6}])
+def test_no_clips_are_a_batch_too(fields):
+    model = WaveNetClassifier(WaveNetConfig(**MODEL, **fields))
+    logits = model(torch.zeros(0, 500), torch.zeros(0).long())
+    assert logits.shape == (0, 3)
+    logits.sum().backward()
+
+
 def test_normalised_clips_have_no_level_and_no_offset():
     model = WaveNetClassifier(WaveNetConfig(**MODEL, clip_norm=True)).eval()
     waveform, lengths = _batch()

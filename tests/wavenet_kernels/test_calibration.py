@@ -602,8 +602,14 @@ def test_the_cpus_ways_are_candidates(monkeypatch):
         named = cpu._execution(call.tensors.x)
     assert named is cpu._make_execution("portable", torch.get_num_threads(), torch.float32, "0")
     assert cpu._execution(call.tensors.x) is not named
-    monkeypatch.setattr(cpu, "_isa", lambda forced: "avx512")
+    monkeypatch.setattr(cpu, "_isa", lambda forced: forced or "avx512")
+    monkeypatch.setattr(cpu, "_multiply_bfloat16", lambda: frozenset({"avx512"}))
     assert cpu.configurations(call) == [{"fast": "0"}, {"isa": "avx2"}]
+    half = convolution(time=300, channels=8, dtype=torch.bfloat16)
+    assert cpu.configurations(half) == [{"isa": "avx2"}]  # products of bfloat16 are plain sums
+    with monkeypatch.context() as forced:
+        forced.setenv("WAVENET_KERNELS_CPU_ISA", "avx2")
+        assert cpu.configurations(half) == [{"fast": "0"}]
     monkeypatch.setenv("WAVENET_KERNELS_CPU_FAST", "1")
     monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", "avx2")
     assert cpu.configurations(call) == []

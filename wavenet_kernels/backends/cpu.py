@@ -317,7 +317,7 @@ def configurations(call: Call) -> list[Configuration]:
     ways: list[Configuration] = []
     plain = call.operator == "gated_activation" or call.sizes.K not in (2, 3)
     if call.tensors.x.dtype == torch.bfloat16:
-        plain |= _isa("") in _multiply_bfloat16()
+        plain |= _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", "")) in _multiply_bfloat16()
     if not plain and "WAVENET_KERNELS_CPU_FAST" not in os.environ:
         ways.append({"fast": "0"})
     if "WAVENET_KERNELS_CPU_ISA" not in os.environ and _isa("") == "avx512":

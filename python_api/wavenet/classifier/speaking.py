@@ -67,7 +67,7 @@ def speak(
         notes = notes_of(parse_label_track(track, "tune"), config.notes, "tune")
         if not notes:
             raise DataError("the tune holds no note")
-        samples = min(most, round(max(note.offset for note in notes) * rate))
+        samples = min(most, max(1, round(max(note.offset for note in notes) * rate)))
         frames = frames_of(torch.zeros(samples), config, notes=notes)[None]
     if frames is not None:
         frames = frames.to(next(model.parameters()).device)

@@ -48,7 +48,7 @@ def export(
     accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
     measured on the run's own test clips where they are there, or on --data. The C library's file,
     model.wavenet (csrc/runtime in the sources, docs/deployment.md), is written and not run here.
-    Of a generative WaveNet without mel-spectrograms it is the only one.
+    Of a generative WaveNet it is the only one.
 
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """

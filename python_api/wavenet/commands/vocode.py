@@ -33,11 +33,21 @@ FRAMES = 8  # that a WaveNet is given at a time
 
 
 class Asked(NamedTuple):
-    """A file's name, its frames (M, F), and the recording (T,) that they are of, if any."""
+    """A file, its frames (M, F), and the recording (T,) that they are of, if any."""
 
-    name: str
+    path: Path
     mel: Tensor
     recording: Tensor | None
+
+    @property
+    def name(self) -> str:
+        """What it is called in what is printed and written."""
+        return self.path.stem
+
+    @property
+    def files(self) -> list[str]:
+        """What is written of it."""
+        return [f"{self.name}.wav", *([] if self.recording is None else [f"{self.name}_ref.wav"])]
 
 
 def vocode(
@@ -116,6 +126,8 @@ def vocode(
     if out is not None:
         require_folder(out)
     asked = _read(model, inputs)
+    if out is not None:
+        _require_apart(out, asked)
     if raw and len(asked) != 1:
         raise DataError(f"--raw is given with {len(asked)} files; accepted is one")
     if compare and any(one.recording is None for one in asked):
@@ -180,15 +192,31 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     asked = []
     for path in files_of(inputs, (*MEL_SUFFIXES, *sorted(audio_suffixes()))):
         if path.suffix.lower() in MEL_SUFFIXES:
-            asked.append(Asked(path.stem, read_mel(path, config.mel), None))
+            asked.append(Asked(path, read_mel(path, config.mel), None))
             continue
         recording = read_audio(path, config.sample_rate)
         mel = frames_of(recording, config)
         cutoff = getattr(config, "high_pass_hz", 0.0)
         if cutoff:
             recording = high_pass(recording[None], cutoff, config.sample_rate)[0]
-        asked.append(Asked(path.stem, mel, recording))
+        asked.append(Asked(path, mel, recording))
     return asked
+
+
+def _require_apart(out: Path, asked: list[Asked]) -> None:
+    """Raise DataError where a recording, or another sound, would be written over."""
+    from wavenet.errors import DataError
+
+    read, written = {one.path.resolve() for one in asked}, set[str]()
+    for name in (name for one in asked for name in one.files):
+        if (out / name).resolve() in read:
+            raise DataError(
+                f"--out is {out}, where {name} is a recording that is asked for; accepted is "
+                "another folder"
+            )
+        if name in written:
+            raise DataError(f"{name} would be written twice, of two files; give one at a time")
+        written.add(name)
 
 
 def _chunks(

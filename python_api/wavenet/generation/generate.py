@@ -94,9 +94,7 @@ class Loop:
         audio = expand(values, config).to(self.dtype)
         if config.pre_emphasis:
             audio = self._undo(audio)
-        if config.pre_emphasis or config.gain != 1.0:
-            audio = (audio / config.gain).clamp(-1.0, 1.0)
-        return audio
+        return (audio / config.gain).clamp(-1.0, 1.0)
 
 
 def generate(

@@ -77,7 +77,7 @@ class BandEnergies(nn.Module):
         else:  # of one channel a product is faster
             windows = padded.unfold(1, self.taps, self.stride)
             rows = F.linear(windows.flatten(0, 1), filters)
-            filtered = rows.view(*windows.shape[:2], -1).transpose(1, 2)
+            filtered = rows.view(*windows.shape[:2], len(filters)).transpose(1, 2)
         # Half precision doesn't span what energies do.
         filtered = filtered.to(torch.promote_types(filtered.dtype, torch.float32))
         cosines, sines = filtered.square().chunk(2, dim=1)

@@ -98,9 +98,8 @@ class OneHotStem(nn.Module):
         codes = mu_law_encode(F.pad(waveform, (self.kernel_size - 1, 0)), self.CLASSES)
         taps = codes.unfold(1, self.kernel_size, self.stride)
         rows = taps + torch.arange(self.kernel_size, device=codes.device) * self.CLASSES
-        batch, steps, _ = rows.shape
-        summed = F.embedding_bag(rows.reshape(batch * steps, -1), self.weight, mode="sum")
-        return (summed + self.bias).view(batch, steps, -1).transpose(1, 2)
+        summed = F.embedding_bag(rows.flatten(0, 1), self.weight, mode="sum")
+        return (summed + self.bias).view(*rows.shape[:2], len(self.bias)).transpose(1, 2)
 
 
 def make_stem(config: Architecture) -> nn.Module:

@@ -78,6 +78,12 @@ def test_separators_and_encodings(manifest: Path, separator: str, encoding: str)
     ]
 
 
+@pytest.mark.parametrize("inside", ["\u2028", "\x0b", "\x85"])
+def test_what_ends_lines_elsewhere_is_part_of_a_field(manifest: Path, inside: str) -> None:
+    manifest.write_text(f"path,label\r\na.wav,x{inside}y\r\nb.wav,z\r\n", "utf-8", newline="")
+    assert [clip.label for clip in read_manifest(manifest)] == [f"x{inside}y", "z"]
+
+
 def test_windows_1252(manifest: Path) -> None:
     manifest.write_bytes("path,label\nä.wav,x\n".encode("cp1252"))
     with pytest.warns(UserWarning, match=r"is not UTF-8 \(byte 11\); it is read as Windows-1252"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -84,6 +85,20 @@ def test_recordings_are_made_anew_and_compared(models, sounds, tmp_path, wavenet
     made, _ = soundfile.read(out / "one.wav")
     assert len(made) == 1008 and np.abs(made - expected.numpy()).max() < 1e-4
     assert len(soundfile.read(out / "one_ref.wav")[0]) == 1000
+
+
+def test_no_recording_is_written_over(models, sounds, tmp_path, wavenet):
+    shutil.copytree(sounds, tmp_path / "here")
+    before = (tmp_path / "here" / "one.wav").read_bytes()
+    done = wavenet("vocode", models / "vocoder", tmp_path / "here", "--out", tmp_path / "here")
+    assert done.code == 2 and "where one.wav is a recording that is asked for" in " ".join(
+        done.err.split()
+    )
+    assert (tmp_path / "here" / "one.wav").read_bytes() == before
+    shutil.copy(sounds / "one.wav", tmp_path / "here" / "two_ref.wav")
+    done = wavenet("vocode", models / "vocoder", tmp_path / "here", "--out", tmp_path / "out")
+    assert done.code == 2 and "two_ref.wav would be written twice" in " ".join(done.err.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_mels_of_the_front_end_are_vocoded(models, sounds, tmp_path, wavenet):

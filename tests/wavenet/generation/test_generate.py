@@ -7,6 +7,7 @@ import torch
 from small_generators import CASES, double, inputs_of, small_generator, waveform_of
 
 from wavenet.audio.filters import pre_emphasize
+from wavenet.generation.generate import Loop
 from wavenet_kernels.sampling import uniforms
 
 EVERY = pytest.mark.parametrize("case", CASES)
@@ -82,6 +83,12 @@ def test_a_prime_is_heard(case):
     made = model.generate(**given, prime=prime, samples=20, **options)
     said = model(torch.cat([prime, made.audio], dim=1), **given)[:, :, 30:]
     assert torch.allclose(said, made.parameters, rtol=0, atol=1e-12)
+
+
+def test_no_rounding_leads_beyond_full_scale():
+    """(1 + mu - 1) / mu by exponentials of logarithms is not always 1."""
+    loop = Loop(small_generator("logistic companded", mu=65535), 1)
+    assert loop.finish(torch.tensor([[1.0, -1.0]])).tolist() == [[1.0, -1.0]]
 
 
 def test_pre_emphasis_and_gain_are_undone():

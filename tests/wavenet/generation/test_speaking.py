@@ -68,6 +68,7 @@ def test_of_a_tune():
     for tune, said in (("", "holds no note"), ("x", "tune, line 1: is 'x'"), ("0 1 C2", "'C2'")):
         with pytest.raises(DataError, match=said):
             speak(model, speaker="george", tune=tune)
+    assert len(speak(model, speaker="george", tune="0 0.00001 60")[1]) == 1  # no sample's length
     scale = speaking._scale(NOTES)
     assert [line.split()[2] for line in scale.splitlines()] == ["60", "62", "64"]
 

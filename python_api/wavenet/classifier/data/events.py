@@ -99,7 +99,7 @@ def parse_label_track(text: str, what: str) -> list[Event]:
         DataError: a line of `what` is none of these.
     """
     events = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("\\"):
             continue
         onset, offset, label = (*line.split("\t", 2), "", "")[:3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import math
 import os
 import warnings
@@ -138,7 +139,7 @@ def _named(path: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]
 def _read_rows(path: Path, names: Mapping[str, tuple[str, ...]]) -> list[tuple[int, list[str]]]:
     """The rows that are not blank, with the line each ends on; the header, in our words, first."""
     text = _read_text(path)
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))  # str.splitlines ends lines inside of fields, too
     first = next((line for line in lines if line.strip()), "")
     # The one that makes a header we know, or else the likeliest.
     separator = max(
