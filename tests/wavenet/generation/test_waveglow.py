@@ -19,6 +19,8 @@ from wavenet.data.mel import MelConfig
 from wavenet.errors import DataError, ModelError
 from wavenet.generation.denoise import constant_sound, denoise
 from wavenet.generation.export import export_waveglow
+from wavenet_kernels import numerics, use_backend
+from wavenet_kernels.nn import ResidualStack
 
 MEL = MelConfig.tacotron2(8000, n_fft=64, hop=16, window=64, mels=5, high_hz=4000.0)
 
@@ -163,6 +165,42 @@ def test_reversible_training_has_the_same_gradients(block):
         gradients.append([x.grad, m.grad, *(p.grad for p in model.parameters())])
     for kept, computed in zip(*gradients, strict=True):
         assert torch.allclose(kept, computed, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("fields", [{}, {"whiten": 16}, {"reversible": True}], ids=str)
+def test_gradients_are_right_by_the_rule(fields):
+    """Of the compiled backend in float32, by what plain PyTorch is off by."""
+    pytest.importorskip("wavenet_kernels._cpu")
+    waveform, mel = (t.float() for t in sound(2, 12))
+
+    def losses_and_gradients(backend: str, dtype: torch.dtype) -> list[Tensor]:
+        model = model_of(**{"channels": 16, **fields}).float().to(dtype)
+        with use_backend(backend):
+            losses = model.losses(waveform.to(dtype), mel.to(dtype))
+            losses.sum().backward()
+        return [losses.detach(), *(p.grad for p in model.parameters())]
+
+    truth = losses_and_gradients("reference", torch.float64)
+    plain = losses_and_gradients("reference", torch.float32)
+    for got, exact, eager in zip(
+        losses_and_gradients("cpu", torch.float32), truth, plain, strict=True
+    ):
+        assert numerics.violation(got, exact, eager.double() - exact) is None
+
+
+def test_conditioning_is_not_copied(monkeypatch):
+    """The stack reads it where the product left it: rows of all layers' channels."""
+    model, seen = model_of(flows=1), []
+    forward = ResidualStack.forward
+
+    def watched(self: ResidualStack, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((tuple(cond.shape), cond.stride()))
+        return forward(self, x, cond)
+
+    monkeypatch.setattr(ResidualStack, "forward", watched)
+    model.infer(sound()[1])
+    channels = 2 * 8 * 3
+    assert seen == [((2, channels, 12), (12 * channels, 1, channels))]
 
 
 def test_reversible_training_of_a_part():
