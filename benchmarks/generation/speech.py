@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", required=True, help="of the result and the run folder")
     parser.add_argument("--run", type=Path, help="the run folder, if another")
     parser.add_argument("--classifier", type=Path, help="a run that knows the clips' labels")
+    parser.add_argument("--sigma", type=float, default=SIGMA, help="of a WaveGlow's noise")
     parser.add_argument("--every", type=int, default=1, help="of copy synthesis: each n-th clip")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
     options = parser.parse_args(arguments)
@@ -71,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if model.config.mel is not None:
         labels = labels_of(options.data) if options.classifier else {}
-        content["copy_synthesis"] = copied(model, chosen, options.every, options.classifier, labels)
+        content["copy_synthesis"] = copied(
+            model, chosen, options.every, options.classifier, labels, options.sigma
+        )
     write_results(RESULTS / f"speech-{options.name}.json", {**content, **where})
 
 
@@ -100,15 +103,18 @@ def copied(
     every: int,
     classifier: Path | None,
     labels: dict[Path, str],
+    sigma: float,
 ) -> dict[str, Any]:
     """Copy synthesis of the test clips by the model and by Griffin-Lim from the same frames."""
     clips = chosen.clips[::every]
     recordings = [torch.from_numpy(chosen.cache.open_clip(clip).copy()) for clip in clips]
     makers: dict[str, Callable[[Tensor], Tensor]] = {
-        "model": lambda wave: vocoded(model, wave),
+        "model": lambda wave: vocoded(model, wave, sigma),
         "griffin_lim": lambda wave: without_network(model, wave),
     }
     said: dict[str, Any] = {"clips": len(clips), "griffin_lim_iterations": ITERATIONS}
+    if isinstance(model, WaveGlow):
+        said["sigma"] = sigma
     made = {}
     for name, make in makers.items():
         started = time.perf_counter()
@@ -130,12 +136,12 @@ def copied(
     return said
 
 
-def vocoded(model: WaveNet | WaveGlow, recording: Tensor) -> Tensor:
+def vocoded(model: WaveNet | WaveGlow, recording: Tensor, sigma: float) -> Tensor:
     """What the model makes of a recording's frames."""
     heard = hear(recording, model.config)
     assert heard.mel is not None
     if isinstance(model, WaveGlow):
-        return model.infer(heard.mel[None], sigma=SIGMA, seed=0)[0]
+        return model.infer(heard.mel[None], sigma=sigma, seed=0)[0]
     sound = model.generate(heard.mel[None], samples=len(heard.waveform), seed=0)
     assert isinstance(sound, Tensor)
     return sound[0]

@@ -115,6 +115,7 @@ def _describe(model: WaveNet | WaveGlow, table: Table) -> None:
             "flows",
             f"{g.flows} of {g.layers} x {g.channels}, {g.kernel_size} taps, group {g.group}",
         )
+        table.add_row("whitened", f"{g.whiten} samples at a time" if g.whiten else "no")
     table.add_row("sample rate", f"{config.sample_rate} Hz")
     table.add_row(
         "receptive field", f"{model.receptive_field} samples, {model.receptive_field_ms:.0f} ms"

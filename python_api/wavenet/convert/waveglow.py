@@ -65,8 +65,9 @@ def to_waveglow(model: WaveGlow, path: str | os.PathLike[str]) -> None:
     config = model.config
     if config.hop != _HOP or config.upsample_kernel_size != 4 * _HOP:
         raise ModelError(f"the model has a hop of {config.hop}; WaveGlow's code has {_HOP} alone")
-    if config.swap_halves:
-        raise ModelError("the model has swap_halves, which WaveGlow's newest code can't say")
+    for name in ("swap_halves", "whiten"):
+        if getattr(config, name):
+            raise ModelError(f"the model has {name}, which WaveGlow's newest code can't say")
     torch.save({"state_dict": _their_weights(model), "config": _their_config(config)}, Path(path))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.data.mel import MelConfig, mel_filterbank
+from wavenet.data.mel import MelConfig, mel_filterbank, mel_magnitudes
 from wavenet.errors import DataError
 
 
@@ -36,7 +36,7 @@ def griffin_lim(mel: Tensor, config: MelConfig, iterations: int = 60, seed: int 
         config.sample_rate, config.n_fft, config.mels, config.low_hz, config.high_hz
     )
     inverse = torch.linalg.pinv(bank)
-    magnitudes = (inverse @ _magnitudes(mel.double(), config)).clamp_min(0.0)
+    magnitudes = (inverse @ mel_magnitudes(mel.double(), config)).clamp_min(0.0)
     window = torch.hann_window(config.window, dtype=torch.float64)
     settings: dict[str, Any] = {
         "n_fft": config.n_fft,
@@ -51,13 +51,3 @@ def griffin_lim(mel: Tensor, config: MelConfig, iterations: int = 60, seed: int 
         spectrum = torch.polar(magnitudes, again.angle())
         sound = torch.istft(spectrum, window=window, **settings)
     return sound.float()
-
-
-def _magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
-    """Of each mel channel: the compression undone."""
-    if config.mean is not None and config.std is not None:
-        mean, std = (torch.tensor(v, dtype=mel.dtype)[:, None] for v in (config.mean, config.std))
-        mel = mel * std + mean
-    if config.compression == "ln":
-        return mel.exp()
-    return 10.0 ** (mel if config.compression == "log10" else 5.0 * mel - 4.0)

@@ -152,6 +152,19 @@ def mel_spectrogram(waveform: Tensor, config: MelConfig) -> Tensor:
         return _normalized(_compressed(bank.to(x) @ spectrum.abs(), config), config)
 
 
+def mel_magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
+    """Of each mel channel (B, M, F), what was compressed and normalised, without their floor."""
+    if config.mean is not None and config.std is not None:
+        mean, std = (
+            torch.tensor(values, dtype=torch.float64).to(mel)[:, None]
+            for values in (config.mean, config.std)
+        )
+        mel = mel * std + mean
+    if config.compression == "ln":
+        return mel.exp()
+    return 10.0 ** (mel if config.compression == "log10" else 5.0 * mel - 4.0)
+
+
 @lru_cache(maxsize=16)
 def mel_filterbank(
     sample_rate: int, n_fft: int, mels: int, low_hz: float, high_hz: float

@@ -55,4 +55,6 @@ def _of_flow(config: WaveGlowConfig, bytes_of_float: int) -> float:
         channels, channels, config.kernel_size, layers, config.checkpoint_every, bytes_of_float
     )
     flows = 1 if config.reversible else config.flows
-    return (one * flows + 2 * config.mel.mels * config.group) / config.group
+    # Of whitening a block's matrix has a row for each sample; both that it lies between, too.
+    rows = 4 * config.whiten
+    return (one * flows + 2 * config.mel.mels * config.group) / config.group + rows

@@ -26,7 +26,8 @@ def stretches(model: WaveGlow, chunks: Iterable[Tensor], frames: int) -> Iterato
     """Of the frames as they come: all of them, each once, at least `frames` at a time."""
     config = model.config
     assert config.upsample_kernel_size is not None
-    ahead = -(-config.reach * config.group // config.hop)
+    # Between frames whitening needs the next one, too.
+    ahead = max(int(config.whiten > 0), -(-config.reach * config.group // config.hop))
     behind = ahead + -(-config.upsample_kernel_size // config.hop) - 1
     # Kernels compute neighbours at a dilation's distance together; where pairs begin at the same
     # steps as in the whole, they come out in the same bits.

@@ -13,6 +13,7 @@ from wavenet.errors import DataError, extra
 from wavenet.generation.flow import WN, Flow, InvertibleConv1x1
 from wavenet.generation.reversible import ReversibleFlows, run
 from wavenet.generation.waveglow_config import WaveGlowConfig
+from wavenet.generation.whitening import Whitening, colour, whiten
 from wavenet_kernels.sampling import normal_of, uniforms
 
 with extra("classifier"):
@@ -51,6 +52,7 @@ class WaveGlow(
         self.config = config
         mels = config.mel.mels
         assert config.upsample_kernel_size is not None
+        self.whitening = Whitening(config.mel, config.whiten) if config.whiten else None
         self.upsample = nn.ConvTranspose1d(mels, mels, config.upsample_kernel_size, config.hop)
         self.flows = nn.ModuleList(
             Flow(
@@ -112,7 +114,11 @@ class WaveGlow(
         self._check_mel(mel, batch)
         condition = self._condition(mel, time)
         wide = torch.promote_types(waveform.dtype, torch.float32)
-        rows = waveform.to(wide).view(batch, time // group, group)
+        sound, whitened = waveform.to(wide), waveform.new_zeros(batch, dtype=wide)
+        if self.whitening is not None:
+            roots = self.whitening.roots(mel, time // self.whitening.block)
+            sound, whitened = whiten(sound, roots.to(wide))
+        rows = sound.view(batch, time // group, group)
         flows, sizes = self._flows(), self._sizes()
         if self.config.reversible and torch.is_grad_enabled():
             parameters = [p for flow in flows for p in flow.parameters()]
@@ -120,7 +126,7 @@ class WaveGlow(
         else:
             z, log_determinant = run(flows, sizes, rows, condition)
         turned = sum(flow.convolution.log_determinant() for flow in flows)
-        return z.transpose(1, 2), log_determinant + time // group * turned
+        return z.transpose(1, 2), log_determinant + whitened + time // group * turned
 
     def loss(self, waveform: Tensor, mel: Tensor) -> Tensor:
         """Negative log-likelihood of a sample in nats, without its constants, as the original's.
@@ -271,7 +277,10 @@ class WaveGlow(
             if size:
                 left -= size
                 rows = torch.cat((noise[:, :, left : left + size], rows), dim=2)
-        return rows.reshape(mel.shape[0], time)
+        audio = rows.reshape(mel.shape[0], time)
+        if self.whitening is not None:
+            audio = colour(audio, self.whitening.roots(mel).to(audio))
+        return audio
 
     def _noise(
         self, batch: int, start: int, steps: int, sigma: float, seed: int, first: int, like: Tensor
@@ -302,6 +311,9 @@ class WaveGlow(
             raise DataError(
                 f"waveform has {time} samples; accepted is a multiple of the group of {group}"
             )
+        if self.config.whiten and time % self.config.whiten:
+            accepted = f"a multiple of the {self.config.whiten} that are whitened at a time"
+            raise DataError(f"waveform has {time} samples; accepted is {accepted}")
         return batch, time
 
     def _check_mel(self, mel: Tensor, batch: int | None = None) -> tuple[int, int, int]:

@@ -28,9 +28,12 @@ class WaveGlowConfig:
         upsample_kernel_size: taps of the transposed convolution from frames to samples; None: four
             hops.
         swap_halves: odd flows couple the first half by the second, as NVIDIA's glow_old.py does.
+        whiten: the flows work on sound without the spectrum that the mel tells, taken out of so
+            many samples at a time, a divisor of the hop, and put back at the end; see
+            `wavenet.generation.whitening`. 0: on sound as it is, as the original's.
         sigma: standard deviation of z that the loss assumes.
         reversible: activations are computed anew from a flow's outputs in the backward pass instead
-            of being kept: memory doesn't grow with the flows, a step takes half a forward longer.
+            of being kept: memory doesn't grow with the flows, a step takes a forward longer.
         checkpoint_every: the couplings' stacks keep every n-th layer's input for backward.
         architecture: "waveglow"; tells config.json from others.
     """
@@ -46,6 +49,7 @@ class WaveGlowConfig:
     kernel_size: int = 3
     upsample_kernel_size: int | None = None
     swap_halves: bool = False
+    whiten: int = 0
     sigma: float = 1.0
     reversible: bool = False
     checkpoint_every: int = 1
@@ -72,6 +76,11 @@ class WaveGlowConfig:
         self._require(self.kernel_size % 2 == 1, "kernel_size", "an odd int")
         covers = is_whole(self.upsample_kernel_size, hop)
         self._require(covers, "upsample_kernel_size", f"an int from the hop, {hop}")
+        self._require(is_whole(self.whiten, 0), "whiten", "an int from 0")
+        whole = not self.whiten or hop % self.whiten == 0
+        self._require(whole, "whiten", f"0 or a divisor of the hop, {hop}")
+        centred = not self.whiten or self.mel.padding == "reflect"
+        self._require(centred, "whiten", "0 where mel's frames are not centred (its padding)")
         self._require(0 < self.sigma < math.inf, "sigma", "more than 0")
         self._require(self.architecture == "waveglow", "architecture", "waveglow")
 
@@ -112,7 +121,7 @@ class WaveGlowConfig:
     @property
     def receptive_field(self) -> int:
         """Samples that one depends on, earlier and later ones."""
-        return (2 * self.reach + 1) * self.group
+        return (2 * self.reach + 1) * self.group + max(0, self.whiten - 1)
 
     @property
     def receptive_field_ms(self) -> float:

@@ -26,7 +26,8 @@ def models(tmp_path_factory):
     """Folders of small models: voices, vocoder, glow."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    glow = WaveGlow(WaveGlowConfig(sample_rate=RATE, mel=MEL, flows=2, layers=2, channels=4))
+    sizes = {"flows": 2, "layers": 2, "channels": 4, "whiten": 16}
+    glow = WaveGlow(WaveGlowConfig(sample_rate=RATE, mel=MEL, **sizes))
     for name, model in (
         ("voices", small_generator("speakers")),
         ("vocoder", small_generator("mel interpolated", speakers=(), high_pass_hz=70.0)),
@@ -166,7 +167,7 @@ def test_info_says_what_it_is(models, wavenet):
     assert "softmax: bits are of a code of 256" in said and "george, jackson" in said
     said = " ".join(wavenet("info", models / "glow").out.replace("│", " ").split())
     assert "5 mels, 0 to 4000 Hz, FFT 64, hop 16" in said and "times real time" in said
-    assert "2 of 2 x 4, 3 taps, group 8" in said
+    assert "2 of 2 x 4, 3 taps, group 8" in said and "whitened 16 samples at a time" in said
 
 
 @pytest.mark.parametrize(

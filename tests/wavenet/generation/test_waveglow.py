@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from wavenet.data.mel import MelConfig
 from wavenet.errors import DataError, ModelError
 from wavenet.generation.denoise import constant_sound, denoise
 from wavenet.generation.export import export_waveglow
+from wavenet_kernels import numerics, use_backend
+from wavenet_kernels.nn import ResidualStack
 
 MEL = MelConfig.tacotron2(8000, n_fft=64, hop=16, window=64, mels=5, high_hz=4000.0)
 
@@ -93,6 +96,8 @@ VARIANTS = pytest.mark.parametrize(
         {"early_size": 0},
         {"group": 4, "early_every": 5},
         {"kernel_size": 1},
+        {"whiten": 16},
+        {"whiten": 8, "swap_halves": True},
     ],
     ids=str,
 )
@@ -149,16 +154,53 @@ def test_a_new_model_only_rotates():
     assert log_determinant.abs().max() < 1e-4  # its rotations are float32's
 
 
-def test_reversible_training_has_the_same_gradients():
+@pytest.mark.parametrize("block", [0, 16])
+def test_reversible_training_has_the_same_gradients(block):
     waveform, mel = sound()
     gradients = []
     for reversible in (False, True):
-        model = model_of(reversible=reversible)
+        model = model_of(reversible=reversible, whiten=block)
         x, m = waveform.clone().requires_grad_(), mel.clone().requires_grad_()
         model.loss(x, m).backward()
         gradients.append([x.grad, m.grad, *(p.grad for p in model.parameters())])
     for kept, computed in zip(*gradients, strict=True):
         assert torch.allclose(kept, computed, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("fields", [{}, {"whiten": 16}, {"reversible": True}], ids=str)
+def test_gradients_are_right_by_the_rule(fields):
+    """Of the compiled backend in float32, by what plain PyTorch is off by."""
+    pytest.importorskip("wavenet_kernels._cpu")
+    waveform, mel = (t.float() for t in sound(2, 12))
+
+    def losses_and_gradients(backend: str, dtype: torch.dtype) -> list[Tensor]:
+        model = model_of(**{"channels": 16, **fields}).float().to(dtype)
+        with use_backend(backend):
+            losses = model.losses(waveform.to(dtype), mel.to(dtype))
+            losses.sum().backward()
+        return [losses.detach(), *(p.grad for p in model.parameters())]
+
+    truth = losses_and_gradients("reference", torch.float64)
+    plain = losses_and_gradients("reference", torch.float32)
+    for got, exact, eager in zip(
+        losses_and_gradients("cpu", torch.float32), truth, plain, strict=True
+    ):
+        assert numerics.violation(got, exact, eager.double() - exact) is None
+
+
+def test_conditioning_is_not_copied(monkeypatch):
+    """The stack reads it where the product left it: rows of all layers' channels."""
+    model, seen = model_of(flows=1), []
+    forward = ResidualStack.forward
+
+    def watched(self: ResidualStack, x: Tensor, cond: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append((tuple(cond.shape), cond.stride()))
+        return forward(self, x, cond)
+
+    monkeypatch.setattr(ResidualStack, "forward", watched)
+    model.infer(sound()[1])
+    channels = 2 * 8 * 3
+    assert seen == [((2, channels, 12), (12 * channels, 1, channels))]
 
 
 def test_reversible_training_of_a_part():
@@ -205,9 +247,10 @@ def test_autocast_keeps_the_map_in_float32():
     assert (gradients[0] - gradients[1]).norm() < 0.02 * gradients[0].norm()
 
 
+@pytest.mark.parametrize("fields", [{}, {"whiten": 8}, {"whiten": 16, "kernel_size": 1}], ids=str)
 @pytest.mark.parametrize("chunks", [(1,) * 70, (7, 30, 1, 32), (70,)])
-def test_a_stream_is_the_whole_bit_for_bit(chunks):
-    model = model_of(flows=2, layers=2).float()
+def test_a_stream_is_the_whole_bit_for_bit(chunks, fields):
+    model = model_of(**{"flows": 2, "layers": 2, **fields}).float()
     _, mel = (t.float() for t in sound(2, 70))
     z = torch.randn(2, 8, 140, generator=torch.Generator().manual_seed(2))
     whole = model.infer(mel, z=z)
@@ -325,7 +368,11 @@ def test_options_and_what_was_assumed(tmp_path):
 
 
 def test_what_the_original_can_not_say_is_not_exported(tmp_path):
-    for model, what in ((model_of(), "a hop of 16"), (big(swap_halves=True), "swap_halves")):
+    for model, what in (
+        (model_of(), "a hop of 16"),
+        (big(swap_halves=True), "swap_halves"),
+        (big(whiten=64), "whiten"),
+    ):
         with pytest.raises(ModelError, match=what):
             wavenet.convert.to_waveglow(model, tmp_path / "a.pt")
     assert not list(tmp_path.iterdir())
@@ -339,6 +386,12 @@ def test_what_the_original_can_not_say_is_not_exported(tmp_path):
         ({"early_size": 4, "flows": 6}, "early_size is 4; accepted is so small that 2 of 8"),
         ({"kernel_size": 2}, "kernel_size is 2; accepted is an odd int"),
         ({"upsample_kernel_size": 8}, "upsample_kernel_size is 8; accepted is an int from the hop"),
+        ({"whiten": 12}, "whiten is 12; accepted is 0 or a divisor of the hop, 16"),
+        ({"whiten": -8}, "whiten is -8; accepted is an int from 0"),
+        (
+            {"whiten": 8, "mel": replace(MEL, padding="lws")},
+            "whiten is 8; accepted is 0 where mel's frames are not centred",
+        ),
         ({"sigma": 0.0}, "sigma is 0.0"),
         ({"flows": 0}, "flows is 0"),
     ],
@@ -400,9 +453,10 @@ def test_a_pickled_module_is_read_and_not_run(tmp_path, monkeypatch, zipped):
 
 
 @pytest.mark.slow
-def test_exported_files_make_the_same_sound():
+@pytest.mark.parametrize("block", [0, 16])
+def test_exported_files_make_the_same_sound(block):
     pytest.importorskip("onnxruntime")
-    model = model_of(flows=3)
+    model = model_of(flows=3, whiten=block)
     files = export_waveglow(model)  # it compares them with the model
     assert set(files) == {"model.onnx", "model.pt2"} and all(files.values())
     with pytest.raises(DataError, match="format is 'tflite'; accepted are onnx, torch"):
