@@ -28,16 +28,21 @@ namespace wavenet::cuda {
 template <class T, int TILES>
 class TileSums {
  public:
+  __device__ static int of_conv(const WeightGradientArguments& args) { return args.K * args.D / 16 * (args.R / 32); }
+  // Whether the i-th blocks of all warps, and so those before, are the convolution's.
+  __device__ static bool all_of_conv(int i, const WeightGradientArguments& args) {
+    return (i + 1) * (kThreads / 32) <= of_conv(args);
+  }
   // i-th block of this warp, of a matrix of `columns`.
   struct Block {
     bool there, conv;
     int row, column, columns;
   };
   __device__ static Block block(int i, const WeightGradientArguments& args) {
-    const int of_conv = args.K * args.D / 16 * (args.R / 32), of_out = args.outputs() / 32 * (args.D / 32);
+    const int of_out = args.outputs() / 32 * (args.D / 32);
     int index = i * (kThreads / 32) + threadIdx.x / 32;
-    const bool there = index < of_conv + of_out, conv = index < of_conv;
-    if (!conv) index -= of_conv;
+    const bool there = index < of_conv(args) + of_out, conv = index < of_conv(args);
+    if (!conv) index -= of_conv(args);
     const int columns = conv ? args.R : args.D, log = log2_of(columns / 32);
     return {there, conv, (index >> log) * 32, (index & ((1 << log) - 1)) * 32, columns};
   }
@@ -153,15 +158,20 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
   for (int i = threadIdx.x; i < 2 * tiled.D + outputs; i += kThreads) bias_sums[i] = 0;
   const uint32_t own_rows = ColumnSums<T>::own_rows(tiled.tiling, S::M);
 
-  const auto fetch = [&](const Tile& tile, char* buffer) {
+  const auto fetch_gradients = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), weight.x, tiled.R);
     if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_residual, residual);
     if (outputs > residual)
       load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
   };
+  bool ahead = false;  // the gradients of the next tile are on their way
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), weight.x, tiled.R);
+    if (!ahead) fetch_gradients(tile, buffer);
+    ahead = false;
+  };
   const int bytes = x_bytes + g_bytes;
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer) {
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 
@@ -244,7 +254,13 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     __syncthreads();
 
 #pragma unroll
-    for (int i = 0; i < TILES; ++i) {
+    for (int i = TILES - 1; i >= 0; --i) {
+      if (follows && !ahead && TileSums<T, TILES>::all_of_conv(i, weight)) {
+        __syncthreads();  // the 1x1s' sums, which come first here, are done with the gradients
+        fetch_gradients(next, buffer);
+        copy_async_commit();
+        ahead = true;
+      }
       const auto block = TileSums<T, TILES>::block(i, weight);
       if (!block.there) continue;
       const int tap = block.conv ? block.row / (2 * tiled.D) : 0, row = block.row - tap * 2 * tiled.D;

@@ -149,8 +149,9 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
   });
 }
 
-// A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer) uses them; with
-// two buffers, each of `bytes`, the next tile's arrive meanwhile. All threads of the block are in every call.
+// A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer, next, follows)
+// uses them; with two buffers, each of `bytes`, the next tile's arrive meanwhile. With one, if a tile follows, `work` may
+// begin to load it where it is done with the buffer. All threads of the block are in every call.
 template <class Load, class Work>
 __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* shared, int bytes, Load load,
                                      Work work) {
@@ -176,7 +177,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
       if (index + gridDim.x < unsigned(tiling.tiles)) load(next, shared + buffer * bytes);
       copy_async_commit();
     }
-    work(tile, here);
+    work(tile, here, next, buffers == 1 && index + gridDim.x < unsigned(tiling.tiles));
     tile = next;
   }
   copy_async_wait<0>();  // nothing may arrive after the block has ended, as slabs of a ring might
