@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     ahead = false;
   };
   const int bytes = x_bytes + g_bytes;
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 
@@ -279,7 +279,8 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
         add([](auto&, int) {});
       }
     }
-  });
+  };
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, work);
 
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
 #pragma unroll

@@ -150,8 +150,8 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
 }
 
 // A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer, next, follows)
-// uses them; with two buffers, each of `bytes`, the next tile's arrive meanwhile. With one, if a tile follows, `work` may
-// begin to load it where it is done with the buffer. All threads of the block are in every call.
+// uses them; with two buffers, each of `bytes`, the next tile's arrive meanwhile. With one, and if a tile follows,
+// `work` may begin to load it where it is done with the buffer. All threads of the block are in every call.
 template <class Load, class Work>
 __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* shared, int bytes, Load load,
                                      Work work) {
