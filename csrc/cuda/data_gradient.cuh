@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.a_at, layout.a.bytes(), fetch, [&](const Tile& tile, char* buffer) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
     const char* const a = buffer + tiled.pad_above * a_pitch;
     for (int r0 = 0; r0 < tiled.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;
@@ -72,7 +72,8 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
         if (there) store<T, 4>(at, Floats<4>{{group.at(row, 0), group.at(row, 1), group.at(row, 2), group.at(row, 3)}});
       });
     }
-  });
+  };
+  for_each_tile(tiled.tiling, tiled.buffers, layout.a_at, layout.a.bytes(), fetch, work);
 }
 
 template <class T>

@@ -28,16 +28,21 @@ namespace wavenet::cuda {
 template <class T, int TILES>
 class TileSums {
  public:
+  __device__ static int of_conv(const WeightGradientArguments& args) { return args.K * args.D / 16 * (args.R / 32); }
+  // Whether the i-th blocks of all warps, and so those before, are the convolution's.
+  __device__ static bool all_of_conv(int i, const WeightGradientArguments& args) {
+    return (i + 1) * (kThreads / 32) <= of_conv(args);
+  }
   // i-th block of this warp, of a matrix of `columns`.
   struct Block {
     bool there, conv;
     int row, column, columns;
   };
   __device__ static Block block(int i, const WeightGradientArguments& args) {
-    const int of_conv = args.K * args.D / 16 * (args.R / 32), of_out = args.outputs() / 32 * (args.D / 32);
+    const int of_out = args.outputs() / 32 * (args.D / 32);
     int index = i * (kThreads / 32) + threadIdx.x / 32;
-    const bool there = index < of_conv + of_out, conv = index < of_conv;
-    if (!conv) index -= of_conv;
+    const bool there = index < of_conv(args) + of_out, conv = index < of_conv(args);
+    if (!conv) index -= of_conv(args);
     const int columns = conv ? args.R : args.D, log = log2_of(columns / 32);
     return {there, conv, (index >> log) * 32, (index & ((1 << log) - 1)) * 32, columns};
   }
@@ -88,46 +93,36 @@ class TileSums {
   float sums_[TILES][2][2][2][4] = {};
 };
 
-// Sums over the own rows of a warp's blocks of 32 channels, for biases: products with a matrix of 8 columns, of which
-// each block has one, that is 1 where a row is own.
-template <class T, int BLOCKS>
+// Sums of 32 channels over own rows, for biases: the product with a matrix whose first column is 1 where a row is own.
+template <class T>
 class ColumnSums {
  public:
-  static_assert(BLOCKS <= 8);
-
-  // Of 16 rows from `row` of the tile on, by mma's left fragments.
-  __device__ void add(int block, const uint32_t (&left)[2][4], int row, const Tiling& tiling) {
-    constexpr uint32_t kOne = std::is_same_v<T, __half> ? 0x3c00u : 0x3f80u;
+  // Of this thread's elements of all such matrices of 16 rows, the first 2 of 32 bits each: which are 1.
+  __device__ static uint32_t own_rows(const Tiling& tiling, int rows) {
+    uint32_t own = 0;
     const int lane = threadIdx.x % 32;
-    uint32_t own[2] = {};
-    if (lane / 4 == block) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i)
-        if (is_own(tiling, row + i / 2 * 8 + lane % 4 * 2 + i % 2)) own[i / 2] |= kOne << (i % 2 * 16);
-    }
-    // The other blocks' columns get zero times what is here, a NaN of a NaN: they are left as they were.
-    const bool here = lane % 4 == block / 2;
-#pragma unroll
-    for (int f = 0; f < 2; ++f) {
-      float sums[4] = {sums_[f][0], sums_[f][1], sums_[f][2], sums_[f][3]};
-      mma<T>(sums, left[f], own[0], own[1]);
-#pragma unroll
-      for (int row = 0; row < 2; ++row) {
-        float& mine = sums_[f][2 * row + block % 2];
-        mine = here ? sums[2 * row + block % 2] : mine;
-      }
-    }
+    for (int i = 0; i < rows / 4 && lane < 4; ++i)
+      if (is_own(tiling, i / 4 * 16 + i % 4 / 2 * 8 + lane * 2 + i % 2)) own |= 1u << i;
+    return own;
   }
 
-  // 32 sums.
-  __device__ void write(int block, float* to) const {
+  // Of 16 rows from `row` of the tile on, by mma's left fragments.
+  __device__ void add(const uint32_t (&left)[2][4], int row, uint32_t own_rows) {
+    constexpr uint32_t kOne = std::is_same_v<T, __half> ? 0x3c00u : 0x3f80u;
+    const uint32_t own = own_rows >> row / 4;
+    const auto ones = [](uint32_t two) { return ((two & 1) | (two & 2) << 15) * kOne; };
+#pragma unroll
+    for (int f = 0; f < 2; ++f) mma<T>(sums_[f], left[f], ones(own), ones(own >> 2));
+  }
+
+  // Adds them to 32 sums.
+  __device__ void add_to(float* sums) const {
     const int lane = threadIdx.x % 32;
-    if (lane % 4 != block / 2) return;
+    if (lane % 4 != 0) return;
 #pragma unroll
     for (int f = 0; f < 2; ++f)
 #pragma unroll
-      for (int row = 0; row < 2; ++row)
-        to[f * 16 + row * 8 + lane / 4] = block % 2 ? sums_[f][2 * row + 1] : sums_[f][2 * row];
+      for (int row = 0; row < 2; ++row) sums[f * 16 + row * 8 + lane / 4] += sums_[f][2 * row];
   }
 
  private:
@@ -157,18 +152,26 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  TileSums<T, TILES> sums;       // gradients of the weights
-  ColumnSums<T, TILES> of_bias;  // and of biases, by the warps of the first columns
+  TileSums<T, TILES> sums;  // gradients of the weights
+  // And of biases, grad_a's, then the outputs' channels: a warp adds up those of its blocks of the first columns.
+  float* const bias_sums = biases + 2 * tiled.D;
+  for (int i = threadIdx.x; i < 2 * tiled.D + outputs; i += kThreads) bias_sums[i] = 0;
+  const uint32_t own_rows = ColumnSums<T>::own_rows(tiled.tiling, S::M);
 
-  const auto fetch = [&](const Tile& tile, char* buffer) {
+  const auto fetch_gradients = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), weight.x, tiled.R);
     if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_residual, residual);
     if (outputs > residual)
       load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, weight.grad_skip, outputs - residual);
   };
+  bool ahead = false;  // the gradients of the next tile are on their way
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), weight.x, tiled.R);
+    if (!ahead) fetch_gradients(tile, buffer);
+    ahead = false;
+  };
   const int bytes = x_bytes + g_bytes;
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 
@@ -200,12 +203,11 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
 #pragma unroll
             for (int i = 0; i < 4; ++i)
               slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), Group{grad_z[f][p]}.at(row, i));
-            if (t2[row] < 0) slopes = GateSlopes{};
-            if (!is_own(tiled.tiling, r)) slopes.z = Floats<4>{};
+            const bool there = t2[row] >= 0;
             T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
-            store<T, 4>(grad_a, slopes.filter);
-            store<T, 4>(grad_a + tiled.D, slopes.gate);
-            store<T, 4>(reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
+            store_if<T, 4>(there, grad_a, slopes.filter);
+            store_if<T, 4>(there, grad_a + tiled.D, slopes.gate);
+            store_if<T, 4>(there && is_own(tiled.tiling, r), reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
           }
         }
       }
@@ -252,32 +254,45 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     __syncthreads();
 
 #pragma unroll
-    for (int i = 0; i < TILES; ++i) {
+    for (int i = TILES - 1; i >= 0; --i) {
+      if (follows && !ahead && TileSums<T, TILES>::all_of_conv(i, weight)) {
+        __syncthreads();  // the 1x1s' sums, which come first here, are done with the gradients
+        fetch_gradients(next, buffer);
+        copy_async_commit();
+        ahead = true;
+      }
       const auto block = TileSums<T, TILES>::block(i, weight);
       if (!block.there) continue;
       const int tap = block.conv ? block.row / (2 * tiled.D) : 0, row = block.row - tap * 2 * tiled.D;
       const int shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
       const char* const left = block.conv ? a_tile : grad;
       const char* const right = block.conv ? x + shift * x_pitch : z_tile;
-      const bool has_bias = tap == 0 && block.column == 0;
-      sums.add(i, left + row * e, block.conv ? a_pitch : g_pitch, right + block.column * e,
-               block.conv ? x_pitch : z_pitch, S::M, [&](auto& fragments, int at) {
-                 if (has_bias) of_bias.add(i, fragments, at, tiled.tiling);
-               });
+      const auto add = [&](auto each_row) {
+        sums.add(i, left + row * e, block.conv ? a_pitch : g_pitch, right + block.column * e,
+                 block.conv ? x_pitch : z_pitch, S::M, each_row);
+      };
+      if (tap == 0 && block.column == 0) {
+        ColumnSums<T> of_bias;
+        add([&](auto& fragments, int at) { of_bias.add(fragments, at, own_rows); });
+        of_bias.add_to(bias_sums + (block.conv ? 0 : 2 * tiled.D) + row);
+      } else {
+        add([](auto&, int) {});
+      }
     }
-  });
+  };
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, work);
 
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
-  float* const bias = partial + weight.conv_size() + weight.out_size();  // of grad_a's, then of the outputs' channels
 #pragma unroll
   for (int i = 0; i < TILES; ++i) {
     const auto block = TileSums<T, TILES>::block(i, weight);
     if (!block.there) continue;
     float* const to = partial + (block.conv ? 0 : weight.conv_size());
     sums.write(i, to + block.row * block.columns + block.column, block.columns);
-    if (block.column == 0 && (!block.conv || block.row < 2 * tiled.D))
-      of_bias.write(i, bias + (block.conv ? 0 : 2 * tiled.D) + block.row);
   }
+  __syncthreads();
+  float* const bias = partial + weight.conv_size() + weight.out_size();
+  for (int i = threadIdx.x; i < 2 * tiled.D + outputs; i += kThreads) bias[i] = bias_sums[i];
 }
 
 template <class T>

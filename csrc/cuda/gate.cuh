@@ -117,7 +117,7 @@ struct GateSlopes {
     float tanh, sigma;
     cuda::gate<T>(f, g, tanh, sigma);
     filter.values[i] = grad_z * sigma * (1 - tanh * tanh);
-    gate.values[i] = grad_z * tanh * sigma * (1 - sigma);
+    gate.values[i] = grad_z * sigma * tanh * (1 - sigma);
     z.values[i] = tanh * sigma;
   }
 };

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
     if (skip) load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_skip, skip);
   };
   const int bytes = x_bytes + g_bytes;
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, [&](const Tile& tile, char* buffer) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     const char* const grad = buffer + x_bytes;
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
         }
       }
     }
-  });
+  };
+  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, work);
 }
 
 template <class T>

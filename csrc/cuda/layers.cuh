@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     from.data = static_cast<T*>(from.data) + o0;
     load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.x_at, layout.x.bytes(), fetch, [&](const Tile& tile, char* buffer) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
     char* const x = buffer + tiled.pad_above * x_pitch;
     fetch_skip(tile, 0);
     copy_async_commit();
@@ -169,7 +169,8 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       to.data = static_cast<T*>(to.data) + o0;
       store_rows<T>(skip, skip_pitch, tiled.tiling, tile, to, width);
     }
-  });
+  };
+  for_each_tile(tiled.tiling, tiled.buffers, layout.x_at, layout.x.bytes(), fetch, work);
 }
 
 template <class T>

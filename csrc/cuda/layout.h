@@ -89,7 +89,7 @@ struct DataGradientLayout {
 };
 
 // Backward in one launch:
-//   weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z | biases
+//   weights | x, gradients of residual and skip side by side (1 or 2 buffers) | grad_a | z | biases, sums of theirs
 template <class At>
 struct FusedBackwardLayout {
   Panel x, a, z, grad;
@@ -104,7 +104,7 @@ struct FusedBackwardLayout {
         a_at(tiles_at + tiled.buffers * (x.bytes() + grad.bytes())),
         z_at(a_at + a.bytes()),
         biases_at(z_at + z.bytes()),
-        end(biases_at + 2 * tiled.D * kBias) {}
+        end(biases_at + (2 * 2 * tiled.D + outputs) * kBias) {}
 
   Regions regions() const {
     return {{"weights", tiles_at}, {"x and gradients", a_at}, {"grad_a", z_at}, {"z", biases_at}, {"biases", end}};

@@ -10,18 +10,50 @@ namespace wavenet::cuda {
 
 namespace {
 
-// A thread adds the shares of one element and writes it where it belongs in the layout of the weights.
-template <class T>
-__global__ void __launch_bounds__(256) sum_partials_kernel(const WeightGradientArguments args) {
-  const int64_t index = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, size = args.partial_size();
+constexpr int kSumThreads = 256;
+// Threads that add up an element: where it has many shares, one for each element would leave most of a device idle.
+constexpr int kManyShares = 64, kSumParts = 8;
+int sum_parts(const WeightGradientArguments& args) { return args.splits < kManyShares ? 1 : kSumParts; }
+
+// Every PARTS-th of an element's shares: several are asked for before the first is used.
+template <int PARTS>
+__device__ inline float sum_of_shares(const float* first, int64_t apart, int part, int count) {
+  constexpr int kAtOnce = 16;
+  float sum = 0;
+  for (int done = part; done < count; done += kAtOnce * PARTS) {
+    float shares[kAtOnce];
+#pragma unroll
+    for (int i = 0; i < kAtOnce; ++i) {
+      const int share = done + i * PARTS;
+      shares[i] = share < count ? first[share * apart] : 0;
+    }
+#pragma unroll
+    for (float share : shares) sum += share;
+  }
+  return sum;
+}
+
+// A block has PARTS warps for each 32 elements, which add every PARTS-th share. The sums of those, added in order, go
+// where the element belongs in the layout of the weights.
+template <class T, int PARTS>
+__global__ void __launch_bounds__(kSumThreads) sum_partials_kernel(const WeightGradientArguments args) {
+  const int warp = threadIdx.x / 32, part = warp % PARTS;
+  const int64_t index = (int64_t(blockIdx.x) * (kSumThreads / 32 / PARTS) + warp / PARTS) * 32 + threadIdx.x % 32;
+  const int64_t size = args.partial_size();
   const int outputs = args.outputs(), residual = args.residual_channels();
   const int64_t conv_size = args.conv_size(), out_size = args.out_size();
   // Rows of the 1x1s that have no gradient follow the partial sums.
   const int64_t absent = int64_t(args.out_channels - outputs) * (args.D + 1);
+  float sum = sum_of_shares<PARTS>(args.partial + index, size, part, index < size ? args.splits : 0);
+  if constexpr (PARTS > 1) {
+    float* const shared = reinterpret_cast<float*>(shared_memory());
+    shared[threadIdx.x] = sum;
+    __syncthreads();
+    if (part > 0) return;
+#pragma unroll
+    for (int i = 1; i < PARTS; ++i) sum += shared[threadIdx.x + i * 32];
+  }
   if (index >= size + absent) return;
-  float sum = 0;
-#pragma unroll 16
-  for (int split = 0; split < (index < size ? args.splits : 0); ++split) sum += args.partial[split * size + index];
 
   // Of the 1x1s: which row of out_channels the o-th output is; those without a gradient come last.
   const int64_t first = residual == 0 ? args.out_channels - outputs : 0;
@@ -76,7 +108,8 @@ __global__ void __launch_bounds__(256)
 
 template <class T>
 void load_sums() {
-  load_kernel("sum_partials", sum_partials_kernel<T>);
+  load_kernel("sum_partials", sum_partials_kernel<T, 1>);
+  load_kernel("sum_partials", sum_partials_kernel<T, kSumParts>);
   load_kernel("sum_over_time", sum_over_time_kernel<T>);
 }
 template void load_sums<float>();
@@ -85,9 +118,12 @@ template void load_sums<__half>();
 
 void sum_partials(const WeightGradientArguments& args, const char* name, cudaStream_t stream) {
   const int64_t absent = int64_t(args.out_channels - args.outputs()) * (args.D + 1);
-  const auto blocks = static_cast<unsigned>((args.partial_size() + absent + 255) / 256);
+  const int parts = sum_parts(args), elements = kSumThreads / parts;  // of a block
+  const auto blocks = static_cast<unsigned>((args.partial_size() + absent + elements - 1) / elements);
   with_type(args.dtype, name, [&](auto type) {
-    launch(name, sum_partials_kernel<decltype(type)>, dim3(blocks), dim3(256), 0, stream, args);
+    using T = decltype(type);
+    const auto kernel = parts == 1 ? sum_partials_kernel<T, 1> : sum_partials_kernel<T, kSumParts>;
+    launch(name, kernel, dim3(blocks), dim3(kSumThreads), parts == 1 ? 0 : kSumThreads * sizeof(float), stream, args);
   });
 }
 

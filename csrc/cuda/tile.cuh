@@ -59,27 +59,56 @@ __device__ inline T* row_at(const Rows& rows, int64_t b, int64_t t) {
   return static_cast<T*>(rows.data) + b * rows.batch_stride + t * rows.time_stride;
 }
 
-// Calls visit(row, unit, t) for rows first .. first + count, their times or -1, and `units` of 16 bytes of each,
-// neighbouring threads for neighbouring units.
+// 16 bytes of a row for each thread, neighbouring threads for neighbouring units, where all of a thread's rows are of
+// one phase: from one of them to the next everything moves on by as much.
+class EvenUnits {
+ public:
+  // Whether rows of so many units are such.
+  __device__ static bool are(const Tiling& tiling, int units) {
+    return (units & (units - 1)) == 0 && kThreads >> tiling.log_phases >= units;
+  }
+  // From tile row `first` on.
+  __device__ EvenUnits(const Tiling& tiling, const Tile& tile, int first, int units)
+      : unit(threadIdx.x & (units - 1)), row(threadIdx.x >> log2_of(units)), stride(kThreads >> log2_of(units)) {
+    const int in_tile = first + row, phase = tile.phase + (in_tile & ((1 << tiling.log_phases) - 1));
+    const int step = tile.step + (in_tile >> tiling.log_phases);
+    first_time = phase + int64_t(step) * tiling.dilation;
+    steps_ = stride >> tiling.log_phases, step_ = step, t_ = static_cast<unsigned>(first_time);
+    jump = int64_t(steps_) * tiling.dilation;
+    last_ = phase < tiling.phases ? tiling.steps : 0, T_ = tiling.T;
+  }
+  __device__ bool in_clip() const { return step_ < last_ && t_ < T_; }
+  __device__ int time() const { return in_clip() ? int(t_) : -1; }
+  __device__ void next() { row += stride, step_ += steps_, t_ += static_cast<unsigned>(jump); }
+
+  const int unit;
+  int row;                   // from `first` on
+  const int stride;          // to the thread's next row
+  int64_t first_time, jump;  // of the first row; to the next one's
+
+ private:
+  unsigned step_, steps_, t_, last_, T_;
+};
+
+// Calls visit(row, unit, t) for rows first .. first + count, their times or -1, and `units` of 16 bytes of each.
+template <class Visit>
+__device__ inline void for_any_units(const Tiling& tiling, const Tile& tile, int first, int count, int units,
+                                     Visit visit) {
+#pragma unroll 1
+  for (int i = threadIdx.x; i < count * units; i += kThreads) {
+    const int row = first + i / units;
+    visit(row, i % units, time_of(tiling, tile, row));
+  }
+}
 template <class Visit>
 __device__ inline void for_each_unit(const Tiling& tiling, const Tile& tile, int first, int count, int units,
                                      Visit visit) {
-  const int stride = kThreads / units, steps = stride >> tiling.log_phases;
-  if (stride * units == kThreads && steps << tiling.log_phases == stride) {
-    // All rows of a thread are of one phase: a few additions for each.
-    const int log = log2_of(units), unit = threadIdx.x & (units - 1), row = threadIdx.x >> log;
-    const int phase = tile.phase + (first + row & ((1 << tiling.log_phases) - 1));
-    unsigned step = tile.step + (first + row >> tiling.log_phases), t = phase + step * tiling.dilation;
-    const unsigned last = phase < tiling.phases ? tiling.steps : 0, times = steps * tiling.dilation;
+  if (EvenUnits::are(tiling, units)) {
+    EvenUnits at(tiling, tile, first, units);
 #pragma unroll 2
-    for (int at = row; at < count; at += stride, step += steps, t += times)
-      visit(first + at, unit, step < last && t < unsigned(tiling.T) ? int(t) : -1);
+    for (; at.row < count; at.next()) visit(first + at.row, at.unit, at.time());
   } else {
-#pragma unroll 1
-    for (int i = threadIdx.x; i < count * units; i += kThreads) {
-      const int row = first + i / units;
-      visit(row, i % units, time_of(tiling, tile, row));
-    }
+    for_any_units(tiling, tile, first, count, units, visit);
   }
 }
 
@@ -90,10 +119,21 @@ __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, 
                                  int count, const Rows& from, int channels) {
   constexpr int kUnit = 16 / sizeof(T);
   const T* const clip = row_at<const T>(from, tile.b, 0);
-  for_each_unit(tiling, tile, first, count, channels / kUnit, [&](int row, int unit, int t) {
-    const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
-    copy_async(shared + (row - first) * pitch + unit * 16, source, t >= 0);
-  });
+  const int units = channels / kUnit;
+  if (EvenUnits::are(tiling, units)) {
+    EvenUnits at(tiling, tile, first, units);
+    // Where a row isn't there, nothing is read.
+    const T* source = clip + at.first_time * from.time_stride + at.unit * kUnit;
+    const int64_t further = at.jump * from.time_stride;
+    char* to = shared + at.row * pitch + at.unit * 16;
+#pragma unroll 2
+    for (; at.row < count; at.next(), source += further, to += at.stride * pitch) copy_async(to, source, at.in_clip());
+  } else {
+    for_any_units(tiling, tile, first, count, units, [&](int row, int unit, int t) {
+      const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
+      copy_async(shared + (row - first) * pitch + unit * 16, source, t >= 0);
+    });
+  }
 }
 
 // Writes the tile's own rows from shared memory; row 0 of the tile is at `shared`.
@@ -109,8 +149,9 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
   });
 }
 
-// A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer) uses them; with
-// two buffers, each of `bytes`, the next tile's arrive meanwhile. All threads of the block are in every call.
+// A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer, next, follows)
+// uses them; with two buffers, each of `bytes`, the next tile's arrive meanwhile. With one, and if a tile follows,
+// `work` may begin to load it where it is done with the buffer. All threads of the block are in every call.
 template <class Load, class Work>
 __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* shared, int bytes, Load load,
                                      Work work) {
@@ -136,7 +177,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
       if (index + gridDim.x < unsigned(tiling.tiles)) load(next, shared + buffer * bytes);
       copy_async_commit();
     }
-    work(tile, here);
+    work(tile, here, next, buffers == 1 && index + gridDim.x < unsigned(tiling.tiles));
     tile = next;
   }
   copy_async_wait<0>();  // nothing may arrive after the block has ended, as slabs of a ring might

@@ -82,13 +82,25 @@ __device__ inline Floats<N> load(const T* from) {
 }
 
 template <class T, int N>
-__device__ inline void store(T* to, const Floats<N>& v) {
+__device__ inline Whole<T, N> to_whole(const Floats<N>& v) {
   Pack<T, N> pack;
 #pragma unroll
   for (int i = 0; i < N; ++i) pack.values[i] = from_float<T>(v.values[i]);
   Whole<T, N> whole;
   memcpy(&whole, &pack, sizeof whole);
-  *reinterpret_cast<Whole<T, N>*>(to) = whole;
+  return whole;
+}
+
+template <class T, int N>
+__device__ inline void store(T* to, const Floats<N>& v) {
+  *reinterpret_cast<Whole<T, N>*>(to) = to_whole<T, N>(v);
+}
+
+// Zeros if not `there`.
+template <class T, int N>
+__device__ inline void store_if(bool there, T* to, const Floats<N>& v) {
+  const Whole<T, N> whole = to_whole<T, N>(v);
+  *reinterpret_cast<Whole<T, N>*>(to) = there ? whole : Whole<T, N>{};
 }
 
 }  // namespace wavenet::cuda
