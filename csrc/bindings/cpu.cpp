@@ -76,6 +76,12 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
   stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
   std::vector<Layer> layers = cpu::layers_of(call.execution.isa, stack);
   if (call.op != cpu::Operator::block) (call.op == cpu::Operator::conv ? layers[0].a : layers[0].z) = y;
+  const Layer& l = layers[0];
+  const int64_t count = static_cast<int64_t>(layers.size()), rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
+  if (saved.data) cpu::prefer_large_pages(saved.data, (count - 1) / checkpoint_every * saved_stride * bytes);
+  if (gates) cpu::prefer_large_pages(stack.gates, count * rows * l.C * cpu::real_bytes(l.dtype));
+  if (residual.data) cpu::prefer_large_pages(residual.data, rows * l.R * bytes);
+  if (skip.data) cpu::prefer_large_pages(skip.data, rows * l.S * bytes);
   cpu::run(call.execution.isa, call.op, layers, call.execution.threads);
 }
 

@@ -73,11 +73,16 @@ void backward_pack(const Gradient& g, Operator op, int64_t unit, void* packed) {
 
 // The tile's rows of a tensor, scaled; zeros for rows that don't exist.
 inline void load_matrix(const Rows& from, DType dtype, const Tile& tile, Real scale, const Matrix& to) {
+  const bool whole = from.channel_stride == 1 && dtype == kNative && to.channels % kLanes == 0;
   for (int64_t i = 0; i < tile.rows; ++i) {
+    const int64_t t = tile.times[i];
+    if (whole && t >= 0) {
+      const Stored* row = static_cast<const Stored*>(from.data) + offset(from, tile.b, t);
+      for (int64_t c = 0; c < to.channels; c += kLanes) put(to, i, c, load_stored(row + c) * scale);
+      continue;
+    }
     for (int64_t c = 0; c < to.channels; c += kLanes) {
-      Vector v = {};
-      if (tile.times[i] >= 0) v = load_row(from, dtype, tile.b, tile.times[i], c, to.channels - c) * scale;
-      put(to, i, c, v);
+      put(to, i, c, t < 0 ? Vector{} : load_row(from, dtype, tile.b, t, c, to.channels - c) * scale);
     }
   }
 }
@@ -172,17 +177,27 @@ inline void add_products(const RealMatrix& a, const RealMatrix& b, int64_t rows,
   }
 }
 
-// to (columns) = or += the sum of the rows, in chains.
-inline void sum_rows(const Matrix& m, int64_t rows, Real* to, bool add) {
-  for (int64_t c = 0; c < m.channels; c += kLanes) {
-    Vector total = add ? load_first(to + c, m.channels - c) : Vector{};
-    for (int64_t first = 0; first < rows; first += kChain) {
-      Vector sum = {};
-      for (int64_t i = first; i < smaller(first + kChain, rows); ++i) sum += get(m, i, c);
-      total += sum;
+// to (columns) = or += the sum of the rows, in chains; of several vectors of columns at a time, as each addition waits for
+// the one before it.
+template <int VECTORS>
+inline void sum_columns(const Matrix& m, int64_t rows, int64_t column, Real* to, bool add) {
+  Vector totals[VECTORS] = {};
+  const auto at = [&](int j) { return column + j * kLanes; };
+  for (int j = 0; add && j < VECTORS; ++j) totals[j] = load_first(to + at(j), m.channels - at(j));
+  for (int64_t first = 0; first < rows; first += kChain) {
+    Vector sums[VECTORS] = {};
+    for (int64_t i = first; i < smaller(first + kChain, rows); ++i) {
+      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) sums[j] += get(m, i, at(j));
     }
-    store_first(to + c, total, m.channels - c);
+    for (int j = 0; j < VECTORS; ++j) totals[j] += sums[j];
   }
+  for (int j = 0; j < VECTORS; ++j) store_first(to + at(j), totals[j], m.channels - at(j));
+}
+
+inline void sum_rows(const Matrix& m, int64_t rows, Real* to, bool add) {
+  int64_t c = 0;
+  for (; m.channels - c > 3 * kLanes; c += 4 * kLanes) sum_columns<4>(m, rows, c, to, add);
+  for (; c < m.channels; c += kLanes) sum_columns<1>(m, rows, c, to, add);
 }
 
 // The memory of pass 1. Of a bare convolution, ga[0] has all channels; else filter and gate are apart.

@@ -71,6 +71,29 @@ struct Source {
 
 constexpr int64_t kAhead = 8;  // rows that are asked for before they are read
 
+__attribute__((always_inline)) inline void prefetch_line(const Stored* row, int64_t channels) {
+  for (int64_t c = 0; c < channels; c += 64 / static_cast<int64_t>(sizeof(Stored))) __builtin_prefetch(row + c, 0, 3);
+}
+
+// Where the ring holds the rows some dilations after the first rows of a tile's units, which follow one another.
+struct RingRows {
+  const Stored* data;
+  int64_t first, units, stride;  // the tile's first unit, those that the ring holds, from unit to unit
+
+  RingRows() = default;
+  RingRows(const Source& from, int64_t t, int64_t dilations)
+      : units(from.ring->units), stride(from.ring->channels * 2) {
+    const int64_t second = dilations & 1, later = (dilations - second) / 2 * from.layer->dilation;
+    const int64_t unit = from.b * unit_count(*from.layer) + unit_of(*from.layer, t) + later;
+    first = (unit % units + units) % units;
+    data = static_cast<const Stored*>(from.ring->data) + second * from.ring->channels;
+  }
+  const Stored* of(int64_t i) const {
+    const int64_t unit = first + i;
+    return data + (unit < units ? unit : unit - units) * stride;
+  }
+};
+
 inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t dilation, const int64_t* times,
                          int64_t rows, Inputs& in) {
   for (int64_t k = 0; k < K; ++k) {
@@ -91,14 +114,25 @@ template <int K>
 inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, const int64_t* times, int64_t units,
                         Inputs& in) {
   Real* terms[K + 1];
-  for (int j = 0; j <= K; ++j) terms[j] = in.term(j).data;
+  RingRows ring[K + 1];
+  for (int k = 0; k <= K; ++k) {
+    terms[k] = in.term(k).data;
+    if (from.ring) ring[k] = RingRows(from, times[0], k - left / dilation);
+  }
   const int64_t panel_stride = in.term(0).panel_stride();
-  Vector nothing = {};  // stays zero as long as everything is finite
+  Vector nothing[K + 1] = {};  // stay zero as long as everything is finite
   for (int64_t i = 0; i < units; ++i) {
     const Stored* d[K + 1];
     for (int k = 0; k <= K; ++k) {
-      if (i + kAhead < units) from.prefetch(times[i + kAhead] - left + k * dilation);
-      d[k] = from.row(times[i] - left + k * dilation, k);
+      const int64_t later = k * dilation - left;
+      if (from.ring) {
+        const int64_t t = times[i] + later;
+        d[k] = from.begin <= t && t < from.end ? ring[k].of(i) : from.zeros;
+        if (i + kAhead < units) prefetch_line(ring[k].of(i + kAhead), from.channels);
+        continue;
+      }
+      if (i + kAhead < units) from.prefetch(times[i + kAhead] + later);
+      d[k] = from.row(times[i] + later, k);
     }
     for (int64_t c = 0, at = i * kDepth; c < from.channels; c += kLanes) {
       const int64_t n = from.channels - c;
@@ -111,13 +145,15 @@ inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, cons
       if (K == 3) x[K] -= d1;
       for (int j = 0; j <= K; ++j) {
         store(terms[j] + at, x[j]);
-        nothing += x[j] * Real(0);
+        nothing[j] += x[j] * Real(0);
       }
       at += kLanes;
       if ((c + kLanes) % kDepth == 0) at += panel_stride - kDepth;
     }
   }
-  return all_zero(nothing);
+  Vector all = {};
+  for (const Vector& of_term : nothing) all += of_term;
+  return all_zero(all);
 }
 
 // Fills `in`, whose memory has room for either way.

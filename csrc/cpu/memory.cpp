@@ -1,8 +1,13 @@
 #include "cpu/memory.h"
 
 #include <atomic>
+#include <cstdint>
 #include <cstring>
 #include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace wavenet::cpu {
 
@@ -27,6 +32,16 @@ Memory allocate(std::size_t bytes) {
   std::memset(memory.get(), 0xff, bytes);
 #endif
   return memory;
+}
+
+void prefer_large_pages([[maybe_unused]] void* data, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__)
+  constexpr std::size_t kLargePage = std::size_t{2} << 20;
+  const std::size_t skipped = -reinterpret_cast<std::uintptr_t>(data) % kLargePage;
+  if (bytes < skipped + kLargePage) return;
+  const std::size_t whole = (bytes - skipped) / kLargePage * kLargePage;
+  madvise(static_cast<char*>(data) + skipped, whole, MADV_HUGEPAGE);  // where it fails, pages are small
+#endif
 }
 
 std::size_t workspace_peak(bool reset) { return reset ? peak.exchange(held.load()) : peak.load(); }

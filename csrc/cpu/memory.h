@@ -20,6 +20,10 @@ using Memory = std::unique_ptr<char[], Free>;
 // Throws std::bad_alloc.
 Memory allocate(std::size_t bytes);
 
+// Asks for large pages where these are not in use yet, if they are many and the system has such: 37 MB that every step
+// takes anew cost 17 ms of page faults in small ones, 2 in large ones (Zen 5, a virtual machine).
+void prefer_large_pages(void* data, std::size_t bytes);
+
 // The most bytes that were allocated at one time since the last call with reset.
 std::size_t workspace_peak(bool reset);
 

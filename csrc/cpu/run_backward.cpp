@@ -68,9 +68,9 @@ struct Plan {
     const int64_t tiles = tiling.count, affordable = std::max<int64_t>(4, kSliceBudget / (all.bytes() + 1));
     // A slice is worth its bytes, which are cleared, added to and summed, if rows enough are added to it.
     const int64_t worthwhile = std::max<int64_t>(2, l.B * l.T * kBytesPerRow / (all.bytes() + 1));
-    groups = std::min({tiles, std::clamp<int64_t>(tiles / 20, 4, kMostGroups), affordable, worthwhile});
-    const int64_t chunks = (tiles + groups * kTilesPerGroup - 1) / (groups * kTilesPerGroup);
-    chunk = (tiles + chunks - 1) / chunks;
+    // In fours, and chunks of as many tiles for each of them, so that two or four threads have as much to do.
+    groups = std::min({tiles, std::clamp<int64_t>(tiles / 20 / 4 * 4, 4, kMostGroups), affordable, worthwhile});
+    chunk = std::min(tiles, groups * kTilesPerGroup);
   }
 };
 

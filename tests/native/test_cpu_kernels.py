@@ -271,6 +271,39 @@ def test_inference_gives_the_bits_of_training(dtype, keep):
         assert all(map(torch.equal, inferred, trained))
 
 
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not LARGE_PAGES.exists(), reason="this system has no large pages to ask for")
+def test_what_is_kept_for_backward_and_what_is_returned_are_wanted_in_large_pages():
+    case = Case(residual=64, dilation_channels=64, skip=64, time=20_000, dilations=(1, 2))
+    tensors, settings = call("residual_stack", case, torch.float32)
+    kept = []
+    packing = torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (kept.append(t), t)[1], lambda t: t
+    )
+    with packing, wavenet_kernels.use_backend("cpu"):
+        leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+        outputs = wavenet_kernels.residual_stack(*leaves, **settings)
+    inputs = {t.data_ptr() for t in leaves if t is not None}
+    made = [t for t in (*kept, *outputs) if t.nbytes >= 2**22 and t.data_ptr() not in inputs]
+    assert len(made) >= 3  # the second layer's input, residual and skip
+    assert all("hg" in _flags_of_pages(t.data_ptr() + t.nbytes // 2) for t in made)
+
+
+def _flags_of_pages(address: int) -> list[str]:
+    """Of the mapping that an address of this process is in (proc_pid_smaps(5), VmFlags)."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first and not first.endswith(":"):
+            begin, end = (int(part, 16) for part in first.split("-"))
+            inside = begin <= address < end
+        elif inside and first == "VmFlags:":
+            return rest
+    raise AssertionError(f"no mapping holds {address:#x}")
+
+
 @pytest.mark.parametrize("keep", ["inputs", "gates"])
 @pytest.mark.parametrize("operator", ["residual_stack", "gated_conv1d", "dilated_conv1d"])
 def test_frozen_tensors_change_no_gradient_and_take_no_memory(operator, keep):
