@@ -1,4 +1,4 @@
-"""Pictures of results: speed-ups, roofline, scaling, memory; each a matplotlib figure, saved as SVG."""
+"""Pictures of results: speed-ups, roofline, scaling, memory; each a figure, saved as SVG."""
 
 from __future__ import annotations
 
