@@ -48,6 +48,18 @@ def main() -> None:
         sys.exit(2)
 
 
+def _version() -> str:
+    """That of what is installed, without loading torch; else that of the sources."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("wavenet-kernels")
+    except metadata.PackageNotFoundError:
+        from wavenet_kernels import __version__
+
+        return __version__
+
+
 def application() -> typer.Typer:
     """All commands; `wavenet COMMAND --help` explains one. None of them loads torch before it runs.
 
@@ -100,9 +112,7 @@ def application() -> typer.Typer:
 
     def version(wanted: bool) -> None:
         if wanted:
-            from wavenet_kernels import __version__
-
-            print(__version__)
+            print(_version())
             raise typer.Exit
 
     @app.callback()

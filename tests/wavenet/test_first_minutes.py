@@ -7,6 +7,8 @@ import io
 import json
 import re
 import runpy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,7 +149,24 @@ def test_data_is_all_that_training_needs(recordings, tmp_path, monkeypatch, wave
     again = wavenet("train", "--data", recordings)
     assert again.code == 2 and "holds a run already" in again.err
     nothing = wavenet("train")
+    assert nothing.code == 2 and "--data is missing: a folder with a sub-folder" in nothing.err
+    nothing = wavenet("train", "--config", "demo")
     assert nothing.code == 2 and "--out is missing; accepted without it is --data" in nothing.err
+    checked = wavenet("check-data", "--data", recordings)  # as that training would see them
+    assert "model.sample_rate=4000" in checked.out and "the model hears 4000 Hz" in checked.out
+
+
+def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded():
+    code = (
+        "import sys; from wavenet.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    for arguments in (["--version"], ["train"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+        )
+        assert "AssertionError" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("by_group", [False, True])
