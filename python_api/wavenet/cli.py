@@ -36,7 +36,10 @@ def main() -> None:
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
     if len(sys.argv) == 1:
-        print(GREETING)
+        try:
+            print(GREETING, flush=True)
+        except BrokenPipeError:  # whoever reads it has seen enough; Python would flush once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     try:
         application()()

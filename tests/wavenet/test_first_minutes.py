@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -35,6 +36,15 @@ def test_alone_it_greets_and_names_five_commands(wavenet):
     assert done.code == 0 and not done.err
     named = re.findall(r"^  wavenet ([a-z-]+) ", done.out, re.M)
     assert named == ["synth", "train", "evaluate", "predict", "info"]
+
+
+def test_nobody_has_to_read_the_greeting_to_its_end():
+    read, write = os.pipe()
+    os.close(read)
+    alone = [sys.executable, "-m", "wavenet"]
+    done = subprocess.run(alone, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 0 and not done.stderr
 
 
 def test_configurations_have_names():
@@ -117,7 +127,7 @@ def test_sizes_are_for_the_rate_that_is_given(recordings, monkeypatch, wavenet):
 
     monkeypatch.setattr(training, "train", stop)
     done = wavenet("train", "--data", recordings, "--set", "model.sample_rate=8000")
-    assert done.err.endswith(" 8000 80") and "model.stem_stride=80 " in done.out
+    assert done.err.endswith(" 8000 80") and "model.stem_stride=80\n" in done.out
 
 
 def test_what_is_given_is_not_picked():
@@ -205,6 +215,18 @@ def test_evaluation_says_when_clips_chose_the_epoch(tones, tmp_path, wavenet):
     assert count and count[1] == count[2] and "data.test_fraction" in said
     done = wavenet("evaluate", tones.run, "--split", "test", "--out", tmp_path / "out")
     assert "best epoch of this run" not in " ".join(done.out.split())
+
+
+def test_prediction_says_why_a_recording_is_unknown(tones, tmp_path, wavenet):
+    config = json.loads((tones.run / "config.json").read_text())
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tones.run / name).read_bytes())
+    config["thresholds"] = [1.0] * len(config["labels"])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(0).uniform(-0.1, 0.1, RATE), RATE)
+    done = wavenet("predict", tmp_path, tmp_path / "hiss.wav")
+    assert "unknown are 1 of 1" in done.out and "less likely than 100.0%" in done.out
+    assert "unknown are" not in wavenet("predict", tones.run, tmp_path / "hiss.wav").out
 
 
 def test_doctor_says_what_is_here(wavenet):
