@@ -13,6 +13,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = "../benchmarks/results/README.md"
 LINK = re.compile(r"\[([^]]+)\]\((\.\./[^)#]+)(#[^)]*)?\)")
+# Between two pieces of one output, which ends wherever a command's buffer did.
+PIECES = re.compile(
+    r'</pre>\s*</div>\s*</div>\s*<div class="jp-OutputArea-child">\s*'
+    r'<div class="jp-OutputPrompt jp-OutputArea-prompt"></div>\s*'
+    r'<div class="jp-RenderedText jp-OutputArea-output" data-mime-type="text/plain"[^>]*>\s*<pre>'
+)
 PAGE = re.compile(r'href="(?!https?:)([^"#]+)\.md')
 
 
@@ -34,6 +40,7 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
         return f'href="{match[1]}.html'
 
     html = html.replace("::</p>", ":</p>")
+    html = PIECES.sub("", html)
     return PAGE.sub(link, html) if page.file.src_path.endswith(".ipynb") else html
 
 
