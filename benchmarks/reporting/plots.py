@@ -1,7 +1,8 @@
-"""Pictures of results: speed-ups, roofline, scaling, memory; each a matplotlib figure."""
+"""Pictures of results: speed-ups, roofline, scaling, memory; each a figure, saved as SVG."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from benchmarks.reporting.rows import AGAIN, BEHIND, EAGER, Row
 from benchmarks.reporting.tables import eager_time, places, time_of
@@ -19,7 +21,7 @@ from benchmarks.reporting.tables import eager_time, places, time_of
 COLOURS = {
     EAGER: "#8d99ae",
     AGAIN: "#bfc7d5",
-    "eager rows": "#5c677d",
+    "eager rows": "#66728a",
     "compile": "#e9a03b",
     "compile max-autotune": "#c9702b",
     "ours cpu, plain": "#7fb8ad",
@@ -32,13 +34,25 @@ COLOURS = {
 PASS_NAMES = {"forward": "forward", "backward": "backward", "step": "training step"}
 
 
+# Where pages are dark, so are the pictures in them: ink and paper change places.
+DARK = """@media (prefers-color-scheme: dark) {
+text { fill: #dfe2e8 }
+[style*="stroke: #000000"] { stroke: #dfe2e8 !important }
+[style*="fill: #555555"] { fill: #a9afbb !important }
+[style*="fill: #ffffff"] { fill: #1e2129 !important }
+}
+"""
+
+
 def save(figure: Figure, path: Path) -> None:
-    """As PNG and SVG; the same figure makes the same files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """As SVG, for light and for dark pages; the same figure makes the same file."""
+    drawn = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "wavenet-kernels", "svg.fonttype": "none"}):
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
     plt.close(figure)
+    before, style, after = drawn.getvalue().partition('<style type="text/css">')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".svg").write_text(before + style + DARK + after, encoding="utf-8")
 
 
 def speedups(record: dict[str, Any]) -> Figure:
@@ -54,7 +68,8 @@ def speedups(record: dict[str, Any]) -> Figure:
         bars(panel, names, found, _speedup)
         panel.axhline(1, color="black", linewidth=0.8)
         panel.set_ylabel(f"{PASS_NAMES.get(what, what)}\nx eager")
-    _finish(figure, axes[0, 0], record, f"Times faster than eager PyTorch ({record['dtype']})")
+    title = f"Times faster than eager PyTorch ({record['dtype']})"
+    _finish(figure, axes[0, 0], record, title, ranges=True)
     return figure
 
 
@@ -73,7 +88,7 @@ def roofline(record: dict[str, Any]) -> Figure:
     figure, panel = plt.subplots(figsize=(9, 5))
     rows = [row for row in record["rows"] if "gflops" in row and row["gbs"]]
     intensities = [row["gflops"] / row["gbs"] for row in rows]
-    reach = np.geomspace(1, max(intensities) * 2, 100)
+    reach = np.geomspace(min(intensities) / 8, max(intensities) * 1.5, 100)
     stand: dict[float, list[str]] = {}  # where the forward passes of which workloads do
     for workload in dict.fromkeys(row["workload"] for row in rows):
         row = next(row for row in rows if row["workload"] == workload)
@@ -81,7 +96,7 @@ def roofline(record: dict[str, Any]) -> Figure:
         panel.plot(reach, roof, color="black", linewidth=0.6, alpha=0.5)
         stand.setdefault(round(row["gflops"] / row["gbs"], 3), []).append(workload)
     for x, workloads in stand.items():
-        at = {"rotation": 90, "fontsize": 6, "ha": "right", "va": "bottom", "alpha": 0.7}
+        at = {"rotation": 90, "fontsize": 8, "ha": "right", "va": "bottom"}
         panel.text(x, 0.02, ", ".join(workloads), transform=panel.get_xaxis_transform(), **at)
     markers = {"forward": "o", "backward": "s", "step": "^"}
     for name in _shown(record, without=(AGAIN,)):
@@ -90,14 +105,18 @@ def roofline(record: dict[str, Any]) -> Figure:
             label = name if what == "forward" else None
             x = [row["gflops"] / row["gbs"] for row in mine]
             y = [row["gflops"] for row in mine]
+            panel.vlines(x, *_slow_and_fast(mine), color=COLOURS.get(name), linewidth=0.7)
             panel.scatter(x, y, marker=marker, color=COLOURS.get(name), label=label, s=28)
     panel.set(xscale="log", yscale="log", ylabel="GFLOP/s")
-    panel.set_ylim(min(row["gflops"] for row in rows) / 2)
+    panel.set_ylim(min(row["gflops"] for row in rows) / 2.5)
     marked = "circles: forward, squares: backward, triangles: training step"
     panel.set_xlabel(f"operations a byte that must move ({marked})")
-    panel.yaxis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_formatter("{x:g}")
-    _finish(figure, panel, record, f"Roofline; a roof for each workload ({record['dtype']})")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    title = f"Roofline; a roof for each workload ({record['dtype']})"
+    _finish(figure, panel, record, title, ranges=True)
     return figure
 
 
@@ -160,7 +179,7 @@ def bars(
             if low and high and high > low:
                 panel.plot([x, x], [low, high], color="black", linewidth=0.7)
             text = f"{value:.0f}" if value >= 20 else f"{value:.2f}"
-            at: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90}
+            at: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 7, "rotation": 90}
             at["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.2, "alpha": 0.8}
             panel.annotate(text, (x, top), (0, 2), textcoords="offset points", **at)
         panel.bar(0, 0, label=name, color=COLOURS.get(name))  # the legend's
@@ -182,14 +201,27 @@ def _speedup(row: Row, eager: float | None) -> tuple[float | None, ...]:
     return tuple(eager / time if eager and time else None for time in times)
 
 
-def _finish(figure: Figure, panel: Any, record: dict[str, Any], title: str) -> None:
-    """The legend, and where the figures come from."""
+def _slow_and_fast(rows: list[Row]) -> tuple[list[float], list[float]]:
+    """Rates of the slowest and of the fastest tenth of the rounds."""
+    ends = [
+        [row["gflops"] * row["median_ms"] / row.get(f"{end}_ms", row["median_ms"]) for row in rows]
+        for end in ("p90", "p10")
+    ]
+    return ends[0], ends[1]
+
+
+def _finish(
+    figure: Figure, panel: Any, record: dict[str, Any], title: str, *, ranges: bool = False
+) -> None:
+    """The legend, and where the figures come from; whether their ranges are shown."""
     handles, labels = panel.get_legend_handles_labels()
     figure.suptitle(title, fontsize=11)
     source = f"{record['device']}, {record['threads']} threads, commit {record['commit'][:12]}"
-    figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=6, color="#555555")
+    if ranges:
+        source += "; thin lines: from the slowest to the fastest tenth of the rounds"
+    figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=7, color="#555555")
     inch = 1 / figure.get_figheight()
     place = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.13 * inch)}
-    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=4, **place)
+    figure.legend(handles, labels, fontsize=8, frameon=False, ncols=4, **place)
     rows = -(-len(labels) // 4)
     figure.tight_layout(rect=(0, (0.2 + 0.18 * rows) * inch, 1, 1))

@@ -1,4 +1,4 @@
-"""Draws what was measured: FOLDER/README.md with every table, FOLDER/plots/ with PNG and SVG.
+"""Draws what was measured: FOLDER/README.md with every table, FOLDER/plots/ with SVGs.
 
 The first page of the project shows one plot and two tables of them, between comments.
 """
@@ -81,7 +81,7 @@ def results_page(records: dict[str, dict[str, Any]]) -> str:
     for name, record in records.items():
         parts.append(f"## {name}\n\n{heading(record)}\n")
         plots = PLOTS.get(record["benchmark"], {})
-        parts += [f"![{plot}](plots/{name}-{plot}.png)\n" for plot in plots]
+        parts += [f"![{plot}](plots/{name}-{plot}.svg)\n" for plot in plots]
         parts.append(table_of(record["benchmark"], record["rows"]) + "\n")
         if floors := list(ceilings(record["rows"])):
             parts.append("\n".join(floors) + "\n")
@@ -94,7 +94,7 @@ def with_measured(text: str, record: dict[str, Any]) -> str:
     Raises:
         ValueError: it has no such comments.
     """
-    plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.png)"
+    plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.svg)"
     shown = [claim(record), summary(record["rows"]), plot, heading(record)]
     return _between(text, (BEGIN, END), shown)
 

@@ -36,7 +36,10 @@ def main() -> None:
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")
     if len(sys.argv) == 1:
-        print(GREETING)
+        try:
+            print(GREETING, flush=True)
+        except BrokenPipeError:  # whoever reads it has seen enough; Python would flush once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     try:
         application()()
@@ -46,6 +49,18 @@ def main() -> None:
         if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first one speaks
             _print_error(_sentence(error))
         sys.exit(2)
+
+
+def _version() -> str:
+    """That of what is installed, without loading torch; else that of the sources."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("wavenet-kernels")
+    except metadata.PackageNotFoundError:
+        from wavenet_kernels import __version__
+
+        return __version__
 
 
 def application() -> typer.Typer:
@@ -100,9 +115,7 @@ def application() -> typer.Typer:
 
     def version(wanted: bool) -> None:
         if wanted:
-            from wavenet_kernels import __version__
-
-            print(__version__)
+            print(_version())
             raise typer.Exit
 
     @app.callback()

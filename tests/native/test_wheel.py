@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,15 @@ def test_wheel_metadata(wheel):
     assert {name for name, rest in needed if "extra ==" not in rest} == {"torch", "numpy"}
     extra = {name for name, rest in needed if "extra == 'classifier'" in rest.replace('"', "'")}
     assert {"accelerate", "soundfile", "typer"} <= extra
+
+
+def test_sizes_are_below_what_the_documentation_says(wheel, root):
+    said = (root / "docs" / "install.md").read_text(encoding="utf-8")
+    cpu, cuda = map(float, re.search(r"below ([\d.]+) MB, .* below ([\d.]+) MB", said).groups())
+    assert wheel.stat().st_size < cpu * 1e6
+    for module in (root / "wavenet_kernels").glob(f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"):
+        with_cuda = wheel.stat().st_size + len(zlib.compress(module.read_bytes()))
+        assert with_cuda < cuda * 1e6
 
 
 def test_wheel_works_unpacked(wheel, tmp_path):

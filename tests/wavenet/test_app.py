@@ -89,11 +89,49 @@ def test_from_the_microphone(address, page):
     page.locator("img[alt='Labels over time']").wait_for(timeout=60_000)
 
 
+SPEAKING = ("speakers", "mel repeated", "notes")
+
+
+@pytest.fixture(scope="module")
+def tabs(tones):
+    """The address of a page with a classifier and a model that makes sound of each kind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        pytest.importorskip("gradio", reason="gradio is not installed")
+        speaking = {name: small_generator(name) for name in SPEAKING}
+        page = app.build({"tones": load_model(tones.run), **speaking})
+        yield app.launch(page, host="127.0.0.1", port=None, block=False)
+        page.close(verbose=False)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_tabs_that_speak_in_a_browser(tabs, recording, page, scheme):
+    """Each is asked for sound and plays it; a vocoder without a recording says so."""
+    page.emulate_media(color_scheme=scheme)
+    page.goto(tabs)
+    for name in SPEAKING:
+        page.get_by_role("tab", name=name).click()
+        shown = page.locator("[role=tabpanel]:visible")
+        shown.get_by_text("The same seed makes the same sound").wait_for()
+        assert page.locator("body").evaluate("b => b.scrollWidth <= b.clientWidth")
+        if name == "mel repeated":
+            shown.get_by_role("button", name="Make sound").click()
+            page.get_by_text("there is no recording; drop one").wait_for()
+            shown.locator("input[type=file]").first.set_input_files(recording)
+            shown.get_by_label("Clear").first.wait_for()
+        elif name == "notes":
+            shown.locator("textarea").fill("0 0.05 60")
+        else:
+            shown.get_by_label("number input for Seconds").fill("0.1")
+        with page.expect_response(lambda answer: answer.url.endswith(".wav")) as sound:
+            shown.get_by_role("button", name="Make sound").click()
+        assert sound.value.status in (200, 206)
+
+
 def test_a_tab_for_each_model_that_speaks(tones):
     """Sound by a speaker, or of a tune; what is wrong is said."""
     gradio = pytest.importorskip("gradio", reason="gradio is not installed")
-    names = ("speakers", "mel repeated", "notes")
-    models = {"tones": load_model(tones.run), **{name: small_generator(name) for name in names}}
+    models = {"tones": load_model(tones.run), **{name: small_generator(name) for name in SPEAKING}}
     page = app.build(models)
     parts = page.get_config_file()["components"]
     tabs = [part["props"]["label"] for part in parts if part["type"] == "tabitem"]

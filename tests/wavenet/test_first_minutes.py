@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import runpy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +36,15 @@ def test_alone_it_greets_and_names_five_commands(wavenet):
     assert done.code == 0 and not done.err
     named = re.findall(r"^  wavenet ([a-z-]+) ", done.out, re.M)
     assert named == ["synth", "train", "evaluate", "predict", "info"]
+
+
+def test_nobody_has_to_read_the_greeting_to_its_end():
+    read, write = os.pipe()
+    os.close(read)
+    alone = [sys.executable, "-m", "wavenet"]
+    done = subprocess.run(alone, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 0 and not done.stderr
 
 
 def test_configurations_have_names():
@@ -118,7 +130,7 @@ def test_sizes_are_for_the_rate_that_is_given(recordings, monkeypatch, wavenet):
 
     monkeypatch.setattr(training, "train", stop)
     done = wavenet("train", "--data", recordings, "--set", "model.sample_rate=8000")
-    assert done.err.endswith(" 8000 80") and "model.stem_stride=80 " in done.out
+    assert done.err.endswith(" 8000 80") and "model.stem_stride=80\n" in done.out
 
 
 def test_what_is_given_is_not_picked():
@@ -150,7 +162,24 @@ def test_data_is_all_that_training_needs(recordings, tmp_path, monkeypatch, wave
     again = wavenet("train", "--data", recordings)
     assert again.code == 2 and "holds a run already" in again.err
     nothing = wavenet("train")
+    assert nothing.code == 2 and "--data is missing: a folder with a sub-folder" in nothing.err
+    nothing = wavenet("train", "--config", "demo")
     assert nothing.code == 2 and "--out is missing; accepted without it is --data" in nothing.err
+    checked = wavenet("check-data", "--data", recordings)  # as that training would see them
+    assert "model.sample_rate=4000" in checked.out and "the model hears 4000 Hz" in checked.out
+
+
+def test_what_is_wrong_with_a_command_is_said_before_torch_is_loaded():
+    code = (
+        "import sys; from wavenet.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    for arguments in (["--version"], ["train"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+        )
+        assert "AssertionError" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("by_group", [False, True])
@@ -189,6 +218,18 @@ def test_evaluation_says_when_clips_chose_the_epoch(tones, tmp_path, wavenet):
     assert count and count[1] == count[2] and "data.test_fraction" in said
     done = wavenet("evaluate", tones.run, "--split", "test", "--out", tmp_path / "out")
     assert "best epoch of this run" not in " ".join(done.out.split())
+
+
+def test_prediction_says_why_a_recording_is_unknown(tones, tmp_path, wavenet):
+    config = json.loads((tones.run / "config.json").read_text())
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((tones.run / name).read_bytes())
+    config["thresholds"] = [1.0] * len(config["labels"])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    soundfile.write(tmp_path / "hiss.wav", np.random.default_rng(0).uniform(-0.1, 0.1, RATE), RATE)
+    done = wavenet("predict", tmp_path, tmp_path / "hiss.wav")
+    assert "unknown are 1 of 1" in done.out and "less likely than 100.0%" in done.out
+    assert "unknown are" not in wavenet("predict", tones.run, tmp_path / "hiss.wav").out
 
 
 def test_doctor_says_what_is_here(wavenet):

@@ -27,6 +27,8 @@ from wavenet.generation.model import WaveNet
 from wavenet.generation.waveglow import WaveGlow
 from wavenet.pictures import colour_map, new_figure, png_of
 
+# The picture has no background; on a dark page its black is white, and its colours stay.
+STYLE = ".dark img[alt='Labels over time'] { filter: invert(1) hue-rotate(180deg); }"
 COLUMNS = 1500  # of the picture, each from the lowest to the highest sample in it
 
 
@@ -86,6 +88,8 @@ class LabelledRecording:
                 word = axis.text(middle, 1.25 * peak, segment.label, ha="center", va="center")
                 word.set_parse_math(False)
         axis.set(xlim=(0, self.seconds), ylim=(-1.1 * peak, 1.45 * peak), xlabel="s")
+        figure.patch.set_alpha(0)
+        axis.patch.set_alpha(0)
         return figure
 
 
@@ -174,6 +178,7 @@ def launch(page: Any, *, host: str, port: int | None, block: bool = True) -> str
         prevent_thread_lock=not block,
         ssr_mode=False,
         footer_links=[],
+        css=STYLE,
         theme=gradio.themes.Default(font=fonts[0], font_mono=fonts[1]),
     )
     return str(address)

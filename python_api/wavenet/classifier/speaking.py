@@ -92,7 +92,16 @@ def add_speaking(gradio: Any, model: WaveNet | WaveGlow) -> None:
     notes = config.notes if isinstance(config, GeneratorConfig) else None
     of = "recordings, made anew," if config.mel is not None else "a tune" if notes else "sound"
     named = f" by {html.escape(', '.join(speakers[:12]))}" if speakers else ""
-    gradio.HTML(f"<h2>{of.capitalize()}{named} at {config.sample_rate} Hz</h2>")
+    if config.mel is not None:
+        how = "Drop a recording here, or record one: the model makes its mel-spectrogram sound anew"
+    elif notes:
+        how = "Write a tune, or take the one that is there: the model plays it"
+    else:
+        how = "The model makes sound like what it was trained on"
+    gradio.HTML(
+        f"<h2>{of.capitalize()}{named} at {config.sample_rate} Hz</h2>"
+        f"<p>{how}. The same seed makes the same sound; it is made on this machine.</p>"
+    )
     # What isn't shown says nothing: its value is that of `speak`.
     with gradio.Row():
         recording = gradio.Audio(

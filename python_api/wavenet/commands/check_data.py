@@ -13,6 +13,7 @@ from wavenet.commands.common import (
     Override,
     console,
     given,
+    picked,
     progress,
     run_config,
     say,
@@ -53,15 +54,18 @@ def check_data(
     from wavenet.errors import ConfigError, DataError
     from wavenet.files import replace_file
 
-    settings = run_config(config, override, data)
-    if not settings.data.source:
-        raise ConfigError(
-            "there is no data to check; give --data, a folder or a manifest, or --config"
-        )
     if out is not None and not out.parent.is_dir():
         raise DataError(f"--out is {out}, but there is no folder {out.parent}")
     if out is not None and out.is_dir():
         raise DataError(f"--out is {out}, a folder; accepted is a file")
+    overrides = list(override or [])
+    if config is None and data is not None:
+        overrides = [*picked(overrides, data), *overrides]  # as a training would
+    settings = run_config(config, overrides, data)
+    if not settings.data.source:
+        raise ConfigError(
+            "there is no data to check; give --data, a folder or a manifest, or --config"
+        )
     model = settings.model
     seed = settings.training.seed
     with progress("reading clips") as read:

@@ -137,6 +137,28 @@ def run_config(
     return load_config(config, overrides, model)
 
 
+def picked(overrides: Sequence[str], data: Path) -> list[str]:
+    """Settings that fit the data, but those that are given; they are said."""
+    from wavenet.classifier.choosing import beside, choose_settings
+    from wavenet.generation.section import GenerativeModel
+
+    given = run_config(None, overrides, data)
+    if isinstance(given.model, GenerativeModel):
+        return []
+    names = {override.partition("=")[0].strip() for override in overrides}
+    rate = given.model.sample_rate if "model.sample_rate" in names else None
+    chosen = beside(choose_settings(given.data, rate), names)
+    if chosen:
+        say("picked for these recordings (--set has it otherwise, --config picks nothing):")
+    width = max((len(f"{one.field}={one.value}") for one in chosen), default=0)
+    reason = ""
+    for one in chosen:
+        said = "" if one.reason == reason else one.reason  # once, for those that share it
+        say(f"  {f'{one.field}={one.value}':<{width}}  {said}".rstrip())
+        reason = one.reason
+    return [f"{one.field}={json.dumps(one.value)}" for one in chosen]
+
+
 @contextlib.contextmanager
 def interruptible(go_on: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the command with a line on how to go on, and the shell's exit code."""

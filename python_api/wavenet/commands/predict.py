@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, print_json, suggest, warn
+from wavenet.commands.common import Device, Run, console, print_json, say, suggest, warn
 
 
 def predict(
@@ -32,10 +32,11 @@ def predict(
 
     from wavenet.classifier.inference import find_recordings, load_model
     from wavenet.classifier.inference import predict as classify
+    from wavenet.classifier.rule import UNKNOWN
 
     paths = find_recordings(recordings)
     model = load_model(run, device)
-    failed = 0
+    failed = unknown = 0
     what = "tags" if model.config.tags else "label"
     table = Table(
         "recording", what, *(f"{i + 1}." for i in range(min(top, len(model.config.labels))))
@@ -61,10 +62,16 @@ def predict(
         else:
             tags = prediction.tags
             named = prediction.label if tags is None else ", ".join(tags) or "none"
+            unknown += tags is None and prediction.label == UNKNOWN
             cells = (f"{label} {probability:.1%}" for label, probability in prediction.top)
             table.add_row(escape(str(prediction.path)), escape(named), *map(escape, cells))
     if not as_json:
         console.print(table)
+    if unknown:
+        say(
+            f"unknown are {unknown} of {len(paths)}: what they sound like most is less likely than "
+            f"{max(model.config.rule.least):.1%}, which training chose (training.rejection)"
+        )
     if failed:
         warn(f"{failed} of {len(paths)} recordings could not be read or are silent")
         raise typer.Exit(1)

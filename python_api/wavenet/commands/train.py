@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from wavenet.commands.common import (
     Start,
     console,
     interruptible,
+    picked,
     run_config,
     say,
     suggest,
@@ -65,19 +65,19 @@ def train(
     On several GPUs: torchrun --nproc-per-node 4 -m wavenet train ... (training.batch_size is that
     of all of them together).
     """
+    if out is None:  # before torch is loaded
+        out = _usual_folder(data, config)
     from wavenet.classifier.run_folder import CONFIG_NAME, headline
     from wavenet.classifier.training import train as run_training
 
     overrides = list(override or [])
-    if out is None:
-        out = _usual_folder(data)
     if leave_out_group is not None:
         overrides.append(f"data.leave_out_group={json.dumps(leave_out_group)}")
     saved = out / CONFIG_NAME
     if resume and config is None and saved.exists():
         config = saved
     if config is None and start is None and data is not None:
-        overrides = [*_picked(overrides, data), *overrides]
+        overrides = [*picked(overrides, data), *overrides]
     settings = run_config(config, overrides, data, start)
     with interruptible(f"wavenet train --out {out} --resume"):
         result = run_training(settings, out, resume=resume, console=console)
@@ -94,30 +94,16 @@ def train(
         )
 
 
-def _usual_folder(data: Path | None) -> Path:
+def _usual_folder(data: Path | None, config: Path | None) -> Path:
     from wavenet.errors import ConfigError
 
+    if data is None and config is None:
+        raise ConfigError(
+            "--data is missing: a folder with a sub-folder for each class, or a CSV; "
+            "`wavenet synth sounds/` makes one to try it with"
+        )
     if data is None:
         raise ConfigError("--out is missing; accepted without it is --data, whose name it takes")
     path = data.resolve()
     name = path.parent.name if path.stem in ("manifest", "metadata") else path.stem
     return Path("runs") / name
-
-
-def _picked(overrides: Sequence[str], data: Path) -> list[str]:
-    """Settings that fit the data, but those that are given; they are said."""
-    from wavenet.classifier.choosing import beside, choose_settings
-    from wavenet.generation.section import GenerativeModel
-
-    given = run_config(None, overrides, data)
-    if isinstance(given.model, GenerativeModel):
-        return []
-    names = {override.partition("=")[0].strip() for override in overrides}
-    rate = given.model.sample_rate if "model.sample_rate" in names else None
-    chosen = beside(choose_settings(given.data, rate), names)
-    if chosen:
-        say("picked for these recordings (--set has it otherwise, --config picks nothing):")
-    width = max((len(f"{one.field}={one.value}") for one in chosen), default=0)
-    for one in chosen:
-        say(f"  {f'{one.field}={one.value}':<{width}}  {one.reason}")
-    return [f"{one.field}={json.dumps(one.value)}" for one in chosen]

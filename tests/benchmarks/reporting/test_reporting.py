@@ -64,8 +64,8 @@ def test_pages_are_those_of_the_committed_results():
     assert text == report.with_classifiers(report.with_measured(text, records[report.SHOWN]))
     for name, one in records.items():
         for plot in report.PLOTS.get(one["benchmark"], {}):
-            for suffix in ("png", "svg"):
-                assert (RESULTS / "plots" / f"{name}-{plot}.{suffix}").is_file()
+            drawn = (RESULTS / "plots" / f"{name}-{plot}.svg").read_text(encoding="utf-8")
+            assert "prefers-color-scheme: dark" in drawn
 
 
 def test_predicted_beside_measured(tmp_path, capsys):

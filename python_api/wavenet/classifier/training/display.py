@@ -88,8 +88,8 @@ class Display:
         self.console.print(
             f"{parameters:,} parameters, receptive field {model.receptive_field} samples "
             f"({model.receptive_field_ms:.0f} ms), on {learner.device}, "
-            f"{learner.accelerator.num_processes} process(es), precision {learner.precision}, "
-            f"{torch.get_num_threads()} CPU threads",
+            f"{learner.accelerator.num_processes} process(es), "
+            f"{torch.get_num_threads()} CPU thread(s), mixed precision: {learner.precision}",
             highlight=False,
         )
         self.console.print(
