@@ -15,7 +15,8 @@ namespace {
 
 // Of one channel, or by a pointer to each channel in later versions.
 template <class Engine>
-auto process(Engine& engine, float* input, float* output, int count, int) -> decltype(engine.process(&input, &output, 1)) {
+auto process(Engine& engine, float* input, float* output, int count, int)
+    -> decltype(engine.process(&input, &output, 1)) {
   engine.process(&input, &output, count);
 }
 template <class Engine>
