@@ -23,7 +23,7 @@ def test_stacks_play_the_network(library_folder, tmp_path, gated):
 
 
 def test_the_engine_gets_every_weight(tmp_path):
-    for gated, count in ((False, 13802), (True, 13802 + 10 * (49 + 2) * 16 + 10 * (25 + 1) * 8)):
+    for gated, count in ((False, 13802), (True, 13802 + 10 * (48 + 2) * 16 + 10 * (24 + 2) * 8)):
         network = Network.drawn(gated)
         write_theirs(network, tmp_path / "model.nam")
         content = json.loads((tmp_path / "model.nam").read_text())
