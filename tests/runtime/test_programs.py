@@ -155,7 +155,7 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
     model, heard = small(pooling="attention"), signal(2345)
     command = [str(build / "listen"), str(write(model, tmp_path)), "0.5", "0.2"]
     agree(listened(command, heard), expected(model, heard))
-    for case in ("codes", "mel interpolated"):
+    for case in ("codes", "mel smoothed over channels"):
         spoken([str(build / "speak")], case, tmp_path)
     refused = subprocess.run([command[0], str(EXAMPLES / "listen.c")], capture_output=True)
     assert refused.returncode == 1 and b"is no model file" in refused.stderr
@@ -221,7 +221,7 @@ def test_on_other_processors(tmp_path, processor, prefix, isa, chips):
         said = subprocess.run(command, input=b"", capture_output=True, check=True).stderr
         assert said.decode() == f"1000 Hz, {isa}\n"
     speak = compiled(EXAMPLES / "speak.c", library, "-static", compiler=f"{prefix}-gcc")
-    for case in ("codes", "logistic", "mel interpolated"):
+    for case in ("codes", "logistic", "mel smoothed over channels"):
         spoken([emulator, str(speak)], case, tmp_path)
     # In int8 a last bit may round an activation the other way: to a part of what int8 is off by.
     model = small(pooling="attention", residual_channels=24, dilation_channels=24)
