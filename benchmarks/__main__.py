@@ -60,6 +60,9 @@ COMMANDS = {
     ),
     "exported": Command("classifier.exported", "exported classifiers against PyTorch"),
     "runtime": Command("classifier.runtime", "the C library on a stream: size, memory, time"),
+    "amplifier": Command(
+        "amplifier.run", "the C library against a guitar amplifier's engine, on its network"
+    ),
     "fuzz": Command("compiled.fuzzing", "files that mean harm against the C library, by libFuzzer"),
     "synth-baseline": Command(
         "classifier.synth_baseline", "what a linear model makes of the synthesised sounds"

@@ -136,6 +136,15 @@ CELLS: dict[str, dict[str, Cell]] = {
         "file KiB": _figure("file_kib"),
         "memory KiB": _figure("memory_kib"),
     },
+    "amplifier": {
+        "us a buffer": _figure("median_us"),
+        "p10-p90": _spread("us"),
+        "processor us": _figure("processor_us"),
+        "x real time": _figure("real_time"),
+        "GFLOP/s": _figure("gflops"),
+        "x engine": _figure("x_engine"),
+        "x engine, its fast tanh": _figure("x_fast_engine"),
+    },
 }
 PLACE_HEADS = {"axis": "axis", "value": "size", "workload": "workload", "pass": "pass"}
 

@@ -52,7 +52,9 @@ inline int32_t greatest(Integers v) {
 // The lowest byte of each.
 inline void store_bytes(uint8_t* to, Bits bits) {
   typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
-#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(__AVX512F__)  // one instruction, which GCC 12 doesn't find
+  const Bytes bytes = (Bytes)_mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)bits);
+#elif defined(__AVX2__)
   const __m256i lowest = _mm256_set1_epi32(0x0c080400), fours = _mm256_shuffle_epi8((__m256i)bits, lowest);
   const __m256i eight = _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 0, 4, 0, 4, 0, 4));
   const int64_t moved = _mm_cvtsi128_si64(_mm256_castsi256_si128(eight));

@@ -29,10 +29,10 @@ struct Taps {
 struct Inputs {
   Real* data;
   Segment* segments;  // room for K
-  int64_t height, channels;
+  int64_t height, channels, by_term;
   bool fast;
 
-  Matrix term(int64_t j) const { return {data + j * Matrix::reals(height, channels), height, channels}; }
+  Matrix term(int64_t j) const { return {data + j * by_term, height, channels}; }
   static int64_t reals(const Layer& l, int64_t units, int64_t channels) {
     return l.K * Matrix::reals(units * rows_per_unit(l), channels);
   }
@@ -156,16 +156,28 @@ inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, cons
   return all_zero(all);
 }
 
+// Whether the rows that a convolution reads are those of a Matrix already: the narrow rows of a stream.
+inline bool as_it_lies(const Layer& l) {
+  return kPerCell == 1 && l.dtype == kNative && !paired(l) && l.R <= kDepth && l.x.channel_stride == 1 &&
+         l.x.time_stride == kDepth && l.past >= l.left && l.left == (l.K - 1) * l.dilation;
+}
+
+// Rows [begin, ...) of x and those before them, each term a dilation later.
+inline void take_as_it_lies(const Layer& l, int64_t b, int64_t begin, int64_t rows, Inputs& in) {
+  in.data = static_cast<Real*>(l.x.data) + offset(l.x, b, begin - l.left);
+  in.fast = false, in.height = rows, in.channels = l.R, in.by_term = l.dilation * kDepth;
+}
+
 // Fills `in`, whose memory has room for either way.
 inline void gather(const Layer& l, const Source& from, const int64_t* times, int64_t units, int64_t rows, bool fast,
                    Inputs& in) {
   in.channels = from.channels;
-  in.fast = fast, in.height = units;
+  in.fast = fast, in.height = units, in.by_term = Matrix::reals(units, in.channels);
   if (fast) {
     const auto gather = l.K == 2 ? gather_fast<2> : gather_fast<3>;
     if (gather(from, l.left, l.dilation, times, units, in)) return;
   }
-  in.fast = false, in.height = rows;
+  in.fast = false, in.height = rows, in.by_term = Matrix::reals(rows, in.channels);
   gather_plain(from, l.K, l.left, l.dilation, times, rows, in);
 }
 

@@ -9,8 +9,9 @@
 // needs.
 #include "cpu/isa.h"
 
-#if defined(__AVX512F__) && WAVENET_PAIRS
+#if defined(__AVX512F__)
 #include <immintrin.h>
+#define WAVENET_MASKS !WAVENET_DOUBLE  // parts of vectors are loaded and stored by masks
 #endif
 
 #include <utility>

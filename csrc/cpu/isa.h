@@ -12,6 +12,10 @@ namespace wavenet::cpu {
 // Which operator a Layer stands for, that is where it starts and ends.
 enum class Operator { conv, gate, gated_conv, block };
 
+// Rows of no more floats than these are narrow: where rows of x are so far apart, products take them as they lie
+// (fast.h).
+constexpr int64_t kNarrow = 32;
+
 // The sampling loop's share (sample.h), of floats.
 struct SampleKernels {
   int64_t lanes;

@@ -25,7 +25,7 @@ constexpr int64_t kChain = 64;
 // A matrix of activations in scratch memory: panels of kDepth cells, each of them row after row, so that a
 // block of rows and a pair of vectors of columns both are short runs of lines. Channels that fill up the last vector
 // are zeros where vectors of columns are read.
-constexpr int kDepth = 32;
+constexpr int kDepth = kNarrow;
 template <int PER_CELL>
 struct MatrixOf {
   Real* data;

@@ -64,6 +64,8 @@ Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, con
   return m;
 }
 
+// Cold: what happens once is to be small, in a file that is compiled for speed.
+__attribute__((cold))
 Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bool half)
     : kernels_(*(half && isa.of_bfloat16 ? isa.of_bfloat16 : isa.of_float)->sample), net_(network), B_(batch), half_(half) {
   const int64_t L = net_.layers(), R = net_.R, D = net_.D, S = net_.S, K = net_.K, H = net_.H, P = net_.P;

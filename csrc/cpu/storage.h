@@ -2,17 +2,7 @@
 // to nearest even when stored. Included by isa.cpp.
 #pragma once
 
-#if WAVENET_DOUBLE
-
-inline Vector load_as(DType, const void* data, int64_t at, int64_t n) {
-  return load_first(static_cast<const Real*>(data) + at, n);
-}
-inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
-  store_first(static_cast<Real*>(data) + at, v, n);
-}
-
-#else
-
+#if !WAVENET_DOUBLE
 inline Bits load_halves(const void* data, int64_t at, int64_t n) {
   const uint16_t* from = static_cast<const uint16_t*>(data) + at;
   Halves halves = {};
@@ -23,6 +13,18 @@ inline Bits load_halves(const void* data, int64_t at, int64_t n) {
   }
   return __builtin_convertvector(halves, Bits);
 }
+#endif
+
+#if WAVENET_DOUBLE || WAVENET_FORWARD_ONLY  // no other types
+
+inline Vector load_as(DType, const void* data, int64_t at, int64_t n) {
+  return load_first(static_cast<const Real*>(data) + at, n);
+}
+inline void store_as(DType, void* data, int64_t at, Vector v, int64_t n) {
+  store_first(static_cast<Real*>(data) + at, v, n);
+}
+
+#else
 
 inline void store_halves(void* data, int64_t at, Bits bits, int64_t n) {
   uint16_t* to = static_cast<uint16_t*>(data) + at;

@@ -20,14 +20,16 @@ Memory copy_of(const void* data, int64_t bytes) {
 }  // namespace
 
 Stream::Stream(const Isa& isa, const Layer& first, const std::vector<int64_t>& dilations)
-    : kernels_(isa.of(first.dtype)), first_(first), stages_(dilations.size()) {
+    : kernels_(isa.of(first.dtype)), first_(first), row_(first.R), stages_(dilations.size()) {
+  // Products of so narrow a layer are cheaper than gathering what would save some of them (fast.h).
+  if (first.dtype == DType::float32 && first.R <= kNarrow) row_ = kNarrow, first_.fast = false;
   for (const int64_t dilation : dilations) {  // what can't be counted in 64 bits can't be allocated either
     if (1.0 * first.B * static_cast<double>((first.K - 1) * row_bytes()) * static_cast<double>(dilation) > 1e18) {
       throw std::bad_alloc();
     }
   }
   Stack stack;
-  stack.first = first, stack.dilations = dilations;
+  stack.first = first_, stack.dilations = dilations;
   const std::vector<Layer> layers = layers_of(isa, stack);
   const int64_t real = real_bytes(first.dtype);
   int64_t reals = 0;
@@ -64,7 +66,7 @@ char* Stream::row(const Stage& stage, int64_t b, int64_t position) const {
 }
 
 Rows Stream::input(const Stage& stage) const {
-  return {row(stage, 0, stage.position), (stage.history + stage.room) * first_.R, first_.R};
+  return {row(stage, 0, stage.position), (stage.history + stage.room) * row_, row_};
 }
 
 void Stream::reset() {
@@ -166,24 +168,23 @@ int64_t Stream::state_rows() const {
 }
 
 void Stream::load_state(const void* state) {
-  if (state_rows() == 0) return;
+  const int64_t bytes = first_.R * storage_bytes(first_.dtype);
   const char* from = static_cast<const char*>(state);
   for (int64_t b = 0; b < first_.B; ++b) {
     for (Stage& stage : stages_) {
       stage.position = stage.history;
-      std::memcpy(row(stage, b, 0), from, stage.history * row_bytes());
-      from += stage.history * row_bytes();
+      for (int64_t i = 0; i < stage.history; ++i, from += bytes) std::memcpy(row(stage, b, i), from, bytes);
     }
   }
 }
 
 void Stream::store_state(void* state) const {
-  if (state_rows() == 0) return;
+  const int64_t bytes = first_.R * storage_bytes(first_.dtype);
   char* to = static_cast<char*>(state);
   for (int64_t b = 0; b < first_.B; ++b) {
     for (const Stage& stage : stages_) {
-      std::memcpy(to, row(stage, b, stage.position - stage.history), stage.history * row_bytes());
-      to += stage.history * row_bytes();
+      const int64_t first = stage.position - stage.history;
+      for (int64_t i = 0; i < stage.history; ++i, to += bytes) std::memcpy(to, row(stage, b, first + i), bytes);
     }
   }
 }

@@ -42,7 +42,7 @@ class Stream {
     Memory conv_weight, conv_bias;  // which the layer points to: what isn't finite is packed again (fast.h)
   };
 
-  int64_t row_bytes() const { return first_.R * storage_bytes(first_.dtype); }
+  int64_t row_bytes() const { return row_ * storage_bytes(first_.dtype); }
   char* row(const Stage& stage, int64_t b, int64_t position) const;
   Rows input(const Stage& stage) const;
   void make_room(Stage& stage, int64_t T);
@@ -51,6 +51,7 @@ class Stream {
 
   const Kernels& kernels_;
   Layer first_;
+  int64_t row_;  // elements from one row of a stage to the next: R, or kNarrow
   std::vector<Stage> stages_;
   Memory packed_, scratch_;
   std::size_t scratch_bytes_ = 0;

@@ -33,6 +33,7 @@ struct Tile {
   }
 
   void gather_x(const Layer& l, bool fast) {
+    if (as_it_lies(l)) return take_as_it_lies(l, b, times[0], rows, in);
     const Source x{l.x, l.dtype, b, -l.past, l.T, l.R, nullptr, nullptr, zeros, buffers};
     gather(l, x, times, units, rows, fast, in);
   }

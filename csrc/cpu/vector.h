@@ -46,6 +46,9 @@ inline void store(Real* to, Vector v) { __builtin_memcpy(to, &v, sizeof v); }
 // The first n lanes alone (n may be none, or more than there are); the others read as 0.
 inline Vector load_first(const Real* from, int64_t n) {
   if (n >= kLanes) return load(from);
+#if WAVENET_MASKS
+  return (Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << (n < 0 ? 0 : n)) - 1), from);
+#endif
   Vector v = {};
   for (int64_t i = 0; i < n; ++i) v[i] = from[i];
   return v;
@@ -53,6 +56,9 @@ inline Vector load_first(const Real* from, int64_t n) {
 
 inline void store_first(Real* to, Vector v, int64_t n) {
   if (n >= kLanes) return store(to, v);
+#if WAVENET_MASKS
+  return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << (n < 0 ? 0 : n)) - 1), (__m512)v);
+#endif
   for (int64_t i = 0; i < n; ++i) to[i] = v[i];
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "runtime/means.h"
+
 namespace wavenet::runtime {
 
 namespace {
@@ -96,14 +98,10 @@ FrameMeans::FrameMeans(const cpu::Isa& isa, const Network& net)
 void FrameMeans::reset() { stem_.reset(), stack_.reset(); }
 
 bool FrameMeans::take(float* means) {
-  const int64_t S = net_.S, steps = stem_.take(net_.frame_steps, rows_.data());
+  const int64_t steps = stem_.take(net_.frame_steps, rows_.data());
   if (steps == 0) return false;
   stack_.step(steps, rows_.data(), skip_.data());
-  std::fill(means, means + S, 0.0f);
-  for (int64_t t = 0; t < steps; ++t) {
-    for (int64_t c = 0; c < S; ++c) means[c] += std::max(skip_[t * S + c], 0.0f);
-  }
-  for (int64_t c = 0; c < S; ++c) means[c] /= static_cast<float>(steps);
+  mean_of_positive(skip_.data(), steps, net_.S, means);
   return true;
 }
 

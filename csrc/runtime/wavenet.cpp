@@ -55,6 +55,7 @@ struct wavenet_stack {
 namespace {
 
 constexpr double kDay = 86400;
+constexpr double kMostOfWindow = 1 << 28;  // numbers: a gigabyte
 
 void say(wavenet_error* error, wavenet_status status, const char* what, const char* message) {
   if (!error) return;
@@ -95,6 +96,13 @@ const cpu::Isa& isa() {
 int64_t frames_of(const runtime::Network& net, double seconds) {
   const double frames = std::nearbyint(seconds * net.sample_rate / static_cast<double>(net.frame_samples()));
   return frames < 1 ? 1 : static_cast<int64_t>(frames);
+}
+
+// Numbers that are held of each frame of a window (pooling.h, and WholeWindows of listener.h).
+double numbers_of_frame(const runtime::Network& net) {
+  double numbers = static_cast<double>(net.pooled_channels()) + 1;
+  if (net.clip_norm) numbers += 2.0 * static_cast<double>(net.frame_samples()) + static_cast<double>(net.S);
+  return numbers;
 }
 
 }  // namespace
@@ -160,6 +168,14 @@ wavenet_classifier* wavenet_classifier_create(const wavenet_model* model, double
       return refuse(error, "window_seconds", "is 0; a model that normalises clips accepts a length only");
     }
     const int64_t window = window_seconds == 0 ? 0 : frames_of(net, window_seconds);
+    const double most = std::floor(kMostOfWindow / numbers_of_frame(net));
+    if (window > 1 && static_cast<double>(window) > most) {
+      const double seconds = most * static_cast<double>(net.frame_samples()) / net.sample_rate;
+      char wrong[96];
+      std::snprintf(wrong, sizeof wrong, "would take more than a gigabyte of memory; accepted of this model is up to %g",
+                    seconds);
+      return refuse(error, "window_seconds", wrong);
+    }
     return new wavenet_classifier{runtime::Classifier(isa(), net, window, frames_of(net, hop_seconds))};
   });
 }

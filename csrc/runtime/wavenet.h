@@ -90,7 +90,8 @@ WAVENET_API size_t wavenet_model_frame_channels(const wavenet_model *model);
 WAVENET_API size_t wavenet_model_frame_samples(const wavenet_model *model);
 
 /* A classifier that decides every `hop_seconds` about the last `window_seconds`, each rounded to the model's frames of
- * 10 ms or so; a window of 0 seconds begins at the start of the signal. Both at most a day. */
+ * 10 ms or so; a window of 0 seconds begins at the start of the signal. Both at most a day, and a window at most as long
+ * as a gigabyte holds. */
 WAVENET_API wavenet_classifier *wavenet_classifier_create(const wavenet_model *model, double window_seconds,
                                                           double hop_seconds, wavenet_error *error);
 

@@ -15,8 +15,8 @@ namespace wavenet::runtime {
 constexpr int64_t kMostChannels = 1 << 16, kMostTaps = 1 << 16, kMostLayers = 1 << 12, kMostSteps = 1 << 20;
 
 // What a network may hold beside its weights, of its past or of a frame: files that ask for more are jokes, on the
-// memory. Rows of fewer numbers than a vector or a line of the cache are filled up to it.
-constexpr int64_t kMostNumbers = int64_t{1} << 24, kLeastRow = 16;
+// memory. Rows of fewer numbers are filled up to kLeastRow of them (kNarrow of cpu/isa.h, or a line of the cache).
+constexpr int64_t kMostNumbers = int64_t{1} << 24, kLeastRow = 32;
 
 // A convolution's weight (outputs, channels, taps), and its bias or none; of a stack, layer after layer. In int8 there
 // is no `weight`, but `quantized`, of -64 to 64, with a scale for each output (cpu/quantized.h); in bfloat16 there are

@@ -36,6 +36,18 @@ __attribute__((always_inline)) inline Vector halves(Vector a, Vector b, const In
   return a;
 }
 
+// VPMOVDB: "convert packed 32-bit integers in a to packed 8-bit integers with truncation".
+template <class Vector>
+__attribute__((always_inline)) inline __m128i lowest_bytes(Vector a) {
+  uint32_t from[16];
+  uint8_t to[16];
+  std::memcpy(from, &a, sizeof from);
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<uint8_t>(from[i]);
+  __m128i bytes;
+  std::memcpy(&bytes, to, sizeof to);
+  return bytes;
+}
+
 }  // namespace emulated
 
 #if defined(EMULATE_AVXVNNI)
@@ -46,6 +58,7 @@ __attribute__((always_inline)) inline Vector halves(Vector a, Vector b, const In
 #define __AVX512BW__ 1
 #define EMULATED_HALVES(Half, name, a, b) \
   emulated::halves<Half>(a, b, [](Half x, Half y) __attribute__((always_inline)) { return name(x, y); })
+#define _mm512_maskz_cvtepi32_epi8(mask, a) emulated::lowest_bytes(a)
 #define _mm512_maskz_max_epi32(mask, a, b) EMULATED_HALVES(__m256i, _mm256_max_epi32, a, b)
 #define _mm512_maskz_max_ps(mask, a, b) EMULATED_HALVES(__m256, _mm256_max_ps, a, b)
 #define _mm512_maskz_min_ps(mask, a, b) EMULATED_HALVES(__m256, _mm256_min_ps, a, b)

@@ -162,6 +162,13 @@ def test_bad_arguments_get_a_sentence(library, tmp_path):
         with pytest.raises(Refused, match=argument) as refused:
             Listener(library, path, window, hop)
         assert refused.value.status == 4
+    odd = write(small(sample_rate=10**7, stem_stride=1, frame_ms=1e-4), tmp_path)  # of a sample
+    with pytest.raises(Refused, match="window_seconds would take more .* up to 1.07") as refused:
+        Listener(library, odd, 60.0, 0.1)
+    assert refused.value.status == 4
+    assert Listener(library, odd, 1e-4, 1e-4).push(signal(3000))
+    with pytest.raises(Refused, match="window_seconds would take more than a gigabyte"):
+        Listener(library, write(small(clip_norm=True, sample_rate=192000), tmp_path), 86400.0, 0.1)
     with pytest.raises(Refused, match="nowhere can't be read: No such file") as refused:
         Listener(library, tmp_path / "nowhere", 1.0, 0.1)
     assert refused.value.status == 1

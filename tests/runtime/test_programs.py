@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from small_classifiers import signal, small, write
-from small_generators import small_generator
+from small_generators import inputs_of, small_generator
 
 import wavenet
 from benchmarks.compiled import c_library, fuzzing
@@ -102,6 +102,14 @@ def test_variants_that_an_older_compiler_does_not_know_are_left_out(tmp_path):
     assert variants(str(older)) == known - {"avxvnni"}
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="about instructions of x86")
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_a_library_for_one_instruction_set_is_small(tmp_path, isa):
+    library = c_library.build(tmp_path, WAVENET_RUNTIME_ISAS=isa) / "libwavenet.so"
+    run("strip", "--strip-unneeded", str(library))
+    assert library.stat().st_size < 300_000
+
+
 def test_fuzzed_for_a_moment(tmp_path):
     """`make fuzz` goes on for longer."""
     clang = fuzzing.compiler()
@@ -147,6 +155,8 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
     model, heard = small(pooling="attention"), signal(2345)
     command = [str(build / "listen"), str(write(model, tmp_path)), "0.5", "0.2"]
     agree(listened(command, heard), expected(model, heard))
+    for case in ("codes", "mel smoothed over channels"):
+        spoken([str(build / "speak")], case, tmp_path)
     refused = subprocess.run([command[0], str(EXAMPLES / "listen.c")], capture_output=True)
     assert refused.returncode == 1 and b"is no model file" in refused.stderr
 
@@ -158,6 +168,26 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
         run("cc", str(EXAMPLES / "listen.c"), *flags, "-o", str(program))
         found = {"LD_LIBRARY_PATH": str(described.parents[1])}
         agree(listened([str(program), *command[1:]], heard, env=found), expected(model, heard))
+
+
+def spoken(program: list[str], case: str, folder: Path) -> None:
+    """The example says what Python generates, to rounding."""
+    model, samples = small_generator(case), 320
+    (folder / "speaking.wavenet").write_bytes(generator_file(model))
+    given = inputs_of(model, 1, samples)
+    expected = model.generate(samples=samples, seed=3, **given)[0].numpy()
+    frames = []
+    if "mel" in given:
+        given["mel"][0].T.numpy().astype("<f4").tofile(folder / "frames")
+        frames = [str(folder / "frames")]
+    command = [*program, str(folder / "speaking.wavenet"), str(samples / 8000), "3", *frames]
+    pcm = subprocess.run(command, capture_output=True, check=True).stdout
+    said = np.frombuffer(pcm, "<i2")
+    assert len(said) == samples and np.abs(said).max() > 300
+    np.testing.assert_allclose(said / 32767, expected, atol=2e-4)
+    if frames:
+        refused = subprocess.run(command[:-1], capture_output=True)
+        assert refused.returncode == 1 and b"wants frames of 5 numbers" in refused.stderr
 
 
 def probabilities(lines: list[list[str]]) -> np.ndarray:
@@ -190,6 +220,9 @@ def test_on_other_processors(tmp_path, processor, prefix, isa, chips):
         agree(listened(command, heard), expected(model, heard))
         said = subprocess.run(command, input=b"", capture_output=True, check=True).stderr
         assert said.decode() == f"1000 Hz, {isa}\n"
+    speak = compiled(EXAMPLES / "speak.c", library, "-static", compiler=f"{prefix}-gcc")
+    for case in ("codes", "logistic", "mel smoothed over channels"):
+        spoken([emulator, str(speak)], case, tmp_path)
     # In int8 a last bit may round an activation the other way: to a part of what int8 is off by.
     model = small(pooling="attention", residual_channels=24, dilation_channels=24)
     path = write(model, tmp_path, "int8")
