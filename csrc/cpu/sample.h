@@ -95,10 +95,11 @@ inline void sample_chains(const Weight* weights, int64_t stride, int64_t length,
 template <int ROWS, int VECTORS, class Weight>
 __attribute__((noinline)) void sample_block(const Weight* weights, int64_t stride, int64_t inputs,
                                             const float* const* x, float* const* y, int64_t at) {
-  constexpr int kSideBySide = ROWS == 1 ? 2 : 1;
   int64_t c = 0;
-  for (; inputs - c >= kSideBySide * kChain; c += kSideBySide * kChain) {
-    sample_chains<kSideBySide, ROWS, VECTORS>(weights + c * stride, stride, kChain, c, x, y, at);
+  if constexpr (ROWS == 1 && VECTORS == kPanelVectors) {  // the sums of one row don't fill the multipliers
+    for (; inputs - c >= 2 * kChain; c += 2 * kChain) {
+      sample_chains<2, ROWS, VECTORS>(weights + c * stride, stride, kChain, c, x, y, at);
+    }
   }
   for (; c < inputs; c += kChain) {
     sample_chains<1, ROWS, VECTORS>(weights + c * stride, stride, smaller(inputs - c, kChain), c, x, y, at);
