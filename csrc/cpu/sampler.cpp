@@ -164,7 +164,9 @@ void Sampler::product(Worker& worker, const Matrix& matrix, int64_t rows, std::i
     kernels_.split(worker.x[i], matrix.inputs, parts);
     worker.x[i] = parts;
   }
-  for (const Range& range : outputs) {
+  for (auto next = outputs.begin(); next != outputs.end();) {
+    Range range = *next++;
+    while (next != outputs.end() && next->begin == range.end) range.end = next++->end;  // more sums at once
     kernels_.product(matrix.data.get(), half_, matrix.panel, matrix.outputs, range.begin, range.end, matrix.inputs, rows,
                      worker.x, worker.y);
   }
