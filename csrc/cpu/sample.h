@@ -69,8 +69,9 @@ inline Vector load_weights(const uint16_t* from) { return from_bits(load_halves(
 
 // So many chains side by side, of `length` inputs each.
 template <int CHAINS, int ROWS, int VECTORS, class Weight>
-__attribute__((always_inline)) inline void sample_chains(const Weight* weights, int64_t stride, int64_t length, int64_t c, const float* const* x,
-                          float* const* y, int64_t at) {
+__attribute__((always_inline)) inline void sample_chains(const Weight* weights, int64_t stride, int64_t length,
+                                                         int64_t c, const float* const* x, float* const* y,
+                                                         int64_t at) {
   Vector sums[CHAINS][ROWS][VECTORS] = {};
   for (int64_t end = c + length; c < end; ++c, weights += stride) {
     WAVENET_UNROLL for (int n = 0; n < CHAINS; ++n) {

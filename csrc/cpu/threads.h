@@ -49,12 +49,11 @@ class Team {
       return;
     }
     for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) work(i);
-    wait();
+    wait_for_all();
   }
 
-  // Until every thread of the team is here, and what each of them has written is there.
-  void wait() {
-    if (size() == 1) return;
+ private:
+  void wait_for_all() {
     const int round = round_.load(std::memory_order_relaxed);
     if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
       arrived_.store(0, std::memory_order_relaxed);
@@ -65,7 +64,6 @@ class Team {
     wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
   }
 
- private:
   std::atomic<int> size_;
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<int> arrived_{0};

@@ -62,14 +62,8 @@ def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Ch
     why = "as given" if sample_rate else "what most recordings have, up to 16000 Hz"
     chosen = [Chosen("model.sample_rate", rate, why)]
     few = len(clips) < FEW
-    if _are_long(headers) and not data.events:
-        why = f"{len(clips)} clips of some seconds: as of environmental sounds, --config esc10"
-        fields = _as_in("esc10", rate, why, _epochs(len(clips), STEPS))
-        return chosen + fields + _test_part(clips, data)
-    if not few and not data.events:
-        why = f"{len(clips)} clips of a second or so: as short words, --config asc"
-        fields = _as_in("asc", rate, why, _epochs(len(clips), STEPS_OF_WORDS))
-        return chosen + fields + _test_part(clips, data)
+    if not data.events and (_are_long(headers) or not few):
+        return chosen + _as_in_one(clips, headers, rate) + _test_part(clips, data)
     step = max(1, rate // (100 if few else 1000))  # 10 ms, or 1 ms
     model: dict[str, object] = {"preset": "wavenet-small", "stem_stride": step}
     if few:
@@ -98,8 +92,13 @@ def choose_settings(data: DataConfig, sample_rate: int | None = None) -> list[Ch
     return chosen + [Chosen(name, value, why) for name, (value, why) in training.items()]
 
 
-def _as_in(name: str, rate: int, why: str, epochs: int) -> list[Chosen]:
-    """The fields of an installed configuration, for another rate, of at most its own epochs."""
+def _as_in_one(clips: Sequence[Clip], headers: Sequence[Prepared], rate: int) -> list[Chosen]:
+    """The fields of a configuration that is installed, for this rate and number of clips."""
+    if _are_long(headers):
+        name, steps, what = "esc10", STEPS, "some seconds: as of environmental sounds"
+    else:
+        name, steps, what = "asc", STEPS_OF_WORDS, "a second or so: as short words"
+    why = f"{len(clips)} clips of {what}, --config {name}"
     content = read_yaml(locate(Path(name)))
     model, training = content["model"], content["training"]
     usual = model.pop("sample_rate")
@@ -107,7 +106,7 @@ def _as_in(name: str, rate: int, why: str, epochs: int) -> list[Chosen]:
     step = halved * round(model["stem_stride"] * rate / usual / halved)
     kernel = round(model["stem_kernel_size"] * rate / usual)
     model |= {"stem_stride": step, "stem_kernel_size": kernel, "frame_ms": 1000 * step / rate}
-    training["epochs"] = min(epochs, training["epochs"])
+    training["epochs"] = min(_epochs(len(clips), steps), training["epochs"])
     return [
         Chosen(f"{section}.{name}", value, why)
         for section in ("model", "augmentation", "training")
