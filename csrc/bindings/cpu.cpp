@@ -75,9 +75,11 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
   stack.gates = pointer(gates);
   stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
   std::vector<Layer> layers = cpu::layers_of(call.execution.isa, stack);
-  if (call.op != cpu::Operator::block) (call.op == cpu::Operator::conv ? layers[0].a : layers[0].z) = y;
+  const bool is_conv = call.op == cpu::Operator::conv;
+  if (call.op != cpu::Operator::block) (is_conv ? layers[0].a : layers[0].z) = y;
   const Layer& l = layers[0];
   const int64_t count = static_cast<int64_t>(layers.size()), rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
+  if (y.data) cpu::prefer_large_pages(y.data, rows * (is_conv ? l.C : l.D) * bytes);
   if (saved.data) cpu::prefer_large_pages(saved.data, (count - 1) / checkpoint_every * saved_stride * bytes);
   if (gates) cpu::prefer_large_pages(stack.gates, count * rows * l.C * cpu::real_bytes(l.dtype));
   if (residual.data) cpu::prefer_large_pages(residual.data, rows * l.R * bytes);
@@ -95,6 +97,11 @@ void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, c
   all.stack = call.stack;
   all.stack.saved = saved, all.stack.saved_stride = saved_stride, all.stack.checkpoint_every = 1;
   all.stack.gates = pointer(gates);
+  const Layer& l = call.stack.first;
+  const int64_t rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
+  const int64_t columns = static_cast<int64_t>(call.stack.dilations.size()) * l.C;
+  if (grad_x.data) cpu::prefer_large_pages(grad_x.data, rows * (call.op == cpu::Operator::gate ? l.C : l.R) * bytes);
+  if (grad_cond.data && grad_cond.time_stride) cpu::prefer_large_pages(grad_cond.data, rows * columns * bytes);
   all.grad_residual = grad_residual, all.grad_skip = grad_skip, all.grad_x = grad_x, all.want_x = want_x;
   all.conv_weight = pointer(grad_conv_weight), all.conv_bias = pointer(grad_conv_bias);
   all.out_weight = pointer(grad_out_weight), all.out_bias = pointer(grad_out_bias), all.grad_cond = grad_cond;
