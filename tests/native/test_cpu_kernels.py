@@ -291,6 +291,20 @@ def test_what_is_kept_for_backward_and_what_is_returned_are_wanted_in_large_page
     assert all("hg" in _flags_of_pages(t.data_ptr() + t.nbytes // 2) for t in made)
 
 
+@pytest.mark.skipif(not LARGE_PAGES.exists(), reason="this system has no large pages to ask for")
+@pytest.mark.parametrize("operator", ["dilated_conv1d", "gated_conv1d", "gated_activation"])
+def test_outputs_and_gradients_of_single_operators_are_wanted_in_large_pages(operator):
+    case = Case(residual=64, dilation_channels=64, time=20_000, cond="local")
+    tensors, settings = call(operator, case, torch.float32)
+    with wavenet_kernels.use_backend("cpu"):
+        leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+        output = getattr(wavenet_kernels, operator)(*leaves, **settings)
+        gradients = torch.autograd.grad(output.sum(), [t for t in leaves if t is not None])
+    made = [t for t in (output, *gradients) if t.nbytes >= 2**22]
+    assert len(made) >= 2
+    assert all("hg" in _flags_of_pages(t.data_ptr() + t.nbytes // 2) for t in made)
+
+
 def _flags_of_pages(address: int) -> list[str]:
     """Of the mapping that an address of this process is in (proc_pid_smaps(5), VmFlags)."""
     inside = False
