@@ -267,7 +267,11 @@ def _cut(path):
         ("shard-000000.tar", Path.unlink, "where shard-000000.tar was written and is missing"),
         ("manifest.csv", _cut, "manifest.csv is shorter than what was written there"),
         ("prepare.json", _cut, "prepare.json is not what was written there"),
-        ("prepare.json", lambda path: path.write_text("[]"), "prepare.json is not what was written there"),
+        (
+            "prepare.json",
+            lambda path: path.write_text("[]"),
+            "prepare.json is not what was written there",
+        ),
         (
             "manifest.csv",
             lambda path: path.write_bytes(bytes(path.stat().st_size)),
