@@ -30,6 +30,7 @@ PROGRAMS = {
     "python": f'exec "{sys.executable}" "$@"',
     "wavenet": f'exec "{sys.executable}" -m wavenet "$@"',
 }
+OF_THE_SHELL = {"|", "&&", ">", "<"}
 
 
 class Shell:
@@ -57,7 +58,7 @@ class Shell:
     def run(self, command: str) -> None:
         """As if it were typed; it must succeed."""
         words = shlex.split(command)
-        if "|" in words or words[0] not in ("wavenet", "python"):
+        if OF_THE_SHELL & set(words) or words[0] not in ("wavenet", "python"):
             by = ["bash", "-o", "pipefail", "-c", command]
             code: object = subprocess.run(by, stdin=subprocess.DEVNULL, check=False).returncode
         else:
