@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from wavenet.files import replace_file
+
 RESULTS = Path(__file__).resolve().parent / "results"
 # Where measurements go that nobody has asked to be committed.
 BUILD = RESULTS.parents[1] / "build" / "bench"
@@ -46,7 +48,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 def write_results(out: Path, content: dict[str, Any]) -> None:
     """Write what was measured, and say where."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    replace_file(out, json.dumps(content, indent=1) + "\n")
     print(f"wrote {out}")
 
 

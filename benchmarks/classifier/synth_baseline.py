@@ -26,6 +26,7 @@ from benchmarks.environment import RESULTS, environment
 from wavenet.audio import read_audio
 from wavenet.classifier.data import Clip, find_clips, labels_of, select
 from wavenet.classifier.data.synth import write_data_set
+from wavenet.files import replace_file
 
 WINDOW_MS, HOP_MS, MEL_BANDS = 32, 16, 40
 PENALTIES = (0.01, 0.1, 1.0, 10.0)  # scikit-learn's C: smaller is stronger
@@ -128,5 +129,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **where,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    replace_file(options.out, json.dumps(record, indent=2) + "\n")
     print(f"{result['accuracy']:.1%} of the test clips by {result['chosen']}; {options.out}")

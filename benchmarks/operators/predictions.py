@@ -18,6 +18,7 @@ from benchmarks.environment import RESULTS, read_results
 from benchmarks.operators.workloads import WORKLOADS, for_gpu
 from benchmarks.reporting.rows import EAGER, Row
 from benchmarks.reporting.tables import short
+from wavenet.files import replace_file
 
 # What the passes of a benchmark are by the model's names: it measures a forward pass without
 # gradients, and a step is a forward pass that keeps what backward needs, and backward.
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "".join(page(modelled, record) for record in measured)
     print(text)
     out = given.folder / "predicted-and-measured.md"
-    out.write_text(text, encoding="utf-8")
+    replace_file(out, text)
     print(f"wrote {out}")
 
 

@@ -23,6 +23,7 @@ from benchmarks.operators.stack import pass_of
 from benchmarks.operators.workloads import WORKLOADS, Workload, for_gpu
 from benchmarks.reporting.rows import sentence
 from benchmarks.timing import Run, interleave, spread, timed
+from wavenet.files import replace_file
 from wavenet_kernels.backends.triton import tuning
 from wavenet_kernels.backends.triton.launcher import Launcher, use_launcher
 
@@ -147,5 +148,5 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """The rows, and after them those that the file has already: the first that fits is used."""
     kept = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     lines = ",\n".join("    " + json.dumps(row) for row in [*rows, *kept])
-    path.write_text('{\n  "rows": [\n' + lines + "\n  ]\n}\n", encoding="utf-8")
+    replace_file(path, '{\n  "rows": [\n' + lines + "\n  ]\n}\n")
     print(f"wrote {path}")

@@ -17,6 +17,7 @@ from matplotlib.ticker import LogLocator
 
 from benchmarks.reporting.rows import AGAIN, BEHIND, EAGER, Row
 from benchmarks.reporting.tables import eager_time, places, time_of
+from wavenet.files import replace_file
 
 COLOURS = {
     EAGER: "#8d99ae",
@@ -52,7 +53,7 @@ def save(figure: Figure, path: Path) -> None:
     plt.close(figure)
     before, style, after = drawn.getvalue().partition('<style type="text/css">')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.with_suffix(".svg").write_text(before + style + DARK + after, encoding="utf-8")
+    replace_file(path.with_suffix(".svg"), before + style + DARK + after)
 
 
 def speedups(record: dict[str, Any]) -> Figure:

@@ -22,6 +22,7 @@ from benchmarks.reporting.tables import (
     summary,
     table_of,
 )
+from wavenet.files import replace_file
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SHOWN = "stack-cpu-avx2-float32"  # on the first page
@@ -57,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for plot, draw in PLOTS.get(record["benchmark"], {}).items():
             save(draw(record), given.folder / "plots" / f"{name}-{plot}")
     page = given.folder / "README.md"
-    page.write_text(results_page(records), encoding="utf-8")
+    replace_file(page, results_page(records))
     print(f"wrote {page} and {given.folder / 'plots'}")
     readme = given.readme or (RESULTS.parents[1] / "README.md" if committed else None)
     if readme and SHOWN in records:
         text = with_measured(readme.read_text(encoding="utf-8"), records[SHOWN])
         if committed:
             text = with_classifiers(text)
-        readme.write_text(text, encoding="utf-8")
+        replace_file(readme, text)
         print(f"wrote {readme}")
 
 

@@ -10,6 +10,8 @@ namespace {
 constexpr char kMagic[8] = {'w', 'a', 'v', 'e', 'n', 'e', 't', '\0'};
 constexpr uint32_t kVersion = 1;
 constexpr uint64_t kHeader = 32, kEntry = 64, kName = 40, kAlignment = 64;
+// Of a file's arrays, twenty times what models have: names are compared one with another.
+constexpr uint64_t kMostArrays = 1024;
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "model files are little-endian, and so must be the machine"
@@ -82,6 +84,9 @@ File::File(const char* bytes, uint64_t size) : bytes_(bytes) {
   }
   const uint64_t count = read<uint32_t>(bytes + 24);
   if (count > (size - kHeader) / kEntry) throw BadFile("is too short for its arrays");
+  if (count > kMostArrays) {
+    throw BadFile("has " + std::to_string(count) + " arrays; accepted are up to " + std::to_string(kMostArrays));
+  }
   for (uint64_t i = 0; i < count; ++i) {
     const char* from = bytes + kHeader + i * kEntry;
     const Entry entry{from, static_cast<Type>(read<uint32_t>(from + kName)), read<uint64_t>(from + 48),

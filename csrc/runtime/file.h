@@ -4,7 +4,7 @@
 //   8   uint32    version of the format, 1
 //   12  uint32    CRC-32 (as of zlib) of everything from byte 16 on
 //   16  uint64    bytes of the file
-//   24  uint32    number of arrays
+//   24  uint32    number of arrays, up to 1024
 //   28  uint32    0
 //   32  64 bytes for each array: char[40] name, padded by zeros; uint32 type (Type); uint32 0;
 //                                uint64 first byte, a multiple of 64; uint64 number of elements

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -13,16 +14,24 @@ def replace_file(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: it can't be written; what was there before is there still, and nothing beside it.
     """
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The same of what is too large to be held twice: it is written to the path that this gives."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield partial
         sync(partial)
         os.replace(partial, path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        # It is the file that was asked for that the user knows.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if isinstance(error, OSError):  # it is the file that was asked for that the user knows
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def sync(path: Path) -> None:

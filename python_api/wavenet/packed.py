@@ -8,11 +8,14 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.errors import DataError
+
 Array = NDArray[np.generic]
 
 MAGIC = b"wavenet\0"
 VERSION = 1
 ALIGNMENT = 64
+MOST_ARRAYS = 1024
 # uint8: text; uint16: bfloat16
 TYPES = {"float32": 1, "float64": 2, "int64": 3, "uint8": 4, "int8": 5, "uint16": 6}
 
@@ -28,7 +31,13 @@ def text(*texts: str) -> Array:
 
 
 def packed(arrays: dict[str, Array]) -> bytes:
-    """The content of the file."""
+    """The content of the file.
+
+    Raises:
+        DataError: more arrays than the C library reads.
+    """
+    if len(arrays) > MOST_ARRAYS:
+        raise DataError(f"the model has {len(arrays)} arrays; a file holds up to {MOST_ARRAYS}")
     table, data = b"", b""
     begin = _aligned(32 + 64 * len(arrays))
     for name, array in arrays.items():

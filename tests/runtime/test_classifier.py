@@ -12,9 +12,11 @@ from small_classifiers import LABELS, signal, small, write
 
 import wavenet
 from benchmarks.compiled.c_library import FLOATS, Error, Listener, Refused
+from wavenet import packed
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.errors import DataError
+from wavenet.packed import numbers
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -148,6 +150,23 @@ def test_files_become_smaller(tmp_path):
     assert sizes["int8"] < 0.29 * sizes["float32"]
     with pytest.raises(DataError, match="weights is 'int4'; accepted are float32, bfloat16, int8"):
         runtime_file(model, "int4")
+
+
+def test_a_file_has_so_many_arrays_and_no_more(library, tmp_path, monkeypatch):
+    """Their names are compared in pairs."""
+    path = tmp_path / "model.wavenet"
+    most = {f"{i}": numbers(np.float32, i) for i in range(packed.MOST_ARRAYS)}
+    path.write_bytes(packed.packed(most))
+    with pytest.raises(Refused, match="lacks kind"):  # all of them were read
+        Listener(library, path, 1.0, 0.1)
+    most["one more"] = numbers(np.float32, 0)
+    with pytest.raises(DataError, match="has 1025 arrays; a file holds up to 1024"):
+        packed.packed(most)
+    monkeypatch.setattr(packed, "MOST_ARRAYS", len(most))
+    path.write_bytes(packed.packed(most))
+    with pytest.raises(Refused, match="has 1025 arrays; accepted are up to 1024") as refused:
+        Listener(library, path, 1.0, 0.1)
+    assert refused.value.status == 2
 
 
 def test_bad_arguments_get_a_sentence(library, tmp_path):

@@ -6,7 +6,9 @@ import resource
 
 import pytest
 
-from wavenet.files import replace_file
+from wavenet import WaveGlow, WaveGlowConfig
+from wavenet.convert import to_waveglow
+from wavenet.files import replace_file, replacing
 
 
 def test_a_file_is_replaced(tmp_path):
@@ -33,6 +35,19 @@ def test_what_was_there_is_kept_and_nothing_is_left_beside_it(tmp_path):
         replace_file(tmp_path / "folder", "new")
     assert caught.value.filename == str(tmp_path / "folder")
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "folder"}
+
+
+def test_nothing_is_left_of_what_was_not_finished(tmp_path):
+    (tmp_path / "a.pth").write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "a.pth") as partial:
+        partial.write_text("ne")
+        raise KeyboardInterrupt
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+    with pytest.raises(FileNotFoundError) as caught:
+        to_waveglow(
+            WaveGlow(WaveGlowConfig(flows=2, layers=1, channels=4)), tmp_path / "b" / "g.pt"
+        )
+    assert caught.value.filename == str(tmp_path / "b" / "g.pt")
 
 
 def test_the_command_names_the_file(tones, wavenet):

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="write the decisions there, as JSON")
     given = parser.parse_args(arguments)
     from wavenet_kernels import calibration
+    from wavenet_kernels.calibration import store
 
     if given.forget:
         calibration.forget()
@@ -90,5 +91,5 @@ def main(arguments: Sequence[str]) -> None:
             print(f"  {'refused':>13}  {label}: {reason}")
     if given.out:
         entries = [decision.as_entry() for decision in made]
-        given.out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        store.replace(given.out, json.dumps(entries, indent=1) + "\n")
         print(f"wrote {given.out}")

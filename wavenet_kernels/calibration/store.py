@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def write(section: str, entry: Json) -> Path | None:
     path = folder() / section / f"{name}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, json.dumps(entry, indent=1) + "\n")
+        replace(path, json.dumps(entry, indent=1) + "\n")
     except OSError as error:
         if folder() not in _said:
             _said.add(folder())
@@ -121,14 +122,16 @@ def entry_of(key: Json, content: object) -> Json:
     return {"key": key, "content": content, "digest": digest(content)}
 
 
-def _replace(path: Path, text: str) -> None:
-    """Not synced to the disk: what a crash of the machine leaves is whole or a miss."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+def replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all, whoever else writes it at that moment.
+
+    It is not synced to the disk: what a crash of the machine leaves is whole or a miss.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(partial)
+            partial.unlink()
         raise

@@ -16,7 +16,7 @@ from wavenet.convert.hparams import ACTIVATIONS, PRE_EMPHASIS, Reading, Tensors,
 from wavenet.convert.state_dicts import split_weight_norm
 from wavenet.convert.weights import Weights
 from wavenet.errors import ModelError
-from wavenet.files import replace_file
+from wavenet.files import replace_file, replacing
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.model import WaveNet
 
@@ -170,7 +170,8 @@ def to_vocoder(model: WaveNet, path: str | os.PathLike[str]) -> None:
     to = Path(path)
     saved: dict[str, Any] = {"state_dict": _their_weights(model), "optimizer": None}
     saved |= {"global_step": 0, "global_epoch": 0, "global_test_step": 0}
-    torch.save(saved, to)
+    with replacing(to) as partial, open(partial, "wb") as file:
+        torch.save(saved, file)
     hparams = json.dumps(_their_hparams(model), indent=2) + "\n"
     replace_file(to.with_name("hparams.json"), hparams)
 

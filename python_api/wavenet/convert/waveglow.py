@@ -16,6 +16,7 @@ from wavenet.convert.state_dicts import split_weight_norm
 from wavenet.convert.weights import Weights
 from wavenet.data.mel import MelConfig
 from wavenet.errors import ModelError
+from wavenet.files import replacing
 from wavenet.generation.flow import Flow
 from wavenet.generation.waveglow import WaveGlow
 from wavenet.generation.waveglow_config import WaveGlowConfig
@@ -61,6 +62,7 @@ def to_waveglow(model: WaveGlow, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ModelError: a model that its code can't be.
+        OSError: the file can't be written.
     """
     config = model.config
     if config.hop != _HOP or config.upsample_kernel_size != 4 * _HOP:
@@ -68,7 +70,9 @@ def to_waveglow(model: WaveGlow, path: str | os.PathLike[str]) -> None:
     for name in ("swap_halves", "whiten"):
         if getattr(config, name):
             raise ModelError(f"the model has {name}, which WaveGlow's newest code can't say")
-    torch.save({"state_dict": _their_weights(model), "config": _their_config(config)}, Path(path))
+    saved = {"state_dict": _their_weights(model), "config": _their_config(config)}
+    with replacing(Path(path)) as partial, open(partial, "wb") as file:
+        torch.save(saved, file)
 
 
 def _renamed(weights: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:

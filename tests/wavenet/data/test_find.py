@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
-from wavenet.classifier.data import Clip, find_clips, labels_of
+from wavenet.classifier.data import Clip, DataConfig, find_clips, find_labelled, labels_of
 from wavenet.errors import DataError
 
 
@@ -105,6 +106,10 @@ def test_background_is_no_class(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.wav", "b/1.wav", "_background_noise_/hum.wav")
     with pytest.warns(UserWarning, match=r"_background_noise_: holds background and is no class"):
         assert labels_of(find_clips(tmp_path)) == ["a", "b"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for used in ("_background_noise_", str(tmp_path / "_background_noise_")):
+            find_labelled(DataConfig(source=str(tmp_path), background=used), tmp_path)
 
 
 def test_one_level_too_many(tmp_path: Path) -> None:

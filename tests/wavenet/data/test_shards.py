@@ -256,6 +256,38 @@ def test_an_interrupted_preparation_goes_on(source, tmp_path, after):
         prepare_shards(source, tmp_path / "full", SETTINGS)
 
 
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("manifest.csv", Path.unlink, "where manifest.csv was written and is missing"),
+        ("shard-000000.tar", Path.unlink, "where shard-000000.tar was written and is missing"),
+        ("manifest.csv", _cut, "manifest.csv is shorter than what was written there"),
+        ("prepare.json", _cut, "prepare.json is not what was written there"),
+        (
+            "prepare.json",
+            lambda path: path.write_text("[]"),
+            "prepare.json is not what was written there",
+        ),
+        (
+            "manifest.csv",
+            lambda path: path.write_bytes(bytes(path.stat().st_size)),
+            "manifest.csv is not what was written there",
+        ),
+    ],
+)
+def test_what_is_gone_or_changed_gets_a_sentence(source, tmp_path, name, change, said):
+    out = tmp_path / "out"
+    out.mkdir()
+    prepare_shards(source, out, SETTINGS)
+    change(out / name)
+    with pytest.raises(DataError, match=f"{said}; accepted is a new folder"):
+        prepare_shards(source, out, SETTINGS)
+
+
 def test_prepared_clips_are_not_looked_at_before_training(source, tmp_path, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()

@@ -40,8 +40,8 @@ class PassedOver:
     dangling: list[Path] = field(default_factory=list)
     background: list[Path] = field(default_factory=list)
 
-    def warn(self, root: Path) -> None:
-        """A sentence for each kind."""
+    def warn(self, root: Path, used: str) -> None:
+        """A sentence for each kind, but of the background that is used."""
         if paths := self.undecodable:
             kinds = Counter(path.suffix.lower() for path in paths)
             listed = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common())
@@ -52,7 +52,8 @@ class PassedOver:
         if paths := self.dangling:
             first = f"first: {paths[0].relative_to(root)}"
             _warn(f"{root}: {len(paths)} links that lead nowhere are passed over ({first})")
-        for path in self.background:
+        known = {Path(used).resolve(), (root / used).resolve()} if used else set()
+        for path in (path for path in self.background if path.resolve() not in known):
             _warn(
                 f"{path}: holds background and is no class; augmentation.noise_folder can be set "
                 f"to it, and data.background to {path.name}"
@@ -65,6 +66,7 @@ def find_clips(
     columns: Mapping[str, str] | None = None,
     separator: str = "",
     min_classes: int = 2,
+    background: str = "",
 ) -> list[Clip]:
     """Find the recordings of a data set; no audio is opened.
 
@@ -87,6 +89,7 @@ def find_clips(
         separator: stands between the labels of a clip that has several, in a manifest or in the
             name of a class folder; empty: every clip has one label.
         min_classes: fewer distinct labels than this are an error.
+        background: a folder, also one in the source, that is known to be passed over.
 
     Returns:
         The clips, in the manifest's order or sorted by path (numbers by value, so "2" before "10").
@@ -118,7 +121,7 @@ def find_clips(
             elif tables and next(audio_files(path), None) is None:
                 clips = find_in_tables(tables, columns, separator)
             else:
-                clips, hint = _find_in_folder(path)
+                clips, hint = _find_in_folder(path, background)
                 clips = with_tags(clips, separator)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         clips = read_manifest(path, columns=columns, separator=separator)
@@ -160,7 +163,7 @@ def manifests_of(root: Path) -> list[tuple[Path, str | None]]:
     return [(tables[0], None)] if len(tables) == 1 and (root / "audio").is_dir() else []
 
 
-def _find_in_folder(root: Path) -> tuple[list[Clip], str]:
+def _find_in_folder(root: Path, background: str) -> tuple[list[Clip], str]:
     """The clips, and what may be meant if they are of one class."""
     passed_over = PassedOver()
     inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
@@ -171,7 +174,7 @@ def _find_in_folder(root: Path) -> tuple[list[Clip], str]:
             inside[first].append(path)
         else:
             loose += 1
-    passed_over.warn(root)
+    passed_over.warn(root, background)
     if not inside:
         came = f"{loose} audio files but no sub-folders with audio" if loose else "no audio files"
         raise DataError(

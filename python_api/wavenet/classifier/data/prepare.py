@@ -201,7 +201,13 @@ def find_labelled(config: DataConfig, source: Path, *, min_classes: int = 2) -> 
         clips = find_events(source, columns=columns)
     else:
         least = 1 if config.label_map else min_classes
-        clips = find_clips(source, columns=columns, separator=separator, min_classes=least)
+        clips = find_clips(
+            source,
+            columns=columns,
+            separator=separator,
+            min_classes=least,
+            background=config.background,
+        )
     if not config.label_map:
         return clips
     clips = merge_labels(clips, read_label_map(Path(config.label_map)), separator)

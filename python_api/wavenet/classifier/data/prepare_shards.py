@@ -22,7 +22,7 @@ from wavenet.audio.opening import soundfile
 from wavenet.audio.reading import decode, require_sound
 from wavenet.classifier.data.clips import Clip
 from wavenet.classifier.data.find import MANIFEST_NAME
-from wavenet.classifier.data.shards import ShardWriter, append_rows
+from wavenet.classifier.data.shards import COLUMNS, ShardWriter, append_rows, shard_name
 from wavenet.classifier.data.splits import are_parts, grouped_by_recording
 from wavenet.errors import AudioError, DataError, require_field
 from wavenet.files import replace_file
@@ -33,6 +33,7 @@ AHEAD = 32
 THREADS = 4
 # A last piece shorter than this part of a whole one is left out.
 SHORTEST_PIECE = 0.5
+ACCEPTED = "accepted is a new folder"
 
 
 @dataclass(frozen=True)
@@ -170,22 +171,37 @@ def _resume(out: Path, identity: dict[str, Any]) -> tuple[Progress, set[bytes]]:
     path, index = out / STATE_NAME, out / MANIFEST_NAME
     if not path.exists():
         if any(not entry.name.startswith(".") for entry in out.iterdir()):
-            raise DataError(f"--out is {out}, which holds other files; accepted is a new folder")
+            raise DataError(f"--out is {out}, which holds other files; {ACCEPTED}")
         _write_state(out, identity, Progress())
         return Progress(), set()
-    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        state = Progress(**{**content["state"], "reasons": tuple(content["state"]["reasons"])})
+        size = int(content["index_bytes"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is not what was written there; {ACCEPTED}") from None
     if {key: content.get(key) for key in identity} != identity:
         raise DataError(
-            f"--out is {out}, which holds what other recordings or settings made; accepted is a "
-            "new folder"
+            f"--out is {out}, which holds what other recordings or settings made; {ACCEPTED}"
         )
-    state = Progress(**{**content["state"], "reasons": tuple(content["state"]["reasons"])})
-    if not content["index_bytes"]:
+    written = [shard_name(number) for number in range(state.shards)]
+    for name in [*written, MANIFEST_NAME] if size else written:
+        if not (out / name).is_file():
+            raise DataError(f"--out is {out}, where {name} was written and is missing; {ACCEPTED}")
+    if not size:
         index.unlink(missing_ok=True)
         return state, set()
-    os.truncate(index, content["index_bytes"])
-    with open(index, newline="", encoding="utf-8") as file:
-        return state, {bytes.fromhex(row["digest"]) for row in csv.DictReader(file)}
+    if index.stat().st_size < size:
+        raise DataError(f"{index} is shorter than what was written there; {ACCEPTED}")
+    os.truncate(index, size)
+    try:
+        with open(index, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            if table.fieldnames != list(COLUMNS):
+                raise ValueError(table.fieldnames)
+            return state, {bytes.fromhex(row["digest"]) for row in table}
+    except (ValueError, TypeError, csv.Error):
+        raise DataError(f"{index} is not what was written there; {ACCEPTED}") from None
 
 
 @dataclass(frozen=True)

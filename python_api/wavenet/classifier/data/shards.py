@@ -85,6 +85,11 @@ def _description(tar: Path, name: str, others: dict[str, str]) -> dict[str, Any]
     )
 
 
+def shard_name(number: int) -> str:
+    """Of a tar file, counted from 0."""
+    return f"shard-{number:06d}{TAR}"
+
+
 class ShardWriter:
     """Writes clips into tar files of about one size; each appears whole or not at all.
 
@@ -104,7 +109,7 @@ class ShardWriter:
     @property
     def name(self) -> str:
         """Of the shard under way."""
-        return f"shard-{self.number:06d}{TAR}"
+        return shard_name(self.number)
 
     @property
     def full(self) -> bool:
