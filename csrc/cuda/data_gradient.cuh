@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
   const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
   const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
       });
     }
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.a_at, layout.a.bytes(), fetch, work);
+  for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.a_at, layout.a.bytes(), fetch, work);
 }
 
 template <class T>

@@ -32,6 +32,7 @@ inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; 
 
 constexpr int kSlabBytes = 128;  // of a slab's row
 constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
+constexpr int kDeepStages = 5;   // of one of wide slabs, where there is room: also while a tile is on its way
 
 // Consecutive layers whose weights are one stream.
 struct PackedGroup {

@@ -68,6 +68,15 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
     } else {
       tiled.buffers = 1;
     }
+    if (ring && tiled.size.N == kWidestSlab) {
+      tiled.stages = kDeepStages;
+      const auto deep = layout_of(tiled);
+      if (deep.end <= device.shared_bytes && device.resident(resident, deep.end) == blocks) {
+        layout = deep;
+      } else {
+        tiled.stages = kStages;
+      }
+    }
     plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end);
     tiled.blocks = static_cast<int>(
         std::min<int64_t>(tiled.tiling.tiles, int64_t(device.multiprocessors) * blocks));

@@ -70,11 +70,11 @@ struct Place {
 template <int N>
 class Weights {
  public:
-  // In a ring every slab takes the room of N outputs; else the slabs lie one after another.
-  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int outputs = N)
-      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring) {
+  // In a ring, of `stages` slabs, every slab takes the room of N outputs; else the slabs lie one after another.
+  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int stages = kStages, int outputs = N)
+      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring), stages_(stages) {
     if (ring_) {
-      for (int i = 0; i < kStages - 1; ++i) load();
+      for (int i = 0; i < this->stages() - 1; ++i) load();
     } else {
       for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(shared + at, packed + at, true);
       copy_async_commit();
@@ -86,10 +86,10 @@ class Weights {
   // second: where slabs of half as many rows lie two by two (packing.h), the other one of the last two, in a ring.
   __device__ const char* next(int rows, bool second = false) {
     const char* slab = shared_ + at_;
-    if (ring_ && second) return shared_ + (at_ == 0 ? kStages * slot() : at_) - slot() / 2;
+    if (ring_ && second) return shared_ + (at_ == 0 ? stages() * slot() : at_) - slot() / 2;
     if (ring_) {
       at_ = after(at_);
-      copy_async_wait<kStages - 2>();
+      wait();
       show_to_warpgroups();
       __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
     } else {
@@ -104,9 +104,19 @@ class Weights {
     if (ring_ && !second) load();
   }
 
+  // Of a ring, for all copies that began before those of the slabs after the next one.
+  __device__ void wait() const {
+    if (kMayBeDeep<N> && stages_ > kStages) {
+      copy_async_wait<kDeepStages - 2>();
+    } else {
+      copy_async_wait<kStages - 2>();
+    }
+  }
+
  private:
+  __device__ int stages() const { return kMayBeDeep<N> ? stages_ : kStages; }
   __device__ int slot() const { return N ? N * kSlabBytes : slot_; }
-  __device__ int after(int at) const { return at == (kStages - 1) * slot() ? 0 : at + slot(); }
+  __device__ int after(int at) const { return at == (stages() - 1) * slot() ? 0 : at + slot(); }
   __device__ void load() {
     char* const to = shared_ + stage_;
     const char* const from = packed_ + loaded_;
@@ -126,6 +136,7 @@ class Weights {
   char* shared_;
   int bytes_, slot_;
   bool ring_;
+  int stages_;
   int at_ = 0;                  // the next to use, in bytes
   int stage_ = 0, loaded_ = 0;  // where the next to load goes, and where it comes from
 };
