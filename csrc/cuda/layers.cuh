@@ -49,7 +49,9 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
   load_layer_biases<T>(biases, skip_biases, args);
 
+  bool ahead = false;  // the next tile is on its way
   const auto fetch = [&](const Tile& tile, char* buffer) {
+    if (ahead) return;
     load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
                  -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
@@ -60,7 +62,8 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     from.data = static_cast<T*>(from.data) + o0;
     load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
   };
-  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
+    ahead = false;
     char* const x = buffer + tiled.pad_above * x_pitch;
     fetch_skip(tile, 0);
     if (!tiled.ring) copy_async_commit();  // else it comes with the next slab
@@ -130,6 +133,11 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       if (args.output[layer].data) store_rows<T>(x, x_pitch, tiled.tiling, tile, args.output[layer], tiled.R);
     }
 
+    if (S::N == kWidestSlab && tiled.ring && tiled.S && follows) {
+      __syncthreads();  // x is in memory: the next tile's may come during the skips' product
+      fetch(next, buffer);
+      ahead = true;
+    }
     for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
       const int width = min(S::N, tiled.S - o0);
       if (o0 > 0) {
