@@ -64,7 +64,8 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
                                      });
       const bool last = c0 + S::N / 2 >= tiled.D;
       if (apart && (c0 == 0 || last)) {
-        weights.wait();  // for all but the latest slabs, with which no gradients came
+        // For all but the latest slabs, with which no gradients came. mma's fragments come after the wait for a slab.
+        if constexpr (S::kWarpgroups) weights.wait();
         __syncthreads();
         if (ahead && last) fetch_x(next, buffer);
       }
