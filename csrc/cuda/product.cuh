@@ -85,16 +85,16 @@ class Weights {
   // round must come after a copy_async_wait<0>() and a __syncthreads(). refill() comes before the next one.
   // second: where slabs of half as many rows lie two by two (packing.h), the other one of the last two, in a ring.
   __device__ const char* next(int rows, bool second = false) {
+    if (ring_ && second) return shared_ + at_ - slot() / 2;
+    if (at_ == (ring_ ? stages() * slot() : bytes_)) at_ = 0;
     const char* slab = shared_ + at_;
-    if (ring_ && second) return shared_ + (at_ == 0 ? stages() * slot() : at_) - slot() / 2;
     if (ring_) {
-      at_ = after(at_);
+      at_ += slot();
       wait();
       show_to_warpgroups();
       __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
     } else {
       at_ += rows * kSlabBytes;
-      if (at_ == bytes_) at_ = 0;
     }
     return slab;
   }
@@ -137,7 +137,7 @@ class Weights {
   int bytes_, slot_;
   bool ring_;
   int stages_;
-  int at_ = 0;                  // the next to use, in bytes
+  int at_ = 0;                  // the next to use, in bytes, or where all of them end
   int stage_ = 0, loaded_ = 0;  // where the next to load goes, and where it comes from
 };
 
