@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
           }
         }
       };
-      // The residual's gradient is on its way during the product, all of it asked for before: narrow slabs' kernels have
-      // no registers to hold it meanwhile, and start their sums with it.
+      // The residual's gradient is on its way during the product, all of it asked for before. Narrow slabs' kernels
+      // have no registers to hold it meanwhile, and start their sums with it.
       constexpr bool kHeld = S::N == kWidestSlab;
       Whole<T, 4> given[S::kRows][2][S::kGroups] = {};
       const auto add_given = [&] {

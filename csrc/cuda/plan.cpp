@@ -47,9 +47,9 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
 }
 
 // Fills in what follows from the tiling; false: the device has no room for it. Weights that stay in shared memory come
-// first: a ring costs a barrier a slab, and what it waits for may include the next tile, which two buffers would otherwise
-// load behind the work; what room is left then makes one of wide slabs deep, so that it doesn't. Two blocks of a
-// multiprocessor hide more from each other than two buffers do.
+// first: a ring costs a barrier a slab, and what it waits for may include the next tile, which two buffers would
+// otherwise load behind the work; what room is left then makes one of wide slabs deep, so that it doesn't. Two blocks of
+// a multiprocessor hide more from each other than two buffers do.
 // packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a multiprocessor, from there too.
 template <class Bytes, class Layout>
 bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int resident, Bytes packed_bytes,
