@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
   const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
   const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
 
   const auto fetch = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
@@ -44,13 +44,11 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
           }
         }
       };
-      // The sums start with the residual's gradient, which is on its way during the product: all of it is asked for
-      // before the first of it is used.
-      if (args.grad_residual.data) {
-        Whole<T, 4> given[S::kRows][2][S::kGroups] = {};
-        for_each_four(args.grad_residual, [&](int f, int row, int g, const T* at, bool there) {
-          if (there) given[f][row][g] = load_whole<T, 4>(at);
-        });
+      // The residual's gradient is on its way during the product, all of it asked for before. Narrow slabs' kernels
+      // have no registers to hold it meanwhile, and start their sums with it.
+      constexpr bool kHeld = S::N == kWidestSlab;
+      Whole<T, 4> given[S::kRows][2][S::kGroups] = {};
+      const auto add_given = [&] {
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f)
 #pragma unroll
@@ -59,21 +57,28 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
             for (int g = 0; g < S::kGroups; ++g) {
               const Floats<4> v = to_floats<T, 4>(given[f][row][g]);
 #pragma unroll
-              for (int i = 0; i < 4; ++i) Group{sums[f][g]}.at(row, i) = args.residual_scale * v.values[i];
+              for (int i = 0; i < 4; ++i) Group{sums[f][g]}.at(row, i) += args.residual_scale * v.values[i];
             }
+      };
+      if (args.grad_residual.data) {
+        for_each_four(args.grad_residual, [&](int f, int row, int g, const T* at, bool there) {
+          if (there) given[f][row][g] = load_whole<T, 4>(at);
+        });
+        if (!kHeld) add_given();
       }
       multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0), a + place.fragment_offset(a_pitch),
                                      a_pitch, tiled.K * a_row, [&](int at) {
                                        const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
                                        return shift * a_pitch + (at & (a_row - 1));
                                      });
+      if (kHeld && args.grad_residual.data) add_given();
       for_each_four(args.grad_x, [&](int f, int row, int g, T* at, bool there) {
         const Group group{sums[f][g]};
         if (there) store<T, 4>(at, Floats<4>{{group.at(row, 0), group.at(row, 1), group.at(row, 2), group.at(row, 3)}});
       });
     }
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.a_at, layout.a.bytes(), fetch, work);
+  for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.a_at, layout.a.bytes(), fetch, work);
 }
 
 template <class T>

@@ -40,8 +40,13 @@ std::string describe(const LaunchPlan& plan) {
   text << ": " << name_of(tiled.dtype) << " R=" << tiled.R << " D=" << tiled.D << " S=" << tiled.S << " K=" << tiled.K;
   text << " | M=" << tiled.size.M << " (" << tiled.tiling.own_rows << " own) P=" << tiled.tiling.P();
   text << " N=" << tiled.size.N;
-  text << " | weights " << (tiled.ring ? "in a ring" : "stay") << ", inputs in " << tiled.buffers
-       << (tiled.buffers == 1 ? " buffer" : " buffers");
+  text << " | weights ";
+  if (tiled.ring) {
+    text << "in a ring of " << tiled.stages;
+  } else {
+    text << "stay";
+  }
+  text << ", inputs in " << tiled.buffers << (tiled.buffers == 1 ? " buffer" : " buffers");
   text << " | " << tiled.blocks << " blocks of " << kThreads << " threads, " << tiled.shared_bytes << " bytes:";
   int at = 0;
   for (const Region& region : plan.regions) {

@@ -280,7 +280,7 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
       }
     }
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, work);
+  for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.tiles_at, bytes, fetch, work);
 
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
 #pragma unroll

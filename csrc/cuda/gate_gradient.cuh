@@ -27,20 +27,33 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  const auto fetch = [&](const Tile& tile, char* buffer) {
-    char* const grad = buffer + x_bytes;
+  // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients during the
+  // first convolution, x after the last one of the tile before.
+  const bool apart = tiled.ring && tiled.buffers == 1 && g_row > 0 &&
+                     tiled.K * x_row > (tiled.stages - 2) * kSlabBytes;
+  bool ahead = false;  // x of the next tile is on its way
+  const auto fetch_x = [&](const Tile& tile, char* buffer) {
     load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.x, tiled.R);
+  };
+  const auto fetch_gradients = [&](const Tile& tile, char* buffer) {
+    char* const grad = buffer + x_bytes;
     if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_residual, residual);
     if (skip) load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_skip, skip);
   };
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    if (!ahead) fetch_x(tile, buffer);
+    if (!apart) fetch_gradients(tile, buffer);
+  };
   const int bytes = x_bytes + g_bytes;
-  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     const char* const grad = buffer + x_bytes;
+    ahead = apart && follows;
+    if (apart) fetch_gradients(tile, buffer);  // in the group of the next slab
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
       start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
@@ -49,6 +62,13 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
                                        const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
+      const bool last = c0 + S::N / 2 >= tiled.D;
+      if (apart && (c0 == 0 || last)) {
+        // For all but the latest slabs, with which no gradients came. mma's fragments come after the wait for a slab.
+        if constexpr (S::kWarpgroups) weights.wait();
+        __syncthreads();
+        if (ahead && last) fetch_x(next, buffer);
+      }
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
       multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, tiled.D - c0),
@@ -86,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
       }
     }
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.tiles_at, bytes, fetch, work);
+  for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.tiles_at, bytes, fetch, work);
 }
 
 template <class T>

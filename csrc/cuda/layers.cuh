@@ -43,13 +43,15 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   char *const z_tiles = layout.z_at, *const skip = layout.skip_at;
   const int skip_pitch = layout.skip.pitch;
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
+  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
   // Seen by others after the first barrier of a tile.
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
   load_layer_biases<T>(biases, skip_biases, args);
 
+  bool ahead = false;  // the next tile is on its way
   const auto fetch = [&](const Tile& tile, char* buffer) {
+    if (ahead) return;
     load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
                  -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
@@ -60,10 +62,11 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     from.data = static_cast<T*>(from.data) + o0;
     load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
   };
-  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
+    ahead = false;
     char* const x = buffer + tiled.pad_above * x_pitch;
     fetch_skip(tile, 0);
-    copy_async_commit();
+    if (!tiled.ring) copy_async_commit();  // else it comes with the next slab
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;
       const float* const bias = biases + layer * (2 * tiled.D + tiled.R);
@@ -130,12 +133,17 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       if (args.output[layer].data) store_rows<T>(x, x_pitch, tiled.tiling, tile, args.output[layer], tiled.R);
     }
 
+    if (S::N == kWidestSlab && tiled.ring && tiled.S && follows) {
+      __syncthreads();  // x is in memory: the next tile's may come during the skips' product
+      fetch(next, buffer);
+      ahead = true;
+    }
     for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
       const int width = min(S::N, tiled.S - o0);
       if (o0 > 0) {
         __syncthreads();  // the panel is in memory
         fetch_skip(tile, o0);
-        copy_async_commit();
+        if (!tiled.ring) copy_async_commit();
       }
       Accumulators<S, S::kGroups> sums;
       start_with_bias<S>(sums, place, o0, tiled.S, SharedBiases{skip_biases});
@@ -170,7 +178,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       store_rows<T>(skip, skip_pitch, tiled.tiling, tile, to, width);
     }
   };
-  for_each_tile(tiled.tiling, tiled.buffers, layout.x_at, layout.x.bytes(), fetch, work);
+  for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.x_at, layout.x.bytes(), fetch, work);
 }
 
 template <class T>

@@ -89,13 +89,13 @@ class Source {
   // Chunk by chunk, the convolution's N outputs and the N / 2 columns of V of their gates.
   __device__ void of_gate_gradient(int64_t at, const PackedGroup& group, T (&values)[16 / sizeof(T)]) const {
     const int residual = group.residual ? p_.R : 0, depth = residual + p_.S, gates = min(group.N / 2, p_.D);
-    const int rows = group.ring ? group.N : gates;
+    const PackedColumns columns(gates, depth * e, group);
     const int64_t conv_chunk = product_bytes(2 * gates, p_.K * p_.R * e, group.N, group.ring);
-    const int64_t chunk_bytes = conv_chunk + product_bytes(gates, depth * e, rows, true);
+    const int64_t chunk_bytes = conv_chunk + columns.bytes();
     const int chunk = static_cast<int>(at / chunk_bytes);
     at %= chunk_bytes;
     if (at < conv_chunk) return convolution(chunk * conv_chunk + at, group.first, group, values);
-    const Unit u = unit_at<T>(at - conv_chunk, gates, depth * e, rows, true);
+    const Unit u = unit_at<T>(at - conv_chunk, gates, columns.depth_bytes, columns.rows, true);
     fill(values, u, gates, depth, [&](int n, int c) {
       const T v = out(group.first, c < residual ? c : p_.R + c - residual, chunk * gates + output_at(n));
       return c < residual ? from_float<T>(p_.residual_scale * to_float(v)) : v;
@@ -143,7 +143,7 @@ int64_t Packing::bytes(const PackedGroup& group) const {
   const int64_t conv = product_bytes(2 * D, K * R * e, N, group.ring);
   if (use == PackedFor::gate_gradient) {
     const int depth = (group.residual ? R : 0) + S, gates = std::min(N / 2, D);
-    return conv + D / gates * product_bytes(gates, depth * e, group.ring ? N : gates, true);
+    return conv + D / gates * PackedColumns(gates, depth * e, group).bytes();
   }
   const int residuals = group.residual ? group.count : group.count - 1;
   return group.count * conv + residuals * product_bytes(R, D * e, N, group.ring) +

@@ -8,7 +8,7 @@
 //                  (tap, channel of x), then the residual 1x1 over the channels of z; then the skip 1x1 of all, over
 //                  (layer, channel)
 //   gate gradient  of one layer, of each N outputs of the convolution: they, then their gates' columns of V, over the
-//                  channels of the gradients of residual and skip
+//                  channels of the gradients of residual and skip: slabs of N / 2, in a ring two in the room of one
 //   data gradient  of one layer: R outputs over (tap, channel of a)
 //
 // Row n of a slab is not output n: of 16 columns a thread has 2 q and 2 q + 1 in the first eight and in the second, and
@@ -32,6 +32,7 @@ inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; 
 
 constexpr int kSlabBytes = 128;  // of a slab's row
 constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
+constexpr int kDeepStages = 5;   // of one of wide slabs, where there is room: also while a tile is on its way
 
 // Consecutive layers whose weights are one stream.
 struct PackedGroup {
@@ -61,6 +62,16 @@ WAVENET_BOTH inline int64_t product_bytes(int outputs, int64_t contraction_bytes
   const int64_t slabs = (contraction_bytes + kSlabBytes - 1) / kSlabBytes;
   return (ring ? (outputs + N - 1) / N * N : outputs) * slabs * kSlabBytes;
 }
+
+// Of the columns of V in a gate gradient's stream, of `gates` gates at a time, those of one time.
+struct PackedColumns {
+  int rows, depth_bytes;  // of a slab; of the contraction, with what is added to it
+  WAVENET_BOTH PackedColumns(int gates, int depth_bytes, const PackedGroup& group)
+      : rows(group.ring ? group.N / 2 : gates),
+        depth_bytes(group.ring ? (depth_bytes + 2 * kSlabBytes - 1) / (2 * kSlabBytes) * (2 * kSlabBytes)
+                               : depth_bytes) {}
+  WAVENET_BOTH int64_t bytes() const { return product_bytes(rows, depth_bytes, rows, true); }
+};
 
 template <class T>
 void load_pack();

@@ -47,8 +47,9 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
 }
 
 // Fills in what follows from the tiling; false: the device has no room for it. Weights that stay in shared memory come
-// first: a ring costs a barrier a slab, and what it waits for includes the next tile, which two buffers would otherwise
-// load behind the work. Two blocks of a multiprocessor hide more from each other than two buffers do.
+// first: a ring costs a barrier a slab, and what it waits for may include the next tile, which two buffers would
+// otherwise load behind the work; what room is left then makes one of wide slabs deep, so that it doesn't. Two blocks of
+// a multiprocessor hide more from each other than two buffers do.
 // packed_bytes(ring): of the weights; layout_of(on): of layout.h; resident: blocks of a multiprocessor, from there too.
 template <class Bytes, class Layout>
 bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int resident, Bytes packed_bytes,
@@ -67,6 +68,15 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
       layout = two;
     } else {
       tiled.buffers = 1;
+    }
+    if (ring && tiled.size.N == kWidestSlab) {
+      tiled.stages = kDeepStages;
+      const auto deep = layout_of(tiled);
+      if (deep.end <= device.shared_bytes && device.resident(resident, deep.end) == blocks) {
+        layout = deep;
+      } else {
+        tiled.stages = kStages;
+      }
     }
     plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end);
     tiled.blocks = static_cast<int>(

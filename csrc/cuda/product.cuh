@@ -70,11 +70,11 @@ struct Place {
 template <int N>
 class Weights {
  public:
-  // In a ring every slab takes the room of N outputs; else the slabs lie one after another.
-  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int outputs = N)
-      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring) {
+  // In a ring, of `stages` slabs, every slab takes the room of N outputs; else the slabs lie one after another.
+  __device__ Weights(const char* packed, int bytes, bool ring, char* shared, int stages = kStages, int outputs = N)
+      : packed_(packed), shared_(shared), bytes_(bytes), slot_(outputs * kSlabBytes), ring_(ring), stages_(stages) {
     if (ring_) {
-      for (int i = 0; i < kStages - 1; ++i) load();
+      for (int i = 0; i < this->stages() - 1; ++i) load();
     } else {
       for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(shared + at, packed + at, true);
       copy_async_commit();
@@ -83,28 +83,40 @@ class Weights {
 
   // The next slab, of `rows` rows; all threads of the block come here together. The first use of what does not go
   // round must come after a copy_async_wait<0>() and a __syncthreads(). refill() comes before the next one.
-  __device__ const char* next(int rows) {
+  // second: where slabs of half as many rows lie two by two (packing.h), the other one of the last two, in a ring.
+  __device__ const char* next(int rows, bool second = false) {
+    if (ring_ && second) return shared_ + at_ - slot() / 2;
+    if (at_ == (ring_ ? stages() * slot() : bytes_)) at_ = 0;
     const char* slab = shared_ + at_;
     if (ring_) {
-      at_ = after(at_);
-      copy_async_wait<kStages - 2>();
+      at_ += slot();
+      wait();
       show_to_warpgroups();
       __syncthreads();  // the slab is here for everybody, and everybody is done with the one before
     } else {
       at_ += rows * kSlabBytes;
-      if (at_ == bytes_) at_ = 0;
     }
     return slab;
   }
 
   // In a ring another slab is loaded to where the one before was.
-  __device__ void refill() {
-    if (ring_) load();
+  __device__ void refill(bool second = false) {
+    if (ring_ && !second) load();
+  }
+
+  // Of a ring, for all copies that began before those of the slabs after the next one.
+  __device__ void wait() const {
+    if (kMayBeDeep<N> && stages_ > kStages) {
+      copy_async_wait<kDeepStages - 2>();
+    } else {
+      copy_async_wait<kStages - 2>();
+    }
   }
 
  private:
+  __device__ int stages() const { return kMayBeDeep<N> ? stages_ : kStages; }
   __device__ int slot() const { return N ? N * kSlabBytes : slot_; }
-  __device__ int after(int at) const { return at == (kStages - 1) * slot() ? 0 : at + slot(); }
+  __device__ int after(int at) const { return at == (stages() - 1) * slot() ? 0 : at + slot(); }
   __device__ void load() {
     char* const to = shared_ + stage_;
     const char* const from = packed_ + loaded_;
@@ -124,7 +136,8 @@ class Weights {
   char* shared_;
   int bytes_, slot_;
   bool ring_;
-  int at_ = 0;                  // the next to use, in bytes
+  int stages_;
+  int at_ = 0;                  // the next to use, in bytes, or where all of them end
   int stage_ = 0, loaded_ = 0;  // where the next to load goes, and where it comes from
 };
 
@@ -228,7 +241,7 @@ __device__ inline void start_products(Accumulators<S, GROUPS>& sums, const uint3
 
 // multiply() as far as slabs have COUNT groups and all or half of 128 bytes of the contraction; returns how far. What
 // the next slab takes is on its way during the products.
-template <class S, int COUNT, int GROUPS, int N, class Offset>
+template <class S, int COUNT, bool PAIRS, int GROUPS, int N, class Offset>
 __device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weights<N>& weights, int rows,
                                              const char* tile, int bytes, Offset offset) {
   constexpr int kWhole = kSlabBytes / kStepBytes;
@@ -240,8 +253,9 @@ __device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weig
     uint32_t even[kWhole][4], odd[kWhole][4];
     const auto slab = [&](uint32_t(&a)[kWhole][4], uint32_t(&next)[kWhole][4]) {
       if constexpr (!kAhead) load_steps<S>(a, tile, done, offset);
-      start_products<S, COUNT>(sums, a, weights.next(rows));
-      weights.refill();
+      const bool second = PAIRS && done & kSlabBytes;
+      start_products<S, COUNT>(sums, a, weights.next(rows, second));
+      weights.refill(second);
       done += kSlabBytes;
       const bool more = bytes - done >= kSlabBytes;
       if constexpr (kAhead) {
@@ -263,9 +277,10 @@ __device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weig
   }
   if (bytes - done == kSlabBytes / 2) {
     uint32_t a[kWhole / 2][4];
+    const bool second = PAIRS && done & kSlabBytes;
     load_steps<S>(a, tile, done, offset);
-    start_products<S, COUNT>(sums, a, weights.next(rows));
-    weights.refill();
+    start_products<S, COUNT>(sums, a, weights.next(rows, second));
+    weights.refill(second);
     warpgroup_wait();
     done = bytes;
   }
@@ -287,16 +302,17 @@ __device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& p
 #ifdef WAVENET_WARPGROUPS
   if constexpr (S::kWarpgroups) {
     if (rows == GROUPS * 16) {
-      done = multiply_by_warpgroups<S, GROUPS>(sums, weights, rows, tile, bytes, offset);
+      done = multiply_by_warpgroups<S, GROUPS, PAIRS>(sums, weights, rows, tile, bytes, offset);
     } else if constexpr (GROUPS > 1) {
       if (rows == GROUPS / 2 * 16)
-        done = multiply_by_warpgroups<S, GROUPS / 2>(sums, weights, rows, tile, bytes, offset);
+        done = multiply_by_warpgroups<S, GROUPS / 2, PAIRS>(sums, weights, rows, tile, bytes, offset);
     }
   }
 #endif
   for (; done < bytes; done += kSlabBytes) {
-    const char* const slab = weights.next(rows);
-    weights.refill();
+    const bool second = PAIRS && done & kSlabBytes;
+    const char* const slab = weights.next(rows, second);
+    weights.refill(second);
     const int steps = columns > 0 ? min(bytes - done, kSlabBytes) / kStepBytes : 0;
     if constexpr (!PAIRS && !S::kWarpgroups) {
       const bool whole = steps == kSlabBytes / kStepBytes;

@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
   char *const taps = layout.taps_at, *const x = layout.x_at, *const z = layout.z_at;
   float* const skip = reinterpret_cast<float*>(layout.skip_at);
   const Place<S> place;
-  Weights<0> weights(args.weights, args.weight_bytes, true, shared, args.N);
+  Weights<0> weights(args.weights, args.weight_bytes, true, shared, kStages, args.N);
   const int64_t b = blockIdx.x, position = args.positions[b];
 
   for (int64_t t0 = 0; t0 < args.T; t0 += S::M) {

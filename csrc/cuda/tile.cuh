@@ -152,8 +152,10 @@ __device__ inline void store_rows(const char* shared, int pitch, const Tiling& t
 // A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer, next, follows)
 // uses them; with two buffers, each of `bytes`, the next tile's arrive meanwhile. With one, and if a tile follows,
 // `work` may begin to load it where it is done with the buffer. All threads of the block are in every call.
+// ring: weights go round one, and the next tile's inputs come with the next slab, in its group of copies: as a group of
+// their own they would be one more for which slabs wait.
 template <class Load, class Work>
-__device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* shared, int bytes, Load load,
+__device__ inline void for_each_tile(const Tiling& tiling, int buffers, bool ring, char* shared, int bytes, Load load,
                                      Work work) {
   Tile tile = tile_at(tiling, blockIdx.x);
   if (buffers == 2) {
@@ -175,7 +177,7 @@ __device__ inline void for_each_tile(const Tiling& tiling, int buffers, char* sh
     if (buffers == 2) {
       buffer ^= 1;
       if (index + gridDim.x < unsigned(tiling.tiles)) load(next, shared + buffer * bytes);
-      copy_async_commit();
+      if (!ring) copy_async_commit();
     }
     work(tile, here, next, buffers == 1 && index + gridDim.x < unsigned(tiling.tiles));
     tile = next;

@@ -25,8 +25,12 @@ constexpr int kMostRows = 128, kWidestSlab = 128;
 WAVENET_BOTH constexpr TileSize fused_tile_size(int tiles) { return {128, tiles == 1 ? 32 : 64}; }
 constexpr TileSize kStreamTileSize{32, 128};
 
+// Whether a ring of slabs of N outputs may have kDeepStages: of narrow ones registers are short.
+template <int N>
+constexpr bool kMayBeDeep = N == kWidestSlab;
+
 // Of a ring of slabs of N outputs.
-WAVENET_BOTH constexpr int ring_bytes(int N) { return kStages * N * kSlabBytes; }
+WAVENET_BOTH constexpr int ring_bytes(int N, int stages = kStages) { return stages * N * kSlabBytes; }
 
 struct TileLaunch {
   // What is computed.
@@ -42,7 +46,8 @@ struct TileLaunch {
   int tap_first[kMostLayers] = {}, tap_step[kMostLayers] = {};
 
   // How they come to the chip.
-  bool ring = false;  // weights go round a ring of kStages slabs; else they stay
+  bool ring = false;  // weights go round a ring of `stages` slabs; else they stay
+  int stages = kStages;
   int buffers = 1;    // of a tile's inputs: 2, so that the next tile's are loaded during this one
   int weight_bytes = 0;
   const char* weights = nullptr;  // packed
@@ -54,7 +59,7 @@ struct TileLaunch {
   // Rows of the input tile, of M; what the weights take of shared memory, in slabs of N. Kernels know both numbers
   // when they are compiled.
   WAVENET_BOTH int rows(int M) const { return pad_above + M + pad_below; }
-  WAVENET_BOTH int weight_room(int N) const { return ring ? ring_bytes(N) : weight_bytes; }
+  WAVENET_BOTH int weight_room(int N) const { return ring ? ring_bytes(N, stages) : weight_bytes; }
 };
 
 }  // namespace wavenet::cuda

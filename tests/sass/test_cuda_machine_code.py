@@ -38,6 +38,29 @@ CASES = [
     Case(batch=1, residual=256, dilation_channels=256, skip=256, taps=3, time=100, dilations=(4,)),
     Case(residual=16, dilation_channels=256, skip=512, taps=1, time=40, dilations=(2**40, 5)),
 ]
+# On one multiprocessor, where a block walks over several tiles: rings of three and of five slabs,
+# inputs that come during products.
+WALKS = [
+    Case(
+        batch=1,
+        residual=128,
+        dilation_channels=128,
+        skip=128,
+        taps=3,
+        time=400,
+        dilations=(1, 2),
+    ),
+    Case(
+        batch=1,
+        residual=256,
+        dilation_channels=64,
+        skip=192,
+        taps=3,
+        padding="same",
+        time=300,
+        dilations=(1, 2),
+    ),
+]
 OPERATORS = ["residual_stack", "gated_conv1d", "gated_activation", "stream"]
 
 
@@ -65,6 +88,15 @@ def test_machine_code(run, arch):
             check_stream("cuda", run.case, run.dtype)
         else:
             check_operator(run.operator, *call(run.operator, run.case, run.dtype), "cuda")
+    assert done
+
+
+@pytest.mark.parametrize("case", WALKS, ids=str)
+def test_blocks_that_walk_over_tiles(case, arch, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "1")
+    tensors, settings = call("residual_stack", case, BF16)
+    with machine_code_in_force(arch) as done:
+        check_operator("residual_stack", tensors, settings, "cuda")
     assert done
 
 

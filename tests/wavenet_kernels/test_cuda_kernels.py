@@ -68,6 +68,21 @@ LARGE = [
         dilations=(2,),
     ),
 ]
+# Wide enough for a ring of weights, and on one multiprocessor several tiles for a block: inputs of
+# the next one come during products.
+WALKS = [
+    Case(batch=1, residual=128, dilation_channels=128, skip=128, taps=3, time=400, cond="local"),
+    Case(
+        batch=1,
+        residual=256,
+        dilation_channels=64,
+        skip=192,
+        taps=3,
+        padding="same",
+        time=300,
+        dilations=(1, 2),
+    ),
+]
 SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 DTYPES = (*SIXTEEN_BITS, torch.float32)
 
@@ -106,6 +121,13 @@ def test_small(operator, dtype, case, device):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
 def test_large(dtype, case, device):
     tensors, options = call("residual_stack", case, dtype, device)
+    check_operator("residual_stack", tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("case", WALKS, ids=str)
+def test_blocks_that_walk_over_tiles(case, device, monkeypatch):
+    monkeypatch.setenv("WAVENET_SIMT_MULTIPROCESSORS", "1")
+    tensors, options = call("residual_stack", case, torch.bfloat16, device)
     check_operator("residual_stack", tensors, options, "cuda")
 
 
