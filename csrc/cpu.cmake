@@ -4,17 +4,21 @@ set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as
 
 set(WAVENET_CPU_DRIVERS
     csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/sampler.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
-add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp csrc/cpu/quantized.cpp
+add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp csrc/cpu/amx_permission.cpp csrc/cpu/quantized.cpp
             csrc/cpu/quantized_stream.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)
 target_compile_options(wavenet_cpu PRIVATE -Wall -Wextra)
 
 include("${CMAKE_CURRENT_LIST_DIR}/isas.cmake")
 # For tests: the kernels that multiply bfloat16, in portable code, where no processor at hand has such instructions.
-set(WAVENET_KERNELS_EMULATE_BFLOAT16 OFF CACHE BOOL "Portable kernels only, which multiply bfloat16")
+set(WAVENET_KERNELS_EMULATE_BFLOAT16 OFF CACHE STRING "Portable kernels only, which multiply bfloat16: ON, or amx in tiles")
 if(WAVENET_KERNELS_EMULATE_BFLOAT16)
   set(WAVENET_CPU_ISAS portable)
   set(WAVENET_BFLOAT16_OF_portable portablebf16)
+  if(WAVENET_KERNELS_EMULATE_BFLOAT16 STREQUAL amx)
+    list(APPEND WAVENET_BFLOAT16_OF_portable portableamx)
+    set(WAVENET_FLAGS_portableamx -Wno-psabi -include "${CMAKE_CURRENT_LIST_DIR}/../tests/native/emulated_amx.h")
+  endif()
 endif()
 set(kernels "")
 foreach(isa IN LISTS WAVENET_CPU_ISAS)

@@ -41,8 +41,19 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
         return static_cast<int>(_mm512_cvtss_f32(_mm512_dpbf16_ps(sums, factors, factors)));
       }" WAVENET_KNOWS_AVX512BF16)
   unset(CMAKE_REQUIRED_FLAGS)
+  set(WAVENET_FLAGS_amx ${WAVENET_FLAGS_avx512bf16} -mamx-tile -mamx-bf16)
+  set(CMAKE_REQUIRED_FLAGS "-mamx-tile -mamx-bf16")
+  check_cxx_source_compiles("
+      #include <immintrin.h>
+      int main() {
+        _tile_dpbf16ps(0, 1, 2);
+      }" WAVENET_KNOWS_AMX)
+  unset(CMAKE_REQUIRED_FLAGS)
   if(WAVENET_KNOWS_AVX512BF16)
     set(WAVENET_BFLOAT16_OF_avx512 avx512bf16)
+    if(WAVENET_KNOWS_AMX)
+      list(APPEND WAVENET_BFLOAT16_OF_avx512 amx)
+    endif()
   endif()
   wavenet_check_dot_product(WAVENET_KNOWS_AVXVNNI "-mavx2 -mavxvnni" _mm256_dpbusd_avx_epi32 256)
   if(WAVENET_KNOWS_AVXVNNI)

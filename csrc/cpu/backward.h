@@ -260,6 +260,7 @@ int64_t backward_scratch_bytes(const Gradient& g, Operator op, int64_t units, in
 void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end,
                    void* memory, const Slice& to, void* ga_sums) {
   if (op == Operator::gate) return gate_gradient_rows(g, b, begin, end);
+  const Amx amx;
   const Layer& l = g.layer;
   Scratch scratch(memory);
   BackwardTile all(scratch, g, op, end - begin);
@@ -361,13 +362,15 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     const auto row = [&](int64_t k, int64_t part) {
       return static_cast<Real*>(to.conv_weight) + (k * l.C + part * all.ga[part].channels) * to.r_stride;
     };
-    if (tile.in.fast) {
+    if (kPerCell == 1 && tile.in.fast) {
       for (int64_t p = 0; p < all.parts; ++p) {
         add_fast_gradient(l, tile, as_reals(all.ga[p]), all.made, row(0, p), to.r_stride);
       }
     } else {
       RealMatrix ga[2] = {};
-      for (int64_t p = 0; p < all.parts; ++p) ga[p] = with_rows_in_cells(all.ga[p], tile.rows, all.left[p]);
+      for (int64_t p = 0; p < all.parts; ++p) {
+        ga[p] = with_channels_as_rows(with_rows_in_cells(all.ga[p], tile.rows, all.left[p]));
+      }
       for (int64_t k = 0; k < l.K; ++k) {
         const RealMatrix x = with_rows_in_cells(tile.in.term(k), tile.rows, all.right);
         for (int64_t p = 0; p < all.parts; ++p) add_products(ga[p], x, cells_of(tile.rows), row(k, p), to.r_stride);
@@ -379,7 +382,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     const auto add = [&](const Matrix& go, int64_t first) {
       if (to.out_weight) {
         Real* first_row = static_cast<Real*>(to.out_weight) + first * to.d_stride;
-        add_products(with_rows_in_cells(go, tile.rows, all.left[0]), z, cells_of(tile.rows), first_row, to.d_stride);
+        const RealMatrix left = with_channels_as_rows(with_rows_in_cells(go, tile.rows, all.left[0]));
+        add_products(left, z, cells_of(tile.rows), first_row, to.d_stride);
       }
       if (to.out_bias) sum_rows(go, tile.rows, static_cast<Real*>(to.out_bias) + first, true);
     };
@@ -393,6 +397,7 @@ void backward_x_tile(const Gradient& g, Operator op, const void* packed, int64_t
                      void* memory) {
   const Layer& l = g.layer;
   const Layer ahead = look_ahead(g);
+  const Amx amx(l.C);
   Scratch scratch(memory);
   Tile tile(scratch, ahead, end - begin, l.C);
   tile.place(l, b, begin, end, l.C);

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "cpu/amx_permission.h"
+
 namespace wavenet::cpu {
 
 namespace {
@@ -13,6 +15,10 @@ namespace {
 #endif
 
 #if defined(WAVENET_HAVE_AVX512)
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
 #if defined(WAVENET_HAVE_AVX512BF16)
 const Kernels* bfloat16_of_avx512() {
   return __builtin_cpu_supports("avx512bf16") ? &kernels_avx512bf16_float : nullptr;
@@ -21,6 +27,9 @@ const Kernels* bfloat16_of_avx512() {
 const Kernels* bfloat16_of_avx512() { return nullptr; }
 #endif
 const Isa kAvx512{"avx512", &kernels_avx512_float, WAVENET_DOUBLES(avx512), bfloat16_of_avx512()};
+#if defined(WAVENET_HAVE_AMX)
+const Isa kAmx{"amx", &kernels_avx512_float, WAVENET_DOUBLES(avx512), &kernels_amx_float};
+#endif
 #endif
 #if defined(WAVENET_HAVE_AVX2)
 const Isa kAvx2{"avx2", &kernels_avx2_float, WAVENET_DOUBLES(avx2)};
@@ -31,31 +40,39 @@ const Isa kNeon{"neon", &kernels_neon_float, WAVENET_DOUBLES(neon)};
 #if defined(WAVENET_HAVE_PORTABLE)
 #if defined(WAVENET_HAVE_PORTABLEBF16)
 const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable), &kernels_portablebf16_float};
+#if defined(WAVENET_HAVE_PORTABLEAMX)
+const Isa kAmx{"amx", &kernels_portable_float, WAVENET_DOUBLES(portable), &kernels_portableamx_float};
+#endif
 #else
 const Isa kPortable{"portable", &kernels_portable_float, WAVENET_DOUBLES(portable)};
 #endif
 #endif
 
+// Asked no sooner than it matters: one of them asks the system for a permission.
 struct Candidate {
   const Isa* isa;
-  bool usable;
+  bool (*usable)();
 };
 
 std::vector<Candidate> candidates() {
   std::vector<Candidate> all;
 #if defined(WAVENET_HAVE_AVX512)
-  all.push_back({&kAvx512, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                                    __builtin_cpu_supports("fma")});
+#if defined(WAVENET_HAVE_AMX)
+  all.push_back({&kAmx, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16") && may_use_amx(); }});
+#endif
+  all.push_back({&kAvx512, has_avx512});
 #endif
 #if defined(WAVENET_HAVE_AVX2)
-  all.push_back({&kAvx2, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
+  all.push_back({&kAvx2, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }});
 #endif
 #if defined(WAVENET_HAVE_NEON)
-  all.push_back({&kNeon, true});
+  all.push_back({&kNeon, [] { return true; }});
+#endif
+#if defined(WAVENET_HAVE_PORTABLEAMX)
+  all.push_back({&kAmx, [] { return true; }});
 #endif
 #if defined(WAVENET_HAVE_PORTABLE)
-  all.push_back({&kPortable, true});
+  all.push_back({&kPortable, [] { return true; }});
 #endif
   return all;
 }
@@ -77,24 +94,21 @@ std::vector<const Isa*> built_isas() {
 std::vector<const Isa*> usable_isas() {
   std::vector<const Isa*> isas;
   for (const Candidate& c : candidates()) {
-    if (c.usable) isas.push_back(c.isa);
+    if (c.usable()) isas.push_back(c.isa);
   }
   return isas;
 }
 
 const Isa& find_isa(const std::string& name) {
-  const std::vector<const Isa*> usable = usable_isas();
-  if (name.empty()) return *usable.front();
-  for (const Isa* isa : usable) {
-    if (name == isa->name) return *isa;
+  bool known = false;
+  for (const Candidate& c : candidates()) {
+    if (!name.empty() && name != c.isa->name) continue;
+    known = true;
+    if (c.usable()) return *c.isa;
   }
-  for (const Isa* isa : built_isas()) {
-    if (name == isa->name) {
-      throw std::invalid_argument("instruction set '" + name + "' is not one this processor has; usable here: " +
-                                  names(usable));
-    }
-  }
-  throw std::invalid_argument("instruction set '" + name + "' is not known; usable here: " + names(usable));
+  const char* const problem = known ? "' is not one this processor has, or its system permits; usable here: "
+                                    : "' is not known; usable here: ";
+  throw std::invalid_argument("instruction set '" + name + problem + names(usable_isas()));
 }
 
 }  // namespace wavenet::cpu

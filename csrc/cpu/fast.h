@@ -173,7 +173,7 @@ inline void gather(const Layer& l, const Source& from, const int64_t* times, int
                    Inputs& in) {
   in.channels = from.channels;
   in.fast = fast, in.height = units, in.by_term = Matrix::reals(units, in.channels);
-  if (fast) {
+  if (kPerCell == 1 && fast) {
     const auto gather = l.K == 2 ? gather_fast<2> : gather_fast<3>;
     if (gather(from, l.left, l.dilation, times, units, in)) return;
   }
@@ -185,11 +185,11 @@ inline void gather(const Layer& l, const Source& from, const int64_t* times, int
 template <int VECTORS, class Finish>
 inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, const Real* panel, Finish&& finish) {
   constexpr int64_t kWidth = VECTORS * kLanes;
-  if (!in.fast) {
+  if (kPerCell > 1 || !in.fast) {
     for (int64_t i = 0, n; i < rows; i += n) {
       n = block_size(rows - i);
       for (int64_t k = 0; k < K; ++k) in.segments[k] = Segment(in.term(k), i);
-      Vector y[kRows * VECTORS];
+      Vector y[kBlockRows * VECTORS];
       accumulate_block<VECTORS>(n, in.segments, K, panel + kWidth, panel, 0, y);
       for (int64_t m = 0; m < n; ++m) finish(i + m, y + m * VECTORS);
     }
@@ -203,7 +203,7 @@ inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, c
       const Real* weights = panel + kWidth * (1 + j * segment.cells);
       accumulate_block<VECTORS>(n, &segment, 1, weights, static_cast<const Real*>(init), stride, to);
     };
-    Vector y0[kRows * VECTORS], y1[kRows * VECTORS];
+    Vector y0[kBlockRows * VECTORS], y1[kBlockRows * VECTORS];
     product(1, panel, 0, y1);
     if (K == 2) {
       product(0, y1, kWidth, y0);

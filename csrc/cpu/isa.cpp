@@ -5,9 +5,13 @@
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
 //
-// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such. WAVENET_FORWARD_ONLY leaves out what only training
-// needs.
+// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such; in tiles where the compiler may use AMX.
+// WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
+
+#if defined(__AMX_BF16__)
+#define WAVENET_TILES 1
+#endif
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -33,6 +37,7 @@ namespace WAVENET_HERE {
 #endif
 #include "cpu/scratch.h"
 #include "cpu/micro_kernel.h"
+#include "cpu/amx.h"
 #include "cpu/fast.h"
 #include "cpu/packing.h"
 #include "cpu/tile.h"
@@ -53,7 +58,7 @@ constexpr const SampleKernels* kSample = nullptr;
 
 namespace here = WAVENET_HERE;
 extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
-const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kRows,
+const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kBlockRows,
                                                                       here::kPerCell == 1,
                                                                       here::packed_reals,
                                                                       here::pack_units,

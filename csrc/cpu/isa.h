@@ -81,8 +81,8 @@ struct Isa {
 
 extern const Kernels kernels_portable_float, kernels_portable_double;
 extern const Kernels kernels_avx2_float, kernels_avx2_double;
-extern const Kernels kernels_avx512_float, kernels_avx512_double, kernels_avx512bf16_float;
-extern const Kernels kernels_portablebf16_float;
+extern const Kernels kernels_avx512_float, kernels_avx512_double, kernels_avx512bf16_float, kernels_amx_float;
+extern const Kernels kernels_portablebf16_float, kernels_portableamx_float;
 extern const Kernels kernels_neon_float, kernels_neon_double;
 
 }  // namespace wavenet::cpu

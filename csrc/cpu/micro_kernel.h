@@ -16,6 +16,13 @@ constexpr int kRows = 6;       // 6 x 2 + 2 + 1, of 16 registers
 constexpr int kOuterRows = 6;
 #endif
 constexpr int kPanel = 2 * kLanes;  // columns of a full panel of weights
+#if WAVENET_TILES
+constexpr int kBlockRows = 32;  // of a product at a time
+constexpr int kWholeRows = 16;  // read of a Matrix's last ones, whether they are there or not
+#else
+constexpr int kBlockRows = kRows;
+constexpr int kWholeRows = 1;
+#endif
 
 // Products summed one onto the other; longer sums are sums of such chains, and of the bias. The error of one long
 // chain grows with its length (measured at n = 768: 3 times eager PyTorch's), and one that starts from a
@@ -37,7 +44,7 @@ struct MatrixOf {
     return data + (static_cast<int64_t>(cell / kDepth) * rows + row) * kDepth + cell % kDepth;
   }
   static int64_t reals(int64_t rows, int64_t channels) {
-    return rows * round_up(ceil_div(channels, PER_CELL), kDepth);
+    return round_up(rows, kWholeRows) * round_up(ceil_div(channels, PER_CELL), kDepth);
   }
   static MatrixOf take(Scratch& scratch, int64_t rows, int64_t channels) {
     return {scratch.take<Real>(reals(rows, channels)), rows, channels};
@@ -56,14 +63,14 @@ inline Vector get(const Matrix& m, int64_t row, int64_t channel) {
   return load_stored(reinterpret_cast<const Stored*>(m.at(row, channel)));
 }
 
-// A cell of every row: what is summed over rows, as the depth of a product.
+// A cell of every row: what is summed over rows, as the depth of a product; of tiles all rows, with zeros.
 inline RealMatrix with_rows_in_cells(const Matrix& m, [[maybe_unused]] int64_t rows,
                                      [[maybe_unused]] const RealMatrix& room) {
 #if WAVENET_PAIRS
-  const RealMatrix to{room.data, cells_of(rows), m.channels};
-  for (int64_t i = 0; i < rows; i += 2) {
+  const RealMatrix to{room.data, round_up(cells_of(rows), kWholeRows), m.channels};
+  for (int64_t i = 0; i < 2 * to.rows; i += 2) {
     for (int64_t c = 0; c < m.channels; c += kLanes) {
-      const Vector low = get(m, i, c), high = i + 1 < rows ? get(m, i + 1, c) : Vector{};
+      const Vector low = i < rows ? get(m, i, c) : Vector{}, high = i + 1 < rows ? get(m, i + 1, c) : Vector{};
       store(to.at(i / 2, c), in_cells(low, high));
     }
   }
@@ -120,13 +127,13 @@ __attribute__((noinline)) void accumulate(const Segment* segments, int64_t count
 }
 
 // Rows are cut into blocks of kRows, then 4, 2, 1: four instances serve every length.
-constexpr int64_t block_size(int64_t rows_left) {
+constexpr int64_t register_rows(int64_t rows_left) {
   return rows_left >= kRows ? kRows : rows_left >= 4 ? 4 : rows_left >= 2 ? 2 : 1;
 }
 
 template <int VECTORS>
-inline void accumulate_block(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                             const Real* init, int64_t init_stride, Vector* totals) {
+inline void accumulate_in_registers(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
+                                    const Real* init, int64_t init_stride, Vector* totals) {
   switch (rows) {
     case kRows:
       return accumulate<kRows, VECTORS>(segments, count, weights, init, init_stride, totals);
@@ -138,6 +145,22 @@ inline void accumulate_block(int64_t rows, const Segment* segments, int64_t coun
       return accumulate<1, VECTORS>(segments, count, weights, init, init_stride, totals);
   }
 }
+
+#if !WAVENET_TILES  // else amx.h has them
+
+struct Amx {
+  explicit Amx(int64_t = 0) {}
+};
+
+constexpr int64_t block_size(int64_t rows_left) { return register_rows(rows_left); }
+
+template <int VECTORS>
+inline void accumulate_block(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
+                             const Real* init, int64_t init_stride, Vector* totals) {
+  accumulate_in_registers<VECTORS>(rows, segments, count, weights, init, init_stride, totals);
+}
+
+inline RealMatrix with_channels_as_rows(const RealMatrix& m) { return m; }
 
 // sums[i][j] = or += the sum over rows of a[row][i] b[row][j], in chains; a and b point into panels. A row of cells may
 // be two rows of channels (rows_in_cells).
@@ -199,3 +222,5 @@ inline void outer_panel(const RealMatrix& a, int64_t first, int64_t end, const R
     }
   }
 }
+
+#endif

@@ -48,7 +48,8 @@ bool has_avxvnni() {
 }  // namespace
 
 const QuantizedKernels& quantized_kernels(const Isa& isa) {
-  [[maybe_unused]] const std::string_view name = isa.name;
+  [[maybe_unused]] std::string_view name = isa.name;
+  if (name == "amx") name = "avx512";  // tiles are of bfloat16 alone
 #if defined(WAVENET_HAVE_AVX512VNNI)
   if (name == "avx512" && __builtin_cpu_supports("avx512vnni")) return quantized_avx512vnni;
 #endif

@@ -71,7 +71,7 @@ inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t begin, in
   for (int64_t i = begin, n; i < end; i += n) {
     n = block_size(end - i);
     for (int64_t s = 0; s < count; ++s) segments[s] = Segment(matrices[s], i);
-    Vector totals[kRows * VECTORS];
+    Vector totals[kBlockRows * VECTORS];
     accumulate_block<VECTORS>(n, segments, count, panel + VECTORS * kLanes, panel, 0, totals);
     for (int64_t m = 0; m < n; ++m) finish(i + m, totals + m * VECTORS);
   }
@@ -164,6 +164,7 @@ int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
 // Units [begin, end) of clip b.
 void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end, void* memory) {
   if (op == Operator::gate) return gate_rows(l, b, begin, end);
+  const Amx amx(larger(l.R, l.D));
   Scratch scratch(memory);
   Tile tile(scratch, l, end - begin, l.R);
   tile.place(l, b, begin, end, l.R);

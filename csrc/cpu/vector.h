@@ -3,7 +3,7 @@
 // type.
 #pragma once
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || WAVENET_TILES
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX__)
 constexpr int kVectorBytes = 32;

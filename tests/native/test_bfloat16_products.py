@@ -1,5 +1,5 @@
 """The CPU kernels that multiply bfloat16 as such, where no processor at hand does: their portable
-twin, built for this, against the float64 reference by the rule of docs/numerics.md.
+twins, built for this, against the float64 reference by the rule of docs/numerics.md.
 
 What a processor of that kind computes the other tests see, whose bfloat16 it is.
 """
@@ -7,6 +7,7 @@ What a processor of that kind computes the other tests see, whose bfloat16 it is
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from numerics import check_operator
 from operator_cases import CASES, DIFFERENTIABLE, call
 from wavenet_kernels import _cpu
 
-assert _cpu.build_info()["multiply_bfloat16"] == ["portable"]
+root, *isas = sys.argv[1:]
+assert _cpu.build_info()["multiply_bfloat16"] == isas and _cpu.find_isa("") == isas[0]
 done = 0
 for operator in DIFFERENTIABLE:
     for case in CASES:
@@ -31,16 +33,21 @@ for operator in DIFFERENTIABLE:
         check_operator(operator, tensors, settings, "cpu")
         done += 1
 print(done)
-sampler = sys.argv[1] + "/tests/wavenet_kernels/test_sampler.py"
-chosen = ("-k", "weights_of_bfloat16", "--rootdir", sys.argv[1], "-p", "no:xdist")
-sys.exit(pytest.main([sampler, *chosen]))
+tests = ("wavenet_kernels/test_sampler.py", "native/test_bfloat16_kernels.py")
+tests += ("native/test_cpu_kernels.py", "wavenet_kernels/test_streaming.py")
+chosen = "weights_of_bfloat16 or test_bfloat16_kernels or (bfloat16 and not portable)"
+options = ("-q", "-k", chosen, "--rootdir", root, "-p", "no:xdist", "-p", "no:cacheprovider")
+sys.exit(pytest.main([*(root + "/tests/" + name for name in tests), *options]))
 """
-HAS_THEM = bool(_cpu.build_info()["multiply_bfloat16"])
+TWINS = {"ON": ("portable", "avx512"), "amx": ("amx", "amx")}  # where the real ones are
 
 
-@pytest.mark.skipif(HAS_THEM, reason="this processor multiplies bfloat16: the other tests do")
-def test_products_of_bfloat16_obey_the_rule(build, root, tmp_path):
-    emulated = {"WAVENET_KERNELS_EMULATE_BFLOAT16": "ON", "CMAKE_BUILD_TYPE": "Release"}
+@pytest.mark.parametrize("twin", TWINS)
+def test_products_of_bfloat16_obey_the_rule(twin, build, root, tmp_path):
+    name, real = TWINS[twin]
+    if real in _cpu.build_info()["multiply_bfloat16"]:
+        pytest.skip("this processor multiplies bfloat16 so: the other tests do")
+    emulated = {"WAVENET_KERNELS_EMULATE_BFLOAT16": twin, "CMAKE_BUILD_TYPE": "Release"}
     build(tmp_path, "_cpu", **emulated)
 
     package = tmp_path / "wavenet_kernels"
@@ -49,9 +56,10 @@ def test_products_of_bfloat16_obey_the_rule(build, root, tmp_path):
     )
     (module,) = (tmp_path / "modules").glob("_cpu*.so")
     shutil.copy(module, package)
-    paths = [tmp_path, root / "tests" / "support", root]
+    paths = [tmp_path, root / "tests" / "support", root, root / "python_api"]
+    isas = ["amx", "portable"] if name == "amx" else ["portable"]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(root)],
+        [sys.executable, "-c", PROGRAM, str(root), *isas],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
         cwd=tmp_path,  # the first place where modules are looked for
         capture_output=True,
@@ -59,4 +67,5 @@ def test_products_of_bfloat16_obey_the_rule(build, root, tmp_path):
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert int(done.stdout.split()[0]) > 50
-    assert "4 passed" in done.stdout
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed and int(passed[1]) > 50

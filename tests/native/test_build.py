@@ -24,8 +24,11 @@ def test_cpu_build_info():
     assert set(info["usable_isas"]) <= set(info["isas"])
     assert _cpu.find_isa("") == info["usable_isas"][0]
     flags = re.findall(r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    multiplied = flags and "avx512_bf16" in flags[0].split() and "avx512" in info["isas"]
-    assert info["multiply_bfloat16"] == (["avx512"] if multiplied else [])
+    has = {"amx": "amx_bf16", "avx512": "avx512_bf16"}
+    multiply = [
+        isa for isa in has if flags and has[isa] in flags[0].split() and isa in info["isas"]
+    ]
+    assert info["multiply_bfloat16"] == multiply
 
 
 @pytest.mark.parametrize("value", ["yes", "2", "AUTO"])

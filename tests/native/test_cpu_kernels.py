@@ -11,12 +11,13 @@ import pytest
 import torch
 from numerics import check_operator
 from operator_cases import CASES, DIFFERENTIABLE, Case, call
+from operator_cases import outputs_and_gradients as _outputs_and_gradients
 
 import wavenet_kernels
 import wavenet_kernels._cpu as _cpu
 from wavenet_kernels import reference
 
-ISAS = _cpu.build_info()["isas"]
+ISAS, USABLE = _cpu.build_info()["isas"], _cpu.build_info()["usable_isas"]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 # Enough rows for backward to go through each layer in several chunks, and for several threads.
@@ -32,22 +33,9 @@ def _long(name: str) -> Case:
     return Case(batch=2, residual=8, dilation_channels=8, skip=4, time=6000, **LONG[name])
 
 
-def _outputs_and_gradients(operator, tensors, settings, poison=None):
-    """Of `operator`, a function; `poison`(gradients of the outputs) may change those."""
-    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
-    outputs = operator(*leaves, **settings)
-    outputs = [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
-    generator = torch.Generator().manual_seed(0)
-    upstream = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
-    if poison is not None:
-        poison(upstream)
-    wanted = [leaf for leaf in leaves if leaf is not None]
-    return outputs + list(torch.autograd.grad(outputs, wanted, upstream))
-
-
 @pytest.fixture
 def isa(request, monkeypatch):
-    if request.param not in _cpu.build_info()["usable_isas"]:
+    if request.param not in USABLE:
         pytest.skip(f"this processor has no {request.param}")
     monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", request.param)
     return request.param
@@ -402,6 +390,14 @@ def test_saved_inputs_are_those_of_the_layers():
 def test_an_unknown_instruction_set_is_an_error(monkeypatch):
     monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", "sse9")
     with pytest.raises(ValueError, match="WAVENET_KERNELS_CPU_ISA: .*'sse9'.* not known; usable"):
+        wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
+
+
+@pytest.mark.parametrize("isa", [isa for isa in ISAS if isa not in USABLE])
+def test_an_instruction_set_that_is_not_here_is_an_error(isa, monkeypatch):
+    monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", isa)
+    missing = f"'{isa}' is not one this processor has, or its system permits; usable here: "
+    with pytest.raises(ValueError, match=missing + ", ".join(USABLE)):
         wavenet_kernels.gated_activation(torch.zeros(1, 2, 1))
 
 

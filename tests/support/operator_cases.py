@@ -145,3 +145,16 @@ DIFFERENTIABLE = (
     "residual_block",
     "residual_stack",
 )
+
+
+def outputs_and_gradients(operator, tensors, settings, poison=None):
+    """Of `operator`, a function; `poison`(gradients of the outputs) may change those."""
+    leaves = [None if t is None else t.detach().requires_grad_() for t in tensors]
+    outputs = operator(*leaves, **settings)
+    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    generator = torch.Generator().manual_seed(0)
+    upstream = [torch.randn(o.shape, generator=generator).to(o.dtype) for o in outputs]
+    if poison is not None:
+        poison(upstream)
+    wanted = [leaf for leaf in leaves if leaf is not None]
+    return outputs + list(torch.autograd.grad(outputs, wanted, upstream))

@@ -607,6 +607,12 @@ def test_the_cpus_ways_are_candidates(monkeypatch):
     assert cpu.configurations(call) == [{"fast": "0"}, {"isa": "avx2"}]
     half = convolution(time=300, channels=8, dtype=torch.bfloat16)
     assert cpu.configurations(half) == [{"isa": "avx2"}]  # products of bfloat16 are plain sums
+    with monkeypatch.context() as tiles:
+        tiles.setattr(cpu, "_isa", lambda forced: forced or "amx")
+        tiles.setattr(cpu, "_multiply_bfloat16", lambda: frozenset({"amx", "avx512"}))
+        assert cpu.configurations(call) == [{"fast": "0"}, {"isa": "avx2"}]
+        assert cpu.configurations(half) == [{"isa": "avx512"}, {"isa": "avx2"}]
+        assert cpu.describe().startswith("amx with products of bfloat16 in tiles (tested by emul")
     with monkeypatch.context() as forced:
         forced.setenv("WAVENET_KERNELS_CPU_ISA", "avx2")
         assert cpu.configurations(half) == [{"fast": "0"}]

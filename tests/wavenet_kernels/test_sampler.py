@@ -178,7 +178,7 @@ def test_a_state_is_gone_on_from(shape, backend):
         assert torch.equal(one.run(n, seed=4), sampler(net, backend, batch=2).run(n, seed=4))
 
 
-@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512", "amx"])
 @EVERY
 def test_every_instruction_set(isa, shape, monkeypatch):
     from wavenet_kernels import _cpu

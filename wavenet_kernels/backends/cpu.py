@@ -3,8 +3,9 @@
 The kernels work on channels-last rows: a (B, C, T) tensor whose channel stride is 1 is used in
 place, whatever its other strides; others are copied once, but for what a bare gate reads.
 bfloat16 and float16 activations are computed on in float32, with weights that were converted; but
-where the processor multiplies bfloat16 (AVX512-BF16), the factors of products are bfloat16 and
-their sums float32. WAVENET_KERNELS_CPU_ISA (portable, avx2 or avx512) forces the instruction set,
+where the processor multiplies bfloat16 (AVX512-BF16, and AMX in tiles), the factors of products are
+bfloat16 and their sums float32. WAVENET_KERNELS_CPU_ISA (portable, avx2, avx512 or amx, which is
+avx512 but for bfloat16) forces the instruction set,
 otherwise the best one here is taken. WAVENET_KERNELS_CPU_FAST=0 makes convolutions of two and three
 taps plain sums of products; by default they take a quarter and a third fewer multiplications
 (csrc/cpu/fast.h), but for layers with weights that are exactly zero, whose terms are to be exactly
@@ -51,6 +52,8 @@ def describe() -> str:
     except ValueError as error:
         return str(error)
     products = " with products of bfloat16" if isa in _multiply_bfloat16() else ""
+    if isa == "amx":
+        products += " in tiles (tested by emulating them; WAVENET_KERNELS_CPU_ISA=avx512: without)"
     return f"{isa}{products}, {torch.get_num_threads()} threads"
 
 
@@ -313,14 +316,19 @@ _configuration: ContextVar[Configuration] = ContextVar(
 
 
 def configurations(call: Call) -> list[Configuration]:
-    """Plain sums, and AVX2 where AVX-512 would be taken; none where the variables say."""
+    """Plain sums, and AVX2 where AVX-512 would be taken; none where the variables say.
+
+    Where bfloat16 would be multiplied in tiles, AVX-512 without them too.
+    """
     ways: list[Configuration] = []
     plain = call.operator == "gated_activation" or call.sizes.K not in (2, 3)
     if call.tensors.x.dtype == torch.bfloat16:
         plain |= _isa(os.environ.get("WAVENET_KERNELS_CPU_ISA", "")) in _multiply_bfloat16()
     if not plain and "WAVENET_KERNELS_CPU_FAST" not in os.environ:
         ways.append({"fast": "0"})
-    if "WAVENET_KERNELS_CPU_ISA" not in os.environ and _isa("") == "avx512":
+    if "WAVENET_KERNELS_CPU_ISA" not in os.environ and _isa("") in ("amx", "avx512"):
+        if call.tensors.x.dtype == torch.bfloat16 and _isa("") == "amx":
+            ways.append({"isa": "avx512"})
         ways.append({"isa": "avx2"})
     return ways
 
