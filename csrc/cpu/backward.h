@@ -294,18 +294,19 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     };
     if (recompute) {
       sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
-        gate(row, first, f, s);
+        gate(row, first, as_stored(l.dtype, f), as_stored(l.dtype, s));  // the bits of those that are kept
       });
     } else {
       for (int64_t i = 0; i < tile.rows; ++i) {
-        const Real* a = tile.times[i] < 0 ? nullptr : kept_row(l, b, tile.times[i]);
+        const int64_t t = tile.times[i];
         if (i + kAhead < tile.rows && tile.times[i + kAhead] >= 0) {
-          const Real* later = kept_row(l, b, tile.times[i + kAhead]);
-          for (int64_t c = 0; c < l.C; c += 64 / sizeof(Real)) __builtin_prefetch(later + c);
+          const int64_t size = storage_bytes(l.dtype);
+          const char* later = static_cast<const char*>(l.a.data) + offset(l.a, b, tile.times[i + kAhead]) * size;
+          for (int64_t at = 0; at < l.C * size; at += 64) __builtin_prefetch(later + at);
         }
         for (int64_t c = 0; c < l.D; c += kLanes) {
-          if (a) gate(i, c, load_first(a + c, l.D - c), load_first(a + l.D + c, l.D - c));
-          else gate(i, c, Vector{}, Vector{});
+          if (t < 0) gate(i, c, Vector{}, Vector{});
+          else gate(i, c, load_row(l.a, l.dtype, b, t, c, l.D - c), load_row(l.a, l.dtype, b, t, l.D + c, l.D - c));
         }
       }
     }

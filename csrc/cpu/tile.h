@@ -137,9 +137,6 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
   for (int64_t at = panel * 64; at < channels * size; at += panels * 64) __builtin_prefetch(from + at, 1, 2);
 }
 
-// Of what is kept for backward.
-inline Real* kept_row(const Layer& l, int64_t b, int64_t t) { return static_cast<Real*>(l.a.data) + offset(l.a, b, t); }
-
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
   for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
     const int64_t there = l.D - first;
@@ -190,8 +187,8 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     put(z, row, first, gated(f, g));
     if (times[row] < 0) return;
     if (l.a.data) {
-      Real* a = kept_row(l, b, times[row]);
-      store_first(a + first, f, there), store_first(a + l.D + first, g, there);
+      store_row(l.a, l.dtype, b, times[row], first, f, there);
+      store_row(l.a, l.dtype, b, times[row], l.D + first, g, there);
     }
     prefetch_share(l.skip, l.dtype, l.S, b, times[row], first / kLanes, panels);
     prefetch_share(l.residual, l.dtype, l.R, b, times[row], first / kLanes, panels);
