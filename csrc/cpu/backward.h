@@ -304,7 +304,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     };
     if (recompute) {
       sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
-        if (kPerCell > 1 || l.dtype != kNative) round_gates(l, f, s);
+        if (kPerCell > 1) f = as_stored(l.dtype, f), s = as_stored(l.dtype, s);
+        else if (l.dtype != kNative) round_gates(l, f, s);
         gate(row, first, f, s);
       });
     } else {

@@ -72,9 +72,8 @@ inline void store_as(DType dtype, void* data, int64_t at, Vector v, int64_t n) {
 // As storing and loading leave it.
 inline Vector as_stored([[maybe_unused]] DType dtype, Vector v) {
 #if WAVENET_PAIRS
-  if (dtype == kNative) return from_bfloat16(__builtin_convertvector(rounded(v), Bits));
-#endif
-#if WAVENET_DOUBLE || WAVENET_FORWARD_ONLY
+  return from_bfloat16(__builtin_convertvector(rounded(v), Bits));
+#elif WAVENET_DOUBLE || WAVENET_FORWARD_ONLY
   return v;
 #else
   if (dtype == DType::float32) return v;
