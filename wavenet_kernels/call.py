@@ -209,9 +209,8 @@ class Call:
     def keeps_gates(self) -> bool:
         """Whether a forward pass keeps what goes into the gates for the backward pass.
 
-        "auto" does so on CPUs for wide layers, in types whose sums take no more memory than they:
-        2D values a position and layer beside the R of the input, where eager PyTorch keeps 3D
-        (tanh, sigmoid and their product).
+        "auto" does so on CPUs for wide layers: 2D values a position and layer beside the R of the
+        input, where eager PyTorch keeps 3D (tanh, sigmoid and their product).
         """
         settings, x = self.settings, self.tensors.x
         if settings.keep != "auto":
@@ -219,7 +218,6 @@ class Call:
         return (
             self.operator == "residual_stack"
             and x.device.type == "cpu"
-            and x.dtype in (torch.float32, torch.float64)
             and settings.checkpoint_every == 1
             and is_wide(self.sizes.R, self.sizes.K)
         )
@@ -288,8 +286,7 @@ class Call:
         """Of no layer where they are not kept."""
         x, sizes = self.tensors.x, self.sizes
         layers = len(self.settings.dilations) if self.keeps_gates else 0
-        real = torch.float64 if x.dtype == torch.float64 else torch.float32
-        return x.new_empty(layers, sizes.B, sizes.T, 2 * sizes.D, dtype=real)
+        return x.new_empty(layers, sizes.B, sizes.T, 2 * sizes.D)
 
     def empty_gradients(self, wanted: Sequence[bool]) -> Gradients:
         """Room for the gradients of the fields of `Tensors` that are there and wanted."""

@@ -81,7 +81,7 @@ void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& 
   const int64_t count = static_cast<int64_t>(layers.size()), rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
   if (y.data) cpu::prefer_large_pages(y.data, rows * (is_conv ? l.C : l.D) * bytes);
   if (saved.data) cpu::prefer_large_pages(saved.data, (count - 1) / checkpoint_every * saved_stride * bytes);
-  if (gates) cpu::prefer_large_pages(stack.gates, count * rows * l.C * cpu::real_bytes(l.dtype));
+  if (gates) cpu::prefer_large_pages(stack.gates, count * rows * l.C * bytes);
   if (residual.data) cpu::prefer_large_pages(residual.data, rows * l.R * bytes);
   if (skip.data) cpu::prefer_large_pages(skip.data, rows * l.S * bytes);
   cpu::run(call.execution.isa, call.op, layers, call.execution.threads);

@@ -247,6 +247,16 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
   });
 }
 
+// What keep_gates has kept, and the same of what is computed again, so that both give the same bits.
+__attribute__((noinline)) inline void load_gates(const Layer& l, int64_t b, int64_t t, int64_t first, Vector& f,
+                                                 Vector& g) {
+  f = load_row(l.a, l.dtype, b, t, first, l.D - first);
+  g = load_row(l.a, l.dtype, b, t, l.D + first, l.D - first);
+}
+__attribute__((noinline)) inline void round_gates(const Layer& l, Vector& f, Vector& g) {
+  f = as_stored(l.dtype, f), g = as_stored(l.dtype, g);
+}
+
 // For tiles of `units` in pass 1 and of `x_units` in pass 2.
 int64_t backward_scratch_bytes(const Gradient& g, Operator op, int64_t units, int64_t x_units) {
   if (op == Operator::gate) return 0;
@@ -295,18 +305,22 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
     };
     if (recompute) {
       sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector s) {
+        if (kPerCell > 1) f = as_stored(l.dtype, f), s = as_stored(l.dtype, s);
+        else if (l.dtype != kNative) round_gates(l, f, s);
         gate(row, first, f, s);
       });
     } else {
       for (int64_t i = 0; i < tile.rows; ++i) {
-        const Real* a = tile.times[i] < 0 ? nullptr : kept_row(l, b, tile.times[i]);
+        const int64_t t = tile.times[i];
         if (i + kAhead < tile.rows && tile.times[i + kAhead] >= 0) {
-          const Real* later = kept_row(l, b, tile.times[i + kAhead]);
-          for (int64_t c = 0; c < l.C; c += 64 / sizeof(Real)) __builtin_prefetch(later + c);
+          const int64_t size = storage_bytes(l.dtype);
+          const char* later = static_cast<const char*>(l.a.data) + offset(l.a, b, tile.times[i + kAhead]) * size;
+          for (int64_t at = 0; at < l.C * size; at += 64) __builtin_prefetch(later + at);
         }
         for (int64_t c = 0; c < l.D; c += kLanes) {
-          if (a) gate(i, c, load_first(a + c, l.D - c), load_first(a + l.D + c, l.D - c));
-          else gate(i, c, Vector{}, Vector{});
+          Vector f = {}, s = {};
+          if (t >= 0) load_gates(l, b, t, c, f, s);
+          gate(i, c, f, s);
         }
       }
     }

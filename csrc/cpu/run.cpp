@@ -84,7 +84,7 @@ std::vector<Layer> layers_of(const Isa& isa, const Stack& stack) {
     l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * activation_bytes));
     l.accumulate_skip = n > 0;
     if (stack.gates) {
-      const int64_t layer_bytes = l.B * l.T * l.C * weight_bytes;
+      const int64_t layer_bytes = l.B * l.T * l.C * activation_bytes;
       l.a = {static_cast<char*>(stack.gates) + n * layer_bytes, l.T * l.C, l.C};
     }
     if (n > 0) l.x = layers[n - 1].residual;

@@ -25,7 +25,7 @@ struct Stack {
   Rows saved;                // (N, B, T, R): inputs of layers n, 2n, ...; absent: not kept
   int64_t saved_stride = 0;  // elements from one saved input to the next
   int64_t checkpoint_every = 1;
-  void* gates = nullptr;     // (L, B, T, C) Reals, what goes into the gates: kept for backward; absent: not kept
+  void* gates = nullptr;     // (L, B, T, C) activations, what goes into the gates: kept for backward; absent: not kept
 };
 std::vector<Layer> layers_of(const Isa& isa, const Stack& stack);
 

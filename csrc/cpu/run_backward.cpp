@@ -118,7 +118,7 @@ struct Work {
       const int64_t ready = first_ready(begin, done);
       team.share(done - ready, [&](int64_t i) {
         const Tiling& x = plan.x_tiling;
-        const int64_t tile = done - 1 - i;
+        const int64_t tile = ready + i;
         kernels.backward_x_tile(g, op, packed, x.clip(tile), x.begin(tile), x.end(tile), scratch);
       });
       done = ready;

@@ -69,6 +69,18 @@ inline void store_as(DType dtype, void* data, int64_t at, Vector v, int64_t n) {
 
 #endif
 
+// As storing and loading leave it.
+inline Vector as_stored([[maybe_unused]] DType dtype, Vector v) {
+#if WAVENET_PAIRS
+  return from_bfloat16(__builtin_convertvector(rounded(v), Bits));
+#elif WAVENET_DOUBLE || WAVENET_FORWARD_ONLY
+  return v;
+#else
+  if (dtype == DType::float32) return v;
+  return dtype == DType::bfloat16 ? from_bfloat16(to_bfloat16(v)) : from_float16(to_float16(v));
+#endif
+}
+
 inline int64_t offset(const Rows& rows, int64_t b, int64_t t) {
   return b * rows.batch_stride + t * rows.time_stride;
 }

@@ -34,40 +34,61 @@ void wait_until(const Condition& condition) {
   }
 }
 
-class Team {
+// What the threads of a team have in common: how much of each one's part of a loop is taken, and who is done.
+class Crew {
  public:
-  explicit Team(int size) : size_(size) {}
-  void resize(int size) { size_.store(size, std::memory_order_relaxed); }
-  int size() const { return size_.load(std::memory_order_relaxed); }
+  explicit Crew(int size) : parts_(size > 1 ? size : 0) {}  // alone it allocates nothing
 
-  // Calls work(i) once for each i < count, on whichever thread is free, and returns when all are done. Every thread
-  // of the team must come here.
-  template <class Work>
-  void share(int64_t count, const Work& work) {
-    if (size() == 1) {
-      for (int64_t i = 0; i < count; ++i) work(i);
-      return;
-    }
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < count;) work(i);
-    wait_for_all();
-  }
+  // The next of so many at the part's start that nobody has taken, or `count` or more.
+  int64_t take(int part) { return parts_[part].taken.fetch_add(1, std::memory_order_relaxed); }
 
- private:
-  void wait_for_all() {
+  // Waits for all `size` threads, after which nothing is taken.
+  void wait(int size) {
     const int round = round_.load(std::memory_order_relaxed);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size()) {
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size) {
       arrived_.store(0, std::memory_order_relaxed);
-      next_.store(0, std::memory_order_relaxed);
+      for (Part& part : parts_) part.taken.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       return;
     }
     wait_until([&] { return round_.load(std::memory_order_acquire) != round; });
   }
 
-  std::atomic<int> size_;
-  alignas(64) std::atomic<int64_t> next_{0};
+ private:
+  struct alignas(64) Part {
+    std::atomic<int64_t> taken{0};
+  };
+  std::vector<Part> parts_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> round_{0};
+};
+
+// The team as one of its threads sees it.
+class Team {
+ public:
+  Team(Crew& crew, int index, int size) : crew_(crew), index_(index), size_(size) {}
+  int size() const { return size_; }
+
+  // Calls work(i) once for each i < count, and returns when all are done. Every thread of the team must come here. Each
+  // takes what is next in its own part, always the same one, and then what others have left of theirs: what a thread
+  // wrote in one loop is in its core's cache in the next, and a core may be far from another's.
+  template <class Work>
+  void share(int64_t count, const Work& work) {
+    if (size_ == 1) {
+      for (int64_t i = 0; i < count; ++i) work(i);
+      return;
+    }
+    for (int other = 0; other < size_; ++other) {
+      const int part = (index_ + other) % size_;
+      const int64_t begin = count * part / size_, there = count * (part + 1) / size_ - begin;
+      for (int64_t i; (i = crew_.take(part)) < there;) work(begin + i);
+    }
+    crew_.wait(size_);
+  }
+
+ private:
+  Crew& crew_;
+  int index_, size_;
 };
 
 // For threads that meet every fraction of a microsecond: each says in a cache line of its own how often it was here,
@@ -102,22 +123,22 @@ bool in_forked_child();
 template <class Work>
 void run_on_threads(int threads, char* scratch, [[maybe_unused]] std::size_t scratch_bytes, const Work& work) {
   if (threads > 1 && in_forked_child()) threads = 1;
-  Team team(threads);
+  Crew crew(threads);
+  const auto run = [&](int index, int size) {
+    Team team(crew, index, size);
+    work(team, scratch + scratch_bytes * index);
+  };
 #if defined(WAVENET_STD_THREADS)
   std::vector<std::thread> others;
-  for (int i = 1; i < threads; ++i) others.emplace_back([&, i] { work(team, scratch + scratch_bytes * i); });
-  work(team, scratch);
+  for (int i = 1; i < threads; ++i) others.emplace_back([&, i] { run(i, threads); });
+  run(0, threads);
   for (std::thread& other : others) other.join();
 #elif defined(_OPENMP)
-  if (threads == 1) return work(team, scratch);
+  if (threads == 1) return run(0, 1);
 #pragma omp parallel num_threads(threads)
-  {
-    team.resize(omp_get_num_threads());  // it may give fewer
-    work(team, scratch + scratch_bytes * omp_get_thread_num());
-  }
+  run(omp_get_thread_num(), omp_get_num_threads());  // it may give fewer
 #else
-  team.resize(1);
-  work(team, scratch);
+  run(0, 1);
 #endif
 }
 

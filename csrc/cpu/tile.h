@@ -137,8 +137,12 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
   for (int64_t at = panel * 64; at < channels * size; at += panels * 64) __builtin_prefetch(from + at, 1, 2);
 }
 
-// Of what is kept for backward.
-inline Real* kept_row(const Layer& l, int64_t b, int64_t t) { return static_cast<Real*>(l.a.data) + offset(l.a, b, t); }
+// What goes into the gates, kept for backward. Apart, so that what is around it stays as small as it was.
+__attribute__((noinline)) inline void keep_gates(const Layer& l, int64_t b, int64_t t, int64_t first, Vector f,
+                                                 Vector g) {
+  store_row(l.a, l.dtype, b, t, first, f, l.D - first);
+  store_row(l.a, l.dtype, b, t, l.D + first, g, l.D - first);
+}
 
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
   for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
@@ -187,13 +191,10 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
 
   const Matrix z = Matrix::take(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();
-  sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
+  sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t, Vector f, Vector g) {
     put(z, row, first, gated(f, g));
     if (times[row] < 0) return;
-    if (l.a.data) {
-      Real* a = kept_row(l, b, times[row]);
-      store_first(a + first, f, there), store_first(a + l.D + first, g, there);
-    }
+    if (l.a.data) keep_gates(l, b, times[row], first, f, g);
     prefetch_share(l.skip, l.dtype, l.S, b, times[row], first / kLanes, panels);
     prefetch_share(l.residual, l.dtype, l.R, b, times[row], first / kLanes, panels);
   });

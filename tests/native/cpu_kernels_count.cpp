@@ -108,7 +108,7 @@ void run(const Case& c, int times) {
   }
 
   stack.saved = saved.rows(c.T, c.R), stack.saved_stride = c.T * c.R;
-  Tensor gates(c.pass == "backward-of-gates" ? L * rows * C : 0, 1.0f);
+  Tensor gates(c.pass == "backward-of-gates" ? L * rows * C : 0, 1.0f, halves);
   if (c.pass == "backward-of-gates") stack.gates = gates.data();
   Tensor grad_residual = activations(c.R), grad_skip = activations(c.S), grad_x = activations(c.R);
   Tensor grad_conv_weight = conv_weight, grad_conv_bias = conv_bias, grad_out_weight = out_weight;

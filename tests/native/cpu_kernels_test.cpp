@@ -230,11 +230,11 @@ template <class Real, class Stored>
 struct Memory {
   Tensors<Stored> rows;
   Tensors<Real> weights;
-  Values<Real> gates;
+  Values<Stored> gates;
 
   Memory(const Case& c, const Tensors<Real>& inputs) {
     const Values<Real> nan(1, std::numeric_limits<Real>::quiet_NaN());
-    gates.assign(c.keeps_gates ? c.L * c.B * c.T * c.C() : 0, nan[0]);
+    gates.assign(c.keeps_gates ? c.L * c.B * c.T * c.C() : 0, store<Stored>(nan)[0]);
     for (int i = 0; i < kTensors; ++i) {
       if (is_weight(i)) {
         weights.value[i] = inputs.value[i];

@@ -246,6 +246,19 @@ def test_kept_gates_change_no_bit(isa, name, dtype):
     assert all(map(torch.equal, inputs, gates))
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_wide_layers_keep_gates_in_the_type_of_activations(dtype):
+    for residual, kept in ((64, 0), (128, 1)):
+        case = Case(residual=residual, dilation_channels=16, skip=8, dilations=(1,), time=20)
+        tensors, _ = call("residual_stack", case, dtype)
+        with wavenet_kernels.use_backend("cpu"):
+            *_, gates = torch.ops.wavenet_kernels.residual_stack_saving(
+                *tensors, [1], "causal", 1.0, True, 1, "auto", "cpu"
+            )
+        assert gates.dtype == dtype
+        assert gates.shape == (kept, tensors[0].shape[0], 20, 32)
+
+
 @pytest.mark.parametrize("keep", ["inputs", "gates"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_inference_gives_the_bits_of_training(dtype, keep):

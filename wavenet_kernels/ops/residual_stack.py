@@ -49,9 +49,9 @@ def residual_stack(
             a second forward of the layers between.
         keep: what backward goes on from. "inputs": the layers' inputs, R values a position and
             layer, from which it computes the gates again. "gates": what goes into those too, 2D
-            values more (float32 for 16-bit inputs); not with checkpoint_every > 1, nor on a GPU.
-            "auto": gates on CPUs for wide layers, K R >= 256, in float32, where that takes no
-            more memory than eager PyTorch; else inputs. Gradients are the same bits.
+            values more; not with checkpoint_every > 1, nor on a GPU. "auto": gates on CPUs for
+            wide layers, K R >= 256, which takes no more memory than eager PyTorch; else inputs.
+            Gradients are the same bits.
 
     Returns:
         residual (B, R, T) and the skip sum (B, S, T) in the dtype of `x` and in the memory order
