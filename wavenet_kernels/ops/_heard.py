@@ -19,14 +19,15 @@ from wavenet_kernels.backends.contract import Backend
 from wavenet_kernels.call import Call, Gradients, Outputs
 from wavenet_kernels.rows import empty_rows
 
+_PROBABILITY = "a number from 0 and below 1"
+
 
 def draw_kept(operator: str, x: Tensor, layers: int, dropout: object) -> Tensor | None:
     """What dropout leaves of each layer's input, (L, B, R, T) of bool; None where that is all."""
-    refused = f"{operator}: dropout is {dropout!r}; accepted is a number from 0 and below 1"
     if not isinstance(dropout, (int, float)):  # a tensor would silently be a constant
-        raise TypeError(refused)
+        raise TypeError(f"{operator}: dropout is {dropout!r}; accepted is {_PROBABILITY}")
     if not 0 <= dropout < 1:
-        raise ValueError(refused)
+        raise ValueError(f"{operator}: dropout is {dropout!r}; accepted is {_PROBABILITY}")
     if dropout == 0 or x.dim() != 3:  # of any other x the operator says what is wrong
         return None
     batch, residual, time = x.shape
