@@ -56,11 +56,28 @@ class Tensors:
         return Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What layers convolve where it isn't what they pass on: x * kept / (1 - dropout) + step."""
+
+    step: Tensor | None = None  # (B, L*R, T or 1)
+    kept: Tensor | None = None  # (L, B, R, T), bool: what dropout leaves; None: all of it
+    dropout: float = 0.0  # the probability that something isn't kept
+
+    def layers(self, first: int, last: int, channels: int) -> Heard:
+        """That of a stack's layers first .. last-1, of as many channels of step each."""
+        step, kept = self.step, self.kept
+        if step is not None:
+            step = step[:, first * channels : last * channels]
+        return Heard(step, None if kept is None else kept[first:last], self.dropout)
+
+
 @dataclass(slots=True)
 class Gradients:
     """Gradients of `Tensors`, field by field, in their shapes and dtypes; None: not wanted.
 
-    Activations' (x, cond) are in the memory order of rows, weights' are contiguous.
+    Activations' (x, cond, and step, which is of `Heard`) are in the memory order of rows, weights'
+    are contiguous.
     """
 
     x: Tensor | None = None
@@ -69,20 +86,23 @@ class Gradients:
     out_weight: Tensor | None = None
     out_bias: Tensor | None = None
     cond: Tensor | None = None
+    step: Tensor | None = None
 
     def weights(self) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
         """conv_weight, conv_bias, out_weight, out_bias."""
         return self.conv_weight, self.conv_bias, self.out_weight, self.out_bias
 
-    def layers(self, first: int, last: int, channels: int) -> Gradients:
-        """Those of a stack's layers first .. last-1, of as many channels of cond each; same x."""
+    def layers(self, first: int, last: int, sizes: Sizes) -> Gradients:
+        """Those of the layers first .. last-1 of a stack of these sizes; same x."""
         conv_weight, conv_bias, out_weight, out_bias = (
             None if weight is None else weight[first:last] for weight in self.weights()
         )
-        cond = self.cond
+        cond, step = self.cond, self.step
         if cond is not None:
-            cond = cond[:, first * channels : last * channels]
-        return Gradients(self.x, conv_weight, conv_bias, out_weight, out_bias, cond)
+            cond = cond[:, first * 2 * sizes.D : last * 2 * sizes.D]
+        if step is not None:
+            step = step[:, first * sizes.R : last * sizes.R]
+        return Gradients(self.x, conv_weight, conv_bias, out_weight, out_bias, cond, step)
 
 
 @dataclass(slots=True)
@@ -159,12 +179,14 @@ class Call:
     tensors: Tensors
     settings: Settings
     state: Tensor | None = None  # of residual_stack_stream: (B, sum of (K-1) d, R)
+    heard: Heard | None = None  # of residual_block and residual_stack; None: layers convolve x
 
     @classmethod
     def of(cls, operator: str, arguments: Mapping[str, Any]) -> Call:
         """The call with these arguments, by the names that the public function has for them."""
         tensors: dict[str, Any] = {}
         settings: dict[str, Any] = {}
+        heard: dict[str, Any] = {}
         single = operator not in STACKS
         for name, value in arguments.items():
             field = _FIELDS.get(name, name)
@@ -172,11 +194,21 @@ class Call:
                 value = value.unsqueeze(0)
             if field in TENSORS:
                 tensors[field] = value
+            elif field in HEARD:
+                heard[field] = value
             elif field != "state":
                 if field == "dilations":
                     value = (value,) if single else tuple(value)
                 settings[field] = value
-        return cls(operator, Tensors(**tensors), Settings(**settings), arguments.get("state"))
+        if heard.get("step") is None and heard.get("kept") is None:
+            heard = {}
+        return cls(
+            operator,
+            Tensors(**tensors),
+            Settings(**settings),
+            arguments.get("state"),
+            Heard(**heard) if heard else None,
+        )
 
     @property
     def sizes(self) -> Sizes:
@@ -265,7 +297,10 @@ class Call:
             checkpoint_every=1,
             keep="inputs",
         )
-        return Call(self.operator, part, settings)
+        heard = self.heard
+        if heard is not None:
+            heard = heard.layers(first, last, self.sizes.R)
+        return Call(self.operator, part, settings, heard=heard)
 
     def empty_outputs(self, *, saving: bool = False) -> Outputs:
         """Room for what the operator returns; `saving`: and for what its backward needs."""
@@ -289,9 +324,11 @@ class Call:
         return x.new_empty(layers, sizes.B, sizes.T, 2 * sizes.D)
 
     def empty_gradients(self, wanted: Sequence[bool]) -> Gradients:
-        """Room for the gradients of the fields of `Tensors` that are there and wanted."""
+        """Room for the gradients of the fields of `Tensors`, and of step, that are wanted."""
         made: list[Tensor | None] = []
-        for name, tensor, needed in zip(TENSORS, astuple(self.tensors), wanted, strict=True):
+        step = None if self.heard is None else self.heard.step
+        tensors = (*astuple(self.tensors), step)
+        for name, tensor, needed in zip(GRADIENTS, tensors, wanted, strict=False):
             if tensor is None or not needed:
                 made.append(None)
             elif name in _WEIGHTS:
@@ -320,3 +357,5 @@ def astuple(record: Tensors | Gradients) -> tuple[Tensor | None, ...]:
 
 
 TENSORS = tuple(field.name for field in fields(Tensors))
+HEARD = tuple(field.name for field in fields(Heard))
+GRADIENTS = (*TENSORS, "step")

@@ -72,12 +72,19 @@ def residual_block(
     dilation: int = 1,
     padding: str = "causal",
     residual_scale: float = 1.0,
+    step: Tensor | None = None,
+    kept: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """One WaveNet layer. x (B, R, T) -> residual (B, R, T), skip (B, S, T).
 
     conv_weight (2D, R, K), out_weight (R+S, D): residual = s (x + V_r z + v_r), skip = V_s z + v_s.
+    What is convolved, and nothing else, has lost to `dropout` what isn't `kept`, (1, B, R, T) of
+    bool, and has `step`, (B, R, T or 1), added to it.
     """
-    z = gated_conv1d(x, conv_weight, conv_bias, cond, dilation=dilation, padding=padding)
+    heard = x if kept is None else x * kept[0] / (1 - dropout)
+    heard = heard if step is None else heard + step
+    z = gated_conv1d(heard, conv_weight, conv_bias, cond, dilation=dilation, padding=padding)
     out = F.conv1d(z, out_weight.unsqueeze(-1), out_bias)
     residual, skip = out.split([x.shape[1], out.shape[1] - x.shape[1]], dim=1)
     return residual_scale * (x + residual), skip
@@ -95,11 +102,15 @@ def residual_stack(
     padding: str = "causal",
     residual_scale: float = 1.0,
     last_residual: bool = True,
+    step: Tensor | None = None,
+    kept: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """A chain of residual blocks whose skips are summed.
 
     x (B, R, T) -> residual (B, R, T), skip (B, S, T). Weights as in `residual_block` with a
-    leading L; layer l owns channels l*2D .. (l+1)*2D of cond (B, L*2D, T or 1). Without
+    leading L; layer l owns channels l*2D .. (l+1)*2D of cond (B, L*2D, T or 1), channels
+    l*R .. (l+1)*R of step (B, L*R, T or 1), and kept[l] of kept (L, B, R, T). Without
     `last_residual` the residual is empty, (B, 0, T).
     """
     skip_sum: Tensor | float = 0.0
@@ -114,6 +125,9 @@ def residual_stack(
             dilation=dilation,
             padding=padding,
             residual_scale=residual_scale,
+            step=None if step is None else step.chunk(len(dilations), dim=1)[layer],
+            kept=None if kept is None else kept[layer : layer + 1],
+            dropout=dropout,
         )
         skip_sum = skip_sum + skip
     assert isinstance(skip_sum, Tensor)

@@ -388,7 +388,7 @@ def test_saved_inputs_are_those_of_the_layers():
     for every in (1, 2, 3, 5, 6):
         for last_residual in (True, False):
             residual, _, saved, gates = torch.ops.wavenet_kernels.residual_stack_saving(
-                *tensors, *arguments, last_residual, every, "inputs", "cpu"
+                *tensors, None, None, *arguments, last_residual, every, "inputs", 0.0, "cpu"
             )
             assert gates.shape == (0, *tensors[0].shape[::2], 2 * tensors[3].shape[2])
             expected = [inputs[n].transpose(1, 2) for n in range(every, 6, every)]

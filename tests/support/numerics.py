@@ -23,7 +23,21 @@ def check_operator(
     gradients: bool = True,
 ) -> None:
     """The operator on the backend obeys the rule: outputs, and gradients of every tensor."""
-    plain, public = getattr(reference, operator), getattr(wavenet_kernels, operator)
+    both = getattr(reference, operator), getattr(wavenet_kernels, operator)
+    check_functions(*both, operator, tensors, settings, backend, gradients=gradients)
+
+
+def check_functions(
+    plain: Callable[..., Any],
+    public: Callable[..., Any],
+    operator: str,
+    tensors: Sequence[Tensor | None],
+    settings: dict[str, Any],
+    backend: str,
+    *,
+    gradients: bool = True,
+) -> None:
+    """The same of a function `public` whose specification is the function `plain`."""
     if tensors[0].dtype == torch.float64:
         # Eager is the reference there: float32 shows, scaled, what it is off by.
         with mock.patch.object(torch.nn.functional, "conv1d", _conv1d_by_short_sums):

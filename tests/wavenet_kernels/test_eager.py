@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, weight_norm
 
 from wavenet_kernels.nn import EagerLayer, from_eager, require_agreement
+from wavenet_kernels.ops._heard import draw_kept
 
 R, D, S, C, G, T = 6, 4, 5, 3, 2, 40
 
@@ -120,6 +121,29 @@ def test_wavenet_vocoders_layers(norm, causal):
         require_agreement(fused, eager, x, c, g)
 
 
+def test_what_wavenet_vocoders_layers_drop_in_training(monkeypatch):
+    layers = nn.ModuleList(GLU(2**i, NORMS["none"], dropout=0.3) for i in range(3))
+    fused = from_eager(layers)
+    assert fused.training and fused.stack.dropout == 0.3
+    assert not from_eager(layers.eval()).training
+    assert from_eager(layers, dropout=0.1).stack.dropout == 0.1
+    layers.train()
+    x, g = torch.randn(2, R, T), torch.randn(2, G, 1)
+    torch.manual_seed(4)
+    kept = iter(draw_kept("", x, 3, 0.3))
+    torch.manual_seed(4)
+    residual, skip = fused(x, None, g)
+    monkeypatch.setattr(nn.functional, "dropout", lambda x, p, training: x * next(kept) / (1 - p))
+    skips = 0
+    for layer in layers:
+        x, more = layer(x, None, g)
+        skips = skips + more
+    torch.testing.assert_close(residual, x)
+    torch.testing.assert_close(skip, skips)
+    with pytest.raises(ValueError, match="fused drops 0.3 at random; accepted is a module in eval"):
+        require_agreement(fused, fused, x)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("layers", [1, 3])
@@ -175,7 +199,10 @@ def test_weights_are_copies_where_and_as_wide_as_theirs():
         ([], "layers is empty"),
         (nn.Linear(2, 2), "layers is a Linear; accepted are WaveGlow's WN"),
         ([nn.Linear(2, 2)], "a Linear has no module conv"),
-        ([GLU(1, NORMS["none"], dropout=0.1)], "layer 0 drops 0.1 of its input in training"),
+        (
+            [GLU(1, NORMS["none"], dropout=p) for p in (0.1, 0.2)],
+            "layers drop [0.1, 0.2]; accepted is one number",
+        ),
         (
             [EagerLayer(nn.Conv1d(R, 2 * D, 2, groups=2), nn.Conv1d(D, R, 1))],
             "the convolution of layer 0 has groups 2; accepted is 1",

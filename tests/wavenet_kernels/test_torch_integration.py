@@ -35,6 +35,8 @@ def _op_arguments(operator, tensors, settings):
     values = [settings[name] for name in order if name in settings]
     if operator == "residual_stack":
         values = [list(values[0]), *values[1:], True, 1, "auto"]
+    if operator in ("residual_block", "residual_stack"):
+        tensors, values = [*tensors, None, None], [*values, 0.0]  # no step, nothing dropped
     return (*tensors, *values, "auto")
 
 
@@ -57,6 +59,8 @@ def test_opcheck_of_the_backward(operator):
     if operator == "residual_stack":
         grads[2:] = outputs[2:]  # what the backward goes on from
     mask = [True, False, True, True, True, True][: len(tensors)]
+    if operator in ("residual_block", "residual_stack"):
+        mask += [False, False]
     torch.library.opcheck(getattr(ops, f"{operator}_backward"), (*grads, *arguments, mask, backend))
 
 
@@ -64,8 +68,8 @@ def test_opcheck_of_the_stack_that_saves():
     tensors, settings = call("residual_stack", SMALL, torch.float32)
     arguments = _op_arguments("residual_stack", _leaves(tensors), settings)
     torch.library.opcheck(ops.residual_stack_saving, arguments)
-    *arguments, _, backend = arguments
-    torch.library.opcheck(ops.residual_stack_saving, (*arguments, "gates", backend))
+    *arguments, _, dropout, backend = arguments
+    torch.library.opcheck(ops.residual_stack_saving, (*arguments, "gates", dropout, backend))
 
 
 def test_opcheck_of_streaming():

@@ -40,13 +40,34 @@ class Stream(Protocol):
         ...
 
 
-class Backend(Protocol):
+class Passes(Protocol):
+    """Who computes an operator, forward and backward."""
+
+    def forward(self, call: Call, outputs: Outputs) -> None:
+        """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says.
+
+        There are `gates` only on CPUs, or where `keep` is "gates".
+        """
+        ...
+
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+        """Write the gradients that there are, from those of the outputs, in any strides.
+
+        There is one for every output that forward was asked for. Of a stack every layer's input is
+        in `gradients.saved`, and checkpoint_every is 1; there are `gates` if forward had them. Of
+        gated_activation x's is always asked for, and never cond's, which follows from it.
+        """
+        ...
+
+
+class Backend(Passes, Protocol):
     """Who computes. A module of `wavenet_kernels.backends` is one.
 
     The operators of a `Call` that a backend sees are gated_activation, dilated_conv1d,
     gated_conv1d, residual_stack (a residual block is a stack of one layer) and
     residual_stack_stream. Calls have been checked, no dilation exceeds T (but of streams), neither
-    B nor T is 0, and no tensor's negation is pending; strides are any.
+    B nor T is 0, and no tensor's negation is pending; strides are any. A layer convolves its
+    input: `heard` is None.
     """
 
     SETTINGS: frozenset[str]
@@ -65,22 +86,6 @@ class Backend(Protocol):
 
         Reads metadata alone: shapes, dtypes, devices, settings; no strides, for the answer is
         remembered.
-        """
-        ...
-
-    def forward(self, call: Call, outputs: Outputs) -> None:
-        """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says.
-
-        There are `gates` only on CPUs, or where `keep` is "gates".
-        """
-        ...
-
-    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
-        """Write the gradients that there are, from those of the outputs, in any strides.
-
-        There is one for every output that forward was asked for. Of a stack every layer's input is
-        in `gradients.saved`, and checkpoint_every is 1; there are `gates` if forward had them. Of
-        gated_activation x's is always asked for, and never cond's, which follows from it.
         """
         ...
 

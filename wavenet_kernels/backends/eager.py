@@ -56,7 +56,7 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
         grad_a = _gate_backward(grad, x if cond is None else x + cond)
         _write(outputs.x, grad_a)
         return
-    layer, of_layer = _layers(call)[0], outputs.layers(0, 1, 2 * call.sizes.D)
+    layer, of_layer = _layers(call)[0], outputs.layers(0, 1, call.sizes)
     if call.operator == "gated_conv1d":
         grad = _gate_backward(grad, layer.preactivation(x))
         _write_cond(outputs.cond, grad)
@@ -194,7 +194,7 @@ def _stack(call: Call, outputs: Outputs) -> None:
 
 
 def _stack_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
-    layers, channels = _layers(call), 2 * call.sizes.D
+    layers, sizes = _layers(call), call.sizes
     grad = gradients.residual
     for index in reversed(range(len(layers))):
         x = call.tensors.x
@@ -205,7 +205,7 @@ def _stack_backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
             grad,
             gradients.skip,
             x,
-            outputs.layers(index, index + 1, channels),
+            outputs.layers(index, index + 1, sizes),
             # Whether or not the caller asks for x's gradient, all layers but the first need it.
             needs_x=index > 0 or outputs.x is not None,
             gates=None if gradients.gates is None else gradients.gates[index],

@@ -52,6 +52,14 @@ def constant(layer: str, name: str, value: SupportsFloat) -> float:
     return float(value)
 
 
+def probability(layer: str, name: str, value: SupportsFloat) -> float:
+    """A number from 0 and below 1."""
+    number = constant(layer, name, value)
+    if not 0 <= number < 1:
+        raise ValueError(f"{layer}: {name} is {number:g}; accepted is a number from 0 and below 1")
+    return number
+
+
 def padding_of(layer: str, padding: Padding, kernel_size: int) -> Padding:
     """The padding: causal, or the same on both sides of an odd number of taps."""
     if padding not in ("causal", "same"):

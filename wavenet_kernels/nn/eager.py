@@ -81,6 +81,7 @@ def from_eager(
     *,
     padding: Padding | None = None,
     residual_scale: SupportsFloat | None = None,
+    dropout: SupportsFloat | None = None,
 ) -> MigratedStack:
     """The fused stack that computes what these layers do, with copies of their weights.
 
@@ -97,15 +98,16 @@ def from_eager(
         layers: in the order in which the signal passes them.
         padding: "causal" or "same"; None: that of a known kind, else "causal".
         residual_scale: x' = scale * (x + 1x1(z)); None: that of a known kind, else 1.
+        dropout: of what each layer convolves, in training; None: that of a known kind, else 0.
 
     Returns:
-        A module on the device and in the dtype of the first layer's weights. `require_agreement`
-        says whether it computes the same.
+        A module on the device and in the dtype of the first layer's weights, in training if all
+        layers are. `require_agreement` says whether it computes the same.
 
     Raises:
         TypeError, ValueError: layers that no stack can be, with what could.
     """
-    told, its_padding, its_scale = _tell(layers)
+    told, its_padding, its_scale, its_dropout = _tell(layers)
     convs = [_convolutions(layer, number) for number, layer in enumerate(told)]
     first = convs[0]
     for number, conv in enumerate(convs):
@@ -131,6 +133,7 @@ def from_eager(
         bias=biased,
         residual_scale=its_scale if residual_scale is None else residual_scale,
         last_residual=_has_residual(told[-1]),
+        dropout=its_dropout if dropout is None else dropout,
         device=first.weight.device,
         dtype=first.weight.dtype,
     )
@@ -142,7 +145,7 @@ def from_eager(
             stack.out_bias.copy_(torch.stack([_or_zeros(b, w) for w, b in outs]))
     local = _conditioning([layer.local for layer in told], gates, "local")
     vector = _conditioning([layer.vector for layer in told], gates, "vector")
-    return MigratedStack(stack, local, vector)
+    return MigratedStack(stack, local, vector).train(all(_is_training(layer) for layer in told))
 
 
 @torch.no_grad()
@@ -162,8 +165,15 @@ def require_agreement(
         inputs: for both.
 
     Raises:
-        ValueError: an output is not the same; which one, and by how much.
+        ValueError: an output is not the same; which one, and by how much. Or `fused` drops
+            something at random itself.
     """
+    for module in fused.modules():
+        if isinstance(module, ResidualStack) and module.training and module.dropout:
+            raise ValueError(
+                f"require_agreement: fused drops {module.dropout:g} at random; accepted is a "
+                "module in eval mode"
+            )
     with use_backend("reference"):
         plain = _outputs(fused(*inputs))
         with _in_float64(fused):
@@ -193,11 +203,11 @@ class _Convolution(NamedTuple):
     dilation: int
 
 
-_Told = tuple[list[EagerLayer], Padding, float]
+_Told = tuple[list[EagerLayer], Padding, float, float]
 
 
 def _tell(layers: nn.Module | Iterable[nn.Module] | Sequence[EagerLayer]) -> _Told:
-    """The layers as `EagerLayer`s, and the padding and scale of their kind."""
+    """The layers as `EagerLayer`s, and the padding, scale and dropout of their kind."""
     if isinstance(layers, nn.Module) and hasattr(layers, "in_layers"):
         return _of_wn(layers)
     if isinstance(layers, nn.Module) and not isinstance(layers, nn.ModuleList):
@@ -210,7 +220,7 @@ def _tell(layers: nn.Module | Iterable[nn.Module] | Sequence[EagerLayer]) -> _To
         told.append(layer) if isinstance(layer, EagerLayer) else others.append(layer)
     if not told and not others:
         raise ValueError("from_eager: layers is empty; accepted is one or more")
-    return _of_glu(others) if others else (told, "causal", 1.0)
+    return _of_glu(others) if others else (told, "causal", 1.0, 0.0)
 
 
 def _of_wn(network: nn.Module) -> _Told:
@@ -232,19 +242,16 @@ def _of_wn(network: nn.Module) -> _Told:
     else:
         locals_ = _parts(network, "cond_layers")
     told = [EagerLayer(*layer) for layer in zip(convs, outs, locals_, strict=True)]
-    return told, "same", 1.0
+    return told, "same", 1.0, 0.0
 
 
 def _of_glu(layers: Sequence[nn.Module]) -> _Told:
     """wavenet_vocoder's."""
     told = []
-    for number, layer in enumerate(layers):
-        dropout = getattr(layer, "dropout", 0.0)
-        if layer.training and dropout:
-            raise ValueError(
-                f"from_eager: layer {number} drops {dropout:g} of its input in training; accepted "
-                "are layers in eval mode, or with 0: the stack drops nothing"
-            )
+    dropouts = {float(getattr(layer, "dropout", 0.0)) for layer in layers}
+    if len(dropouts) > 1:
+        raise ValueError(f"from_eager: layers drop {sorted(dropouts)}; accepted is one number")
+    for layer in layers:
         told.append(
             EagerLayer(
                 _part(layer, "conv"),
@@ -254,7 +261,7 @@ def _of_glu(layers: Sequence[nn.Module]) -> _Told:
             )
         )
     padding: Padding = "causal" if getattr(layers[0], "causal", True) else "same"
-    return told, padding, 0.5**0.5
+    return told, padding, 0.5**0.5, dropouts.pop()
 
 
 def _part(module: object, name: str) -> nn.Module:
@@ -352,6 +359,11 @@ def _out(
             f"least the residual's {residual}"
         )
     return weight, bias
+
+
+def _is_training(layer: EagerLayer) -> bool:
+    conv = layer.conv[0] if isinstance(layer.conv, tuple) else layer.conv
+    return conv.training
 
 
 def _has_residual(layer: EagerLayer) -> bool:

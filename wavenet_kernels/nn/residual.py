@@ -20,6 +20,7 @@ from wavenet_kernels.nn.arguments import (
     integers,
     keep_of,
     padding_of,
+    probability,
 )
 from wavenet_kernels.nn.init import init_convolution, init_output
 
@@ -42,10 +43,13 @@ class ResidualBlock(nn.Module):
         padding: "causal" or "same" (K odd).
         bias: whether the convolution and the 1x1s have biases.
         residual_scale: residual = scale * (x + 1x1(z)); a constant, no tensor.
+        dropout: the probability with which an element of what is convolved is zero, in training;
+            what is passed on, and a step, lose nothing.
         device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
-        x (B, R, T), cond (B, 2D, T or 1) or None -> residual (B, R, T), skip (B, S, T).
+        x (B, R, T), cond (B, 2D, T or 1) or None, step (B, R, T or 1) or None -> residual
+        (B, R, T), skip (B, S, T).
 
     Raises:
         TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
@@ -62,6 +66,7 @@ class ResidualBlock(nn.Module):
         padding: Padding = "causal",
         bias: bool = True,
         residual_scale: SupportsFloat = 1.0,
+        dropout: SupportsFloat = 0.0,
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -74,6 +79,7 @@ class ResidualBlock(nn.Module):
         self.dilation = integer(layer, "dilation", dilation)
         self.padding = padding_of(layer, padding, taps)
         self.residual_scale = constant(layer, "residual_scale", residual_scale)
+        self.dropout = probability(layer, "dropout", dropout)
         made = factory(layer, device, dtype)
         self.conv_weight = nn.Parameter(torch.empty(gates, residual, taps, **made))
         self.conv_bias = nn.Parameter(torch.empty(gates, **made)) if bias else None
@@ -84,12 +90,15 @@ class ResidualBlock(nn.Module):
     def reset_parameters(self) -> None:
         _reset(self.conv_weight, self.conv_bias, self.out_weight, self.out_bias, layers=1)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, step: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The residual (B, R, T) and the skip (B, S, T) of x (B, R, T).
 
         Args:
             x: (B, R, T).
             cond: (B, 2D, T or 1), added to what goes into the gates.
+            step: (B, R, T or 1), added to what is convolved and not to what is passed on.
         """
         check_input(type(self).__name__, x, self.conv_weight.shape[1])
         return residual_block(
@@ -102,13 +111,15 @@ class ResidualBlock(nn.Module):
             dilation=self.dilation,
             padding=self.padding,
             residual_scale=self.residual_scale,
+            step=step,
+            dropout=self.dropout if self.training else 0.0,
         )
 
     def extra_repr(self) -> str:
         return (
             f"{_channels(self.conv_weight, self.out_weight)}, dilation={self.dilation}, "
             f"padding={self.padding!r}, bias={self.conv_bias is not None}, "
-            f"residual_scale={self.residual_scale:g}"
+            f"residual_scale={self.residual_scale:g}, dropout={self.dropout:g}"
         )
 
 
@@ -129,10 +140,13 @@ class ResidualStack(nn.Module):
             computed, its 1x1 gets no gradient, and `forward` returns it empty.
         checkpoint_every: keep every n-th layer's input for backward; n > 1 trades time for memory.
         keep: "auto", "inputs" or "gates": what backward goes on from, as of `residual_stack`.
+        dropout: the probability with which an element of what a layer convolves is zero, in
+            training; what it passes on, and a step, lose nothing.
         device, dtype: of the parameters, as of ``torch.nn.Conv1d``.
 
     Shapes:
-        x (B, R, T), cond (B, L*2D, T or 1) or None -> residual (B, R, T), skip sum (B, S, T).
+        x (B, R, T), cond (B, L*2D, T or 1) or None, step (B, L*R, T or 1) or None -> residual
+        (B, R, T), skip sum (B, S, T).
 
     Raises:
         TypeError, ValueError: an argument, or an x, that doesn't fit, with what would.
@@ -152,6 +166,7 @@ class ResidualStack(nn.Module):
         last_residual: bool = True,
         checkpoint_every: int = 1,
         keep: Keep = "auto",
+        dropout: SupportsFloat = 0.0,
         device: Device = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -164,6 +179,7 @@ class ResidualStack(nn.Module):
         self.dilations = integers(layer, "dilations", dilations)
         self.padding = padding_of(layer, padding, taps)
         self.residual_scale = constant(layer, "residual_scale", residual_scale)
+        self.dropout = probability(layer, "dropout", dropout)
         self.last_residual = last_residual
         self.checkpoint_every = integer(layer, "checkpoint_every", checkpoint_every)
         self.keep = keep_of(layer, keep, self.checkpoint_every)
@@ -183,13 +199,17 @@ class ResidualStack(nn.Module):
         """Steps of input that one output of the stack sees."""
         return 1 + (self.conv_weight.shape[-1] - 1) * sum(self.dilations)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, step: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The residual (B, R, T), empty without `last_residual`, and the skip sum (B, S, T).
 
         Args:
             x: (B, R, T).
             cond: (B, L*2D, T or 1), added to what goes into the gates; layer l owns channels
                 l*2D to (l+1)*2D.
+            step: (B, L*R, T or 1), added to what a layer convolves and not to what it passes on;
+                layer l owns channels l*R to (l+1)*R.
         """
         check_input(type(self).__name__, x, self.conv_weight.shape[2])
         return residual_stack(
@@ -205,6 +225,8 @@ class ResidualStack(nn.Module):
             last_residual=self.last_residual,
             checkpoint_every=self.checkpoint_every,
             keep=self.keep,
+            step=step,
+            dropout=self.dropout if self.training else 0.0,
         )
 
     def initial_state(self, batch: int) -> Tensor:
@@ -215,13 +237,22 @@ class ResidualStack(nn.Module):
 
     @torch.no_grad()
     def stream(
-        self, x: Tensor, state: Tensor, cond: Tensor | None = None
+        self,
+        x: Tensor,
+        state: Tensor,
+        cond: Tensor | None = None,
+        step: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The next chunk of a signal: residual (B, R, T), skip sum (B, S, T), and the new state.
 
         Chunks of any sizes, each with the state that the last one returned, equal `forward` over
-        the whole signal. Causal padding only; no gradient.
+        the whole signal. Causal padding only; no gradient, no dropout, and no step.
         """
+        if step is not None:
+            raise ValueError(
+                "stream: step is given; accepted is None: what is heard with a step is streamed by "
+                "no backend; call the stack on whole signals"
+            )
         if self.padding != "causal":
             raise ValueError(f'stream: padding is {self.padding!r}; only "causal" can be streamed')
         check_input(type(self).__name__, x, self.conv_weight.shape[2])
@@ -242,7 +273,8 @@ class ResidualStack(nn.Module):
             f"{_channels(self.conv_weight[0], self.out_weight[0])}, dilations={self.dilations}, "
             f"padding={self.padding!r}, bias={self.conv_bias is not None}, "
             f"residual_scale={self.residual_scale:g}, last_residual={self.last_residual}, "
-            f"checkpoint_every={self.checkpoint_every}, keep={self.keep!r}"
+            f"checkpoint_every={self.checkpoint_every}, keep={self.keep!r}, "
+            f"dropout={self.dropout:g}"
         )
 
 

@@ -58,11 +58,12 @@ def check_tensors(call: Call) -> None:
             "bfloat16 and float16"
         )
     dtype, device = first.dtype, first.device
-    others = (*call.tensors.weights(), call.tensors.cond, call.state)
+    step = None if call.heard is None else call.heard.step
+    others = (*call.tensors.weights(), call.tensors.cond, call.state, step)
     for index, tensor in enumerate(others):
         if tensor is None or (tensor.dtype == dtype and tensor.device == device):
             continue
-        field = (*TENSORS[1:], "state")[index]
+        field = (*TENSORS[1:], "state", "step")[index]
         name = names.get(field, field)
         if tensor.dtype != dtype:
             raise TypeError(
@@ -92,7 +93,9 @@ def check_convolution(
         )
 
 
-def check_cond(operator: str, cond: Tensor | None, batch: int, channels: int, time: int) -> None:
+def check_cond(
+    operator: str, cond: Tensor | None, batch: int, channels: int, time: int, name: str = "cond"
+) -> None:
     """Conditioning is local, (B, C, T), or global, (B, C, 1)."""
     if cond is None:
         return
@@ -103,7 +106,7 @@ def check_cond(operator: str, cond: Tensor | None, batch: int, channels: int, ti
         or (cond.shape[2] != time and cond.shape[2] != 1)
     ):
         raise ValueError(
-            f"{operator}: cond has shape {tuple(cond.shape)}; accepted is ({batch}, {channels}, "
+            f"{operator}: {name} has shape {tuple(cond.shape)}; accepted is ({batch}, {channels}, "
             f"{time}) or ({batch}, {channels}, 1)"
         )
 
@@ -157,6 +160,9 @@ def _check_layers(call: Call) -> None:
             )
         check_weight("out_bias", tensors.out_bias, "R+S" if stack else "R+S,", made)
     check_cond(operator, tensors.cond, batch, layers * channels, time)
+    if call.heard is not None:
+        check_cond(operator, call.heard.step, batch, layers * residual, time, "step")
+        _check_kept(call)
     check_convolution(operator, conv_weight.shape[3], settings.dilations, settings.padding)
     if settings.checkpoint_every < 1:
         raise ValueError(
@@ -177,6 +183,19 @@ def _check_state(call: Call) -> None:
     sizes = call.sizes
     rows = (sizes.K - 1) * sum(call.settings.dilations)
     _check_shape(call.operator, "state", call.state, "(B, H, R)", sizes.B, rows, sizes.R)
+
+
+def _check_kept(call: Call) -> None:
+    """What the public functions draw."""
+    assert call.heard is not None
+    kept, sizes = call.heard.kept, call.sizes
+    layers = len(call.settings.dilations)
+    _check_shape(call.operator, "kept", kept, "(L, B, R, T)", layers, sizes.B, sizes.R, sizes.T)
+    if kept is not None and (kept.dtype != torch.bool or kept.device != call.tensors.x.device):
+        raise TypeError(
+            f"{call.operator}: kept is {kept.dtype} on {kept.device}; accepted is torch.bool on "
+            f"{call.tensors.x.device}"
+        )
 
 
 def _check_shape(

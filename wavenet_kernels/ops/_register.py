@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import STACKS, TENSORS, Call, Gradients, Outputs, field_of
+from wavenet_kernels.call import GRADIENTS, STACKS, Call, Gradients, Outputs, field_of
 from wavenet_kernels.ops import _run
 from wavenet_kernels.ops._check import check
 
@@ -53,15 +53,15 @@ class Operator:
         return call
 
     def wanted(self, output_mask: Sequence[bool]) -> list[bool]:
-        """From the order of the operator's tensors to that of the fields of `Tensors`."""
+        """From the order of the operator's tensors to that of the fields of `Gradients`."""
         by_field = dict(zip(self._fields, output_mask, strict=True))
-        return [by_field.get(field, False) for field in TENSORS]
+        return [by_field.get(field, False) for field in GRADIENTS]
 
     def gradients(self, computed: Gradients, like: Tensor) -> tuple[Tensor, ...]:
         """In the operator's order and shapes; of size (0,) where none was wanted."""
         results = []
         for field in self._fields:
-            gradient = getattr(computed, field)
+            gradient = getattr(computed, field, None)  # what dropout kept has none
             if gradient is None:
                 gradient = like.new_empty(0)
             elif field in self._lifted:

@@ -1,7 +1,8 @@
 """What lies between an operator and a backend, once for all of both.
 
 Outputs and gradients are allocated here, calls without elements answered, dilations and negations
-brought to what backends expect, a stack's checkpoint segments computed again.
+brought to what backends expect, a stack's checkpoint segments computed again, layers that don't
+convolve what they pass on computed one by one.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends, calibration
-from wavenet_kernels.backends.contract import Backend
+from wavenet_kernels.backends.contract import Backend, Passes
 from wavenet_kernels.call import Call, Gradients, Outputs, astuple
 from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
+from wavenet_kernels.ops._heard import LayerByLayer, without_residuals
 
 
 def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
@@ -30,7 +32,7 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
         step = saving or call.operator != "residual_stack"
         call = call.as_stack().within_time().resolved()
         with _computing(call, backend, "forward", step=step) as chosen:
-            chosen.forward(call, present)
+            _passes(chosen, call).forward(call, present)
     elif outputs.saved is not None:
         _fill_with_zeros(outputs.saved, outputs.gates)  # nothing depends on them
     return outputs
@@ -42,7 +44,7 @@ def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: st
     gradients = gradients.present()
     nothing = gradients.y is None and gradients.residual is None and gradients.skip is None
     if nothing or _is_empty(call):
-        _fill_with_zeros(*astuple(computed))
+        _fill_with_zeros(*astuple(computed), computed.step)
         return computed
     call = call.as_stack().within_time().resolved()
     gradients = replace(
@@ -52,10 +54,11 @@ def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: st
         skip=_resolved(gradients.skip),
     )
     with _computing(call, backend, "backward", step=True) as chosen:
+        passes = _passes(chosen, call)
         if call.settings.checkpoint_every == 1:
-            chosen.backward(call, gradients, computed)
+            passes.backward(call, gradients, computed)
         else:
-            _backward_by_segments(chosen, call, gradients, computed)
+            _backward_by_segments(passes, call, gradients, computed)
     return computed
 
 
@@ -76,8 +79,13 @@ def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
         return residual, skip, going_on.state()
 
 
+def _passes(backend: Backend, call: Call) -> Passes:
+    """The call's, on the backend that was chosen for it."""
+    return backend if call.heard is None else LayerByLayer(backend)
+
+
 def _backward_by_segments(
-    backend: Backend, call: Call, gradients: Outputs, computed: Gradients
+    passes: Passes, call: Call, gradients: Outputs, computed: Gradients
 ) -> None:
     """Segment by segment, last one first; each starts with a layer whose input was saved."""
     x, every = call.tensors.x, call.settings.checkpoint_every
@@ -91,12 +99,12 @@ def _backward_by_segments(
         if len(inputs):
             before = call.layers(first, last - 1, start, last_residual=True)
             known = Outputs(residual=inputs[-1].transpose(1, 2), saved=inputs[:-1])
-            backend.forward(before, known)
+            passes.forward(before, known)
         segment = call.layers(first, last, start, last_residual=grad is not None)
-        part = computed.layers(first, last, 2 * sizes.D)
+        part = computed.layers(first, last, sizes)
         if first:
             part = replace(part, x=torch.empty_like(start))
-        backend.backward(segment, Outputs(residual=grad, skip=gradients.skip, saved=inputs), part)
+        passes.backward(segment, Outputs(residual=grad, skip=gradients.skip, saved=inputs), part)
         grad = part.x
 
 
@@ -107,7 +115,8 @@ def _computing(
 
     Nobody casts: dtypes have been chosen by now, in a backward by its forward.
     """
-    chosen = calibration.choose(call, backend, step=step)
+    seen = call if call.heard is None else without_residuals(call)
+    chosen = calibration.choose(seen, backend, step=step)
     device = call.tensors.x.device.type
     casts = torch.is_autocast_enabled(device)
     if not (casts or backends.watchers or in_forked_child()):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from wavenet_kernels.call import Keep, Padding
+from wavenet_kernels.ops._heard import draw_kept
 from wavenet_kernels.ops._invoke import integers, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register
 
@@ -25,6 +26,8 @@ def residual_stack(
     last_residual: bool = True,
     checkpoint_every: int = 1,
     keep: Keep = "auto",
+    step: Tensor | None = None,
+    dropout: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """A chain of residual layers (`residual_block`) and the sum of their skips.
 
@@ -52,6 +55,13 @@ def residual_stack(
             values more; not with checkpoint_every > 1, nor on a GPU. "auto": gates on CPUs for
             wide layers, K R >= 256, which takes no more memory than eager PyTorch; else inputs.
             Gradients are the same bits.
+        step: added to what a layer convolves, not to what it passes on, and nothing outside the
+            signal (DiffWave, arXiv 2009.09761, section 3.1): (B, L*R, T), or (B, L*R, 1) for all
+            times alike; layer l owns channels l*R .. (l+1)*R.
+        dropout: the probability with which an element of what a layer convolves is zero, before
+            `step` is added, which is dropped nowhere; the others are divided by 1 - dropout. Drawn
+            by torch's generator at every call: training or not is the caller's to know. What it
+            leaves is kept for backward, a byte for each of L*R values a position.
 
     Returns:
         residual (B, R, T) and the skip sum (B, S, T) in the dtype of `x` and in the memory order
@@ -65,22 +75,26 @@ def residual_stack(
     transposition, a (B, T, C) one seen through ``.transpose(1, 2)`` costs nothing.
     """
     refuse_tensor("residual_stack", residual_scale)
-    tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond)
+    dilations = integers("residual_stack", "dilations", dilations)
+    kept = draw_kept("residual_stack", x, len(dilations), dropout)
+    tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond, step, kept)
     residual, skip = invoke(
         "residual_stack",
         tensors,
-        integers("residual_stack", "dilations", dilations),
+        dilations,
         padding,
         residual_scale,
         last_residual,
         checkpoint_every,
         keep,
+        dropout,
     )
     return residual, skip
 
 
 register(
     "residual_stack(Tensor x, Tensor conv_weight, Tensor? conv_bias, Tensor out_weight, "
-    "Tensor? out_bias, Tensor? cond, int[] dilations, str padding, float residual_scale, "
-    "bool last_residual, int checkpoint_every, str keep, str backend) -> (Tensor, Tensor)"
+    "Tensor? out_bias, Tensor? cond, Tensor? step, Tensor? kept, int[] dilations, str padding, "
+    "float residual_scale, bool last_residual, int checkpoint_every, str keep, float dropout, "
+    "str backend) -> (Tensor, Tensor)"
 )
