@@ -1,6 +1,7 @@
 // The instructions of AMX that csrc/cpu/amx.h asks for, as Intel's manual describes them, for any processor: included before
-// a source it makes the kernels that a compiler makes of -mamx-tile and -mamx-bf16, with functions in the place of the
-// intrinsics. What a processor would refuse, as tiles that no configuration was loaded for, ends the program here too.
+// a source it makes the kernels that a compiler makes of WAVENET_FLAGS_amx (csrc/isas.cmake), with functions in the
+// place of the intrinsics. What a processor would refuse, as tiles that no configuration was loaded for, ends the program here
+// too.
 #pragma once
 
 #include <cmath>
@@ -99,8 +100,7 @@ inline void multiply(int c, int a, int b) {
 
 }  // namespace emulated
 
-#define __AMX_TILE__ 1
-#define __AMX_BF16__ 1
+#define WAVENET_TILES 1
 #define _tile_loadconfig(from) emulated::load_configuration(from)
 #define _tile_release() emulated::release()
 #define _tile_zero(tile) emulated::zero(tile)
