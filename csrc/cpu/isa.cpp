@@ -54,6 +54,9 @@ constexpr const SampleKernels* kSample = nullptr;
 }  // namespace WAVENET_HERE
 
 namespace here = WAVENET_HERE;
+#if WAVENET_TILES
+bool WAVENET_JOIN(tiles_of_, WAVENET_ISA, _, agree)() { return here::tiles_agree(); }
+#endif
 extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
 const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kBlockRows,
                                                                       here::kPerCell == 1,
