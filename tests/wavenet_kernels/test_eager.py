@@ -24,7 +24,7 @@ NORMS = {"none": lambda layer: layer, "old": old_norm, "new": parametrizations.w
 class GLU(nn.Module):
     """wavenet_vocoder's ResidualConv1dGLU, by the names and formulas of its modules.py."""
 
-    def __init__(self, dilation: int, norm, *, causal: bool = True, dropout: float = 0.0) -> None:
+    def __init__(self, dilation: int, norm, *, causal: bool = True, dropout=0.0) -> None:
         super().__init__()
         self.causal, self.dropout = causal, dropout
         padding = 2 * dilation if causal else dilation
@@ -127,6 +127,7 @@ def test_what_wavenet_vocoders_layers_drop_in_training(monkeypatch):
     assert fused.training and fused.stack.dropout == 0.3
     assert not from_eager(layers.eval()).training
     assert from_eager(layers, dropout=0.1).stack.dropout == 0.1
+    assert from_eager([GLU(1, NORMS["none"], dropout=nn.Dropout(0.2))]).stack.dropout == 0.2
     layers.train()
     x, g = torch.randn(2, R, T), torch.randn(2, G, 1)
     torch.manual_seed(4)

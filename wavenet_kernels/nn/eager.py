@@ -248,7 +248,7 @@ def _of_wn(network: nn.Module) -> _Told:
 def _of_glu(layers: Sequence[nn.Module]) -> _Told:
     """wavenet_vocoder's."""
     told = []
-    dropouts = {float(getattr(layer, "dropout", 0.0)) for layer in layers}
+    dropouts = {_dropout_of(layer) for layer in layers}
     if len(dropouts) > 1:
         raise ValueError(f"from_eager: layers drop {sorted(dropouts)}; accepted is one number")
     for layer in layers:
@@ -262,6 +262,12 @@ def _of_glu(layers: Sequence[nn.Module]) -> _Told:
         )
     padding: Padding = "causal" if getattr(layers[0], "causal", True) else "same"
     return told, padding, 0.5**0.5, dropouts.pop()
+
+
+def _dropout_of(layer: nn.Module) -> float:
+    """A number, as wavenet_vocoder has it, or a module."""
+    dropout = getattr(layer, "dropout", None)
+    return float(dropout.p if isinstance(dropout, nn.Dropout) else dropout or 0.0)
 
 
 def _part(module: object, name: str) -> nn.Module:
