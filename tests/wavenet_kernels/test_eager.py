@@ -121,6 +121,25 @@ def test_wavenet_vocoders_layers(norm, causal):
         require_agreement(fused, eager, x, c, g)
 
 
+def test_a_step_embedding_of_layers_that_were_taken_over():
+    layers = nn.ModuleList(GLU(2**i, NORMS["none"], causal=False) for i in range(3))
+    fused = from_eager(layers)
+
+    def eager(x, c, g, step):
+        skips = 0
+        for layer, embedding in zip(layers, step.chunk(3, dim=1), strict=True):
+            residual, more = layer(x + embedding, c, g)
+            x = residual - embedding * 0.5**0.5
+            skips = skips + more
+        return x, skips
+
+    given = torch.randn(2, R, T), torch.randn(2, C, T), torch.randn(2, G, 1)
+    step = torch.randn(2, 3 * R, 1)
+    ours, theirs = fused(*given, step), eager(*given, step)
+    for got, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 def test_what_wavenet_vocoders_layers_drop_in_training(monkeypatch):
     layers = nn.ModuleList(GLU(2**i, NORMS["none"], dropout=0.3) for i in range(3))
     fused = from_eager(layers)

@@ -43,8 +43,8 @@ class MigratedStack(nn.Module):
         vector: the same of a vector.
 
     Shapes:
-        x (B, R, T), local (B, C, T) or None, vector (B, G, 1) or None -> residual (B, R, T), skip
-        sum (B, S, T).
+        x (B, R, T), local (B, C, T) or None, vector (B, G, 1) or None, step (B, L*R, T or 1) or
+        None -> residual (B, R, T), skip sum (B, S, T).
     """
 
     def __init__(
@@ -54,7 +54,11 @@ class MigratedStack(nn.Module):
         self.stack, self.local, self.vector = stack, local, vector
 
     def forward(
-        self, x: Tensor, local: Tensor | None = None, vector: Tensor | None = None
+        self,
+        x: Tensor,
+        local: Tensor | None = None,
+        vector: Tensor | None = None,
+        step: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The stack's residual and skip sum of x (B, R, T), conditioned by the layers' own 1x1s.
 
@@ -62,6 +66,7 @@ class MigratedStack(nn.Module):
             x: (B, R, T).
             local: a signal (B, C, T), where the layers have 1x1s for one.
             vector: (B, G, 1), where they have 1x1s for one.
+            step: (B, L*R, T or 1), as of `ResidualStack`.
         """
         cond: Tensor | None = None
         for name, value, layer in (("local", local, self.local), ("vector", vector, self.vector)):
@@ -72,7 +77,7 @@ class MigratedStack(nn.Module):
                     )
                 made = layer(value)
                 cond = made if cond is None else cond + made
-        residual, skip = self.stack(x, cond)
+        residual, skip = self.stack(x, cond, step)
         return residual, skip
 
 
