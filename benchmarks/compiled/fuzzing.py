@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 
-import wavenet_kernels._cpu as _cpu
 from benchmarks.compiled import c_library
+from benchmarks.compiled.native import best_isa
 from benchmarks.environment import RESULTS, environment, write_results
 from benchmarks.programs import run
 from wavenet import GeneratorConfig, WaveNet, WaveNetClassifier, WaveNetConfig
@@ -108,7 +108,7 @@ def build(folder: Path, clang: str) -> Path:
         folder / "library",
         BUILD_SHARED_LIBS="OFF",
         CMAKE_CXX_COMPILER=clang,
-        WAVENET_RUNTIME_ISAS=_cpu.find_isa(""),
+        WAVENET_RUNTIME_ISAS=best_isa(),
         WAVENET_RUNTIME_SANITIZE=f"{SANITIZERS},fuzzer-no-link",
         CMAKE_BUILD_TYPE="Debug",
         CMAKE_CXX_FLAGS_DEBUG="-O1 -g1",

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import wavenet_kernels._cpu as _cpu
 from benchmarks.operators.workloads import Workload
 from benchmarks.programs import cmake, run
 
@@ -45,6 +46,12 @@ class Case:
         sizes = (of.residual, of.dilation_channels, of.skip, of.taps, of.time)
         how = (self.what, self.dtype, "fast" if self.fast else "plain", of.padding)
         return ":".join(map(str, (*how, *sizes, ",".join(map(str, of.dilations)))))
+
+
+def best_isa() -> str:
+    """The best instruction set here of those that have kernels of float32: AMX has none."""
+    isa: str = _cpu.find_isa("")
+    return "avx512" if isa == "amx" else isa
 
 
 def configure(folder: Path, isa: str, flags: str = "", **more: str) -> None:

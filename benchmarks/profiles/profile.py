@@ -18,7 +18,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-import wavenet_kernels._cpu as _cpu
 from benchmarks.compiled import native
 from benchmarks.compiled.native import Case
 from benchmarks.environment import BUILD, environment, write_results
@@ -46,7 +45,7 @@ def with_shares(rows: Sequence[Row], unit: str) -> list[Row]:
 
 def profile_cpu(what: str, dtype: str, by: str, folder: Path) -> dict[str, Any]:
     """The compiled kernels by what an address is for, and what a call costs beside them."""
-    isa = _cpu.find_isa("") if by == "perf" else "avx2"
+    isa = native.best_isa() if by == "perf" else "avx2"
     native.configure(folder, isa, "-g")
     program = native.build(folder)
     how: dict[str, Any] = {"by": by, "isa": isa, "compiler": " ".join(native.compiler(folder))}

@@ -144,6 +144,35 @@ inline void accumulate_block(int64_t rows, const Segment* segments, int64_t coun
   if (rest) accumulate_rest<VECTORS>(rows, segments, count, weights, totals);
 }
 
+// Whether tiles give what vectors do, bit by bit: of small integers, whose products and sums nobody has to round.
+__attribute__((noinline)) bool tiles_agree() {
+  Real rows[kBlockRows * kDepth], weights[kDepth * kPanel];
+  const auto fill = [](Real* to, int64_t count, int64_t step) {
+    int64_t n = 0;
+    const auto some = [&] {
+      Vector v = {};
+      for (int64_t i = 0; i < kLanes; ++i, n += step) v[i] = static_cast<Real>(n % 61 - 30);
+      return v;
+    };
+    for (int64_t i = 0; i < count; i += kLanes) {
+      const Vector low = some(), high = some();
+      store(to + i, in_cells(low, high));
+    }
+  };
+  fill(rows, kBlockRows * kDepth, 7), fill(weights, kDepth * kPanel, 11);
+  Segment segment;
+  segment.rows = rows, segment.panel_stride = 0, segment.cells = kDepth;
+  const Real zeros[kPanel] = {};
+  Vector tiled[kBlockRows * 2], plain[kBlockRows * 2];
+  const Amx amx;
+  accumulate_tiles<2, 2>(kBlockRows, &segment, 1, weights, zeros, 0, tiled);
+  for (int64_t i = 0, n; i < kBlockRows; i += n, segment.rows += n * kDepth) {
+    n = register_rows(kBlockRows - i);
+    accumulate_in_registers<2>(n, &segment, 1, weights, zeros, 0, plain + 2 * i);
+  }
+  return __builtin_memcmp(tiled, plain, sizeof plain) == 0;
+}
+
 // Turns blocks of 16 cells by 16 channels, each in its place: rows of a are channels where sums are over cells.
 inline RealMatrix with_channels_as_rows(const RealMatrix& m) {
   for (int64_t r = 0; r < m.rows; r += kSide) {

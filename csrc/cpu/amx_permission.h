@@ -1,6 +1,6 @@
 // Whether this process may use the tiles of AMX: the processor has to have them, and the system to save them and to permit
 // it, which it is asked for once. The system then makes room for 8 kB more in the signal frames of a thread that has tiles in
-// use.
+// use. Whether they do what they should is another question: tiles_agree in amx.h.
 #pragma once
 
 #include <cstdint>

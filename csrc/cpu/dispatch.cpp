@@ -58,7 +58,11 @@ std::vector<Candidate> candidates() {
   std::vector<Candidate> all;
 #if defined(WAVENET_HAVE_AVX512)
 #if defined(WAVENET_HAVE_AMX)
-  all.push_back({&kAmx, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16") && may_use_amx(); }});
+  all.push_back({&kAmx, [] {
+                   static const bool usable = has_avx512() && __builtin_cpu_supports("avx512bf16") && may_use_amx() &&
+                                              tiles_of_amx_agree();
+                   return usable;
+                 }});
 #endif
   all.push_back({&kAvx512, has_avx512});
 #endif
@@ -69,7 +73,7 @@ std::vector<Candidate> candidates() {
   all.push_back({&kNeon, [] { return true; }});
 #endif
 #if defined(WAVENET_HAVE_PORTABLEAMX)
-  all.push_back({&kAmx, [] { return true; }});
+  all.push_back({&kAmx, tiles_of_portableamx_agree});
 #endif
 #if defined(WAVENET_HAVE_PORTABLE)
   all.push_back({&kPortable, [] { return true; }});

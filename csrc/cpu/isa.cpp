@@ -5,13 +5,10 @@
 // library. Otherwise the linker, which keeps one copy of such a function for the whole program, could keep
 // the copy made of instructions that the processor lacks.
 //
-// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such; in tiles where the compiler may use AMX.
+// WAVENET_PAIRS: of floats, those that multiply bfloat16 as such; WAVENET_TILES: in the tiles of AMX. (Not wherever the
+// compiler may use those: it may have been told so for all kernels, but only those of AMX ask for the permission.)
 // WAVENET_FORWARD_ONLY leaves out what only training needs.
 #include "cpu/isa.h"
-
-#if defined(__AMX_BF16__)
-#define WAVENET_TILES 1
-#endif
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -57,6 +54,9 @@ constexpr const SampleKernels* kSample = nullptr;
 }  // namespace WAVENET_HERE
 
 namespace here = WAVENET_HERE;
+#if WAVENET_TILES
+bool WAVENET_JOIN(tiles_of_, WAVENET_ISA, _, agree)() { return here::tiles_agree(); }
+#endif
 extern const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL);
 const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kBlockRows,
                                                                       here::kPerCell == 1,

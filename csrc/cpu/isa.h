@@ -84,5 +84,6 @@ extern const Kernels kernels_avx2_float, kernels_avx2_double;
 extern const Kernels kernels_avx512_float, kernels_avx512_double, kernels_avx512bf16_float, kernels_amx_float;
 extern const Kernels kernels_portablebf16_float, kernels_portableamx_float;
 extern const Kernels kernels_neon_float, kernels_neon_double;
+bool tiles_of_amx_agree(), tiles_of_portableamx_agree();  // with vectors, in a product
 
 }  // namespace wavenet::cpu

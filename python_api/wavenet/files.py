@@ -11,6 +11,8 @@ from pathlib import Path
 def replace_file(path: Path, content: str | bytes) -> None:
     """Write the file whole or not at all, also if the machine stops in the middle.
 
+    What is no file, as /dev/null, is written to and stays; so does a link, to what it leads to.
+
     Raises:
         OSError: it can't be written; what was there before is there still, and nothing beside it.
     """
@@ -21,11 +23,15 @@ def replace_file(path: Path, content: str | bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """The same of what is too large to be held twice: it is written to the path that this gives."""
-    partial = path.with_name(f".{path.name}.partial")
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        yield path
+        return
+    partial = place.with_name(f".{place.name}.partial")
     try:
         yield partial
         sync(partial)
-        os.replace(partial, path)
+        os.replace(partial, place)
     except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()

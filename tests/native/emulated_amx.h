@@ -1,10 +1,12 @@
 // The instructions of AMX that csrc/cpu/amx.h asks for, as Intel's manual describes them, for any processor: included before
-// a source it makes the kernels that a compiler makes of -mamx-tile and -mamx-bf16, with functions in the place of the
-// intrinsics. What a processor would refuse, as tiles that no configuration was loaded for, ends the program here too.
+// a source it makes the kernels that a compiler makes of WAVENET_FLAGS_amx (csrc/isas.cmake), with functions in the
+// place of the intrinsics. What a processor would refuse, as tiles that no configuration was loaded for, ends the program here
+// too. WAVENET_EMULATE_OTHER_AMX: one whose pairs are other ones than those that the kernels were written for.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 namespace emulated {
@@ -80,8 +82,9 @@ inline void multiply(int c, int a, int b) {
   for (int i = 0; i < tiles.rows[a]; ++i) {
     for (int k = 0; k < tiles.row_bytes[a] / 2; ++k) x[i][k] = half(a, i, k);
   }
+  static const int other = std::getenv("WAVENET_EMULATE_OTHER_AMX") != nullptr;
   for (int k = 0; k < tiles.rows[b]; ++k) {
-    for (int n = 0; n < tiles.row_bytes[b] / 2; ++n) w[k][n] = half(b, k, n);
+    for (int n = 0; n < tiles.row_bytes[b] / 2; ++n) w[k][n] = half(b, k, n ^ other);
   }
   for (int m = 0; m < tiles.rows[c]; ++m) {
     float sums[32] = {};
@@ -99,8 +102,7 @@ inline void multiply(int c, int a, int b) {
 
 }  // namespace emulated
 
-#define __AMX_TILE__ 1
-#define __AMX_BF16__ 1
+#define WAVENET_TILES 1
 #define _tile_loadconfig(from) emulated::load_configuration(from)
 #define _tile_release() emulated::release()
 #define _tile_zero(tile) emulated::zero(tile)

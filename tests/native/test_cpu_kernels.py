@@ -253,7 +253,7 @@ def test_wide_layers_keep_gates_in_the_type_of_activations(dtype):
         tensors, _ = call("residual_stack", case, dtype)
         with wavenet_kernels.use_backend("cpu"):
             *_, gates = torch.ops.wavenet_kernels.residual_stack_saving(
-                *tensors, [1], "causal", 1.0, True, 1, "auto", "cpu"
+                *tensors, None, None, [1], "causal", 1.0, True, 1, "auto", 0.0, "cpu"
             )
         assert gates.dtype == dtype
         assert gates.shape == (kept, tensors[0].shape[0], 20, 32)

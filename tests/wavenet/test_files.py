@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from wavenet import WaveGlow, WaveGlowConfig
 from wavenet.convert import to_waveglow
 from wavenet.files import replace_file, replacing
+from wavenet_kernels.calibration import store
 
 
 def test_a_file_is_replaced(tmp_path):
@@ -35,6 +37,23 @@ def test_what_was_there_is_kept_and_nothing_is_left_beside_it(tmp_path):
         replace_file(tmp_path / "folder", "new")
     assert caught.value.filename == str(tmp_path / "folder")
     assert {path.name for path in tmp_path.iterdir()} == {"a.txt", "folder"}
+
+
+@pytest.mark.parametrize("write", [replace_file, store.replace])
+def test_what_is_no_file_stays_what_it_is(tmp_path, write):
+    """As /dev/null: a file in its place would be there for all programs."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "file")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write(pipe, "said")
+        assert os.read(reader, 100) == b"said"
+    finally:
+        os.close(reader)
+    write(link, "said")
+    assert (tmp_path / "file").read_text() == "said"
+    assert pipe.is_fifo() and link.is_symlink() and len(list(tmp_path.iterdir())) == 3
 
 
 def test_nothing_is_left_of_what_was_not_finished(tmp_path):

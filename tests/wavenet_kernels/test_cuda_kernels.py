@@ -18,7 +18,7 @@ import simt_build
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numerics import assert_rule, check_operator, tf32_conv1d
+from numerics import assert_rule, check_functions, check_operator, tf32_conv1d
 from on_cpu import SimulatedGpu
 from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
 
@@ -115,6 +115,21 @@ def device(request):
 def test_small(operator, dtype, case, device):
     tensors, options = call(operator, case, dtype, device)
     check_operator(operator, tensors, options, "cuda")
+
+
+@pytest.mark.parametrize("skip", [0, 48])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_layers_that_hear_a_step(dtype, skip, device):
+    """To the kernels they are layers without a residual, whose 1x1s all go to the skip."""
+    case = Case(skip=skip, dilations=(1, 4), time=41, cond="local")
+    tensors, options = call("residual_stack", case, dtype, device)
+    step = torch.randn(case.batch, 2 * case.residual, 1).to(device, dtype)
+
+    def hearing(stack):
+        return lambda *given, **options: stack(*given[:-1], **options, step=given[-1])
+
+    both = hearing(reference.residual_stack), hearing(wavenet_kernels.residual_stack)
+    check_functions(*both, "residual_stack", [*tensors, step], options, "cuda")
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)

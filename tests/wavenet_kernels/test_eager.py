@@ -24,7 +24,7 @@ NORMS = {"none": lambda layer: layer, "old": old_norm, "new": parametrizations.w
 class GLU(nn.Module):
     """wavenet_vocoder's ResidualConv1dGLU, by the names and formulas of its modules.py."""
 
-    def __init__(self, dilation: int, norm, *, causal: bool = True, dropout: float = 0.0) -> None:
+    def __init__(self, dilation: int, norm, *, causal: bool = True, dropout=0.0) -> None:
         super().__init__()
         self.causal, self.dropout = causal, dropout
         padding = 2 * dilation if causal else dilation
@@ -121,12 +121,32 @@ def test_wavenet_vocoders_layers(norm, causal):
         require_agreement(fused, eager, x, c, g)
 
 
+def test_a_step_embedding_of_layers_that_were_taken_over():
+    layers = nn.ModuleList(GLU(2**i, NORMS["none"], causal=False) for i in range(3))
+    fused = from_eager(layers)
+
+    def eager(x, c, g, step):
+        skips = 0
+        for layer, embedding in zip(layers, step.chunk(3, dim=1), strict=True):
+            residual, more = layer(x + embedding, c, g)
+            x = residual - embedding * 0.5**0.5
+            skips = skips + more
+        return x, skips
+
+    given = torch.randn(2, R, T), torch.randn(2, C, T), torch.randn(2, G, 1)
+    step = torch.randn(2, 3 * R, 1)
+    ours, theirs = fused(*given, step), eager(*given, step)
+    for got, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 def test_what_wavenet_vocoders_layers_drop_in_training(monkeypatch):
     layers = nn.ModuleList(GLU(2**i, NORMS["none"], dropout=0.3) for i in range(3))
     fused = from_eager(layers)
     assert fused.training and fused.stack.dropout == 0.3
     assert not from_eager(layers.eval()).training
     assert from_eager(layers, dropout=0.1).stack.dropout == 0.1
+    assert from_eager([GLU(1, NORMS["none"], dropout=nn.Dropout(0.2))]).stack.dropout == 0.2
     layers.train()
     x, g = torch.randn(2, R, T), torch.randn(2, G, 1)
     torch.manual_seed(4)

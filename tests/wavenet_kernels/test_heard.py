@@ -404,6 +404,13 @@ def test_what_does_not_fit_is_refused(options, kind, sentence):
         wavenet_kernels.residual_stack(*tensors, **given, **options)
 
 
+@pytest.mark.parametrize("x", [None, [[[0.0]]]], ids=["None", "list"])
+def test_dropout_of_what_is_no_tensor_is_refused(x):
+    (_, *weights), given = arguments("residual_stack", SMALL, torch.float32)
+    with pytest.raises(TypeError, match="residual_stack: x is .*; accepted is a torch tensor"):
+        wavenet_kernels.residual_stack(x, *weights, **given, dropout=0.5)
+
+
 def test_what_a_layer_cannot_be_is_refused():
     with pytest.raises(ValueError, match="ResidualStack: dropout is 1; accepted is a number from"):
         ResidualStack(4, 3, 5, dilations=[1], dropout=1)

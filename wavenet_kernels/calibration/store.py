@@ -125,8 +125,13 @@ def entry_of(key: Json, content: object) -> Json:
 def replace(path: Path, text: str) -> None:
     """Write a file whole or not at all, whoever else writes it at that moment.
 
-    It is not synced to the disk: what a crash of the machine leaves is whole or a miss.
+    It is not synced to the disk: what a crash of the machine leaves is whole or a miss. What is no
+    file, as /dev/stdout, is written to and stays.
     """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
     partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -43,8 +43,8 @@ class MigratedStack(nn.Module):
         vector: the same of a vector.
 
     Shapes:
-        x (B, R, T), local (B, C, T) or None, vector (B, G, 1) or None -> residual (B, R, T), skip
-        sum (B, S, T).
+        x (B, R, T), local (B, C, T) or None, vector (B, G, 1) or None, step (B, L*R, T or 1) or
+        None -> residual (B, R, T), skip sum (B, S, T).
     """
 
     def __init__(
@@ -54,7 +54,11 @@ class MigratedStack(nn.Module):
         self.stack, self.local, self.vector = stack, local, vector
 
     def forward(
-        self, x: Tensor, local: Tensor | None = None, vector: Tensor | None = None
+        self,
+        x: Tensor,
+        local: Tensor | None = None,
+        vector: Tensor | None = None,
+        step: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The stack's residual and skip sum of x (B, R, T), conditioned by the layers' own 1x1s.
 
@@ -62,6 +66,7 @@ class MigratedStack(nn.Module):
             x: (B, R, T).
             local: a signal (B, C, T), where the layers have 1x1s for one.
             vector: (B, G, 1), where they have 1x1s for one.
+            step: (B, L*R, T or 1), as of `ResidualStack`.
         """
         cond: Tensor | None = None
         for name, value, layer in (("local", local, self.local), ("vector", vector, self.vector)):
@@ -72,7 +77,7 @@ class MigratedStack(nn.Module):
                     )
                 made = layer(value)
                 cond = made if cond is None else cond + made
-        residual, skip = self.stack(x, cond)
+        residual, skip = self.stack(x, cond, step)
         return residual, skip
 
 
@@ -248,7 +253,7 @@ def _of_wn(network: nn.Module) -> _Told:
 def _of_glu(layers: Sequence[nn.Module]) -> _Told:
     """wavenet_vocoder's."""
     told = []
-    dropouts = {float(getattr(layer, "dropout", 0.0)) for layer in layers}
+    dropouts = {_dropout_of(layer) for layer in layers}
     if len(dropouts) > 1:
         raise ValueError(f"from_eager: layers drop {sorted(dropouts)}; accepted is one number")
     for layer in layers:
@@ -262,6 +267,12 @@ def _of_glu(layers: Sequence[nn.Module]) -> _Told:
         )
     padding: Padding = "causal" if getattr(layers[0], "causal", True) else "same"
     return told, padding, 0.5**0.5, dropouts.pop()
+
+
+def _dropout_of(layer: nn.Module) -> float:
+    """A number, as wavenet_vocoder has it, or a module."""
+    dropout = getattr(layer, "dropout", None)
+    return float(dropout.p if isinstance(dropout, nn.Dropout) else dropout or 0.0)
 
 
 def _part(module: object, name: str) -> nn.Module:

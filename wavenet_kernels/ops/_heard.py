@@ -28,7 +28,7 @@ def draw_kept(operator: str, x: Tensor, layers: int, dropout: object) -> Tensor 
         raise TypeError(f"{operator}: dropout is {dropout!r}; accepted is {_PROBABILITY}")
     if not 0 <= dropout < 1:
         raise ValueError(f"{operator}: dropout is {dropout!r}; accepted is {_PROBABILITY}")
-    if dropout == 0 or x.dim() != 3:  # of any other x the operator says what is wrong
+    if dropout == 0 or not hasattr(x, "dim") or x.dim() != 3:  # the operator says what is wrong
         return None
     batch, residual, time = x.shape
     kept = torch.empty(layers, batch, time, residual, dtype=torch.bool, device=x.device)
