@@ -41,7 +41,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
         return static_cast<int>(_mm512_cvtss_f32(_mm512_dpbf16_ps(sums, factors, factors)));
       }" WAVENET_KNOWS_AVX512BF16)
   unset(CMAKE_REQUIRED_FLAGS)
-  set(WAVENET_FLAGS_amx ${WAVENET_FLAGS_avx512bf16} -mamx-tile -mamx-bf16 -DWAVENET_TILES=1)
+  set(WAVENET_FLAGS_amx ${WAVENET_FLAGS_avx512bf16} -mamx-tile -mamx-bf16 -DWAVENET_TILES=1 -fno-exceptions)
   set(CMAKE_REQUIRED_FLAGS "-mamx-tile -mamx-bf16")
   check_cxx_source_compiles("
       #include <immintrin.h>

@@ -673,7 +673,8 @@ def call_of(name, tensors, settings):
 
     names = OPERATORS[name].tensors
     more = {"checkpoint_every": 2, "last_residual": True} if name == "residual_stack" else {}
-    arguments = {**dict(zip(names, tensors, strict=True)), **settings, **more}
+    tensors = dict(zip(names, tensors, strict=False))  # without step and what dropout kept
+    arguments = {**tensors, **settings, **more}
     return Call.of(name, arguments).as_stack().within_time()
 
 
