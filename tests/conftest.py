@@ -74,3 +74,11 @@ def _nan_in_uninitialised_memory():
 def _backend_as_it_was():
     with wavenet_kernels.use_backend("auto"):
         yield
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads, which is afterwards what it was."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)

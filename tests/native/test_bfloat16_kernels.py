@@ -29,13 +29,6 @@ def isa(request, monkeypatch):
     monkeypatch.setenv("WAVENET_KERNELS_CPU_ISA", request.param)
 
 
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("case", WIDE, ids=str)
 @pytest.mark.parametrize("operator", DIFFERENTIABLE)
 def test_wide_layers_obey_the_rule(isa, operator, case):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from cuda_machine_code import machine_code_in_force
 from numerics import check_operator, tf32_conv1d
-from operator_cases import Case, call
+from operator_cases import WALKS, Case, call
 from sass_cases import Run, check_stream, runs, swap_factors
 
 BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
@@ -37,29 +37,6 @@ CASES = [
     Case(batch=1, residual=128, dilation_channels=128, skip=128, taps=3, time=150, cond="local"),
     Case(batch=1, residual=256, dilation_channels=256, skip=256, taps=3, time=100, dilations=(4,)),
     Case(residual=16, dilation_channels=256, skip=512, taps=1, time=40, dilations=(2**40, 5)),
-]
-# On one multiprocessor, where a block walks over several tiles: rings of three and of five slabs,
-# inputs that come during products.
-WALKS = [
-    Case(
-        batch=1,
-        residual=128,
-        dilation_channels=128,
-        skip=128,
-        taps=3,
-        time=400,
-        dilations=(1, 2),
-    ),
-    Case(
-        batch=1,
-        residual=256,
-        dilation_channels=64,
-        skip=192,
-        taps=3,
-        padding="same",
-        time=300,
-        dilations=(1, 2),
-    ),
 ]
 OPERATORS = ["residual_stack", "gated_conv1d", "gated_activation", "stream"]
 

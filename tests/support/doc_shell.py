@@ -13,10 +13,10 @@ from typing import Any, NoReturn
 
 import pytest
 import soundfile
-import torch
 import typer
 from doc_blocks import ROOT
 from doc_things import RATE, tone
+from small_runs import exit_code
 
 from benchmarks.__main__ import main as benchmarks
 from wavenet.cli import application
@@ -68,19 +68,15 @@ class Shell:
     def _here(self, words: list[str]) -> object:
         module = words[1] == "-m"
         program, arguments = words[1 + module], words[2 + module :]
-        self._patch.setattr(sys, "argv", [program, *arguments])
         self._patch.delitem(sys.modules, f"{program}.__main__", raising=False)  # it runs anew
-        threads = torch.get_num_threads()
-        try:
+
+        def run() -> None:
             if module:
                 runpy.run_module(program, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(program, run_name="__main__")
-        except SystemExit as end:
-            return end.code
-        finally:
-            torch.set_num_threads(threads)  # some commands change it
-        return 0
+
+        return exit_code(self._patch, [program, *arguments], run)
 
 
 class Parsed(Exception):

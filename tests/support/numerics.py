@@ -21,23 +21,13 @@ def check_operator(
     backend: str,
     *,
     gradients: bool = True,
+    functions: tuple[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> None:
-    """The operator on the backend obeys the rule: outputs, and gradients of every tensor."""
-    both = getattr(reference, operator), getattr(wavenet_kernels, operator)
-    check_functions(*both, operator, tensors, settings, backend, gradients=gradients)
+    """The operator on the backend obeys the rule: outputs, and gradients of every tensor.
 
-
-def check_functions(
-    plain: Callable[..., Any],
-    public: Callable[..., Any],
-    operator: str,
-    tensors: Sequence[Tensor | None],
-    settings: dict[str, Any],
-    backend: str,
-    *,
-    gradients: bool = True,
-) -> None:
-    """The same of a function `public` whose specification is the function `plain`."""
+    `functions`: a specification and what is to obey it, in place of the operator's own two.
+    """
+    plain, public = functions or (getattr(reference, operator), getattr(wavenet_kernels, operator))
     if tensors[0].dtype == torch.float64:
         # Eager is the reference there: float32 shows, scaled, what it is off by.
         with mock.patch.object(torch.nn.functional, "conv1d", _conv1d_by_short_sums):

@@ -59,6 +59,30 @@ CASES = [
     ),
     Case(residual=20, dilation_channels=40, skip=10, taps=8, time=100, dilations=(2, 7), scale=0.7),
 ]
+# For the CUDA kernels: on one multiprocessor a block walks over several tiles of these. Rings of
+# three and of five slabs of weights; inputs of the next tile come during products.
+WALKS = [
+    Case(
+        batch=1,
+        residual=128,
+        dilation_channels=128,
+        skip=128,
+        taps=3,
+        time=400,
+        dilations=(1, 2, 4),
+        cond="local",
+    ),
+    Case(
+        batch=1,
+        residual=256,
+        dilation_channels=64,
+        skip=192,
+        taps=3,
+        padding="same",
+        time=300,
+        dilations=(1, 2),
+    ),
+]
 
 
 def tensor(*shape: int, seed: int, dtype: torch.dtype, device: str = "cpu") -> Tensor:

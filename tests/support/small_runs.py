@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,20 +120,27 @@ class Done(NamedTuple):
     err: str
 
 
+def exit_code(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str], run: Callable[[], object]
+) -> object:
+    """What a program of ours ends with, which `run` starts in this process."""
+    monkeypatch.setattr(sys, "argv", argv)
+    threads = torch.get_num_threads()
+    try:
+        run()
+    except SystemExit as end:
+        return end.code or 0
+    finally:
+        torch.set_num_threads(threads)  # some commands change it
+    return 0
+
+
 @pytest.fixture
 def wavenet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """wavenet("predict", run, ...) -> exit code and outputs, without a process of its own."""
 
     def call(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["wavenet", *map(str, arguments)])
-        code: object = 0
-        threads = torch.get_num_threads()
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        finally:
-            torch.set_num_threads(threads)  # some commands change it
+        code = exit_code(monkeypatch, ["wavenet", *map(str, arguments)], main)
         out, err = capsys.readouterr()
         return Done(int(str(code)), out, " ".join(err.split()))
 

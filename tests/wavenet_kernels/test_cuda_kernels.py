@@ -18,9 +18,9 @@ import simt_build
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numerics import assert_rule, check_functions, check_operator, tf32_conv1d
+from numerics import assert_rule, check_operator, tf32_conv1d
 from on_cpu import SimulatedGpu
-from operator_cases import LAYOUTS, Case, call, stack_arguments, strided
+from operator_cases import LAYOUTS, WALKS, Case, call, stack_arguments, strided
 
 import wavenet_kernels
 from wavenet_kernels import backends, reference
@@ -66,21 +66,6 @@ LARGE = [
         cond="local",
         time=33,
         dilations=(2,),
-    ),
-]
-# Wide enough for a ring of weights, and on one multiprocessor several tiles for a block: inputs of
-# the next one come during products.
-WALKS = [
-    Case(batch=1, residual=128, dilation_channels=128, skip=128, taps=3, time=400, cond="local"),
-    Case(
-        batch=1,
-        residual=256,
-        dilation_channels=64,
-        skip=192,
-        taps=3,
-        padding="same",
-        time=300,
-        dilations=(1, 2),
     ),
 ]
 SIXTEEN_BITS = (torch.bfloat16, torch.float16)
@@ -129,7 +114,7 @@ def test_layers_that_hear_a_step(dtype, skip, device):
         return lambda *given, **options: stack(*given[:-1], **options, step=given[-1])
 
     both = hearing(reference.residual_stack), hearing(wavenet_kernels.residual_stack)
-    check_functions(*both, "residual_stack", [*tensors, step], options, "cuda")
+    check_operator("residual_stack", [*tensors, step], options, "cuda", functions=both)
 
 
 @pytest.mark.parametrize("case", LARGE, ids=str)

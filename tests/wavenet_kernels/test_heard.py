@@ -10,7 +10,7 @@ import torch._dynamo.testing
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numerics import check_functions
+from numerics import check_operator
 from operator_cases import LAYOUTS, Case, block_arguments, stack_arguments, strided, tensor
 
 import wavenet_kernels
@@ -93,7 +93,7 @@ def test_matches_the_float64_reference(backend, dtype, device, operator, case, s
     time = 1 if step == "constant" else case.time
     heard = None if step == "none" else step_of(operator, case, time, dtype, device)
     functions = both(operator, dropout)
-    check_functions(*functions, operator, [*tensors, heard], options, backend)
+    check_operator(operator, [*tensors, heard], options, backend, functions=functions)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -121,7 +121,8 @@ def test_random_shapes(operator, how, taps, same, constant, dropout, dilations, 
     case = Case(**sizes, taps=taps, padding=padding, dilations=tuple(dilations))
     tensors, options = arguments(operator, case, dtype)
     step = step_of(operator, case, 1 if constant else case.time, dtype)
-    check_functions(*both(operator, dropout), operator, [*tensors, step], options, backend)
+    functions = both(operator, dropout)
+    check_operator(operator, [*tensors, step], options, backend, functions=functions)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -132,7 +133,7 @@ def test_any_strides(backend, layout):
     tensors[0] = strided(tensors[0], layout)
     step = strided(step_of("residual_stack", case, 37, torch.float32), layout)
     functions = both("residual_stack", 0.2)
-    check_functions(*functions, "residual_stack", [*tensors, step], options, backend)
+    check_operator("residual_stack", [*tensors, step], options, backend, functions=functions)
 
 
 @pytest.mark.parametrize("skip", [0, 32])
@@ -148,7 +149,7 @@ def test_stack_options_change_no_result(backend, option, last_residual, skip):
     how = {"checkpoint_every": option} if isinstance(option, int) else {"keep": option}
     options |= {"last_residual": last_residual, **how}
     functions = both("residual_stack", 0.2)
-    check_functions(*functions, "residual_stack", [*tensors, step], options, backend)
+    check_operator("residual_stack", [*tensors, step], options, backend, functions=functions)
 
 
 def test_a_stack_without_any_output():
