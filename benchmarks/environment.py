@@ -16,6 +16,13 @@ import torch
 from wavenet.files import replace_file
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# What holds processors' instructions back, in ours and in what PyTorch multiplies by.
+LIMITS = (
+    "WAVENET_KERNELS_CPU_ISA",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+)
 # Where measurements go that nobody has asked to be committed.
 BUILD = RESULTS.parents[1] / "build" / "bench"
 
@@ -34,6 +41,8 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
         "cpu": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "limits": {name: value for name in LIMITS if (value := os.environ.get(name))},
         "cpus": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "threads": torch.get_num_threads(),

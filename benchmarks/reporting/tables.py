@@ -227,8 +227,10 @@ def claim(record: dict[str, Any]) -> str:
         if ratios:
             ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times")
     networks = len({where[2] for where in places(record["rows"])})
+    instructions = record.get("instructions", "").replace("AVX512", "AVX-512")
     return (
-        f"On {record['threads']} threads of a CPU ({record['device']}), in {record['dtype']}, the "
+        f"On {record['threads']} threads of a CPU ({record['device']}"
+        f"{f', {instructions}' * bool(instructions)}), in {record['dtype']}, the "
         f"residual stacks of {networks} networks compute {' and '.join(ranges)} as fast as eager "
         "PyTorch."
     )
@@ -263,6 +265,8 @@ def heading(record: dict[str, Any]) -> str:
     rounds = f"; medians of {record['rounds']}, contenders interleaved"
     if record.get("benchmark") == "first-call":
         rounds = "; each in processes of its own"
+    if limits := record.get("limits"):
+        rounds += "; all held to " + " ".join(f"{name}={value}" for name, value in limits.items())
     busy = sum("busy" in row for row in record["rows"])
     if busy:
         rounds += f"; {busy} of {len(record['rows'])} rows on a busy machine ({BUSY})"
