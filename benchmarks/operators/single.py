@@ -1,5 +1,7 @@
-"""Operators by themselves, a layer of the workload each, on (B, C, T) tensors as PyTorch has them.
+"""Operators by themselves, a layer of the workload each.
 
+Contiguous (B, C, T) tensors are what PyTorch has, rows (B, T, C) seen through `.transpose(1, 2)`
+what our own operators return, and "cond" is conditioning of each time, contiguous as the signal is.
 "auto" takes on a CPU, where nothing was measured, what this finds: that holds for the small sizes,
 too, which are measured where no workload is named. Beside wall time there is processor time, of all
 threads together, which other programs on a busy machine add little to: the least of all rounds.
@@ -27,6 +29,7 @@ from wavenet_kernels.calibration.keys import Kind
 from wavenet_kernels.call import Call
 
 OPERATORS = ("dilated_conv1d", "gated_conv1d", "residual_block", "gated_activation")
+FORMS = ("contiguous", "rows", "cond")
 PASSES = ("forward", "step")
 SIZES = [
     f"R={R},S={R},K={K},L=1,T={T}" for R, K in ((8, 3), (25, 2), (64, 7)) for T in (1000, 16000)
@@ -42,18 +45,22 @@ def measure(options: Options) -> Iterator[list[Row]]:
     workloads = options.stacks() if options.workloads else list(map(parse, SIZES))
     for workload in workloads:
         for operator in OPERATORS:
-            yield measure_one(operator, workload, options)
+            for form in FORMS:
+                if form != "cond" or operator != "dilated_conv1d":
+                    yield measure_one(operator, form, workload, options)
 
 
-def measure_one(operator: str, workload: Workload, options: Options) -> list[Row]:
+def measure_one(operator: str, form: str, workload: Workload, options: Options) -> list[Row]:
     """Forward and training step of every contender, in turn; what is wrong gets no figure."""
-    arguments = arguments_of(operator, workload, options)
+    arguments = arguments_of(operator, form, workload, options)
+    name_of_form = "" if form == FORMS[0] else f", {form}"
     runs: dict[Any, Run] = {}
     rows = []
     for name, function in contenders(operator, options).items():
         for what in [what for what in PASSES if what in options.passes]:
-            row: Row = {"workload": f"{operator} {workload.sizes}", "sizes": workload.sizes}
-            row.update({"operator": operator, "contender": name, "pass": what})
+            row: Row = {"workload": f"{operator} {workload.sizes}{name_of_form}"}
+            row.update({"sizes": workload.sizes, "operator": operator, "form": form})
+            row.update({"contender": name, "pass": what})
             rows.append(row)
             one = Run(_pass(function, arguments, step=what == "step"))
             try:
@@ -110,14 +117,18 @@ def _ours(operator: str, backend: Any) -> Callable[..., Any]:
     return ours
 
 
-def arguments_of(operator: str, workload: Workload, options: Options) -> Arguments:
+def arguments_of(operator: str, form: str, workload: Workload, options: Options) -> Arguments:
     """A layer's, by the names that the public function has for them."""
     one = replace(workload, dilations=(DILATION,))
     x, *weights = one.tensors(options.device, options.dtype)
     conv_weight, conv_bias, out_weight, out_bias = (weight[0] for weight in weights)
-    more = {"dilation": DILATION, "padding": workload.padding}
+    more: Arguments = {}
+    if form == "cond":
+        more["cond"] = x.new_empty(len(x), len(conv_weight), x.shape[2]).normal_()
     if operator == "gated_activation":
-        return {"a": x.repeat(1, 2, 1)}
+        return {"a": laid(form, x.repeat(1, 2, 1)), **more}
+    x = laid(form, x)
+    more.update(dilation=DILATION, padding=workload.padding)
     if operator == "residual_block":
         names = ("conv_weight", "conv_bias", "out_weight", "out_bias")
         given = (conv_weight, conv_bias, out_weight, out_bias)
@@ -126,6 +137,13 @@ def arguments_of(operator: str, workload: Workload, options: Options) -> Argumen
         half = len(conv_weight) // 2
         conv_weight, conv_bias = conv_weight[:half], conv_bias[:half]
     return {"x": x, "weight": conv_weight, "bias": conv_bias, **more}
+
+
+def laid(form: str, signal: Tensor) -> Tensor:
+    """(B, C, T), contiguous or a view of (B, T, C) rows."""
+    if form == "rows":
+        return signal.transpose(1, 2).contiguous().transpose(1, 2)
+    return signal.contiguous()
 
 
 def check(backend: str, operator: str, arguments: Arguments) -> None:
