@@ -41,10 +41,9 @@ namespace WAVENET_HERE {
 #if !WAVENET_FORWARD_ONLY
 #include "cpu/backward.h"
 #endif
-#if !WAVENET_DOUBLE
+#if !WAVENET_DOUBLE && !WAVENET_PAIRS
 #include "cpu/sample.h"
-constexpr SampleKernels kSampleKernels = {kLanes,         kPerCell,    sample_panel_outputs, sample_split_size, sample_split,
-                                          sample_product, sample_gate, sample_exp};
+constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
 constexpr const SampleKernels* kSample = &kSampleKernels;
 #else
 constexpr const SampleKernels* kSample = nullptr;

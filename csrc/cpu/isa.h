@@ -19,12 +19,7 @@ constexpr int64_t kNarrow = 32;
 // The sampling loop's share (sample.h), of floats.
 struct SampleKernels {
   int64_t lanes;
-  int64_t per_cell;  // inputs whose weights lie side by side
   int64_t (*panel)(int64_t rows);
-  // Inputs of a product in parts that are multiplied as bfloat16: floats for so many of them, 0 where a product takes
-  // them as they are.
-  int64_t (*split_size)(int64_t inputs);
-  void (*split)(const float* x, int64_t inputs, float* to);
   void (*product)(const void* weights, bool half, int64_t width, int64_t outputs, int64_t begin, int64_t end,
                   int64_t inputs, int64_t rows, const float* const* x, float* const* y);
   void (*gate)(const float* filters, const float* gates, int64_t channels, float* z);

@@ -40,13 +40,19 @@ int64_t Sampler::padded(int64_t channels) const {
   return (channels + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes;
 }
 
+// In bytes, a whole number of lines.
+int64_t Sampler::packed_size(int64_t outputs, int64_t inputs) const {
+  return (padded(outputs) * (half_ ? (inputs + 1) / 2 : inputs) * 4 + 63) / 64 * 64;
+}
+
 // For products of so many rows at once. `element(output, input)`: what a weight is.
 template <class Element>
-Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element) const {
+Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element) {
   Matrix m;
   m.outputs = padded(outputs), m.inputs = inputs, m.panel = kernels_.panel(rows);
-  const int64_t per_cell = kernels_.per_cell, depth = (inputs + per_cell - 1) / per_cell * per_cell;
-  m.data = allocate(std::max<int64_t>(m.outputs * depth, 1) * (half_ ? 2 : 4));
+  const int64_t per_cell = half_ ? 2 : 1, depth = (inputs + per_cell - 1) / per_cell * per_cell;
+  char* data = weights_.get() + packed_;
+  m.data = data, packed_ += packed_size(outputs, inputs);
   for (int64_t at = 0; at < m.outputs; at += m.panel) {
     const int64_t width = std::min(m.panel, m.outputs - at);
     for (int64_t c = 0; c < depth; ++c) {
@@ -54,9 +60,9 @@ Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, con
         const float value = at + i < outputs && c < inputs ? element(at + i, c) : 0.0f;
         const int64_t to = at * depth + (c / per_cell * width + i) * per_cell + c % per_cell;
         if (half_) {
-          reinterpret_cast<uint16_t*>(m.data.get())[to] = rounded(value);
+          reinterpret_cast<uint16_t*>(data)[to] = rounded(value);
         } else {
-          floats(m.data)[to] = value;
+          reinterpret_cast<float*>(data)[to] = value;
         }
       }
     }
@@ -67,11 +73,23 @@ Sampler::Matrix Sampler::pack(int64_t outputs, int64_t inputs, int64_t rows, con
 // Cold: what happens once is to be small, in a file that is compiled for speed.
 __attribute__((cold))
 Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bool half)
-    : kernels_(*(half && isa.of_bfloat16 ? isa.of_bfloat16 : isa.of_float)->sample), net_(network), B_(batch), half_(half) {
+    : kernels_(*isa.of_float->sample), net_(network), B_(batch), half_(half) {
   const int64_t L = net_.layers(), R = net_.R, D = net_.D, S = net_.S, K = net_.K, H = net_.H, P = net_.P;
   const int64_t Dp = padded(D), Rp = padded(R), Sp = padded(S), Hp = padded(H), Pp = padded(P);
   // Filter and gate each fill up whole vectors: row i of 2 Dp is row `gate_row(i)` of 2 D, or none.
   const auto gate_row = [&](int64_t i) { return i % Dp < D ? i / Dp * D + i % Dp : int64_t(-1); };
+  const int64_t bytes = L * K * packed_size(2 * Dp, R) + (L - 1) * packed_size(R, D) + packed_size(S, L * Dp) +
+                        packed_size(H, S) + packed_size(P, H);
+  weights_ = allocate(bytes);
+  prefer_large_pages(weights_.get(), bytes);
+  const auto tap = [&](const Stage& stage, int64_t k) {
+    const float* conv = net_.conv_weight + (&stage - stages_.data()) * 2 * D * R * K;
+    const int64_t rows = B_ * std::min(std::max<int64_t>(lag(stage, k), 1), kSamplesAhead);
+    return pack(2 * Dp, R, rows, [&](int64_t i, int64_t c) {
+      const int64_t row = gate_row(i);
+      return row < 0 ? 0.0f : conv[(row * R + c) * K + k];
+    });
+  };
   stages_.resize(L);
   for (int64_t l = 0; l < L; ++l) {
     Stage& stage = stages_[l];
@@ -79,19 +97,7 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
     if (1.0 * (K - 1) * static_cast<double>(stage.dilation) * B_ * R > 1e15) throw std::bad_alloc();
     stage.history = (K - 1) * stage.dilation + kSamplesAhead;
     for (stage.length = 1; stage.length < stage.history;) stage.length *= 2;
-    const float* conv = net_.conv_weight + l * 2 * D * R * K;
-    const auto tap = [&](int64_t k) {
-      const int64_t rows = B_ * std::min(std::max<int64_t>(lag(stage, k), 1), kSamplesAhead);
-      return pack(2 * Dp, R, rows, [&](int64_t i, int64_t c) {
-        const int64_t row = gate_row(i);
-        return row < 0 ? 0.0f : conv[(row * R + c) * K + k];
-      });
-    };
-    for (int64_t k = 0; k + 1 < K; ++k) {
-      stage.past.push_back(tap(k));
-      stage.ahead.push_back(zeros(B_ * kSamplesAhead * 2 * Dp));
-    }
-    stage.current = tap(K - 1);
+    stage.current = tap(stage, K - 1);
     stage.conv_bias = zeros(2 * Dp);
     for (int64_t i = 0; net_.conv_bias && i < 2 * Dp; ++i) {
       if (gate_row(i) >= 0) floats(stage.conv_bias)[i] = net_.conv_bias[l * 2 * D + gate_row(i)];
@@ -113,6 +119,12 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
   }
   hidden_ = pack(H, S, B_, [&](int64_t i, int64_t c) { return net_.hidden_weight[i * S + c]; });
   output_ = pack(P, H, B_, [&](int64_t i, int64_t c) { return net_.output_weight[i * H + c]; });
+  for (Stage& stage : stages_) {
+    for (int64_t k = 0; k + 1 < K; ++k) {
+      stage.past.push_back(tap(stage, k));
+      stage.ahead.push_back(zeros(B_ * kSamplesAhead * 2 * Dp));
+    }
+  }
   hidden_bias_ = copy_of(net_.hidden_bias, H, Hp), output_bias_ = copy_of(net_.output_bias, P, Pp);
   const int64_t table = net_.taps * std::max<int64_t>(net_.codes, 1) * R;
   input_weight_ = copy_of(net_.input_weight, table, table);
@@ -126,16 +138,13 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
 }
 
 void Sampler::add_workers(int count) {
-  const int64_t rows = B_ * kSamplesAhead, ahead = kernels_.split_size(net_.R) * kSamplesAhead;
-  const int64_t head = std::max({net_.layers() * padded(net_.D), net_.S, net_.H});
-  const int64_t parts = B_ * std::max(ahead, kernels_.split_size(head));
+  const int64_t rows = B_ * kSamplesAhead;
   for (int i = static_cast<int>(workers_.size()); i < count; ++i) {
     Worker worker;
     worker.index = i;
-    worker.memory = allocate(2 * rows * sizeof(float*) + parts * sizeof(float));
+    worker.memory = allocate(2 * rows * sizeof(float*));
     worker.y = reinterpret_cast<float**>(worker.memory.get());
     worker.x = const_cast<const float**>(worker.y + rows);
-    worker.parts = reinterpret_cast<float*>(worker.y + 2 * rows);
     workers_.push_back(std::move(worker));
   }
 }
@@ -158,16 +167,10 @@ Sampler::Range Sampler::share(const Worker& worker, int64_t channels) const {
 
 // Of the rows in the worker's x, onto those in its y.
 void Sampler::product(Worker& worker, const Matrix& matrix, int64_t rows, std::initializer_list<Range> outputs) {
-  const int64_t size = kernels_.split_size(matrix.inputs);
-  for (int64_t i = 0; size > 0 && i < rows; ++i) {
-    float* parts = worker.parts + i * size;
-    kernels_.split(worker.x[i], matrix.inputs, parts);
-    worker.x[i] = parts;
-  }
   for (auto next = outputs.begin(); next != outputs.end();) {
     Range range = *next++;
     while (next != outputs.end() && next->begin == range.end) range.end = next++->end;  // more sums at once
-    kernels_.product(matrix.data.get(), half_, matrix.panel, matrix.outputs, range.begin, range.end, matrix.inputs, rows,
+    kernels_.product(matrix.data, half_, matrix.panel, matrix.outputs, range.begin, range.end, matrix.inputs, rows,
                      worker.x, worker.y);
   }
 }

@@ -76,7 +76,7 @@ class Sampler {
 
  private:
   struct Matrix {
-    Memory data;
+    const void* data = nullptr;  // in weights_
     int64_t outputs = 0, inputs = 0, panel = 0;  // outputs: padded to whole vectors
   };
   struct Stage {
@@ -97,11 +97,11 @@ class Sampler {
     Memory memory;
     const float** x;
     float** y;
-    float* parts;  // of the inputs, where they are taken in parts
   };
 
+  int64_t packed_size(int64_t outputs, int64_t inputs) const;
   template <class Element>
-  Matrix pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element) const;
+  Matrix pack(int64_t outputs, int64_t inputs, int64_t rows, const Element& element);
   void add_workers(int count);  // up to so many
   Range share(const Worker& worker, int64_t channels) const;
   void product(Worker& worker, const Matrix& matrix, int64_t rows, std::initializer_list<Range> outputs);
@@ -122,6 +122,8 @@ class Sampler {
   bool half_;
   std::vector<Stage> stages_;
   Matrix skip_, hidden_, output_;
+  Memory weights_;  // of all matrices, those of every sample first, in the order in which it reads them
+  int64_t packed_ = 0;
   Memory input_weight_, input_bias_, skip_bias_, hidden_bias_, output_bias_;
   Memory a_, z_, r_, skips_, hiddens_, said_;  // of each signal
   mutable std::vector<float> sums_;            // of probabilities
