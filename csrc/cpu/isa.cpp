@@ -43,7 +43,8 @@ namespace WAVENET_HERE {
 #endif
 #if !WAVENET_DOUBLE && !WAVENET_PAIRS
 #include "cpu/sample.h"
-constexpr SampleKernels kSampleKernels = {kLanes, sample_panel_outputs, sample_product, sample_gate, sample_exp};
+constexpr SampleKernels kSampleKernels = {kLanes,     sample_panel_outputs, sample_product,
+                                          sample_sum, sample_gate,          sample_exp};
 constexpr const SampleKernels* kSample = &kSampleKernels;
 #else
 constexpr const SampleKernels* kSample = nullptr;

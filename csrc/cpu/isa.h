@@ -22,6 +22,7 @@ struct SampleKernels {
   int64_t (*panel)(int64_t rows);
   void (*product)(const void* weights, bool half, int64_t width, int64_t outputs, int64_t begin, int64_t end,
                   int64_t inputs, int64_t rows, const float* const* x, float* const* y);
+  void (*sum)(const float* const* terms, int64_t count, int64_t begin, int64_t end, float* to);
   void (*gate)(const float* filters, const float* gates, int64_t channels, float* z);
   void (*exp)(const float* x, int64_t count, float scale, float shift, float* to);
 };

@@ -11,8 +11,10 @@
 // depends neither on how many signals nor on how many samples are computed at once.
 #pragma once
 
-constexpr int64_t kSampleSums = 8;  // as many vectors of sums as keep two multipliers of four cycles busy
-constexpr int64_t kPanelVectors = 4;  // of outputs, at most: threads share them out
+// Vectors of a panel, so that sums keep two multipliers of four cycles busy: those of a row, in two chains, and of two
+// rows are 8 vectors, those of four rows as many as the registers hold.
+constexpr int kPanelVectors = 4;
+constexpr int kPanelVectorsOfFour = kRows == 12 ? 4 : 2;
 constexpr int64_t kSampleAhead = 2048;  // bytes of weights asked for: what follows is in order, but other pages
 
 using Cell = uint32_t;
@@ -41,7 +43,7 @@ __attribute__((always_inline)) inline void sample_chains(const Weight* weights, 
       decltype(load_weights(from)) w[VECTORS];
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
         w[j] = load_weights(from + j * kLanes);
-        if (ROWS <= 2) __builtin_prefetch(from + j * kLanes + kSampleAhead / sizeof(Weight));
+        __builtin_prefetch(from + j * kLanes + kSampleAhead / sizeof(Weight));
       }
       WAVENET_UNROLL for (int k = 0; k < kOfWeight; ++k) {
         WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
@@ -76,15 +78,16 @@ __attribute__((noinline)) void sample_block(const Weight* weights, int64_t strid
   }
 }
 
-// Of one panel, `stride` outputs wide, so many vectors of outputs from `at` on, in parts of at most 8 sums.
+// Of one panel, `stride` outputs wide, so many vectors of outputs from `at` on.
 template <int ROWS, class Weight>
 inline void sample_panel(const Weight* weights, int64_t stride, int64_t vectors, int64_t inputs, const float* const* x,
                          float* const* y, int64_t at) {
+  constexpr int kMost = ROWS == 4 ? kPanelVectorsOfFour : kPanelVectors;
   for (int64_t j = 0, left; (left = vectors - j) > 0;) {
     const Weight* from = weights + j * kLanes;
     const int64_t here = at + j * kLanes;
-    if (ROWS <= 2 && left >= 4) {
-      sample_block<ROWS, ROWS <= 2 ? 4 : 1>(from, stride, inputs, x, y, here), j += 4;
+    if (left >= kMost) {
+      sample_block<ROWS, kMost>(from, stride, inputs, x, y, here), j += kMost;
     } else if (left >= 2) {
       sample_block<ROWS, 2>(from, stride, inputs, x, y, here), j += 2;
     } else {
@@ -115,7 +118,7 @@ inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, i
 
 // Outputs of a panel for products of so many rows.
 inline int64_t sample_panel_outputs(int64_t rows) {
-  return smaller(kSampleSums / (rows >= 4 ? 4 : rows >= 2 ? 2 : 1), kPanelVectors) * kLanes;
+  return (rows >= 4 ? kPanelVectorsOfFour : kPanelVectors) * kLanes;
 }
 
 // y[i] += W x[i], its outputs from `begin` to `end`. All of them, and these, are whole numbers of vectors; `width`
@@ -126,6 +129,15 @@ inline void sample_product(const void* weights, bool half, int64_t width, int64_
     sample_rows(static_cast<const Cell*>(weights), width, outputs, begin, end, inputs, rows, x, y);
   } else {
     sample_rows(static_cast<const float*>(weights), width, outputs, begin, end, inputs, rows, x, y);
+  }
+}
+
+// to = the sum of the terms, in order; its elements from `begin` to `end`, a whole number of vectors.
+inline void sample_sum(const float* const* terms, int64_t count, int64_t begin, int64_t end, float* to) {
+  for (int64_t c = begin; c < end; c += kLanes) {
+    Vector sum = load(terms[0] + c);
+    for (int64_t i = 1; i < count; ++i) sum += load(terms[i] + c);
+    store(to + c, sum);
   }
 }
 

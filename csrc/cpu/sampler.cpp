@@ -142,9 +142,10 @@ void Sampler::add_workers(int count) {
   for (int i = static_cast<int>(workers_.size()); i < count; ++i) {
     Worker worker;
     worker.index = i;
-    worker.memory = allocate(2 * rows * sizeof(float*));
+    worker.memory = allocate((2 * rows + std::max<int64_t>(net_.K, 2)) * sizeof(float*));
     worker.y = reinterpret_cast<float**>(worker.memory.get());
     worker.x = const_cast<const float**>(worker.y + rows);
+    worker.terms = worker.x + rows;
     workers_.push_back(std::move(worker));
   }
 }
@@ -224,17 +225,17 @@ void Sampler::layers(Worker& worker, Meeting& meeting, const SampleRun& run, int
     Stage& stage = stages_[l];
     past_taps(worker, stage, false);
     for (int64_t b = 0; b < B_; ++b) {
-      float *a = floats(a_) + b * 2 * Dp, *bias = floats(stage.conv_bias);
-      for (const Range& range : {mine, gates}) std::copy(bias + range.begin, bias + range.end, a + range.begin);
+      float* a = floats(a_) + b * 2 * Dp;
+      worker.terms[0] = floats(stage.conv_bias);
+      for (int64_t k = 0; k + 1 < net_.K; ++k) {
+        const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
+        worker.terms[1 + k] = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
+      }
+      for (const Range& range : {mine, gates}) kernels_.sum(worker.terms, net_.K, range.begin, range.end, a);
       if (run.cond.data) {
         const int64_t at = b * run.cond.batch_stride + i * run.cond.time_stride + l * 2 * D;
         const float* cond = static_cast<const float*>(run.cond.data) + at;
         for (int64_t c = mine.begin; c < std::min(mine.end, D); ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
-      }
-      for (int64_t k = 0; k + 1 < net_.K; ++k) {
-        const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
-        const float* past = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
-        for (int64_t c = mine.begin; c < mine.end; ++c) a[c] += past[c], a[Dp + c] += past[Dp + c];
       }
       worker.x[b] = row(stage, b, t_), worker.y[b] = a;
     }
@@ -247,13 +248,13 @@ void Sampler::layers(Worker& worker, Meeting& meeting, const SampleRun& run, int
     meeting.wait(worker.index, worker.of);
     if (l + 1 == L) break;
     for (int64_t b = 0; b < B_; ++b) {
-      const float *x = row(stage, b, t_), *bias = floats(stage.out_bias);
       float* next = row(stages_[l + 1], b, t_);
-      for (int64_t c = channels.begin; c < channels.end; ++c) next[c] = x[c] + bias[c];
+      worker.terms[0] = row(stage, b, t_), worker.terms[1] = floats(stage.out_bias);
+      kernels_.sum(worker.terms, 2, channels.begin, channels.end, next);
       worker.x[b] = floats(z_) + (b * L + l) * Dp, worker.y[b] = next;
     }
     product(worker, stage.residual, B_, {channels});
-    for (int64_t b = 0; b < B_; ++b) {
+    for (int64_t b = 0; net_.residual_scale != 1.0f && b < B_; ++b) {
       float* next = worker.y[b];
       for (int64_t c = channels.begin; c < channels.end; ++c) next[c] *= net_.residual_scale;
     }

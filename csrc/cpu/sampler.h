@@ -97,6 +97,7 @@ class Sampler {
     Memory memory;
     const float** x;
     float** y;
+    const float** terms;  // of a sum
   };
 
   int64_t packed_size(int64_t outputs, int64_t inputs) const;
