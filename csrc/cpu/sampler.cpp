@@ -226,17 +226,19 @@ void Sampler::layers(Worker& worker, Meeting& meeting, const SampleRun& run, int
     past_taps(worker, stage, false);
     for (int64_t b = 0; b < B_; ++b) {
       float* a = floats(a_) + b * 2 * Dp;
-      worker.terms[0] = floats(stage.conv_bias);
+      const float* bias = worker.terms[0] = floats(stage.conv_bias);
+      if (run.cond.data) {
+        const int64_t at = b * run.cond.batch_stride + i * run.cond.time_stride + l * 2 * D;
+        const float* cond = static_cast<const float*>(run.cond.data) + at;
+        for (const Range& range : {mine, gates}) std::copy(bias + range.begin, bias + range.end, a + range.begin);
+        for (int64_t c = mine.begin; c < std::min(mine.end, D); ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
+        worker.terms[0] = a;
+      }
       for (int64_t k = 0; k + 1 < net_.K; ++k) {
         const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
         worker.terms[1 + k] = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
       }
       for (const Range& range : {mine, gates}) kernels_.sum(worker.terms, net_.K, range.begin, range.end, a);
-      if (run.cond.data) {
-        const int64_t at = b * run.cond.batch_stride + i * run.cond.time_stride + l * 2 * D;
-        const float* cond = static_cast<const float*>(run.cond.data) + at;
-        for (int64_t c = mine.begin; c < std::min(mine.end, D); ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
-      }
       worker.x[b] = row(stage, b, t_), worker.y[b] = a;
     }
     product(worker, stage.current, B_, {mine, gates});

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -208,6 +210,17 @@ def test_weights_of_bfloat16_are_rounded_and_nothing_else(draw):
     assert 1e-4 < (full - said).abs().max() < 0.2
 
 
+@EVERY
+def test_weights_of_bfloat16_have_the_bits_of_float32(shape):
+    net = network(shape=shape)
+    names = [f"{name}_weight" for name in ("conv", "out", "hidden", "output")]
+    rounded = {name: getattr(net, name).bfloat16().float() for name in names}
+    same = dataclasses.replace(net, **rounded)
+    noise = torch.rand(3, 4, 40)
+    made = sampler(net, "cpu", batch=3, weights_dtype=torch.bfloat16).run(40, noise=noise)
+    assert torch.equal(made, sampler(same, "cpu", batch=3).run(40, noise=noise))
+
+
 def test_float64_is_computed_in_pytorch():
     net = network(dtype=torch.float64)
     said = torch.empty(1, 6, 30, dtype=torch.float64)
@@ -224,6 +237,19 @@ def test_parameters_that_are_not_finite_are_named(backend):
     cond[0, :, 13] = float("nan")
     with pytest.raises(FloatingPointError, match="sample 13: the network's parameters are not"):
         sampler(net, backend).run(20, cond)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@LOOPS
+def test_a_loop_that_was_reset_is_a_new_one(backend, dtype):
+    """Of all that was there nothing is left, neither in rows that fill up a vector."""
+    net = network(shape="odd widths")
+    cond = torch.randn(1, net.cond_channels, 20)
+    new, used = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
+    with pytest.raises(FloatingPointError):
+        used.run(20, torch.full_like(cond, float("nan")))
+    used.reset()
+    assert torch.equal(used.run(20, cond), new.run(20, cond))
 
 
 @LOOPS
