@@ -43,8 +43,9 @@ namespace WAVENET_HERE {
 #endif
 #if !WAVENET_DOUBLE && !WAVENET_PAIRS
 #include "cpu/sample.h"
-constexpr SampleKernels kSampleKernels = {kLanes,     sample_panel_outputs, sample_product,
-                                          sample_sum, sample_gate,          sample_exp};
+#include "cpu/compand.h"
+constexpr SampleKernels kSampleKernels = {kLanes,      sample_panel_outputs, sample_product, sample_sum,
+                                          sample_gate, sample_exp,           compand};
 constexpr const SampleKernels* kSample = &kSampleKernels;
 #else
 constexpr const SampleKernels* kSample = nullptr;

@@ -25,6 +25,7 @@ struct SampleKernels {
   void (*sum)(const float* const* terms, int64_t count, int64_t begin, int64_t end, float* to);
   void (*gate)(const float* filters, const float* gates, int64_t channels, float* z);
   void (*exp)(const float* x, int64_t count, float scale, float shift, float* to);
+  void (*compand)(const float* x, int64_t count, float mu, float* to);  // compand.h
 };
 
 // For activations of the types that are computed on in one type, the Real. Weights, packed or not, and their

@@ -8,17 +8,7 @@
 
 namespace wavenet::runtime {
 
-namespace {
-
-float compressed(float x) {
-  x = std::min(1.0f, std::max(-1.0f, x));
-  const float magnitude = std::log1p((kCodes - 1) * std::fabs(x)) / static_cast<float>(std::log1p(kCodes - 1.0));
-  return std::copysign(magnitude, x);
-}
-
-}  // namespace
-
-Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
+Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net), kernels_(*isa.of_float->sample) {
   const int64_t most = net.frame_steps * net.windows_per_step();
   if (net.input == Input::one_hot) {
     const std::shared_ptr<const float> table = net.stem.floats();
@@ -37,15 +27,20 @@ Stem::Stem(const cpu::Isa& isa, const Network& net) : net_(net) {
 
 void Stem::reset() {
   filled_ = net_.stem_taps - 1;
-  std::fill(samples_.begin(), samples_.begin() + filled_, heard(0.0f));
+  std::fill(samples_.begin(), samples_.begin() + filled_, 0.0f);
+  compand(0, filled_);
   if (bands_) bands_->reset();
 }
 
-float Stem::heard(float sample) const {
-  if (net_.input == Input::raw) return sample;
-  const float x = compressed(sample);
-  if (net_.input == Input::mu_law) return x;
-  return std::min(kCodes - 1.0f, std::max(0.0f, std::floor((x + 1.0f) * (0.5f * (kCodes - 1)) + 0.5f)));
+// Of samples from `begin` to `end` makes what the network hears: themselves, companded ones or codes of these.
+void Stem::compand(int64_t begin, int64_t end) {
+  if (net_.input == Input::raw) return;
+  float* samples = samples_.data();
+  kernels_.compand(samples + begin, end - begin, kCodes - 1, samples + begin);
+  if (net_.input == Input::mu_law) return;
+  for (int64_t i = begin; i < end; ++i) {
+    samples[i] = std::min(kCodes - 1.0f, std::max(0.0f, std::floor((samples[i] + 1.0f) * (0.5f * (kCodes - 1)) + 0.5f)));
+  }
 }
 
 int64_t Stem::wanted(int64_t steps) const {
@@ -53,7 +48,8 @@ int64_t Stem::wanted(int64_t steps) const {
 }
 
 void Stem::hear(const float* samples, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) samples_[filled_ + i] = heard(samples[i]);
+  std::copy(samples, samples + count, samples_.data() + filled_);
+  compand(filled_, filled_ + count);
   filled_ += count;
 }
 

@@ -26,10 +26,11 @@ class Stem {
 
  private:
   int64_t windows(int64_t steps) const { return bands_ ? bands_->wanted(steps) : steps; }
-  float heard(float sample) const;
+  void compand(int64_t begin, int64_t end);
   void embed(const float* codes, float* row) const;
 
   const Network& net_;
+  const cpu::SampleKernels& kernels_;
   std::unique_ptr<Convolution> convolution_;  // but for one-hot codes
   std::unique_ptr<Filterbank> bands_;
   std::vector<float> filtered_;  // of a frame: what the filters say

@@ -19,6 +19,7 @@
 #include "cpu/run.h"
 #include "cpu/run_backward.h"
 #include "cpu/stream.h"
+#include "companding_check.h"
 #include "plain_loops.h"
 #include "sampler_check.h"
 
@@ -558,6 +559,12 @@ int main(int count, char** arguments) {
       ++failures;
       std::printf("%s: the sampling loop on threads%s\n", isa->name, half ? ", bfloat16" : "");
     }
+  }
+  for (const cpu::Isa* isa : isas) {
+    const double error = companding_error(*isa);
+    if (error < 4) continue;
+    ++failures;
+    std::printf("%s: companded samples are off by %.1f roundings\n", isa->name, error);
   }
   std::printf(failures ? "%d failures\n" : "all good\n", failures);
   return failures ? 1 : 0;
