@@ -175,7 +175,10 @@ class _Reader(pickle.Unpickler):
 
 
 def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset)
+    tensor = torch.as_strided(storage, tuple(size), tuple(stride), offset)
+    if tensor.numel() > storage.numel():  # one element for many: a small file for any memory
+        raise ModelError("is damaged: a tensor is larger than its elements")
+    return tensor
 
 
 def _parameter(data: Tensor, *_: Any) -> Tensor:

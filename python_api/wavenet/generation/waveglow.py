@@ -184,6 +184,10 @@ class WaveGlow(
         """
         batch, _, frames = self._check_mel(mel)
         steps = frames * self.config.hop // self.config.group
+        if denoise:
+            from wavenet.generation.denoise import require_strength
+
+            require_strength(denoise, steps * self.config.group)
         if z is None:
             z = self._noise(batch, 0, steps, sigma, seed, first_signal, mel)
         audio = self.sound(mel, self._check_z(z, batch, steps))

@@ -143,3 +143,12 @@ def test_what_others_put_beside_the_weights_is_passed_over(zipped, tmp_path):
     read = read_torch_file(tmp_path / "x.pth")
     assert torch.equal(read["state_dict"]["w"], torch.ones(2))
     assert read["beside"]["dtype"] == torch.float16
+
+
+@BOTH
+def test_no_element_stands_for_many(zipped, tmp_path):
+    """Or a file of some bytes takes all of the memory when it is read."""
+    saved = {"state_dict": {"w": torch.zeros(1).expand(10**6, 10**6)}}
+    torch.save(saved, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelError, match="is damaged: a tensor is larger than its elements"):
+        read_torch_file(tmp_path / "x.pth")
