@@ -275,3 +275,23 @@ def test_samples_go_where_they_are_wanted(draw, backend):
     out = expected.new_full((9, 1), 5).T
     made = sampler(network(draw), backend).run(9, seed=3, out=out)
     assert made is out and torch.equal(out, expected)
+
+
+def test_a_state_of_another_kind_is_refused():
+    """A smaller one would be read beyond its end."""
+    loop = sampler(network("logistic"), "cpu", batch=2)
+    loop.run(5)
+    state = loop.state()
+    others = [sampler(network("logistic"), "cpu", batch=3), sampler(network("softmax"), "cpu")]
+    others.append(sampler(network("logistic"), "reference", batch=2))
+    for other in others:
+        with pytest.raises(ValueError, match="state is not of this sampler's network and batch"):
+            other.load_state(state)
+    position, values = state["loop"]
+    for wrong in (None, {}, {**state, "position": -1}, {**state, "loop": (position, values[:-1])}):
+        with pytest.raises(ValueError, match="state is not of this sampler's"):
+            loop.load_state(wrong)
+    following = loop.run(7)
+    wide = torch.stack([values, values], dim=1)[:, 0]  # not contiguous
+    loop.load_state({**state, "loop": (position, wide)})
+    assert torch.equal(loop.run(7), following)

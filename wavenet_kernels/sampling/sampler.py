@@ -96,7 +96,16 @@ class Sampler:
         return {"position": self._position, "loop": self._loop.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, here or in another sampler of the same network."""
+        """Go on from what `state` gave, here or in another sampler of the same network.
+
+        Raises:
+            ValueError: it is of another network, batch or kind of loop, or no state.
+        """
+        if not _alike(state, self.state()):
+            raise ValueError(
+                "state is not of this sampler's network and batch; accepted is what state() of one "
+                "like it gave"
+            )
         self._loop.load_state(state["loop"])
         self._position = state["position"]
 
@@ -211,6 +220,20 @@ class Sampler:
             whole = not forced.is_floating_point()
             if not whole or (n and not 0 <= forced.min() <= forced.max() < network.codes):
                 raise ValueError(f"forced holds no codes; accepted are 0 to {network.codes - 1}")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two states have the same tensors' shapes in the same places."""
+    if isinstance(other, Tensor):
+        fits = isinstance(one, Tensor) and one.shape == other.shape
+        return fits and (one.dtype, one.device) == (other.dtype, other.device)
+    if isinstance(other, dict):
+        keys = isinstance(one, dict) and one.keys() == other.keys()
+        return keys and all(_alike(one[key], other[key]) for key in other)
+    if isinstance(other, tuple):
+        many = isinstance(one, tuple | list) and len(one) == len(other)
+        return many and all(map(_alike, one, other))
+    return type(one) is int and one >= 0
 
 
 def _rounded(network: SampleNetwork) -> SampleNetwork:

@@ -257,6 +257,8 @@ class Conditioning(nn.Module):
         if isinstance(speaker, Tensor):
             if speaker.is_floating_point():
                 raise ValueError(f"speaker is {speaker.dtype}; {known}")
+            if torch.compiler.is_compiling():  # what it holds nobody knows yet
+                return speaker.flatten().long().to(device).expand(batch)
             speaker = speaker.flatten().tolist()
         alone = isinstance(speaker, str) or not isinstance(speaker, Iterable)
         each: list[Any] = [speaker] if alone else list(speaker)  # type: ignore[arg-type]

@@ -119,7 +119,9 @@ def generate(
 ) -> Tensor | Generated:
     """Sound, drawn sample by sample; `WaveNet.generate` describes the arguments."""
     given = {"mel": mel, "prime": prime, "noise": noise, "forced": forced}
-    batch = _same("count", [count, *_batches(given)])
+    counts = [count, *_batches(given)]
+    known = any(one is not None for one in counts)
+    batch = _same("count", counts if known else [_speakers_in(speaker)])
     total = _length(model, mel, seconds, samples, noise, forced)
     if prime is not None and mel is not None:
         raise ValueError("prime is given with mel; accepted is forced over the whole, or no mel")
@@ -245,6 +247,17 @@ def _same(name: str, numbers: Sequence[int | None]) -> int:
     if not is_whole(number, 1):
         raise ValueError(f"{name} is {number!r}; accepted is an int from 1")
     return number
+
+
+def _speakers_in(speaker: Speaker | None) -> int | None:
+    """How many a list or a tensor names; one may be for any number of signals."""
+    if isinstance(speaker, Tensor) and speaker.is_floating_point():  # vectors (B, G) or (G,)
+        return len(speaker) if speaker.dim() == 2 else None
+    if isinstance(speaker, Tensor):
+        return speaker.numel()
+    if speaker is None or isinstance(speaker, str | int):
+        return None
+    return len(speaker) if isinstance(speaker, Sequence) else None
 
 
 # Of tensors that `generate` is given: of which dimensions they are.

@@ -88,6 +88,7 @@ class WaveNet(
         super().__init__()
         self.config = config
         self.distribution = config.sample_distribution
+        self._first = first_value(config)
         self.stem = SampleStem(config)
         self.stack = ResidualStack(
             config.residual_channels,
@@ -225,7 +226,7 @@ class WaveNet(
             mel: (B, M, F) frames, which make F hop samples; without one, `seconds` or `samples` say
                 how long.
             speaker: as of `forward`.
-            count: B, without mel.
+            count: B, where no tensor and no list of speakers says it.
             seed, first_signal: signal b is number first_signal + b of the seed.
             temperature: divides logits and multiplies scales.
             prime: (B, n) what was heard before the first sample; without mel. It is not returned.
@@ -319,7 +320,7 @@ class WaveNet(
             output_bias=self.output.bias,
             dilations=config.dilations,
             draw=config.distribution,
-            first=first_value(config),
+            first=self._first,
             residual_scale=config.residual_scale,
             skip_scale=config.skip_factor,
             input_tanh=config.stem_activation == "tanh",
@@ -332,8 +333,7 @@ class WaveNet(
         mel = conditioning.prepare_mel(mel, batch, time)
         cond = conditioning(mel, conditioning.prepare_speaker(speaker, batch, values.device))
         before = self.config.stem_kernel_size
-        first = first_value(self.config)
-        seen = F.pad(values, (before, 0), value=first)[:, :-1]
+        seen = F.pad(values, (before, 0), value=self._first)[:, :-1]
         _, skip = self.stack(self.stem(seen), cond)
         rows = (self.config.skip_factor * skip).transpose(1, 2)
         out: Tensor = self.output(self.hidden(rows.relu()).relu())

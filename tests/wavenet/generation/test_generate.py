@@ -196,3 +196,16 @@ def test_float64_inputs_are_not_narrowed():
     model = small_generator("gaussian").double()
     given = double(inputs_of(model, 1))
     assert model(waveform_of(1).double(), **given).dtype == torch.float64
+
+
+def test_as_many_signals_as_speakers_are_listed():
+    model, vectors = small_generator("speakers"), small_generator("speaker vectors")
+    made = model.generate(samples=20, speaker=["george", "jackson"], seed=2)
+    assert made.shape == (2, 20)
+    assert torch.equal(made, model.generate(samples=20, count=2, speaker=["george", 1], seed=2))
+    assert model.generate(samples=3, speaker=torch.tensor([[1], [0], [1]])).shape == (3, 3)
+    assert model.generate(samples=3, speaker="george").shape == (1, 3)
+    assert vectors.generate(samples=3, speaker=torch.randn(2, 3)).shape == (2, 3)
+    assert vectors.generate(samples=3, speaker=torch.randn(3)).shape == (1, 3)
+    with pytest.raises(ValueError, match="speaker names 0; accepted is one, or one for each"):
+        model.generate(samples=3, count=2, speaker=[])

@@ -295,3 +295,14 @@ def test_speakers_are_numbers_of_any_kind():
     for speaker in (True, 1.0, [0.5, 1], torch.tensor([True, False])):
         with pytest.raises(ValueError, match="speaker is .*; accepted are george, jackson, or 0"):
             model(waveform, speaker=speaker)
+
+
+@pytest.mark.parametrize("case", ["codes", "logistic", "speakers", "mel interpolated"])
+def test_losses_are_compiled_whole(case):
+    model = small_generator(case)
+    given, waveform = inputs_of(model, 2), waveform_of(2)
+    if "speaker" in given:
+        given["speaker"] = torch.tensor([0, 1])
+    expected = model.loss(waveform, **given)
+    compiled = torch.compile(model.loss, fullgraph=True, backend="aot_eager")
+    assert torch.allclose(compiled(waveform, **given), expected, rtol=1e-5)
