@@ -434,7 +434,10 @@ def test_what_does_not_fit_is_said():
         (lambda: list(model.stream([mel, mel[:1]])), r"has shape \(1, 5, n\); accepted is \(2, 5"),
         (lambda: next(model.stream([mel], frames=0)), "frames is 0; accepted is an int from 1"),
         (lambda: denoise(waveform, mel[0]), r"sound has shape \(5, 6\); accepted is \(n_fft"),
-        (lambda: model.infer(mel, denoise=0.1), r"waveform has shape \(2, 96\); accepted is"),
+        (
+            lambda: model.infer(mel, denoise=0.1),
+            "denoise is given for 96 samples; accepted are more",
+        ),
     ):
         with pytest.raises(DataError, match=sentence):
             call()
