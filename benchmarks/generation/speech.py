@@ -9,7 +9,8 @@ which training never heard: bits a sample, of all clips and by speaker. Of a mod
 conditioned on mel-spectrograms also copy synthesis: distances between each test clip and what is
 made of its mel-spectrogram, beside those of Griffin-Lim (60 iterations) from the same frames,
 PESQ and STOI where their packages are installed; and with --classifier how much of its accuracy on
-the real clips is left on those that were made.
+the real clips is left on those that were made. A WaveGlow's sigma is chosen first, on the clips
+that its epochs were chosen on, unless --sigma gives it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from wavenet.classifier.inference.likelihood import Likelihood, likelihood
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training import train
 from wavenet.data.griffin_lim import griffin_lim
-from wavenet.generation.comparing import compare
+from wavenet.generation.comparing import compare, log_spectral_distance
 from wavenet.generation.recordings import context_of, hear
 
 ITERATIONS = 60
-SIGMA = 0.6
+SIGMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--name", required=True, help="of the result and the run folder")
     parser.add_argument("--run", type=Path, help="the run folder, if another")
     parser.add_argument("--classifier", type=Path, help="a run that knows the clips' labels")
-    parser.add_argument("--sigma", type=float, default=SIGMA, help="of a WaveGlow's noise")
+    parser.add_argument("--sigma", type=float, help="of a WaveGlow's noise")
     parser.add_argument("--every", type=int, default=1, help="of copy synthesis: each n-th clip")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
     options = parser.parse_args(arguments)
@@ -72,8 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if model.config.mel is not None:
         labels = labels_of(options.data) if options.classifier else {}
-        content["copy_synthesis"] = copied(
-            model, chosen, options.every, options.classifier, labels, options.sigma
+        sigma, choice = options.sigma, {}
+        if isinstance(model, WaveGlow) and sigma is None:
+            sigma, choice = chosen_sigma(model, choose_clips(run, model.config, None, "validation"))
+        content["copy_synthesis"] = choice | copied(
+            model, chosen, options.every, options.classifier, labels, sigma
         )
     write_results(RESULTS / f"speech-{options.name}.json", {**content, **where})
 
@@ -103,7 +107,7 @@ def copied(
     every: int,
     classifier: Path | None,
     labels: dict[Path, str],
-    sigma: float,
+    sigma: float | None,
 ) -> dict[str, Any]:
     """Copy synthesis of the test clips by the model and by Griffin-Lim from the same frames."""
     clips = chosen.clips[::every]
@@ -136,11 +140,29 @@ def copied(
     return said
 
 
-def vocoded(model: WaveNet | WaveGlow, recording: Tensor, sigma: float) -> Tensor:
+def chosen_sigma(model: WaveGlow, chosen: EvaluationClips) -> tuple[float, dict[str, Any]]:
+    """The one whose copies are nearest to the clips in log-spectral distance, and all distances."""
+    recordings = [torch.from_numpy(chosen.cache.open_clip(clip).copy()) for clip in chosen.clips]
+
+    def distance(wave: Tensor, sigma: float) -> float:
+        made = vocoded(model, wave, sigma)[: len(wave)]
+        return log_spectral_distance(made, wave, model.config.sample_rate)
+
+    distances = {
+        sigma: statistics.mean(distance(wave, sigma) for wave in recordings) for sigma in SIGMAS
+    }
+    best = min(distances, key=lambda sigma: distances[sigma])
+    said = {str(sigma): round(mean, 4) for sigma, mean in distances.items()}
+    print(f"sigma {best}: log-spectral distances of validation clips {said}")
+    return best, {"sigma_chosen_on": {"validation_clips": len(recordings), "distance_db": said}}
+
+
+def vocoded(model: WaveNet | WaveGlow, recording: Tensor, sigma: float | None) -> Tensor:
     """What the model makes of a recording's frames."""
     heard = hear(recording, model.config)
     assert heard.mel is not None
     if isinstance(model, WaveGlow):
+        assert sigma is not None
         return model.infer(heard.mel[None], sigma=sigma, seed=0)[0]
     sound = model.generate(heard.mel[None], samples=len(heard.waveform), seed=0)
     assert isinstance(sound, Tensor)

@@ -6,8 +6,13 @@ every other error is a fault of ours and comes with a traceback.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class UserError(Exception):
@@ -93,6 +98,35 @@ def require_seconds(**times: float) -> None:
 def is_whole(value: object, least: int) -> bool:
     """Whether a field holds an int, and no bool, from `least` on."""
     return type(value) is int and value >= least
+
+
+def is_number(value: object) -> bool:
+    """Whether a field holds a finite int or float, and no bool."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return math.isfinite(value)
+
+
+def of_fields(kind: Callable[..., T], values: T | Mapping[str, Any], name: str) -> T:
+    """A description from a mapping of its fields, as JSON and YAML have it; else what it is.
+
+    Raises:
+        ValueError: a field that there isn't, or that doesn't fit.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    known = inspect.signature(kind).parameters
+    if unknown := [field for field in values if field not in known]:
+        raise ValueError(f"{name} has {unknown[0]!r}; accepted are {', '.join(known)}")
+    return kind(**values)
+
+
+def require_tensor(name: str, value: object, accepted: str) -> None:
+    """Raise DataError for an argument, named, that is no tensor."""
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise DataError(f"{name} is a {type(value).__name__}; accepted is a tensor {accepted}")
 
 
 def require_field(condition: bool, config: object, name: str, accepted: str) -> None:

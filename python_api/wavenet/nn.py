@@ -1,5 +1,6 @@
 """Layers and distributions, by the name that somebody with recordings looks for."""
 
+from wavenet.generation.conditioning import Conditioning, MelUpsample
 from wavenet.generation.distributions import MixtureOfGaussians, MixtureOfLogistics, Softmax
 from wavenet.generation.flow import WN, InvertibleConv1x1
 from wavenet_kernels.nn import (
@@ -18,9 +19,11 @@ from wavenet_kernels.nn import (
 __all__ = [
     "WN",
     "CausalConv1d",
+    "Conditioning",
     "EagerLayer",
     "GatedConv1d",
     "InvertibleConv1x1",
+    "MelUpsample",
     "MigratedStack",
     "MixtureOfGaussians",
     "MixtureOfLogistics",

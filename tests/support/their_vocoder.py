@@ -144,7 +144,7 @@ def forward(
         h = (h + out) * math.sqrt(0.5)
         if skips is None:
             skips = s
-        elif first and hp["legacy"]:
+        elif first and hp.get("legacy", True):
             skips = (skips + s) * math.sqrt(0.5)
         else:
             skips = skips + s

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import wavenet.nn
 import wavenet_kernels.nn
-from wavenet.generation import distributions, flow
+from wavenet.generation import conditioning, distributions, flow
 
 HOMES = {
     **dict.fromkeys(("MixtureOfGaussians", "MixtureOfLogistics", "Softmax"), distributions),
+    **dict.fromkeys(("Conditioning", "MelUpsample"), conditioning),
     **dict.fromkeys(("WN", "InvertibleConv1x1"), flow),
     **dict.fromkeys(wavenet_kernels.nn.__all__, wavenet_kernels.nn),
 }

@@ -261,6 +261,16 @@ def test_what_is_refused(backend):
         (lambda: loop.run(5, noise=torch.zeros(1, 4, 6)), "noise has shape"),
         (lambda: loop.run(5, forced=torch.zeros(2, 5)), "forced has shape"),
         (lambda: loop.run(5, temperature=0.0), "temperature is 0.0; accepted is more than 0"),
+        (lambda: loop.run(5, temperature="a"), "temperature is 'a'; accepted is more than 0"),
+        (lambda: loop.run(5, noise=torch.full((1, 4, 5), 1.5)), "noise holds others than floats"),
+        (lambda: loop.run(5, noise=[0.5]), "noise is a list; accepted is a tensor"),
+        (lambda: loop.run(5, seed=0.5), "seed is 0.5; accepted is an int"),
+        (lambda: loop.run(5, first_signal=2**32), "first_signal is 4294967296; accepted is"),
+        (lambda: loop.run(5, out=torch.zeros(1, 4)), r"out has shape \(1, 4\); accepted is"),
+        (
+            lambda: codes.run(5, out=torch.zeros(1, 5)),
+            "out is torch.float32; accepted is torch.int",
+        ),
         (lambda: codes.run(2, forced=torch.full((1, 2), 20)), "forced holds no codes; .* 0 to 19"),
         (lambda: codes.run(2, forced=torch.zeros(1, 2)), "forced holds no codes"),
         (lambda: Sampler(network(), batch=0), "batch is 0; accepted is an int from 1"),
@@ -282,3 +292,32 @@ def test_networks_that_do_not_fit_together():
     ):
         with pytest.raises(ValueError, match=sentence):
             SampleNetwork(**{**fields, **change})
+
+
+@LOOPS
+@pytest.mark.parametrize("draw", ["softmax", "logistic"])
+def test_samples_go_where_they_are_wanted(draw, backend):
+    expected = sampler(network(draw), backend).run(9, seed=3)
+    out = expected.new_full((9, 1), 5).T
+    made = sampler(network(draw), backend).run(9, seed=3, out=out)
+    assert made is out and torch.equal(out, expected)
+
+
+def test_a_state_of_another_kind_is_refused():
+    """A smaller one would be read beyond its end."""
+    loop = sampler(network("logistic"), "cpu", batch=2)
+    loop.run(5)
+    state = loop.state()
+    others = [sampler(network("logistic"), "cpu", batch=3), sampler(network("softmax"), "cpu")]
+    others.append(sampler(network("logistic"), "reference", batch=2))
+    for other in others:
+        with pytest.raises(ValueError, match="state is not of this sampler's network and batch"):
+            other.load_state(state)
+    position, values = state["loop"]
+    for wrong in (None, {}, {**state, "position": -1}, {**state, "loop": (position, values[:-1])}):
+        with pytest.raises(ValueError, match="state is not of this sampler's"):
+            loop.load_state(wrong)
+    following = loop.run(7)
+    wide = torch.stack([values, values], dim=1)[:, 0]  # not contiguous
+    loop.load_state({**state, "loop": (position, wide)})
+    assert torch.equal(loop.run(7), following)

@@ -232,4 +232,5 @@ class CpuLoop:
 
     def load_state(self, state: Any) -> None:
         position, values = state
+        values = values.contiguous()
         self._sampler.load_state(values.data_ptr(), position)

@@ -5,6 +5,8 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Rando
 
 from __future__ import annotations
 
+from typing import SupportsIndex
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,25 @@ def philox(counter: Tensor, seed: int) -> Tensor:
     return torch.stack((c0, c1, c2, c3), dim=-1)
 
 
+def check_seed(seed: int, first_signal: int, batch: int) -> None:
+    """Raise ValueError for what can't be told apart: a seed is taken modulo 2^64."""
+    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
+        raise ValueError(f"seed is {seed!r}; accepted is an int")
+    last = 2**32 - batch
+    if isinstance(first_signal, bool) or not isinstance(first_signal, SupportsIndex):
+        raise ValueError(f"first_signal is {first_signal!r}; accepted is an int from 0 to {last}")
+    if not 0 <= int(first_signal) <= last:
+        raise ValueError(f"first_signal is {first_signal}; accepted is an int from 0 to {last}")
+
+
+def check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError for what can't stand for `uniforms`: another shape, or not of 0 to 1."""
+    if tuple(noise.shape) != shape:
+        raise ValueError(f"noise has shape {tuple(noise.shape)}; accepted is {shape}")
+    if not noise.is_floating_point() or not bool(((noise >= 0) & (noise <= 1)).all()):
+        raise ValueError("noise holds others than floats from 0 to 1, which are accepted")
+
+
 def uniforms(
     seed: int,
     n: int,
@@ -44,9 +65,13 @@ def uniforms(
 
     Signal b of a batch is signal first_signal + b of the seed, so that it may be made alone.
 
+    Raises:
+        ValueError: a seed or signal that is no int, or signals beyond 32 bits.
+
     Returns:
         (batch, 4, n) float64, strictly between 0 and 1: (w + 1/2) 2^-24 of a word's upper 24 bits.
     """
+    check_seed(seed, first_signal, batch)
     t = torch.arange(start, start + n, device=device)
     signal = torch.arange(first_signal, first_signal + batch, device=device)
     counter = torch.zeros(batch, n, 4, dtype=torch.int64, device=device)

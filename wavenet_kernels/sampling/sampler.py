@@ -13,6 +13,7 @@ from wavenet_kernels import backends
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.sampling.loops import CpuLoop, Loop, Stretch, TorchLoop
 from wavenet_kernels.sampling.network import SampleNetwork
+from wavenet_kernels.sampling.philox import check_noise, check_seed
 
 # Samples at a time, and bytes of weights that they read at most: Ctrl-C is heard in between, after
 # some hundredths of a second.
@@ -95,7 +96,16 @@ class Sampler:
         return {"position": self._position, "loop": self._loop.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, here or in another sampler of the same network."""
+        """Go on from what `state` gave, here or in another sampler of the same network.
+
+        Raises:
+            ValueError: it is of another network, batch or kind of loop, or no state.
+        """
+        if not _alike(state, self.state()):
+            raise ValueError(
+                "state is not of this sampler's network and batch; accepted is what state() of one "
+                "like it gave"
+            )
         self._loop.load_state(state["loop"])
         self._position = state["position"]
 
@@ -111,6 +121,7 @@ class Sampler:
         temperature: float = 1.0,
         first_signal: int = 0,
         parameters: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """The next n samples of each signal.
 
@@ -124,6 +135,7 @@ class Sampler:
             temperature: logits are divided by it, scales multiplied.
             first_signal: the number of the first of these signals under the seed.
             parameters: (B, P, n) that receives what the network said of each sample.
+            out: (B, n) that receives the samples, of their dtype, and is returned.
 
         Returns:
             (B, n): int64 codes of a softmax, else samples in [-1, 1].
@@ -132,10 +144,14 @@ class Sampler:
             ValueError: an argument that doesn't fit.
             FloatingPointError: parameters that are not finite, with the sample's number.
         """
-        self._check(n, cond, forced, noise, temperature, parameters)
+        check_seed(seed, first_signal, self.batch)
+        self._check(n, cond, forced, noise, temperature, parameters, out)
         like = self.network.conv_weight
         dtype = torch.int64 if self.network.codes else like.dtype
-        out = torch.zeros(self.batch, n, dtype=dtype, device=like.device)
+        if out is None:
+            out = torch.zeros(self.batch, n, dtype=dtype, device=like.device)
+        elif out.dtype != dtype:
+            raise ValueError(f"out is {out.dtype}; accepted is {dtype}")
         for at in range(0, n, self._piece):
             here = slice(at, min(n, at + self._piece))
             length = here.stop - here.start
@@ -174,25 +190,50 @@ class Sampler:
         noise: Tensor | None,
         temperature: float,
         parameters: Tensor | None,
+        out: Tensor | None,
     ) -> None:
         if type(n) is not int or n < 0:
             raise ValueError(f"n is {n!r}; accepted is an int from 0")
-        if not 0.0 < temperature < math.inf:
-            raise ValueError(f"temperature is {temperature}; accepted is more than 0")
+        numeric = isinstance(temperature, int | float)
+        if not numeric or not 0.0 < temperature < math.inf:
+            raise ValueError(f"temperature is {temperature!r}; accepted is more than 0")
         batch, network = self.batch, self.network
         for name, tensor, shapes in (
             ("cond", cond, [(batch, network.cond_channels, time) for time in (n, 1)]),
             ("forced", forced, [(batch, n)]),
             ("noise", noise, [(batch, 4, n)]),
             ("parameters", parameters, [(batch, network.parameters, n)]),
+            ("out", out, [(batch, n)]),
         ):
-            if tensor is not None and tuple(tensor.shape) not in shapes:
-                accepted = " or ".join(map(str, dict.fromkeys(shapes)))
+            if tensor is None:
+                continue
+            accepted = " or ".join(map(str, dict.fromkeys(shapes)))
+            if not isinstance(tensor, Tensor):
+                raise ValueError(
+                    f"{name} is a {type(tensor).__name__}; accepted is a tensor {accepted}"
+                )
+            if tuple(tensor.shape) not in shapes:
                 raise ValueError(f"{name} has shape {tuple(tensor.shape)}; accepted is {accepted}")
+        if noise is not None:
+            check_noise(noise, (batch, 4, n))
         if forced is not None and network.draw == "softmax":
             whole = not forced.is_floating_point()
             if not whole or (n and not 0 <= forced.min() <= forced.max() < network.codes):
                 raise ValueError(f"forced holds no codes; accepted are 0 to {network.codes - 1}")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two states have the same tensors' shapes in the same places."""
+    if isinstance(other, Tensor):
+        fits = isinstance(one, Tensor) and one.shape == other.shape
+        return fits and (one.dtype, one.device) == (other.dtype, other.device)
+    if isinstance(other, dict):
+        keys = isinstance(one, dict) and one.keys() == other.keys()
+        return keys and all(_alike(one[key], other[key]) for key in other)
+    if isinstance(other, tuple):
+        many = isinstance(one, tuple | list) and len(one) == len(other)
+        return many and all(map(_alike, one, other))
+    return type(one) is int and one >= 0
 
 
 def _rounded(network: SampleNetwork) -> SampleNetwork:

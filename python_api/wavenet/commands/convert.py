@@ -9,6 +9,8 @@ import typer
 
 from wavenet.commands.common import require_folder, say, suggest
 
+CHECKPOINTS = (".pth", ".pt")
+
 
 def convert(
     source: Annotated[
@@ -51,6 +53,9 @@ def convert(
             raise ConfigError("--hparams and --set are of checkpoints of others; this is a folder")
         if out.is_dir():
             raise ConfigError(f"--out is {out}, a folder; accepted is the file to write")
+        if out.suffix.lower() not in CHECKPOINTS:
+            accepted = " or ".join(CHECKPOINTS)
+            raise ConfigError(f"--out is {out}; accepted of a saved model is a file {accepted}")
         from wavenet.commands.sounds import load_generator
 
         model = load_generator(source, "cpu")

@@ -42,10 +42,10 @@ def mel(
     require_folder(out)
     files = files_of(inputs, sorted(audio_suffixes()))
     description = json.dumps(config.mel.as_dict(), indent=1) + "\n"
-    out.mkdir(parents=True, exist_ok=True)
     frames = 0
     for path in files:
         heard = frames_of(read_audio(path, config.sample_rate), config)
+        out.mkdir(parents=True, exist_ok=True)  # not of files of which none can be read
         rows = heard.T.contiguous().numpy()
         content = io.BytesIO()
         np.save(content, rows, allow_pickle=False)

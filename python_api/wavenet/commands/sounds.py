@@ -133,24 +133,24 @@ def read_mel(path: Path, config: MelConfig) -> Tensor:
     A JSON file beside it that describes it is compared with the model's description.
 
     Raises:
-        DataError: a file that can't be read, of another shape or description, or not finite.
+        DataError, ModelError: a file that can't be read, of another shape or description, or not
+            finite.
     """
-    import numpy as np
     import torch
 
+    from wavenet.convert.torch_files import read_torch_file
     from wavenet.errors import DataError
 
-    try:
-        if path.suffix.lower() == ".npy":
-            values = torch.from_numpy(np.load(path, allow_pickle=False)).T
-            shape, accepted = tuple(values.T.shape), f"(F, {config.mels})"
-        else:
-            values = torch.load(path, map_location="cpu", weights_only=True)
-            shape, accepted = tuple(values.shape), f"({config.mels}, F)"
-            values = values[0] if values.dim() == 3 and len(values) == 1 else values
-    except Exception as error:  # a damaged file makes its reader raise anything
-        what = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DataError(f"{path}: can't be read as a mel-spectrogram: {what}") from None
+    if path.suffix.lower() == ".npy":
+        read = _read_npy(path)
+        shape, accepted = tuple(read.shape), f"(F, {config.mels})"
+        values = read.T if read.dim() == 2 else read
+    else:
+        read = read_torch_file(path)
+        if not isinstance(read, torch.Tensor):
+            raise DataError(f"{path}: holds a {type(read).__name__}; accepted is a tensor")
+        shape, accepted = tuple(read.shape), f"({config.mels}, F)"
+        values = read[0] if read.dim() == 3 and len(read) == 1 else read
     if values.dim() != 2 or values.shape[0] != config.mels or values.shape[1] < 1:
         raise DataError(f"{path}: has shape {shape}; accepted is {accepted} with F from 1")
     values = values.float()
@@ -166,6 +166,25 @@ def read_mel(path: Path, config: MelConfig) -> Tensor:
                 raise
             raise DataError(f"{description}: describes no mel-spectrogram: {error}") from None
     return values.contiguous()
+
+
+def _read_npy(path: Path) -> Tensor:
+    """An array of numbers; objects, which NumPy would have to run a pickle for, are none."""
+    import numpy as np
+    import torch
+
+    from wavenet.errors import DataError
+
+    try:
+        with path.open("rb") as file:
+            return torch.from_numpy(np.lib.format.read_array(file, allow_pickle=False))
+    except OSError:
+        raise
+    except Exception:  # a damaged file makes its reader raise anything
+        raise DataError(
+            f"{path}: can't be read as a mel-spectrogram; accepted is an array of numbers, as "
+            "numpy.save writes it"
+        ) from None
 
 
 def write_wav(path: Path, waveform: Tensor, sample_rate: int) -> None:

@@ -102,6 +102,11 @@ def vocode(
     from wavenet.generation.waveglow import WaveGlow
 
     model = load_generator(run, device)
+    if model.config.mel is None:
+        raise DataError(
+            f"{run}: makes sound of nothing, or of notes; accepted here is a model that makes it "
+            "of mel-spectrograms, and wavenet generate takes this one"
+        )
     flow = isinstance(model, WaveGlow)
     for name, value, of in (
         ("--sigma", sigma, True),
@@ -130,6 +135,8 @@ def vocode(
         _require_apart(out, asked)
     if raw and len(asked) != 1:
         raise DataError(f"--raw is given with {len(asked)} files; accepted is one")
+    if denoise:
+        _require_long(model, asked)
     if compare and any(one.recording is None for one in asked):
         raise DataError("--compare is given with mel-spectrograms; accepted are recordings")
 
@@ -180,15 +187,10 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     from wavenet.audio.filters import high_pass
     from wavenet.audio.opening import audio_suffixes
     from wavenet.audio.reading import read_audio
-    from wavenet.errors import DataError
     from wavenet.generation.recordings import frames_of
 
     config = model.config
-    if config.mel is None:
-        raise DataError(
-            "this model makes sound of nothing, or of notes; accepted here is one that makes it of "
-            "mel-spectrograms, and wavenet generate takes this one"
-        )
+    assert config.mel is not None
     asked = []
     for path in files_of(inputs, (*MEL_SUFFIXES, *sorted(audio_suffixes()))):
         if path.suffix.lower() in MEL_SUFFIXES:
@@ -201,6 +203,20 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
             recording = high_pass(recording[None], cutoff, config.sample_rate)[0]
         asked.append(Asked(path, mel, recording))
     return asked
+
+
+def _require_long(model: WaveNet | WaveGlow, asked: list[Asked]) -> None:
+    """Raise DataError where a sound is too short for the denoiser."""
+    from wavenet.errors import DataError
+    from wavenet.generation.denoise import N_FFT
+
+    for one in asked:
+        samples = one.mel.shape[1] * model.config.hop
+        if samples <= N_FFT // 2:
+            raise DataError(
+                f"{one.path}: makes {samples} samples; accepted with --denoise are more than "
+                f"{N_FFT // 2}"
+            )
 
 
 def _require_apart(out: Path, asked: list[Asked]) -> None:

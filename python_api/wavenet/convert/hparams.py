@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import ModelError
+from wavenet.errors import ModelError, is_number
 from wavenet.generation.config import GeneratorConfig
 
 HParams = Mapping[str, Any] | str | os.PathLike[str]
+T = TypeVar("T")
 
 PRE_EMPHASIS = 0.85  # constant in its code
 ACTIVATIONS = {"none": "none", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
@@ -41,6 +42,30 @@ class Tensors:
     convolution_taps: int = 0
 
 
+def value_of(values: Mapping[str, Any], name: str, default: T) -> T:
+    """A field of a JSON file, of the default's kind; the default where it is missing or null.
+
+    Raises:
+        ModelError: one of another kind.
+    """
+    value: Any = values.get(name)
+    if value is None:
+        return default
+    if isinstance(default, str):
+        fits, accepted = isinstance(value, str), "a string"
+    elif isinstance(default, Mapping):
+        fits, accepted = isinstance(value, Mapping), "fields"
+    elif isinstance(default, float):
+        fits, accepted = is_number(value), "a number"
+        value = float(value) if fits else value
+    else:
+        fits, accepted = is_number(value) and value == int(value), "a whole number"
+        value = int(value) if fits else value
+    if not fits:
+        raise ModelError(f"{name} is {value!r}; accepted is {accepted}")
+    return cast(T, value)
+
+
 @dataclass
 class Reading:
     """Hparams, and what had to be assumed beyond them."""
@@ -48,12 +73,19 @@ class Reading:
     values: dict[str, Any]
     assumed: list[str] = field(default_factory=list)
 
-    def get(self, name: str, default: Any, because: str = "") -> Any:
-        """A value; an assumption where it is missing."""
-        if self.values.get(name) is not None:
-            return self.values[name]
-        self.assumed.append(f"{name} {default!r}{because}")
-        return default
+    def get(self, name: str, default: T, because: str = "") -> T:
+        """A value, of the default's kind; an assumption where it is missing.
+
+        Raises:
+            ModelError: one of another kind.
+        """
+        if self.values.get(name) is None:
+            self.assumed.append(f"{name} {default!r}{because}")
+        return self.find(name, default)
+
+    def find(self, name: str, default: T) -> T:
+        """The same, where a missing one needs no word."""
+        return value_of(self.values, name, default)
 
 
 def read_hparams(hparams: HParams | None, checkpoint: Path) -> dict[str, Any]:
@@ -64,6 +96,10 @@ def read_hparams(hparams: HParams | None, checkpoint: Path) -> dict[str, Any]:
     """
     if isinstance(hparams, Mapping):
         return dict(hparams)
+    given: Any = hparams
+    if not isinstance(given, str | os.PathLike | None):
+        came = type(given).__name__
+        raise ModelError(f"hparams is a {came}; accepted is a dictionary or a JSON file")
     path = checkpoint.with_name("hparams.json") if hparams is None else Path(hparams)
     if hparams is None and not path.is_file():
         return {}
@@ -90,7 +126,7 @@ def config_of(reading: Reading, tensors: Tensors) -> GeneratorConfig:
             f"stacks is {came}; accepted is a divisor of its {tensors.layers} layers: no tensor "
             "tells the dilations, so hparams.json is needed (beside the file, or as hparams)"
         )
-    rate = int(reading.get("sample_rate", 22050))
+    rate = reading.get("sample_rate", 22050)
     fields: dict[str, Any] = {
         **_samples(reading, tensors),
         "sample_rate": rate,
@@ -103,9 +139,9 @@ def config_of(reading: Reading, tensors: Tensors) -> GeneratorConfig:
         "stacks": stacks,
         "residual_scale": math.sqrt(0.5),
         "skip_scale": 1 if tensors.first else "layers",
-        "gain": float(values.get("global_gain_scale") or 1.0),
+        "gain": reading.find("global_gain_scale", 1.0) or 1.0,
         "pre_emphasis": PRE_EMPHASIS if values.get("preprocess") == "preemphasis" else 0.0,
-        "high_pass_hz": max(0.0, float(values.get("highpass_cutoff") or 0.0)),
+        "high_pass_hz": max(0.0, reading.find("highpass_cutoff", 0.0)),
     }
     if tensors.speakers:
         fields["speakers"] = tuple(str(i) for i in range(tensors.speakers))
@@ -132,14 +168,14 @@ def _samples(reading: Reading, tensors: Tensors) -> dict[str, Any]:
     if kind == "mulaw-quantize":
         if tensors.inputs != tensors.outputs:
             raise ModelError(f"has {tensors.inputs} classes in and {tensors.outputs} out")
-        mu = int(reading.values.get("quantize_channels") or tensors.outputs) + mu_of
+        mu = reading.find("quantize_channels", tensors.outputs) + mu_of
         return {
             "distribution": "softmax",
             "classes": tensors.outputs,
             "mu_law": "truncated",
             "mu": mu,
         }
-    floor = float(reading.get("log_scale_min", -32.23619130191664 if tensors.first else -16.0))
+    floor = reading.get("log_scale_min", -32.23619130191664 if tensors.first else -16.0)
     fields: dict[str, Any] = {
         "log_scale_min": floor,
         "sampling_scale_floor": floor if tensors.first else None,
@@ -148,9 +184,9 @@ def _samples(reading: Reading, tensors: Tensors) -> dict[str, Any]:
         fields |= {"companding": "mu-law", "mu": 256 + mu_of}
     law = "Logistic" if tensors.first else reading.get("output_distribution", "Logistic")
     if law == "Logistic" and tensors.outputs % 3 == 0:
-        classes = int(reading.get("quantize_channels", 65536 if kind == "raw" else 256))
+        classes = reading.get("quantize_channels", 65536 if kind == "raw" else 256)
         mixtures = tensors.outputs // 3
-        edges = reading.values.get("edges", "pixelcnn")
+        edges = reading.find("edges", "pixelcnn")
         return fields | {
             "distribution": "logistic",
             "classes": classes,
@@ -166,12 +202,9 @@ def _samples(reading: Reading, tensors: Tensors) -> dict[str, Any]:
 
 
 def _upsampling(reading: Reading, tensors: Tensors, rate: int) -> dict[str, Any]:
-    values = reading.values
-    parameters = values.get("upsample_params") or {}
+    parameters: Mapping[str, Any] = reading.find("upsample_params", {})
     fields: dict[str, Any] = {"upsample": "repeat", "context_frames": 0}
-    hop = values.get("hop_size")
-    if hop is None and values.get("frame_shift_ms"):
-        hop = int(values["frame_shift_ms"] / 1000 * rate)
+    hop = reading.find("hop_size", int(reading.find("frame_shift_ms", 0.0) / 1000 * rate))
     if tensors.scales:
         if tensors.first:
             fields |= {"upsample": "transposed", "upsample_activation": "relu"}
@@ -180,27 +213,31 @@ def _upsampling(reading: Reading, tensors: Tensors, rate: int) -> dict[str, Any]
         fields["upsample_scales"] = tensors.scales
         fields["upsample_frequency_taps"] = tensors.frequency_taps
         product = math.prod(tensors.scales)
-        if hop is not None and hop != product:
+        if hop not in (0, product):
             reading.assumed.append(f"hop {product}, the upsampling's, not hop_size {hop}")
         hop = product
         if tensors.convolution_taps:
             fields["context_frames"] = tensors.convolution_taps // 2
             fields["upsample_convolution"] = True
         elif not tensors.first:
-            fields["context_frames"] = int(values.get("cin_pad") or parameters.get("cin_pad") or 0)
-    fields["mel"] = _mel(reading, tensors, rate, int(hop or reading.get("hop_size", 256)))
+            fields["context_frames"] = reading.find("cin_pad", 0) or value_of(
+                parameters, "cin_pad", 0
+            )
+    fields["mel"] = _mel(reading, tensors, rate, hop or reading.get("hop_size", 256))
     return fields
 
 
 def _activation(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    name = parameters.get("upsample_activation", "none")
-    if name not in ACTIVATIONS or parameters.get("mode", "nearest") != "nearest":
+    name = value_of(parameters, "upsample_activation", "none")
+    mode = value_of(parameters, "mode", "nearest")
+    if name not in ACTIVATIONS or mode != "nearest":
         raise ModelError(
-            f"upsamples with mode {parameters.get('mode', 'nearest')!r} and activation {name!r}; "
-            f"accepted are nearest and one of {tuple(ACTIVATIONS)}"
+            f"upsamples with mode {mode!r} and activation {name!r}; accepted are nearest and one "
+            f"of {tuple(ACTIVATIONS)}"
         )
-    slope = (parameters.get("upsample_activation_params") or {}).get("negative_slope", 0.01)
-    return {"upsample_activation": ACTIVATIONS[name], "upsample_slope": float(slope)}
+    settings: Mapping[str, Any] = value_of(parameters, "upsample_activation_params", {})
+    slope = value_of(settings, "negative_slope", 0.01)
+    return {"upsample_activation": ACTIVATIONS[name], "upsample_slope": slope}
 
 
 def _mel(reading: Reading, tensors: Tensors, rate: int, hop: int) -> MelConfig:
@@ -208,11 +245,11 @@ def _mel(reading: Reading, tensors: Tensors, rate: int, hop: int) -> MelConfig:
     mels = tensors.mels
     if reading.values.get("num_mels", mels) != mels:
         reading.assumed.append(f"num_mels {mels}, as its weights have it")
-    points = int(reading.get("fft_size", 1024))
-    window = reading.values.get("win_length") or points
-    if (reading.values.get("win_length_ms") or -1) > 0:
-        window = int(reading.values["win_length_ms"] / 1000 * rate)
-    high = float(reading.get("fmax", 7600.0))
+    points = reading.get("fft_size", 1024)
+    window = reading.find("win_length", points)
+    if (milliseconds := reading.find("win_length_ms", -1.0)) > 0:
+        window = int(milliseconds / 1000 * rate)
+    high = reading.get("fmax", 7600.0)
     if high > rate / 2:
         reading.assumed.append(f"fmax {rate / 2:g}, half the rate, not {high:g}")
         high = rate / 2
@@ -227,9 +264,9 @@ def _mel(reading: Reading, tensors: Tensors, rate: int, hop: int) -> MelConfig:
         sample_rate=rate,
         n_fft=points,
         hop=hop,
-        window=min(int(window), points),
+        window=min(window, points),
         mels=mels,
-        low_hz=float(reading.get("fmin", 125.0)),
+        low_hz=reading.get("fmin", 125.0),
         high_hz=high,
         mean=mean,
         std=std,

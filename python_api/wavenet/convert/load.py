@@ -78,6 +78,8 @@ def import_checkpoint(
     **options: Any,
 ) -> Imported:
     """`load_checkpoint`, and what the file is and what was assumed."""
+    if not (dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)):
+        raise ModelError(f"dtype is {dtype!r}; accepted is None or one of torch's floats")
     file = Path(path)
     saved = read_torch_file(file)
     try:
@@ -98,6 +100,9 @@ def import_checkpoint(
         model, reading = from_vocoder(folded, values)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
+    except (IndexError, RuntimeError, ValueError) as error:  # of tensors that are stacked
+        first = str(error).partition("\n")[0]
+        raise ModelError(f"{file}: its weights don't fit one another: {first}") from None
     step = saved.get("global_step") if isinstance(saved, dict) else None
     config = model.config
     generation = "v0.1.1" if config.skip_scale == 1 else "newest layout"

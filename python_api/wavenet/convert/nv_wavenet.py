@@ -10,9 +10,9 @@ from torch import Tensor
 
 from wavenet.convert.hparams import Reading
 from wavenet.convert.torch_files import Inert
-from wavenet.convert.weights import Weights
+from wavenet.convert.weights import Weights, take_weights
 from wavenet.data.mel import MelConfig
-from wavenet.errors import ModelError
+from wavenet.errors import ModelError, of_fields
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.model import WaveNet
 
@@ -40,14 +40,9 @@ def from_nv_wavenet(
     module = saved.get("model") if isinstance(saved, Mapping) else saved
     reading = Reading({**_attributes(module), **options})
     taken = Weights(weights)
-    try:
-        config = _config_of(taken, reading)
-        model = WaveNet(config).double()
-        model.load_state_dict(_our_weights(taken, config))
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        raise ModelError(f"its weights don't fit one another: {error}") from None
+    config = _config_of(taken, reading)
+    model = WaveNet(config).double()
+    take_weights(model, _our_weights(taken, config))
     return model, reading
 
 
@@ -72,17 +67,17 @@ def _config_of(weights: Weights, reading: Reading) -> GeneratorConfig:
             f"max_dilation is {'missing' if largest is None else repr(largest)}; accepted is that "
             "of its training, as an option: no tensor tells it"
         )
-    each = largest.bit_length()
-    if layers % each:
-        raise ModelError(f"has {layers} layers; accepted are whole stacks of {each}")
-    hop = int(reading.get("hop", taps // 4))
-    rate = int(reading.get("sample_rate", 16000))
+    each = min(layers, largest.bit_length())  # doubled until it is reached, then from 1 again
+    stacks = -(-layers // each)
+    hop = reading.get("hop", taps // 4)
+    rate = reading.get("sample_rate", 16000)
     mel = reading.values.get("mel")
     if mel is None:
         mel = MelConfig.tacotron2(
             rate, n_fft=taps, hop=hop, window=taps, mels=mels, high_hz=min(8000.0, rate / 2)
         )
         reading.assumed.append("the mel-spectrograms of its own training recipe")
+    mel = of_fields(MelConfig, mel, "mel")
     return GeneratorConfig(
         sample_rate=rate,
         classes=classes,
@@ -92,7 +87,8 @@ def _config_of(weights: Weights, reading: Reading) -> GeneratorConfig:
         head_channels=weights.look("conv_out.conv.weight").shape[0],
         kernel_size=2,
         layers_per_stack=each,
-        stacks=layers // each,
+        stacks=stacks,
+        layers=None if layers == stacks * each else layers,
         mel=mel,
         upsample="deconvolution",
         upsample_taps=taps,

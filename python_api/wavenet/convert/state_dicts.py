@@ -65,16 +65,27 @@ def fold_weight_norm(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], 
             if layer + size_name not in weights:
                 raise ModelError(f"has {name}, but no {layer + size_name}")
             direction, size = weights[name].double(), weights[layer + size_name].double()
-            norm = direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.dim() - 1))
+            if direction.dim() < 2 or size.numel() != len(direction):
+                raise ModelError(
+                    f"its weights don't fit one another: {layer + size_name} has shape "
+                    f"{tuple(size.shape)}, {name} {tuple(direction.shape)}"
+                )
+            norm = _rows_norm(direction)
             folded[layer + "weight"] = size.view_as(norm) * direction / norm
             found = how
     return folded, found
 
 
 def split_weight_norm(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """The other way, by torch's old names."""
-    size = weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1))
-    return {f"{name}.weight_g": size, f"{name}.weight_v": weight.clone()}
+    """The other way, by torch's old names; a row of zeros gets a direction all the same."""
+    size, direction = _rows_norm(weight), weight.clone()
+    direction[size.flatten() == 0] = 1.0
+    return {f"{name}.weight_g": size, f"{name}.weight_v": direction}
+
+
+def _rows_norm(weight: Tensor) -> Tensor:
+    """Over all dimensions but the first, which are kept."""
+    return weight.flatten(1).norm(dim=1).view(-1, *[1] * (weight.dim() - 1))
 
 
 def width_of(weights: Mapping[str, Tensor]) -> torch.dtype:

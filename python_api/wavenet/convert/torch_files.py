@@ -34,7 +34,7 @@ _DTYPES = {
     "BoolStorage": torch.bool,
 }
 # Of modules that are pickled whole; nothing of them is run, so that any class of theirs will do.
-_MODULES = ("torch.nn.", "wavenet", "glow", "nv_wavenet")
+_MODULES = ("torch.nn.", "wavenet", "glow", "glow_old", "waveglow", "nv_wavenet")
 
 
 class Inert:
@@ -153,6 +153,8 @@ class _Reader(pickle.Unpickler):
             return _KNOWN[module, name]
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _DTYPES[name]
+        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
+            return dtype
         if any(module == m or module.startswith(m.rstrip(".") + ".") for m in _MODULES):
             return Inert
         raise ModelError(
@@ -173,7 +175,10 @@ class _Reader(pickle.Unpickler):
 
 
 def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
-    return torch.as_strided(storage, tuple(size), tuple(stride), offset)
+    tensor = torch.as_strided(storage, tuple(size), tuple(stride), offset)
+    if tensor.numel() > storage.numel():  # one element for many: a small file for any memory
+        raise ModelError("is damaged: a tensor is larger than its elements")
+    return tensor
 
 
 def _parameter(data: Tensor, *_: Any) -> Tensor:
@@ -202,6 +207,9 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch.nn.backends.thnn", "_get_thnn_function_backend"): _nothing,
     # Numbers of NumPy, such as a schedule's learning rate, in the optimizer's part.
     ("numpy", "dtype"): Inert,
+    ("numpy", "ndarray"): Inert,
+    ("numpy.core.multiarray", "_reconstruct"): Inert,
+    ("numpy._core.multiarray", "_reconstruct"): Inert,
     ("numpy.core.multiarray", "scalar"): _nothing,
     ("numpy._core.multiarray", "scalar"): _nothing,
     ("_codecs", "encode"): _nothing,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wavenet.convert.hparams import ACTIVATIONS, PRE_EMPHASIS, Reading, Tensors, config_of
 from wavenet.convert.state_dicts import split_weight_norm
-from wavenet.convert.weights import Weights
+from wavenet.convert.weights import Weights, take_weights
 from wavenet.errors import ModelError
 from wavenet.files import replace_file, replacing
 from wavenet.generation.config import GeneratorConfig
@@ -38,10 +38,7 @@ def from_vocoder(weights: Mapping[str, Tensor], hparams: dict[str, Any]) -> tupl
     reading = Reading(hparams)
     config = config_of(reading, tensors)
     model = WaveNet(config).double()
-    try:
-        model.load_state_dict(_our_weights(Weights(weights), tensors, config, hparams))
-    except RuntimeError as error:
-        raise ModelError(f"its weights don't fit one another: {error}") from None
+    take_weights(model, _our_weights(Weights(weights), tensors, config, hparams))
     return model, reading
 
 
@@ -51,12 +48,7 @@ def _shapes(weights: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> Tensor
 
     try:
         layer = "conv_layers.0"
-        first_generation = (
-            "upsample_conv.0.weight" in weights
-            or f"{layer}.conv1x1c.bias" in weights
-            or f"{layer}.conv1x1g.bias" in weights
-            or "legacy" in hparams
-        )
+        first_generation = _is_first(weights, hparams)
         tensors = Tensors(
             first=first_generation,
             layers=sum(name.endswith(".conv1x1_out.weight") for name in weights),
@@ -86,6 +78,20 @@ def _shapes(weights: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> Tensor
     )
     tensors.frequency_taps = stages[0].shape[2] if stages else 1
     return tensors
+
+
+# Of the first generation's hparams alone; the newest has the latter inside of upsample_params.
+_FIRST_HPARAMS = ("legacy", "weight_normalization", "upsample_scales", "freq_axis_kernel_size")
+
+
+def _is_first(weights: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> bool:
+    """Whether it is v0.1.1's: its conditioning has biases. Without any the hparams tell."""
+    if "upsample_conv.0.weight" in weights:
+        return True
+    conditioning = [f"conv_layers.0.conv1x1{kind}" for kind in "cg"]
+    if any(f"{name}.weight" in weights for name in conditioning):
+        return any(f"{name}.bias" in weights for name in conditioning)
+    return any(name in hparams for name in _FIRST_HPARAMS)
 
 
 def _number(name: str) -> int:
@@ -125,10 +131,9 @@ def _our_weights(
             continue
         stacked = weights.stack(f"conv_layers.{{}}.conv1x1{kind}.weight", layers).flatten(0, 1)
         ours[f"conditioning.{name}.weight"] = stacked if kind == "c" else stacked[:, :, 0]
-        for layer in range(layers):  # always there, so that it may go into the convolution's
-            bias = weights.find(f"conv_layers.{layer}.conv1x1{kind}.bias")
-            if bias is not None:
-                conv_bias[layer] += bias
+        biases = f"conv_layers.{{}}.conv1x1{kind}.bias"
+        if weights.has(biases, layers):  # always there, so that it may go into the convolution's
+            conv_bias += weights.stack(biases, layers)
     ours["stack.conv_bias"] = conv_bias
     if tensors.speakers:
         ours["conditioning.embedding.weight"] = weights.take("embed_speakers.weight")
@@ -185,6 +190,7 @@ def _check_exportable(config: GeneratorConfig) -> None:
         (config.residual_scale != math.sqrt(0.5), f"residual_scale {config.residual_scale}"),
         (config.head_channels != config.skip_channels, f"head_channels {config.head_channels}"),
         (config.upsample == "transposed", "upsample transposed"),
+        (config.layers is not None, f"layers {config.layers} in stacks of unequal depth"),
         (config.notes is not None, "notes"),
         (softmax and config.input == "scalar", "a softmax over scalars"),
         (softmax and config.companding == "none", "codes without mu-law"),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from wavenet.convert.hparams import Reading
 from wavenet.convert.state_dicts import split_weight_norm
-from wavenet.convert.weights import Weights
+from wavenet.convert.weights import Weights, take_weights
 from wavenet.data.mel import MelConfig
-from wavenet.errors import ModelError
+from wavenet.errors import ModelError, of_fields
 from wavenet.files import replacing
 from wavenet.generation.flow import Flow
 from wavenet.generation.waveglow import WaveGlow
@@ -47,13 +47,9 @@ def from_waveglow(
     layout, ours = _renamed(weights)
     try:
         model = WaveGlow(_config_of(ours, reading)).double()
-        model.load_state_dict(_our_weights(ours, model.config))
-    except ModelError:
-        raise
-    except (KeyError, IndexError) as error:
+    except KeyError as error:
         raise ModelError(f"has no {error.args[0]}") from None
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"its weights don't fit one another: {error}") from None
+    take_weights(model, _our_weights(ours, model.config))
     return model, reading, layout
 
 
@@ -117,14 +113,15 @@ def _config_of(weights: Mapping[str, Tensor], reading: Reading) -> WaveGlowConfi
     layers = sum(
         name.startswith("WN.0.in_layers.") and name.endswith(".weight") for name in weights
     )
-    rate = int(reading.get("sample_rate", 22050))
-    hop = int(reading.get("hop", _HOP, ", which is constant in its code"))
+    rate = reading.get("sample_rate", 22050)
+    hop = reading.get("hop", _HOP, ", which is constant in its code")
     mel = reading.values.get("mel")
     if mel is None:
         mel = MelConfig.tacotron2(rate, mels=mels, hop=hop)
         reading.assumed.append("the mel-spectrogram of Tacotron 2")
-    elif isinstance(mel, Mapping):
-        mel = MelConfig(**mel)
+    mel = of_fields(MelConfig, mel, "mel")
+    if not isinstance(mel, MelConfig):
+        raise ModelError(f"mel is a {type(mel).__name__}; accepted is a MelConfig")
     if mel.mels != mels:
         raise ModelError(f"mel has {mel.mels} channels, the checkpoint {mels}")
     optional = {"sigma", "swap_halves", "early_every", "early_size"} & set(reading.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from wavenet.errors import ModelError
 
@@ -28,9 +28,9 @@ class Weights:
         del self._left[name]
         return tensor
 
-    def find(self, name: str) -> Tensor | None:
-        """The same, or None."""
-        return self._left.pop(name, None)
+    def has(self, pattern: str, layers: int) -> bool:
+        """Whether any layer has what `stack` takes of all."""
+        return any(pattern.format(n) in self._left for n in range(layers))
 
     def stack(self, pattern: str, layers: int) -> Tensor:
         """Of every layer, whose number stands for {}: with a leading L."""
@@ -51,3 +51,21 @@ class Weights:
         """Raise ModelError for what was not used."""
         if self._left:
             raise ModelError(f"has weights of no known use: {', '.join(sorted(self._left)[:5])}")
+
+
+def take_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Into a model, whose sizes are those of some of them.
+
+    Raises:
+        ModelError: shapes that don't fit one another, or values that aren't finite.
+    """
+    for name, own in model.state_dict().items():
+        if weights[name].shape != own.shape:
+            came, accepted = tuple(weights[name].shape), tuple(own.shape)
+            raise ModelError(
+                f"its weights don't fit one another: {name} would be {came}, the others ask for "
+                f"{accepted}"
+            )
+        if not torch.isfinite(weights[name]).all():
+            raise ModelError(f"has weights that aren't finite numbers, of {name}")
+    model.load_state_dict(weights)

@@ -16,7 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet.errors import DataError, is_whole, require_field
+from wavenet.errors import (
+    DataError,
+    is_number,
+    is_whole,
+    of_fields,
+    require_field,
+    require_tensor,
+)
 
 COMPRESSIONS = ("ln", "log10", "db")
 PADDINGS = ("reflect", "lws")
@@ -60,22 +67,30 @@ class MelConfig:
             value = getattr(self, name)
             require_field(is_whole(value, 1), self, name, "an int from 1")
         require_field(self.window <= self.n_fft, self, "window", f"at most n_fft = {self.n_fft}")
+        for name in ("low_hz", "high_hz", "floor"):
+            require_field(is_number(getattr(self, name)), self, name, "a number")
         require_field(0 <= self.low_hz < self.high_hz, self, "low_hz", "from 0, below high_hz")
         nyquist = self.sample_rate / 2
         require_field(
             self.high_hz <= nyquist, self, "high_hz", f"at most half the rate, {nyquist:g} Hz"
         )
-        require_field(self.compression in COMPRESSIONS, self, "compression", f"{COMPRESSIONS}")
+        require_field(
+            self.compression in COMPRESSIONS, self, "compression", f"one of {COMPRESSIONS}"
+        )
         require_field(self.padding in PADDINGS, self, "padding", f"one of {PADDINGS}")
         require_field(self.floor > 0, self, "floor", "more than 0")
-        for name in ("mean", "std"):
-            if getattr(self, name) is not None:  # JSON has lists only
-                object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         both = (self.mean is None) == (self.std is None)
         require_field(both, self, "std", "given with mean, or neither")
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if values is not None:  # JSON has lists only
+                try:
+                    numbers = tuple(map(float, values))
+                except (TypeError, ValueError):
+                    numbers = ()
+                require_field(len(numbers) == self.mels, self, name, f"{self.mels} numbers")
+                object.__setattr__(self, name, numbers)
         if self.mean is not None and self.std is not None:
-            for name, values in (("mean", self.mean), ("std", self.std)):
-                require_field(len(values) == self.mels, self, name, f"{self.mels} numbers")
             require_field(min(self.std) > 0, self, "std", "more than 0 in each channel")
 
     @classmethod
@@ -102,7 +117,7 @@ class MelConfig:
     def check_same(self, other: MelConfig | Mapping[str, Any], what: str) -> None:
         """Raise DataError, naming the fields, where features were made by another description."""
         if not isinstance(other, MelConfig):
-            other = MelConfig(**other)
+            other = of_fields(MelConfig, other, what)
         different = [
             f"{field.name} {_shown(getattr(other, field.name))} instead of "
             f"{_shown(getattr(self, field.name))}"
@@ -129,12 +144,17 @@ def mel_spectrogram(waveform: Tensor, config: MelConfig) -> Tensor:
     Raises:
         DataError: the waveform is not (B, T), or not floating point.
     """
+    require_tensor("waveform", waveform, "(B, T)")
     if waveform.dim() != 2 or waveform.shape[1] < 1:
         raise DataError(
             f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T) with T from 1"
         )
     if not waveform.is_floating_point():
         raise DataError(f"waveform is {waveform.dtype}; floating-point samples are accepted")
+    if waveform.shape[0] == 0:
+        frames = config.frames(waveform.shape[1])
+        wide = torch.promote_types(waveform.dtype, torch.float32)
+        return waveform.new_zeros(0, config.mels, frames, dtype=wide)
     with torch.autocast(waveform.device.type, enabled=False):
         x = waveform if waveform.dtype == torch.float64 else waveform.float()
         spectrum = torch.stft(

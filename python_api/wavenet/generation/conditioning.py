@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wavenet.errors import require_tensor
 from wavenet.generation.config import GeneratorConfig
 
 Speaker = str | int | Sequence[str] | Sequence[int] | Tensor
@@ -192,20 +194,24 @@ class Conditioning(nn.Module):
                 )
             return None
         context, hop = config.context_frames, config.hop
+        require_tensor("mel", mel, f"({batch}, {mels}, F)")
+        shape = tuple(mel.shape)
         if samples is not None and samples % hop:
             raise ValueError(
                 f"waveform has {samples} samples; accepted with mel is a multiple of the hop, {hop}"
             )
         frames = None if samples is None else samples // hop
-        shape = tuple(mel.shape)
-        accepted = f"({batch}, {mels}, {'F' if frames is None else frames})"
-        if context and frames is not None:
+        accepted = f"({batch}, {mels}, {frames or 'F'})"
+        if not frames:
+            accepted += " with F from 1"
+        elif context:
             accepted += f", or {frames + 2 * context} frames with their context"
         if mel.dim() != 3 or shape[:2] != (batch, mels) or shape[2] < 1:
             raise ValueError(f"mel has shape {shape}; accepted is {accepted}")
-        checked = not torch.compiler.is_compiling()
-        if not mel.is_floating_point() or (checked and not torch.isfinite(mel).all()):
-            raise ValueError("mel holds values that aren't finite numbers; accepted are floats")
+        if not mel.is_floating_point():
+            raise ValueError(f"mel is {mel.dtype}; accepted are floats")
+        if not torch.compiler.is_compiling() and not torch.isfinite(mel).all():
+            raise ValueError("mel holds values that aren't finite numbers")
         assert self.local is not None
         mel = mel.to(self.local.weight.dtype)
         if frames is not None and shape[2] == frames + 2 * context:
@@ -231,8 +237,14 @@ class Conditioning(nn.Module):
             return self._ids(speaker, batch, device)
         width = config.speaker_features
         if not isinstance(speaker, Tensor) or speaker.shape not in ((width,), (batch, width)):
-            came = tuple(speaker.shape) if isinstance(speaker, Tensor) else repr(speaker)
-            raise ValueError(f"speaker is {came}; accepted is a tensor ({batch}, {width})")
+            came = f"a {type(speaker).__name__}"
+            if isinstance(speaker, Tensor):
+                came = str(tuple(speaker.shape))
+            elif isinstance(speaker, str | int | None):
+                came = repr(speaker)
+            raise ValueError(
+                f"speaker is {came}; accepted is a tensor ({batch}, {width}) or ({width},)"
+            )
         if not torch.isfinite(speaker).all():
             raise ValueError("speaker holds values that aren't finite numbers")
         return speaker.to(device, self.vector.weight.dtype).expand(batch, width)
@@ -245,13 +257,16 @@ class Conditioning(nn.Module):
         if isinstance(speaker, Tensor):
             if speaker.is_floating_point():
                 raise ValueError(f"speaker is {speaker.dtype}; {known}")
+            if torch.compiler.is_compiling():  # what it holds nobody knows yet
+                return speaker.flatten().long().to(device).expand(batch)
             speaker = speaker.flatten().tolist()
-        each = [speaker] if isinstance(speaker, str | int) else list(speaker)
+        alone = isinstance(speaker, str) or not isinstance(speaker, Iterable)
+        each: list[Any] = [speaker] if alone else list(speaker)  # type: ignore[arg-type]
         ids = []
         for one in each:
             if isinstance(one, str) and one in names:
                 ids.append(names.index(one))
-            elif not isinstance(one, str) and 0 <= int(one) < len(names):
+            elif _is_id(one) and 0 <= int(one) < len(names):
                 ids.append(int(one))
             else:
                 raise ValueError(f"speaker is {one!r}; {known}")
@@ -262,3 +277,8 @@ class Conditioning(nn.Module):
                 f"speaker names {len(ids)}; accepted is one, or one for each of {batch}"
             )
         return torch.tensor(ids, device=device)
+
+
+def _is_id(one: Any) -> bool:
+    """Whether it is a whole number, of Python, NumPy or torch."""
+    return isinstance(one, SupportsIndex) and not isinstance(one, bool)

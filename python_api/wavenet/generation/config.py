@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wavenet.data.mel import MelConfig
 from wavenet.data.notes import NoteConfig
-from wavenet.errors import is_whole, require_field
+from wavenet.errors import is_number, is_whole, of_fields, require_field
 from wavenet.generation.distributions import (
     EDGES,
     LOG_SCALE_MIN,
+    LOWEST,
     Distribution,
     MixtureOfGaussians,
     MixtureOfLogistics,
@@ -52,6 +52,7 @@ class GeneratorConfig:
         kernel_size: K, taps of the dilated convolutions.
         layers_per_stack: a stack's dilations are 1, 2, 4, ... 2^(layers_per_stack - 1).
         stacks: how many such stacks follow one another.
+        layers: of all of them together, where the last one ends early; None: none does.
         residual_scale: residual = scale * (x + 1x1(z)); the paper's 1, wavenet_vocoder's sqrt(1/2).
         skip_scale: of the skip sum: 1, or "layers" for sqrt(1 / layers).
         mel: the description of the local conditioning by mel-spectrograms, or None.
@@ -95,6 +96,7 @@ class GeneratorConfig:
     kernel_size: int = 2
     layers_per_stack: int = 10
     stacks: int = 3
+    layers: int | None = None
     residual_scale: float = 1.0
     skip_scale: int | str = 1
     mel: MelConfig | None = None
@@ -134,7 +136,7 @@ class GeneratorConfig:
             self._require(is_whole(getattr(self, name), 1), name, "an int from 1")
         for name in ("context_frames", "speaker_features"):
             self._require(is_whole(getattr(self, name), 0), name, "an int from 0")
-        for name, accepted in (
+        for name, among in (
             ("architecture", ("wavenet",)),
             ("edges", EDGES),
             ("mu_law", MU_LAWS),
@@ -142,11 +144,24 @@ class GeneratorConfig:
             ("upsample_activation", ACTIVATIONS),
             ("skip_scale", SKIP_SCALES),
         ):
-            self._require(getattr(self, name) in accepted, name, f"one of {accepted}")
-        self._require(0.0 <= self.pre_emphasis < 1.0, "pre_emphasis", "from 0, below 1")
-        self._require(0.0 < self.gain < math.inf, "gain", "more than 0")
+            self._require(getattr(self, name) in among, name, f"one of {among}")
         nyquist = self.sample_rate / 2
-        self._require(0.0 <= self.high_pass_hz < nyquist, "high_pass_hz", f"0 to {nyquist:g} Hz")
+        for name, low, high, accepted in (
+            ("pre_emphasis", 0.0, 1.0, "from 0, below 1"),
+            ("gain", math.ulp(0.0), math.inf, "more than 0"),
+            ("high_pass_hz", 0.0, nyquist, f"0 to {nyquist:g} Hz"),
+            ("log_scale_min", LOWEST, math.inf, f"from {LOWEST}"),
+            ("residual_scale", -math.inf, math.inf, "a number"),
+            ("upsample_slope", -math.inf, math.inf, "a number"),
+        ):
+            value = getattr(self, name)
+            self._require(is_number(value) and low <= value < high, name, accepted)
+        kernel = self.upsample_convolution
+        self._require(isinstance(kernel, bool), "upsample_convolution", "true or false")
+        whole = self.layers_per_stack * self.stacks
+        least = whole - self.layers_per_stack + 1
+        fits = self.layers is None or (is_whole(self.layers, least) and self.layers <= whole)
+        self._require(fits, "layers", f"None or an int from {least} to {whole}")
         self._check_samples()
         self._check_speakers()
         self._check_frames()
@@ -155,12 +170,13 @@ class GeneratorConfig:
         """What YAML and JSON can't say, and what None stands for."""
         kinds: dict[str, type] = {"mel": MelConfig, "notes": NoteConfig}
         for name, kind in kinds.items():
-            given = getattr(self, name)
-            if isinstance(given, Mapping):
-                self._set(name, kind(**given))
-        for name, convert in (("speakers", str), ("upsample_scales", int)):
+            self._set(name, of_fields(kind, getattr(self, name), name))
+            fits = getattr(self, name) is None or isinstance(getattr(self, name), kind)
+            self._require(fits, name, f"None or a {kind.__name__}")
+        for name, accepted in (("speakers", "a list of names"), ("upsample_scales", "a list")):
             values: Any = getattr(self, name)
-            self._set(name, tuple(map(convert, values)))
+            self._require(isinstance(values, list | tuple), name, accepted)
+            self._set(name, tuple(map(str, values)) if name == "speakers" else tuple(values))
         self._require(self.distribution in DISTRIBUTIONS, "distribution", f"one of {DISTRIBUTIONS}")
         softmax = self.distribution == "softmax"
         for name, value in (
@@ -218,7 +234,7 @@ class GeneratorConfig:
             self._require(covers, "upsample_taps", f"an int from the hop, {self.hop}")
             self._require(self.context_frames == 0, "context_frames", "0 with deconvolution")
         if self.upsample != "repeat":
-            positive = all(scale >= 1 for scale in self.upsample_scales)
+            positive = all(is_whole(scale, 1) for scale in self.upsample_scales)
             fits = positive and math.prod(self.upsample_scales) == self.hop
             accepted = f"ints from 1 whose product is the hop, {self.hop}"
             self._require(fits, "upsample_scales", accepted)
@@ -243,7 +259,8 @@ class GeneratorConfig:
     @property
     def dilations(self) -> tuple[int, ...]:
         """The dilation of each residual layer, in samples."""
-        return tuple(2**i for i in range(self.layers_per_stack)) * self.stacks
+        whole = tuple(2**i for i in range(self.layers_per_stack)) * self.stacks
+        return whole[: self.layers]
 
     @property
     def frame_channels(self) -> int:

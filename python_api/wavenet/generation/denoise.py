@@ -5,14 +5,13 @@ Source: the denoiser of NVIDIA's waveglow: spectral subtraction with the origina
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import DataError
+from wavenet.errors import DataError, is_number, require_tensor
 
 N_FFT = 1024
 HOP = 256
@@ -60,12 +59,14 @@ def denoise(waveform: Tensor, sound: Tensor, strength: float = 0.1, *, hop: int 
     Raises:
         DataError: an argument that doesn't fit.
     """
-    n_fft = 2 * (sound.numel() - 1)
-    if not 0 <= strength < math.inf:
-        raise DataError(f"denoise is {strength}; accepted is 0 or more")
-    if waveform.dim() != 2 or waveform.shape[1] <= n_fft // 2:
-        shape = tuple(waveform.shape)
-        raise DataError(f"waveform has shape {shape}; accepted is (B, T) with T above {n_fft // 2}")
+    require_tensor("waveform", waveform, "(B, T)")
+    require_tensor("sound", sound, "(n_fft / 2 + 1,)")
+    if sound.dim() != 1 or len(sound) < 2:
+        raise DataError(f"sound has shape {tuple(sound.shape)}; accepted is (n_fft / 2 + 1,)")
+    n_fft = 2 * (len(sound) - 1)
+    if waveform.dim() != 2:
+        raise DataError(f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T)")
+    require_strength(strength, waveform.shape[1], n_fft)
     spectrum = _stft(waveform, n_fft, hop)
     magnitude = spectrum.abs()
     quieter = (magnitude - strength * sound.to(magnitude)[:, None]).clamp_min(0)
@@ -73,6 +74,16 @@ def denoise(waveform: Tensor, sound: Tensor, strength: float = 0.1, *, hop: int 
     spectrum = spectrum * (quieter / magnitude.clamp_min(torch.finfo(magnitude.dtype).tiny))
     window = torch.hann_window(n_fft, dtype=waveform.dtype, device=waveform.device)
     return torch.istft(spectrum, n_fft, hop, window=window, length=waveform.shape[1])
+
+
+def require_strength(strength: float, samples: int, n_fft: int = N_FFT) -> None:
+    """Raise DataError for what is no strength, or for too few samples to be denoised."""
+    if not (is_number(strength) and strength >= 0):
+        raise DataError(f"denoise is {strength!r}; accepted is 0 or more")
+    if samples <= n_fft // 2:
+        raise DataError(
+            f"denoise is given for {samples} samples; accepted are more than {n_fft // 2}"
+        )
 
 
 def _stft(waveform: Tensor, n_fft: int, hop: int) -> Tensor:

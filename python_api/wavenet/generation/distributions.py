@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wavenet.errors import require_field
+from wavenet.errors import is_number, is_whole, require_field, require_tensor
 from wavenet_kernels.sampling.draws import draw_class, draw_gaussian, draw_logistic
 
 EDGES = ("exact", "pixelcnn")
@@ -50,7 +50,7 @@ class Softmax:
     classes: int = 256
 
     def __post_init__(self) -> None:
-        require_field(self.classes >= 2, self, "classes", "an int from 2")
+        require_field(is_whole(self.classes, 2), self, "classes", "an int from 2")
 
     @property
     def channels(self) -> int:
@@ -59,7 +59,16 @@ class Softmax:
     def nll(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy; target (B, T) int64 codes."""
         _check(self, parameters, target)
-        return F.cross_entropy(_wide(parameters), target, reduction="none")
+        if target.is_floating_point() or target.dtype == torch.bool:
+            raise ValueError(f"Softmax: target is {target.dtype}; accepted are int64 codes")
+        if not torch.compiler.is_compiling() and target.numel():
+            low, high = int(target.min()), int(target.max())
+            if low < 0 or high >= self.classes:
+                raise ValueError(
+                    f"Softmax: target holds codes {low} to {high}; accepted are 0 to "
+                    f"{self.classes - 1}"
+                )
+        return F.cross_entropy(_wide(parameters), target.long(), reduction="none")
 
     def log_prob(self, parameters: Tensor, target: Tensor) -> Tensor:
         return -self.nll(parameters, target)
@@ -94,10 +103,9 @@ class MixtureOfLogistics:
     sampling_scale_floor: float | None = None
 
     def __post_init__(self) -> None:
-        require_field(self.mixtures >= 1, self, "mixtures", "an int from 1")
-        require_field(self.classes >= 2, self, "classes", "an int from 2")
+        require_field(is_whole(self.classes, 2), self, "classes", "an int from 2")
         require_field(self.edges in EDGES, self, "edges", f"one of {EDGES}")
-        require_field(self.log_scale_min >= LOWEST, self, "log_scale_min", f"from {LOWEST}")
+        _check_mixture(self)
 
     @property
     def channels(self) -> int:
@@ -106,6 +114,7 @@ class MixtureOfLogistics:
     def nll(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Of the bin that the target lies in; target (B, T) float in [-1, 1]."""
         _check(self, parameters, target)
+        _check_continuous(self, target)
         logits, means, log_scales = _wide(parameters).chunk(3, dim=1)
         y = target.to(means.dtype).unsqueeze(1)
         terms = self._exact if self.edges == "exact" else self._pixelcnn
@@ -160,8 +169,7 @@ class MixtureOfGaussians:
     sampling_scale_floor: float | None = None
 
     def __post_init__(self) -> None:
-        require_field(self.mixtures >= 1, self, "mixtures", "an int from 1")
-        require_field(self.log_scale_min >= LOWEST, self, "log_scale_min", f"from {LOWEST}")
+        _check_mixture(self)
 
     @property
     def channels(self) -> int:
@@ -171,6 +179,7 @@ class MixtureOfGaussians:
         """Of the density, not of a bin: it may be below 0. target (B, T) float."""
         parameters = self._without_lone_logit(parameters)
         _check(self, parameters, target)
+        _check_continuous(self, target)
         parts = _wide(parameters).chunk(2 if self.mixtures == 1 else 3, dim=1)
         means, log_scales = parts[-2], parts[-1].clamp_min(self.log_scale_min)
         y = target.to(means.dtype).unsqueeze(1)
@@ -212,15 +221,33 @@ def _log1mexp(x: Tensor, log_x: Tensor) -> Tensor:
 
 def check_temperature(temperature: float) -> None:
     """Raise ValueError for what is no temperature."""
-    if not 0.0 < temperature < math.inf:
+    if not is_number(temperature) or temperature <= 0.0:
         raise ValueError(
-            f"temperature is {temperature}; accepted is more than 0 (1 is the model itself; the "
+            f"temperature is {temperature!r}; accepted is more than 0 (1 is the model itself; the "
             "likeliest sample at each step, which 0 would be, gives silence or a buzz)"
+        )
+
+
+def _check_mixture(mixture: MixtureOfLogistics | MixtureOfGaussians) -> None:
+    require_field(is_whole(mixture.mixtures, 1), mixture, "mixtures", "an int from 1")
+    least, floor = mixture.log_scale_min, mixture.sampling_scale_floor
+    fits = is_number(least) and least >= LOWEST
+    require_field(fits, mixture, "log_scale_min", f"from {LOWEST}")
+    fits = floor is None or is_number(floor)
+    require_field(fits, mixture, "sampling_scale_floor", "None or a number")
+
+
+def _check_continuous(distribution: Distribution, target: Tensor) -> None:
+    if not target.is_floating_point():
+        raise ValueError(
+            f"{type(distribution).__name__}: target is {target.dtype}; accepted are floats"
         )
 
 
 def _check(distribution: Distribution, parameters: Tensor, target: Tensor) -> None:
     name, channels = type(distribution).__name__, distribution.channels
+    require_tensor(f"{name}: parameters", parameters, f"(B, {channels}, T)")
+    require_tensor(f"{name}: target", target, "(B, T)")
     if parameters.dim() != 3 or parameters.shape[1] != channels:
         raise ValueError(
             f"{name}: parameters has shape {tuple(parameters.shape)}; accepted is "

@@ -62,9 +62,9 @@ class WN(nn.Module):
     def forward(self, half: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """half (B, N, inputs), condition (B, N, condition_channels) -> shift and log scale.
 
-        Both (B, N, inputs), in the dtype of `half`, also under autocast.
+        Both (B, N, inputs), in the dtype of `half`, also under autocast and by narrower weights.
         """
-        rows = self.start(half)
+        rows = self.start(half.to(self.start.weight.dtype))
         # A third of all multiplications: the operator's, whose rows are what the stack reads.
         weight = self.condition.weight.unsqueeze(2)
         cond = dilated_conv1d(condition.transpose(1, 2), weight, self.condition.bias)

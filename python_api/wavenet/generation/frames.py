@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wavenet.errors import DataError, require_tensor
 from wavenet.generation.conditioning import Conditioning
 
 
@@ -114,6 +115,15 @@ def _each(batch: Tensor) -> Iterator[Tensor]:
     return (one.clone() for one in batch)
 
 
+def check_chunk(chunk: Tensor) -> None:
+    """Raise DataError for what is no frames (B, M, n)."""
+    require_tensor("a chunk of mel_chunks", chunk, "(B, M, n)")
+    if chunk.dim() != 3:
+        raise DataError(
+            f"a chunk of mel_chunks has shape {tuple(chunk.shape)}; accepted is (B, M, n)"
+        )
+
+
 def with_context(chunks: Iterator[Tensor], context: int) -> Iterator[tuple[Tensor, bool]]:
     """Chunks of frames (B, M, n) -> the same and whether one is the last.
 
@@ -121,6 +131,7 @@ def with_context(chunks: Iterator[Tensor], context: int) -> Iterator[tuple[Tenso
     """
     held: Tensor | None = None
     for chunk in chunks:
+        check_chunk(chunk)
         if chunk.shape[2] == 0:
             continue
         if held is None:

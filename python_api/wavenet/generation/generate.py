@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from wavenet.audio.filters import DeEmphasis
+from wavenet.errors import is_number, is_whole, require_tensor
 from wavenet.generation.conditioning import Speaker
 from wavenet.generation.distributions import check_temperature
 from wavenet.generation.frames import ConditioningFrames, with_context
 from wavenet.generation.model import WaveNet
 from wavenet.generation.samples import expand, values_of
-from wavenet_kernels.sampling import Sampler
+from wavenet_kernels.sampling import Sampler, check_noise
 
 PIECE = 256  # samples at a time, so that Ctrl-C is heard soon
 
@@ -50,6 +51,8 @@ class Loop:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         check_temperature(temperature)
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype is {dtype}; accepted are torch.float32 and torch.float64")
         self.config, self.dtype, self.batch = model.config, dtype, batch
         self.settings: dict[str, Any] = {
             "seed": seed,
@@ -115,12 +118,16 @@ def generate(
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | Generated:
     """Sound, drawn sample by sample; `WaveNet.generate` describes the arguments."""
-    given = [tensor for tensor in (mel, prime, noise, forced) if tensor is not None]
-    batch = _same("count", [count, *(len(tensor) for tensor in given)])
+    given = {"mel": mel, "prime": prime, "noise": noise, "forced": forced}
+    counts = [count, *_batches(given)]
+    known = any(one is not None for one in counts)
+    batch = _same("count", counts if known else [_speakers_in(speaker)])
     total = _length(model, mel, seconds, samples, noise, forced)
     if prime is not None and mel is not None:
-        raise ValueError("prime is given with mel; accepted is force over the whole, or no mel")
+        raise ValueError("prime is given with mel; accepted is forced over the whole, or no mel")
     mel = model.conditioning.prepare_mel(mel, batch, total if mel is not None else None)
+    if noise is not None:
+        check_noise(noise, (batch, 4, total))
     values = None if forced is None else _values(forced, model, (batch, total), "forced")
     loop = Loop(
         model,
@@ -159,7 +166,7 @@ def stream(
     mel_chunks: Iterable[Tensor] | None = None,
     *,
     speaker: Speaker | None = None,
-    count: int = 1,
+    count: int | None = None,
     seed: int = 0,
     first_signal: int = 0,
     temperature: float = 1.0,
@@ -170,22 +177,29 @@ def stream(
     options: dict[str, Any] = {"speaker": speaker, "dtype": dtype, "temperature": temperature}
     options |= {"seed": seed, "first_signal": first_signal}
     if mel_chunks is None:
-        model.conditioning.prepare_mel(None, count, None)
-        loop = Loop(model, count, **options)
+        if not is_whole(chunk, 1):
+            raise ValueError(f"chunk is {chunk!r}; accepted is an int from 1")
+        signals = _same("count", [count])
+        model.conditioning.prepare_mel(None, signals, None)
+        loop = Loop(model, signals, **options)
         while True:
             yield loop.run(chunk)
     if not model.config.frame_channels:
         raise ValueError("mel_chunks is given; this model has no local conditioning")
     config, started = model.config, None
     for frames, last in with_context(iter(mel_chunks), config.context_frames):
-        if started is None:
-            started = Loop(model, len(frames), **options)
         mels = config.frame_channels
-        if frames.shape[:2] != (started.batch, mels) or not torch.isfinite(frames).all():
+        if started is None and frames.shape[1] == mels:
+            started = Loop(model, _same("count", [count, len(frames)]), **options)
+        batch = count or len(frames) if started is None else started.batch
+        if started is None or frames.shape[:2] != (batch, mels):
+            shape = tuple(frames.shape[:2])
             raise ValueError(
-                f"a chunk of mel_chunks has shape {tuple(frames.shape)}; accepted are finite "
-                f"numbers ({started.batch}, {mels}, n)"
+                f"a chunk of mel_chunks has shape ({shape[0]}, {shape[1]}, n); accepted is "
+                f"({batch}, {mels}, n)"
             )
+        if not frames.is_floating_point() or not torch.isfinite(frames).all():
+            raise ValueError("a chunk of mel_chunks holds values that aren't finite numbers")
         assert started.frames is not None
         for cond in started.frames.push(frames.to(started.device, dtype), last):
             yield started.run(config.hop, cond)
@@ -211,6 +225,8 @@ def _length(
     forced: Tensor | None,
 ) -> int:
     """How many samples are asked for."""
+    if seconds is not None and not (is_number(seconds) and seconds > 0):
+        raise ValueError(f"seconds is {seconds!r}; accepted is more than 0")
     lengths = [samples, None if seconds is None else round(seconds * model.config.sample_rate)]
     lengths += [tensor.shape[-1] for tensor in (noise, forced) if tensor is not None]
     known = [length for length in lengths if length is not None]
@@ -228,9 +244,36 @@ def _same(name: str, numbers: Sequence[int | None]) -> int:
     if len(known) > 1:
         raise ValueError(f"{name}: the arguments ask for {sorted(known)}; accepted is one number")
     number = known.pop() if known else 1
-    if number < 1:
-        raise ValueError(f"{name} is {number}; accepted is an int from 1")
+    if not is_whole(number, 1):
+        raise ValueError(f"{name} is {number!r}; accepted is an int from 1")
     return number
+
+
+def _speakers_in(speaker: Speaker | None) -> int | None:
+    """How many a list or a tensor names; one may be for any number of signals."""
+    if isinstance(speaker, Tensor) and speaker.is_floating_point():  # vectors (B, G) or (G,)
+        return len(speaker) if speaker.dim() == 2 else None
+    if isinstance(speaker, Tensor):
+        return speaker.numel()
+    if speaker is None or isinstance(speaker, str | int):
+        return None
+    return len(speaker) if isinstance(speaker, Sequence) else None
+
+
+# Of tensors that `generate` is given: of which dimensions they are.
+_SHAPES = {"mel": "(B, M, F)", "prime": "(B, n)", "noise": "(B, 4, T)", "forced": "(B, T)"}
+
+
+def _batches(tensors: Mapping[str, Tensor | None]) -> Iterator[int]:
+    """B of each one that is given, whose dimensions are checked."""
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        accepted = _SHAPES[name]
+        require_tensor(name, tensor, accepted)
+        if tensor.dim() != 1 + accepted.count(","):
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}; accepted is {accepted}")
+        yield len(tensor)
 
 
 def _values(waveform: Tensor, model: WaveNet, shape: tuple[int, int], name: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.errors import extra
+from wavenet.errors import extra, require_tensor
 from wavenet.generation.conditioning import Conditioning, Speaker
 from wavenet.generation.config import GeneratorConfig
 from wavenet.generation.samples import first_value, scalars_of, values_of
@@ -88,6 +88,7 @@ class WaveNet(
         super().__init__()
         self.config = config
         self.distribution = config.sample_distribution
+        self._first = first_value(config)
         self.stem = SampleStem(config)
         self.stack = ResidualStack(
             config.residual_channels,
@@ -225,7 +226,7 @@ class WaveNet(
             mel: (B, M, F) frames, which make F hop samples; without one, `seconds` or `samples` say
                 how long.
             speaker: as of `forward`.
-            count: B, without mel.
+            count: B, where no tensor and no list of speakers says it.
             seed, first_signal: signal b is number first_signal + b of the seed.
             temperature: divides logits and multiplies scales.
             prime: (B, n) what was heard before the first sample; without mel. It is not returned.
@@ -265,7 +266,7 @@ class WaveNet(
         mel_chunks: Iterable[Tensor] | None = None,
         *,
         speaker: Speaker | None = None,
-        count: int = 1,
+        count: int | None = None,
         seed: int = 0,
         first_signal: int = 0,
         temperature: float = 1.0,
@@ -277,7 +278,7 @@ class WaveNet(
         Args:
             mel_chunks: (B, M, n) frames of consecutive stretches, of any n; where the model looks
                 at later frames, sound is that much behind. Without them it goes on for ever.
-            count: B, without mel.
+            count: B, without mel; None: 1.
             chunk: samples at a time, without mel; else they are the hop.
             speaker, seed, first_signal, temperature, dtype: as of `generate`.
 
@@ -319,7 +320,7 @@ class WaveNet(
             output_bias=self.output.bias,
             dilations=config.dilations,
             draw=config.distribution,
-            first=first_value(config),
+            first=self._first,
             residual_scale=config.residual_scale,
             skip_scale=config.skip_factor,
             input_tanh=config.stem_activation == "tanh",
@@ -332,8 +333,7 @@ class WaveNet(
         mel = conditioning.prepare_mel(mel, batch, time)
         cond = conditioning(mel, conditioning.prepare_speaker(speaker, batch, values.device))
         before = self.config.stem_kernel_size
-        first = first_value(self.config)
-        seen = F.pad(values, (before, 0), value=first)[:, :-1]
+        seen = F.pad(values, (before, 0), value=self._first)[:, :-1]
         _, skip = self.stack(self.stem(seen), cond)
         rows = (self.config.skip_factor * skip).transpose(1, 2)
         out: Tensor = self.output(self.hidden(rows.relu()).relu())
@@ -349,9 +349,22 @@ class WaveNet(
         """Of every sample, and whether it counts: both (B, T)."""
         values = values_of(waveform, self.config)
         batch, time = values.shape
-        if lengths is not None and lengths.shape != (batch,):
-            raise ValueError(f"lengths has shape {tuple(lengths.shape)}; accepted is ({batch},)")
+        if lengths is not None:
+            _check_lengths(lengths, batch, time)
         each = self.distribution.nll(self._say(values, mel, speaker), values)
         t = torch.arange(time, device=values.device).expand(batch, time)
         mask = t < time if lengths is None else t < lengths.to(values.device)[:, None]
         return each, mask
+
+
+def _check_lengths(lengths: Tensor, batch: int, time: int) -> None:
+    accepted = f"({batch},) of ints from 0 to {time}"
+    require_tensor("lengths", lengths, accepted)
+    if lengths.shape != (batch,):
+        raise ValueError(f"lengths has shape {tuple(lengths.shape)}; accepted is {accepted}")
+    if lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise ValueError(f"lengths is {lengths.dtype}; accepted is {accepted}")
+    if not torch.compiler.is_compiling() and batch:
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 0 or high > time:
+            raise ValueError(f"lengths holds {low} to {high}; accepted is {accepted}")

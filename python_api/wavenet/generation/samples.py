@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wavenet.audio.mulaw import mu_law_compress, mu_law_decode
+from wavenet.errors import require_tensor
 from wavenet.generation.config import GeneratorConfig
 
 
@@ -19,6 +20,7 @@ def values_of(waveform: Tensor, config: GeneratorConfig) -> Tensor:
     """
     softmax = config.distribution == "softmax"
     codes_too = f", or int64 codes 0 to {config.classes}-1" if softmax else ""
+    require_tensor("waveform", waveform, f"(B, T) of floats in [-1, 1]{codes_too}")
     if waveform.dim() != 2 or waveform.shape[1] < 1:
         raise ValueError(
             f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T) with T from 1"

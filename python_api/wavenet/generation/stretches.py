@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from wavenet.errors import DataError
+from wavenet.generation.frames import check_chunk
+
 if TYPE_CHECKING:
     from wavenet.generation.waveglow import WaveGlow
 
@@ -42,6 +45,10 @@ def stretches(model: WaveGlow, chunks: Iterable[Tensor], frames: int) -> Iterato
         return Stretch(kept[:, :, start - first : last - first], start, last, begin, end)
 
     for chunk in chunks:
+        check_chunk(chunk)
+        if kept is not None and chunk.shape[:2] != kept.shape[:2]:
+            came, accepted = (f"({x.shape[0]}, {x.shape[1]}, n)" for x in (chunk, kept))
+            raise DataError(f"a chunk of mel_chunks has shape {came}; accepted is {accepted}")
         kept = chunk if kept is None else torch.cat((kept, chunk), dim=2)
         ready = first + kept.shape[2] - ahead
         if ready - begin >= frames:

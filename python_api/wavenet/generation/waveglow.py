@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wavenet.errors import DataError, extra
+from wavenet.errors import DataError, extra, is_number, is_whole, require_tensor
 from wavenet.generation.flow import WN, Flow, InvertibleConv1x1
 from wavenet.generation.reversible import ReversibleFlows, run
 from wavenet.generation.waveglow_config import WaveGlowConfig
@@ -113,7 +113,7 @@ class WaveGlow(
         batch, time = self._check_waveform(waveform)
         self._check_mel(mel, batch)
         condition = self._condition(mel, time)
-        wide = torch.promote_types(waveform.dtype, torch.float32)
+        wide = self._width(waveform)
         sound, whitened = waveform.to(wide), waveform.new_zeros(batch, dtype=wide)
         if self.whitening is not None:
             roots = self.whitening.roots(mel, time // self.whitening.block)
@@ -184,6 +184,10 @@ class WaveGlow(
         """
         batch, _, frames = self._check_mel(mel)
         steps = frames * self.config.hop // self.config.group
+        if denoise:
+            from wavenet.generation.denoise import require_strength
+
+            require_strength(denoise, steps * self.config.group)
         if z is None:
             z = self._noise(batch, 0, steps, sigma, seed, first_signal, mel)
         audio = self.sound(mel, self._check_z(z, batch, steps))
@@ -220,8 +224,11 @@ class WaveGlow(
         """
         from wavenet.generation.stretches import stretches
 
+        if not is_whole(frames, 1):
+            raise DataError(f"frames is {frames!r}; accepted is an int from 1")
         group, hop = self.config.group, self.config.hop
         for stretch in stretches(self, mel_chunks, frames):
+            self._check_mel(stretch.mel)
             first, last = stretch.first * hop // group, stretch.last * hop // group
             if z is None:
                 window = self._noise(
@@ -252,7 +259,7 @@ class WaveGlow(
     def _condition(self, mel: Tensor, time: int) -> Tensor:
         """Frames as rows of samples in groups: (B, T/8, 8 M), channel m 8 + j of sample 8 i + j."""
         group, mels = self.config.group, self.config.mel.mels
-        samples = self.upsample(mel)
+        samples = self.upsample(mel.to(self.upsample.weight.dtype))
         if samples.shape[2] < time:
             frames = mel.shape[2]
             raise DataError(
@@ -267,7 +274,7 @@ class WaveGlow(
         """`infer` of given noise, without its checks; with the 1x1s' inverses, if there already."""
         time = mel.shape[2] * self.config.hop
         condition = self._condition(mel, time)
-        noise = z.transpose(1, 2)
+        noise = z.to(self._width(z)).transpose(1, 2)
         flows, sizes = self._flows(), self._sizes()
         left = sum(sizes)
         rows = noise[:, :, left:]
@@ -285,10 +292,10 @@ class WaveGlow(
     def _noise(
         self, batch: int, start: int, steps: int, sigma: float, seed: int, first: int, like: Tensor
     ) -> Tensor:
-        if not 0 <= sigma < math.inf:
-            raise DataError(f"sigma is {sigma}; accepted is 0 or more")
+        if not (is_number(sigma) and sigma >= 0):
+            raise DataError(f"sigma is {sigma!r}; accepted is 0 or more")
         group = self.config.group
-        wide = torch.promote_types(like.dtype, torch.float32)
+        wide = self._width(like)
         samples = normal_of(
             uniforms(
                 seed,
@@ -303,6 +310,7 @@ class WaveGlow(
 
     def _check_waveform(self, waveform: Tensor) -> tuple[int, int]:
         group = self.config.group
+        require_tensor("waveform", waveform, "(B, T) of floats")
         if waveform.dim() != 2 or not waveform.is_floating_point():
             shape = f"{waveform.dtype} of shape {tuple(waveform.shape)}"
             raise DataError(f"waveform is {shape}; accepted are floats (B, T)")
@@ -314,18 +322,37 @@ class WaveGlow(
         if self.config.whiten and time % self.config.whiten:
             accepted = f"a multiple of the {self.config.whiten} that are whitened at a time"
             raise DataError(f"waveform has {time} samples; accepted is {accepted}")
+        _check_finite("waveform", waveform)
         return batch, time
 
     def _check_mel(self, mel: Tensor, batch: int | None = None) -> tuple[int, int, int]:
         mels = self.config.mel.mels
+        require_tensor("mel", mel, f"({batch or 'B'}, {mels}, F) of floats")
         fits = mel.dim() == 3 and mel.shape[1] == mels and mel.shape[2] > 0
         if not fits or (batch is not None and mel.shape[0] != batch):
             accepted = f"({batch or 'B'}, {mels}, F) with F from 1"
             raise DataError(f"mel has shape {tuple(mel.shape)}; accepted is {accepted}")
+        if not mel.is_floating_point():
+            raise DataError(f"mel is {mel.dtype}; accepted are floats")
+        _check_finite("mel", mel)
         return mel.shape[0], mels, mel.shape[2]
 
     def _check_z(self, z: Tensor, batch: int, steps: int) -> Tensor:
         accepted = (batch, self.config.group, steps)
+        require_tensor("z", z, f"{accepted} of floats")
         if z.shape != accepted:
             raise DataError(f"z has shape {tuple(z.shape)}; accepted is {accepted}")
+        if not z.is_floating_point():
+            raise DataError(f"z is {z.dtype}; accepted are floats")
+        _check_finite("z", z)
         return z
+
+    def _width(self, tensor: Tensor) -> torch.dtype:
+        """Of what passes the flows, which is sound: that of the weights, float32 at least."""
+        weights = self.upsample.weight.dtype
+        return torch.promote_types(torch.promote_types(tensor.dtype, weights), torch.float32)
+
+
+def _check_finite(name: str, tensor: Tensor) -> None:
+    if not torch.compiler.is_compiling() and not torch.isfinite(tensor).all():
+        raise DataError(f"{name} holds values that aren't finite numbers")

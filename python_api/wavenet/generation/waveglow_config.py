@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import is_whole, require_field
+from wavenet.errors import is_number, is_whole, of_fields, require_field
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ class WaveGlowConfig:
     architecture: str = "waveglow"
 
     def __post_init__(self) -> None:
-        mel: Any = self.mel
-        if isinstance(mel, Mapping):  # of JSON and YAML
-            object.__setattr__(self, "mel", MelConfig(**mel))
+        mel: Any = of_fields(MelConfig, self.mel, "mel")
+        object.__setattr__(self, "mel", mel)
+        self._require(isinstance(mel, MelConfig), "mel", "a MelConfig")
         if self.upsample_kernel_size is None:
             object.__setattr__(self, "upsample_kernel_size", 4 * self.mel.hop)
         for name in ("flows", "early_every", "layers", "channels", "kernel_size"):
@@ -81,7 +79,9 @@ class WaveGlowConfig:
         self._require(whole, "whiten", f"0 or a divisor of the hop, {hop}")
         centred = not self.whiten or self.mel.padding == "reflect"
         self._require(centred, "whiten", "0 where mel's frames are not centred (its padding)")
-        self._require(0 < self.sigma < math.inf, "sigma", "more than 0")
+        self._require(is_number(self.sigma) and self.sigma > 0, "sigma", "more than 0")
+        for name in ("swap_halves", "reversible"):
+            self._require(isinstance(getattr(self, name), bool), name, "true or false")
         self._require(self.architecture == "waveglow", "architecture", "waveglow")
 
     def _require(self, condition: bool, name: str, accepted: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks.generation import speech
@@ -30,3 +32,15 @@ def test_a_vocoder_is_trained_compared_and_heard(tones, tmp_path, monkeypatch):
     for name in ("model", "griffin_lim"):
         assert copied[name]["log_spectral_distance_db"] > 0
     assert copied["griffin_lim"]["log_spectral_distance_db"] < 15
+
+
+def test_sigma_is_the_one_whose_copies_are_nearest(monkeypatch):
+    random = np.random.RandomState(0)
+    clips = [0.1 * random.randn(900).astype(np.float32) for _ in range(3)]
+    chosen = SimpleNamespace(clips=range(3), cache=SimpleNamespace(open_clip=clips.__getitem__))
+    model = SimpleNamespace(config=SimpleNamespace(sample_rate=8000))
+    monkeypatch.setattr(speech, "vocoded", lambda _, wave, sigma: wave * (1 + abs(sigma - 0.7)))
+    sigma, said = speech.chosen_sigma(model, chosen)
+    assert sigma == 0.7 and said["sigma_chosen_on"]["validation_clips"] == 3
+    distances = said["sigma_chosen_on"]["distance_db"]
+    assert list(distances) == [str(each) for each in speech.SIGMAS] and distances["0.7"] == 0.0

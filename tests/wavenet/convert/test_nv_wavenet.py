@@ -25,15 +25,16 @@ class Conv(nn.Module):
 
 
 class TheirNetwork(nn.Module):
-    """From the description of its layers; 2 stacks of dilations 1, 2."""
+    """From the description of its layers; dilations 1, 2, ... to the largest, and again."""
 
-    def __init__(self):
+    def __init__(self, max_dilation=2):
         super().__init__()
-        self.max_dilation, self.n_layers = 2, LAYERS
+        self.max_dilation, self.n_layers = max_dilation, LAYERS
+        each = max_dilation.bit_length()
         self.upsample = nn.ConvTranspose1d(M, M, TAPS, HOP)
         self.cond_layers = Conv(M, 2 * R * LAYERS, 1)
         self.dilate_layers = nn.ModuleList(
-            Conv(R, 2 * R, 2, dilation=2 ** (i % 2)) for i in range(LAYERS)
+            Conv(R, 2 * R, 2, dilation=2 ** (i % each)) for i in range(LAYERS)
         )
         self.res_layers = nn.ModuleList(Conv(R, R, 1) for _ in range(LAYERS - 1))
         self.skip_layers = nn.ModuleList(Conv(R, S, 1) for _ in range(LAYERS))
@@ -92,7 +93,6 @@ def test_a_state_dictionary(theirs, tmp_path):
     compare(load_checkpoint(path, max_dilation=2, hop=HOP), theirs)
     for options, sentence in (
         ({}, "max_dilation is missing; accepted is that of its training"),
-        ({"max_dilation": 4, "hop": HOP}, "has 4 layers; accepted are whole stacks of 3"),
         ({"stacks": 2}, "stacks is no option of nv-wavenet"),
     ):
         with pytest.raises(ModelError, match=f"{path}: {sentence}"):
@@ -102,3 +102,15 @@ def test_a_state_dictionary(theirs, tmp_path):
     torch.save(weights, path)
     with pytest.raises(ModelError, match="has no res_layers.1.conv.bias"):
         load_checkpoint(path, max_dilation=2, hop=HOP)
+
+
+@pytest.mark.parametrize(
+    ("largest", "dilations"), [(4, (1, 2, 4, 1)), (64, (1, 2, 4, 8)), (1, (1, 1, 1, 1))]
+)
+def test_the_last_stack_may_end_early(largest, dilations, tmp_path):
+    torch.manual_seed(0)
+    theirs = TheirNetwork(largest).double()
+    torch.save({"state_dict": theirs.state_dict()}, tmp_path / "x.pt")
+    model = load_checkpoint(tmp_path / "x.pt", max_dilation=largest, hop=HOP)
+    assert model.config.dilations == dilations
+    compare(model, theirs)

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,3 +132,23 @@ def test_a_tensor_beyond_its_elements_is_refused(tmp_path):
             archive.writestr(name, data[:100] if name.endswith("data/0") else data)
     with pytest.raises(ModelError, match="is damaged"):
         read_torch_file(path)
+
+
+@BOTH
+def test_what_others_put_beside_the_weights_is_passed_over(zipped, tmp_path):
+    """Types, and arrays of NumPy: of a schedule, of an optimizer, of a random generator."""
+    beside = {"dtype": torch.float16, "state": np.random.RandomState(0).get_state()[1]}
+    saved = {"state_dict": {"w": torch.ones(2)}, "beside": beside, "rate": np.float64(0.5)}
+    torch.save(saved, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    read = read_torch_file(tmp_path / "x.pth")
+    assert torch.equal(read["state_dict"]["w"], torch.ones(2))
+    assert read["beside"]["dtype"] == torch.float16
+
+
+@BOTH
+def test_no_element_stands_for_many(zipped, tmp_path):
+    """Or a file of some bytes takes all of the memory when it is read."""
+    saved = {"state_dict": {"w": torch.zeros(1).expand(10**6, 10**6)}}
+    torch.save(saved, tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelError, match="is damaged: a tensor is larger than its elements"):
+        read_torch_file(tmp_path / "x.pth")

@@ -219,3 +219,86 @@ def test_a_loaded_model_makes_sound(tmp_path):
     mel = torch.randn(1, theirs.M, 3)
     made = model.generate(mel, seed=1, return_parameters=True)
     assert torch.allclose(model(made.audio, mel), made.parameters, atol=1e-5)
+
+
+@pytest.mark.parametrize("named", ["legacy", "weight_normalization", "upsample_scales", None])
+def test_without_conditioning_the_hparams_tell_the_generation(named, tmp_path):
+    """No tensor does; what is called as the first generation's is."""
+    first = named is not None
+    hp = theirs.hparams(first, cin_channels=-1)
+    for name in ("legacy", "upsample_scales", "freq_axis_kernel_size"):
+        hp.pop(name, None)
+    if first:
+        hp[named] = {"upsample_scales": [4, 4]}.get(named, True)
+    weights = theirs.weights_of(hp, first)
+    imported = import_checkpoint(save(tmp_path, weights, hp))
+    ours, expected = compare(imported.model, weights, hp, first)
+    assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+def test_an_option_makes_no_first_generation_of_the_newest(tmp_path):
+    hp = theirs.hparams()
+    weights = theirs.weights_of(hp)
+    model = load_checkpoint(save(tmp_path, weights, hp), legacy=False)
+    ours, expected = compare(model, weights, hp, False)
+    assert torch.allclose(ours, expected, rtol=0, atol=1e-12)
+
+
+def test_hparams_of_another_kind_are_said(tmp_path):
+    hp = theirs.hparams()
+    path = save(tmp_path, theirs.weights_of(hp), None)
+    inside = {"upsample_scales": [4, 4]}
+    for change, sentence in (
+        ({"sample_rate": "8 kHz"}, "sample_rate is '8 kHz'; accepted is a whole number"),
+        ({"fft_size": math.inf}, "fft_size is inf; accepted is a whole number"),
+        ({"fmin": []}, r"fmin is \[\]; accepted is a number"),
+        ({"log_scale_min": "low"}, "log_scale_min is 'low'; accepted is a number"),
+        ({"output_distribution": 3}, "output_distribution is 3; accepted is a string"),
+        ({"upsample_params": "4,4"}, "upsample_params is '4,4'; accepted is fields"),
+        (
+            {"upsample_params": {**inside, "upsample_activation": ["ReLU"]}},
+            r"upsample_activation is \['ReLU'\]; accepted is a string",
+        ),
+    ):
+        with pytest.raises(ModelError, match=f"{path}: {sentence}"):
+            load_checkpoint(path, {**hp, **change})
+    with pytest.raises(ModelError, match="hparams is a list; accepted is a dictionary or a JSON"):
+        load_checkpoint(path, [hp])
+    with pytest.raises(ModelError, match="dtype is 'half'; accepted is None or one of"):
+        load_checkpoint(path, hp, dtype="half")
+
+
+def test_weights_that_do_not_fit_are_said_in_a_sentence(tmp_path):
+    hp = theirs.hparams(True)
+    weights = theirs.with_weight_norm(theirs.weights_of(hp, True), "old")
+    for name, value, sentence in (
+        ("conv_layers.1.conv1x1c.bias", None, "has no conv_layers.1.conv1x1c.bias"),
+        ("first_conv.bias", torch.full((theirs.R,), math.nan), "has weights that aren't finite"),
+        ("first_conv.weight_g", torch.zeros(()), "first_conv.weight_g has shape"),
+        ("conv_layers.1.conv.weight_v", torch.zeros(8), "conv_layers.1.conv.weight_g has shape"),
+        ("conv_layers.2.conv.bias", torch.zeros(()), "its weights don't fit one another: "),
+        ("last_conv_layers.3.bias", torch.zeros(3), "would be .3,., the others ask for .6,."),
+    ):
+        changed = {**weights, name: value} if value is not None else dict(weights)
+        if value is None:
+            del changed[name]
+        path = save(tmp_path, changed, hp)
+        with pytest.raises(ModelError, match=sentence) as raised:
+            load_checkpoint(path)
+        assert str(path) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_rows_of_zeros_go_there_and_back(tmp_path):
+    """Weight norm has a direction for each row; a row of zeros has none of its own."""
+    model = small_generator("logistic", residual_scale=0.5**0.5, stem_kernel_size=1).double()
+    with torch.no_grad():
+        model.output.weight[0] = 0.0
+    to_vocoder(model, tmp_path / "out.pth")
+    again = load_checkpoint(tmp_path / "out.pth")
+    assert torch.equal(again.output.weight[0], model.output.weight[0])
+
+
+def test_stacks_of_unequal_depth_are_not_theirs(tmp_path):
+    fields = {"residual_scale": 0.5**0.5, "stem_kernel_size": 1, "layers": 5}
+    with pytest.raises(ModelError, match="the model has layers 5 in stacks of unequal depth"):
+        to_vocoder(small_generator("logistic", **fields), tmp_path / "out.pth")

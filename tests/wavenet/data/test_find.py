@@ -238,3 +238,16 @@ def test_one_class_only(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="all 2 clips have the label 'a'; at least 2 classes"):
         find_clips(tmp_path)
     assert len(find_clips(tmp_path, min_classes=1)) == 2
+
+
+def test_recordings_without_labels_are_found_where_none_are_needed(tmp_path):
+    """A folder of nothing but recordings, of which each file is a clip."""
+    folder = tmp_path / "wavs"
+    folder.mkdir()
+    for name in ("b10", "b2", "a"):
+        (folder / f"{name}.wav").touch()
+    clips = find_clips(folder, min_classes=0)
+    assert [clip.path.stem for clip in clips] == ["a", "b2", "b10"]
+    assert {clip.label for clip in clips} == {"wavs"}
+    with pytest.raises(DataError, match="found 3 audio files but no sub-folders with audio"):
+        find_clips(folder, min_classes=1)

@@ -87,6 +87,8 @@ def test_normalisation():
 def test_what_is_refused():
     with pytest.raises(DataError, match=r"waveform has shape \(5,\); accepted is \(B, T\)"):
         mel_spectrogram(torch.zeros(5), MelConfig())
+    with pytest.raises(DataError, match="waveform is a list; accepted is a tensor"):
+        mel_spectrogram([[0.0]], MelConfig())
     with pytest.raises(DataError, match="waveform is torch.int16; floating-point"):
         mel_spectrogram(torch.zeros(1, 5, dtype=torch.int16), MelConfig())
     for fields, sentence in (
@@ -95,6 +97,14 @@ def test_what_is_refused():
         ({"hop": 0}, "hop is 0; accepted is an int from 1"),
         ({"mean": [1.0]}, "std is None; accepted is given with mean"),
         ({"mean": [1.0], "std": [1.0]}, "mean is .*; accepted is 80 numbers"),
+        ({"mean": "abc", "std": [1.0]}, "mean is 'abc'; accepted is 80 numbers"),
+        ({"low_hz": "a"}, "low_hz is 'a'; accepted is a number"),
+        ({"floor": None}, "floor is None; accepted is a number"),
     ):
         with pytest.raises(ValueError, match=sentence):
             MelConfig(**fields)
+
+
+def test_no_waveforms_have_no_frames():
+    config = MelConfig(8000, 64, 16, 64, 2, 0.0, 4000.0)
+    assert mel_spectrogram(torch.zeros(0, 100), config).shape == (0, 2, config.frames(100))

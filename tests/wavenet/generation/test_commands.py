@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,13 @@ from wavenet.data.mel import mel_spectrogram
 from wavenet.generation.recordings import hear
 
 RATE = 8000
+
+
+class Hostile:
+    """A pickle of it is a program."""
+
+    def __reduce__(self):
+        return os.system, ("false",)
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +205,24 @@ def test_info_says_what_it_is(models, wavenet):
         ("vocode {glow} {bad}/shape.npy --out o", "has shape (4, 7); accepted is (F, 5)"),
         ("vocode {glow} {bad}/nan.npy --out o", "values that aren't finite numbers"),
         ("vocode {glow} {bad}/pickled.npy --out o", "can't be read as a mel-spectrogram"),
+        ("vocode {glow} {bad}/hostile.pt --out o", "asks for posix.system, which no checkpoint"),
+        ("vocode {glow} {bad}/fields.pt --out o", "holds a dict; accepted is a tensor"),
+        ("vocode {glow} {bad}/deep.npy --out o", "has shape (1, 4, 5); accepted is (F, 5)"),
+        ("vocode {glow} {bad}/good.npy --denoise 0.1 --out o", "good.npy: makes 64 samples;"),
+        ("vocode {voices} {sounds} --out o", "wavenet generate takes this one"),
         ("vocode {glow} {bad}/other.npy --out o", "hop 256 instead of 16"),
         ("vocode {glow} {bad}/other.npy --compare", "hop 256 instead of 16"),
         ("vocode {glow} {bad}/good.npy --compare", "--compare is given with mel-spectrograms"),
         ("vocode {glow} {sounds} --raw", "--raw is given with 2 files; accepted is one"),
         ("vocode {glow} {sounds}", "--out is missing"),
         ("mel {voices} {sounds} --out o", "has no mel-spectrograms"),
+        ("mel {glow} {bad}/nan.npy --out o", "nan.npy: can't be decoded as audio"),
         ("convert {bad}/nan.npy --out o", "nan.npy"),
+        ("convert {voices} --out o", "accepted of a saved model is a file .pth or .pt"),
+        (
+            "convert {voices} --out {voices}/model.safetensors",
+            "accepted of a saved model is a file",
+        ),
         ("evaluate {voices}", "does not say which data it was trained on"),
         ("predict {voices} {sounds}/one.wav", "is a wavenet; accepted here: classifier"),
     ],
@@ -216,6 +235,9 @@ def test_what_is_wrong_is_said(models, sounds, tmp_path, wavenet, monkeypatch, c
     np.save(bad / "shape.npy", np.zeros((4, 7), np.float32))
     np.save(bad / "nan.npy", np.full((4, 5), np.nan, np.float32))
     np.save(bad / "pickled.npy", np.array([{}]), allow_pickle=True)
+    np.save(bad / "deep.npy", np.zeros((1, 4, 5), np.float32))
+    torch.save({"mel": 1}, bad / "fields.pt")
+    torch.save(Hostile(), bad / "hostile.pt")
     for name, description in (("good", MEL.as_dict()), ("other", {**MEL.as_dict(), "hop": 256})):
         np.save(bad / f"{name}.npy", np.zeros((4, 5), np.float32))
         (bad / f"{name}.json").write_text(json.dumps(description))

@@ -172,3 +172,39 @@ def test_what_does_not_fit_is_said():
         MixtureOfLogistics(edges="round")
     with pytest.raises(ValueError, match="log_scale_min is -50; accepted is from -40"):
         MixtureOfLogistics(log_scale_min=-50)
+
+
+def test_targets_and_fields_of_another_kind_are_said():
+    codes, numbers = Softmax(16), MixtureOfLogistics(2)
+    for call, sentence in (
+        (lambda: codes.nll(torch.zeros(1, 16, 2), torch.zeros(1, 2)), "target is torch.float32"),
+        (
+            lambda: codes.nll(torch.zeros(1, 16, 2), torch.tensor([[3, 16]])),
+            "target holds codes 3 to 16; accepted are 0 to 15",
+        ),
+        (
+            lambda: numbers.nll(torch.zeros(1, 6, 2), torch.tensor([[3, 16]])),
+            "MixtureOfLogistics: target is torch.int64; accepted are floats",
+        ),
+        (
+            lambda: MixtureOfGaussians().nll(torch.zeros(1, 2, 2), [[0.0, 0.0]]),
+            "MixtureOfGaussians: target is a list; accepted is a tensor",
+        ),
+        (lambda: Softmax(2.5), "classes is 2.5; accepted is an int from 2"),
+        (lambda: MixtureOfLogistics(1.5), "mixtures is 1.5; accepted is an int from 1"),
+        (lambda: MixtureOfGaussians(log_scale_min="a"), "log_scale_min is 'a'; accepted is from"),
+        (
+            lambda: MixtureOfLogistics(sampling_scale_floor="a"),
+            "sampling_scale_floor is 'a'; accepted is None or a number",
+        ),
+        (
+            lambda: numbers.sample(torch.zeros(1, 6, 2), torch.zeros(1, 4, 2), "hot"),
+            "temperature is 'hot'; accepted is more than 0",
+        ),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call()
+    int32 = torch.tensor([[3, 15]], dtype=torch.int32)
+    assert torch.equal(
+        codes.nll(torch.zeros(1, 16, 2), int32), codes.nll(torch.zeros(1, 16, 2), int32.long())
+    )

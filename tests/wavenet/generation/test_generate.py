@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from small_generators import CASES, double, inputs_of, small_generator, waveform_of
@@ -132,8 +134,32 @@ def test_what_is_refused():
         (lambda: next(model.stream([torch.zeros(1, 5, 1)])), "mel_chunks is given; this model"),
         (
             lambda: next(with_mel.stream([torch.zeros(1, 4, 2)])),
-            r"a chunk of mel_chunks has shape \(1, 4, 2\)",
+            r"a chunk of mel_chunks has shape \(1, 4, n\); accepted is \(1, 5, n\)",
         ),
+        (lambda: model.generate(seconds=math.nan), "seconds is nan; accepted is more than 0"),
+        (lambda: model.generate(seconds="1"), "seconds is '1'; accepted is more than 0"),
+        (lambda: model.generate(samples=3.5), "samples is 3.5; accepted is an int from 1"),
+        (lambda: model.generate(samples=3, count=1.5), "count is 1.5; accepted is an int from 1"),
+        (lambda: model.generate(samples=3, seed=None), "seed is None; accepted is an int"),
+        (lambda: model.generate(samples=3, first_signal=-1), "first_signal is -1; accepted is"),
+        (lambda: model.generate(samples=3, temperature="a"), "temperature is 'a'; accepted is"),
+        (lambda: model.generate(samples=3, dtype=torch.half), "dtype is torch.float16; accepted"),
+        (lambda: model.generate(noise=torch.rand(4, 9)), r"noise has shape \(4, 9\); accepted is"),
+        (lambda: model.generate(noise=-torch.rand(1, 4, 900)), "noise holds others than floats"),
+        (lambda: model.generate(noise=torch.rand(1, 3, 9)), r"accepted is \(1, 4, 9\)"),
+        (
+            lambda: model.generate(samples=3, prime=torch.zeros(5)),
+            r"prime has shape \(5,\); accepted is \(B, n\)",
+        ),
+        (lambda: model.generate(forced=[0.1]), "forced is a list; accepted is a tensor"),
+        (lambda: with_mel.generate(torch.zeros(5, 2)), r"mel has shape \(5, 2\); accepted is"),
+        (lambda: with_mel.generate(torch.zeros(1, 5, 0)), "with F from 1"),
+        (lambda: with_mel.generate(torch.zeros(1, 5, 2).long()), "mel is torch.int64; accepted"),
+        (lambda: next(with_mel.stream([torch.zeros(5, 2)])), r"has shape \(5, 2\); accepted is"),
+        (lambda: next(with_mel.stream([torch.full((1, 5, 2), math.nan)])), "aren't finite"),
+        (lambda: next(with_mel.stream([torch.zeros(1, 5, 2)], count=2)), r"ask for \[1, 2\]"),
+        (lambda: next(model.stream(chunk=0)), "chunk is 0; accepted is an int from 1"),
+        (lambda: next(model.stream(count=0)), "count is 0; accepted is an int from 1"),
     ):
         with pytest.raises(ValueError, match=sentence):
             call()
@@ -170,3 +196,16 @@ def test_float64_inputs_are_not_narrowed():
     model = small_generator("gaussian").double()
     given = double(inputs_of(model, 1))
     assert model(waveform_of(1).double(), **given).dtype == torch.float64
+
+
+def test_as_many_signals_as_speakers_are_listed():
+    model, vectors = small_generator("speakers"), small_generator("speaker vectors")
+    made = model.generate(samples=20, speaker=["george", "jackson"], seed=2)
+    assert made.shape == (2, 20)
+    assert torch.equal(made, model.generate(samples=20, count=2, speaker=["george", 1], seed=2))
+    assert model.generate(samples=3, speaker=torch.tensor([[1], [0], [1]])).shape == (3, 3)
+    assert model.generate(samples=3, speaker="george").shape == (1, 3)
+    assert vectors.generate(samples=3, speaker=torch.randn(2, 3)).shape == (2, 3)
+    assert vectors.generate(samples=3, speaker=torch.randn(3)).shape == (1, 3)
+    with pytest.raises(ValueError, match="speaker names 0; accepted is one, or one for each"):
+        model.generate(samples=3, count=2, speaker=[])

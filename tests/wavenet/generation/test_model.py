@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -231,6 +232,18 @@ def test_what_is_refused(case, given, sentence):
         ({"skip_scale": 2}, "skip_scale is 2; accepted is one of"),
         ({"pre_emphasis": 1.0}, "pre_emphasis is 1.0; accepted is from 0, below 1"),
         ({"classes": 1}, "classes is 1; accepted is an int from 2"),
+        ({"pre_emphasis": "a"}, "pre_emphasis is 'a'; accepted is from 0, below 1"),
+        ({"gain": None}, "gain is None; accepted is more than 0"),
+        ({"high_pass_hz": 4000}, "high_pass_hz is 4000; accepted is 0 to 4000 Hz"),
+        ({"residual_scale": math.nan}, "residual_scale is nan; accepted is a number"),
+        ({"log_scale_min": "a"}, "log_scale_min is 'a'; accepted is from -40"),
+        ({"upsample_convolution": 1}, "upsample_convolution is 1; accepted is true or false"),
+        ({"speakers": "george"}, "speakers is 'george'; accepted is a list of names"),
+        ({"mel": 5}, "mel is 5; accepted is None or a MelConfig"),
+        ({"mel": {"hops": 5}}, "mel has 'hops'; accepted are sample_rate, n_fft, hop"),
+        ({"mel": MEL, "upsample_scales": (4, 4.0)}, "accepted is ints from 1 whose product"),
+        ({"mel": MEL, "upsample_scales": 16}, "upsample_scales is 16; accepted is a list"),
+        ({"layers": 20}, "layers is 20; accepted is None or an int from 21 to 30"),
     ],
 )
 def test_configurations_that_are_refused(fields, sentence):
@@ -250,3 +263,46 @@ def test_smoothing_by_three_sums_of_taps_is_the_convolution():
     repeated = frames.flatten(0, 1)[:, None].repeat_interleave(4, dim=2)
     expected = F.conv1d(repeated, taps[None, None], padding=4).view(2, 3, 20)
     assert torch.allclose(_smoothed(frames, taps), expected, rtol=0, atol=1e-14)
+
+
+def test_the_last_stack_may_end_early():
+    config = GeneratorConfig(layers_per_stack=3, stacks=2, layers=4)
+    assert config.dilations == (1, 2, 4, 1) and config.receptive_field == 9
+
+
+@pytest.mark.parametrize(
+    ("lengths", "sentence"),
+    [
+        ([96, 5], "lengths is a list; accepted is a tensor .2,. of ints from 0 to 96"),
+        (torch.tensor([97, 5]), "lengths holds 5 to 97; accepted"),
+        (torch.tensor([5, -1]), "lengths holds -1 to 5; accepted"),
+        (torch.tensor([5.0, 3.5]), "lengths is torch.float32; accepted"),
+        (torch.tensor([5]), r"lengths has shape \(1,\); accepted"),
+    ],
+)
+def test_lengths_that_are_refused(lengths, sentence):
+    model, waveform = small_generator("codes"), waveform_of(2)
+    for ask in (model.loss, model.bits_per_sample):
+        with pytest.raises(ValueError, match=sentence):
+            ask(waveform, lengths=lengths)
+
+
+def test_speakers_are_numbers_of_any_kind():
+    model, waveform = small_generator("speakers"), waveform_of(2)
+    expected = model(waveform, speaker="jackson")
+    for speaker in (1, np.int64(1), torch.tensor(1), [1, 1], np.array([1, 1]), ["jackson"]):
+        assert torch.equal(model(waveform, speaker=speaker), expected)
+    for speaker in (True, 1.0, [0.5, 1], torch.tensor([True, False])):
+        with pytest.raises(ValueError, match="speaker is .*; accepted are george, jackson, or 0"):
+            model(waveform, speaker=speaker)
+
+
+@pytest.mark.parametrize("case", ["codes", "logistic", "speakers", "mel interpolated"])
+def test_losses_are_compiled_whole(case):
+    model = small_generator(case)
+    given, waveform = inputs_of(model, 2), waveform_of(2)
+    if "speaker" in given:
+        given["speaker"] = torch.tensor([0, 1])
+    expected = model.loss(waveform, **given)
+    compiled = torch.compile(model.loss, fullgraph=True, backend="aot_eager")
+    assert torch.allclose(compiled(waveform, **given), expected, rtol=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from small_runs import quiet, same
 from wavenet import WaveGlow, WaveNet, load_model
 from wavenet.classifier.data import Draw
 from wavenet.classifier.data.parts import GenerationClips, collate_parts
+from wavenet.classifier.inference.evaluate import choose_clips
 from wavenet.classifier.inference.likelihood import PartLoss, likelihood
 from wavenet.classifier.run_config import RunConfig, load_config
 from wavenet.classifier.run_folder import checkpoints
@@ -312,3 +314,20 @@ def test_two_processes_train_as_one(recordings, tmp_path, kind):
             assert torch.allclose(value, two[name], rtol=1e-3, atol=1e-4), name
     for row, other in zip(figures(tmp_path / "one"), figures(tmp_path / "two"), strict=True):
         assert other["validation_bits"] == pytest.approx(row["validation_bits"], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [WAVENET, WAVEGLOW], ids=["wavenet", "waveglow"])
+def test_recordings_without_labels_will_do(recordings, tmp_path, kind):
+    folder = tmp_path / "wavs"
+    folder.mkdir()
+    for path in sorted(recordings.rglob("*.wav"))[:8]:
+        shutil.copy(path, folder / f"{path.parent.name}-{path.name}")
+    config = config_of(recordings, tmp_path, *kind, "training.epochs=1", f"data.source={folder}")
+    train(config, tmp_path / "run", console=quiet())
+    model = load_model(tmp_path / "run")
+    assert len(choose_clips(tmp_path / "run", model.config, folder, "all").clips) == 8
+    labelled = config_of(
+        recordings, tmp_path, *WAVENET, "model.speakers=labels", f"data.source={folder}"
+    )
+    with pytest.raises(DataError, match="audio files but no sub-folders with audio"):
+        train(labelled, tmp_path / "other", console=quiet())

@@ -393,6 +393,10 @@ def test_what_the_original_can_not_say_is_not_exported(tmp_path):
             "whiten is 8; accepted is 0 where mel's frames are not centred",
         ),
         ({"sigma": 0.0}, "sigma is 0.0"),
+        ({"sigma": "1"}, "sigma is '1'; accepted is more than 0"),
+        ({"reversible": "yes"}, "reversible is 'yes'; accepted is true or false"),
+        ({"mel": None}, "mel is None; accepted is a MelConfig"),
+        ({"mel": {"hops": 3}}, "mel has 'hops'; accepted are sample_rate, n_fft, hop"),
         ({"flows": 0}, "flows is 0"),
     ],
 )
@@ -404,6 +408,7 @@ def test_configurations_that_can_not_be(fields, sentence):
 def test_what_does_not_fit_is_said():
     model = model_of()
     waveform, mel = sound()
+    z, _ = model(waveform, mel)
     for call, sentence in (
         (
             lambda: model(waveform[:, :-1], mel),
@@ -418,7 +423,21 @@ def test_what_does_not_fit_is_said():
             r"z has shape .*accepted is \(2, 8, 12",
         ),
         (lambda: model.infer(mel, sigma=-1.0), "sigma is -1.0; accepted is 0 or more"),
-        (lambda: model.infer(mel, denoise=0.1), r"waveform has shape \(2, 96\); accepted is"),
+        (lambda: model.infer(mel, sigma="a"), "sigma is 'a'; accepted is 0 or more"),
+        (lambda: model.infer(mel.numpy()), "mel is a ndarray; accepted is a tensor"),
+        (lambda: model.infer(mel.long()), "mel is torch.int64; accepted are floats"),
+        (lambda: model.infer(mel * math.nan), "mel holds values that aren't finite numbers"),
+        (lambda: model.infer(mel, z=math.inf * z), "z holds values that aren't finite numbers"),
+        (lambda: model(waveform * math.nan, mel), "waveform holds values that aren't finite"),
+        (lambda: model([0.5], mel), "waveform is a list; accepted is a tensor"),
+        (lambda: next(model.stream([mel[0]])), r"a chunk of mel_chunks has shape \(5, 6\)"),
+        (lambda: list(model.stream([mel, mel[:1]])), r"has shape \(1, 5, n\); accepted is \(2, 5"),
+        (lambda: next(model.stream([mel], frames=0)), "frames is 0; accepted is an int from 1"),
+        (lambda: denoise(waveform, mel[0]), r"sound has shape \(5, 6\); accepted is \(n_fft"),
+        (
+            lambda: model.infer(mel, denoise=0.1),
+            "denoise is given for 96 samples; accepted are more",
+        ),
     ):
         with pytest.raises(DataError, match=sentence):
             call()
@@ -461,3 +480,24 @@ def test_exported_files_make_the_same_sound(block):
     assert set(files) == {"model.onnx", "model.pt2"} and all(files.values())
     with pytest.raises(DataError, match="format is 'tflite'; accepted are onnx, torch"):
         export_waveglow(model, ["tflite"])
+
+
+@pytest.mark.parametrize("whiten", [0, 16])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_of_every_width(dtype, whiten):
+    """What passes the flows is sound, in float32 at least, whatever the weights and inputs are."""
+    exact = model_of(whiten=whiten)
+    waveform, mel = sound()
+    model = model_of(whiten=whiten).to(dtype)
+    tolerance = {torch.float16: 1e-2, torch.bfloat16: 1e-1}.get(dtype, 1e-4)
+    for given in (dtype, torch.float32):
+        with torch.no_grad():
+            z, log_det = model(waveform.to(given), mel.to(given))
+            expected, _ = exact(waveform.to(given).double(), mel.to(given).double())
+        wide = torch.float64 if dtype == torch.float64 else torch.float32
+        assert z.dtype == log_det.dtype == wide
+        difference = (z - expected).square().mean().sqrt() / expected.square().mean().sqrt()
+        assert difference < tolerance
+        back = model.infer(mel.to(given), z=z)
+        assert back.dtype == wide and model.infer(mel.to(given)).dtype == wide
+        assert (back - waveform).abs().max() < 5 * tolerance

@@ -88,7 +88,8 @@ def find_clips(
         columns: of a manifest, as `read_manifest` takes them.
         separator: stands between the labels of a clip that has several, in a manifest or in the
             name of a class folder; empty: every clip has one label.
-        min_classes: fewer distinct labels than this are an error.
+        min_classes: fewer distinct labels than this are an error. 0: labels are of no use, and
+            recordings that lie in no sub-folder are taken, too.
         background: a folder, also one in the source, that is known to be passed over.
 
     Returns:
@@ -121,7 +122,7 @@ def find_clips(
             elif tables and next(audio_files(path), None) is None:
                 clips = find_in_tables(tables, columns, separator)
             else:
-                clips, hint = _find_in_folder(path, background)
+                clips, hint = _find_in_folder(path, background, labelled=min_classes > 0)
                 clips = with_tags(clips, separator)
     elif path.suffix.lower() in MANIFEST_SUFFIXES:
         clips = read_manifest(path, columns=columns, separator=separator)
@@ -163,26 +164,34 @@ def manifests_of(root: Path) -> list[tuple[Path, str | None]]:
     return [(tables[0], None)] if len(tables) == 1 and (root / "audio").is_dir() else []
 
 
-def _find_in_folder(root: Path, background: str) -> tuple[list[Clip], str]:
-    """The clips, and what may be meant if they are of one class."""
+def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[Clip], str]:
+    """The clips, and what may be meant if they are of one class.
+
+    Where no clip needs a label a folder of nothing but recordings is one class, of its own name.
+    """
     passed_over = PassedOver()
     inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
-    loose = 0
+    loose: list[Path] = []
     for path in audio_files(root, passed_over):
         first, *rest = path.relative_to(root).parts
         if rest:
             inside[first].append(path)
         else:
-            loose += 1
+            loose.append(path)
     passed_over.warn(root, background)
+    if not inside and loose and not labelled:
+        loose.sort(key=lambda path: natural_key(path.name))
+        return [Clip(path, normal_label(root.resolve().name)) for path in loose], ""
     if not inside:
-        came = f"{loose} audio files but no sub-folders with audio" if loose else "no audio files"
+        came = (
+            f"{len(loose)} audio files but no sub-folders with audio" if loose else "no audio files"
+        )
         raise DataError(
             f"{root}: found {came}; expected one sub-folder per class with audio files "
             f"({', '.join(sorted(audio_suffixes()))}), or a {MANIFEST_NAME} with path,label"
         )
     if loose:
-        _warn(f"{root}: {loose} audio files are in no class folder and are passed over")
+        _warn(f"{root}: {len(loose)} audio files are in no class folder and are passed over")
     parts = _parts(root, inside)
     clips: list[Clip] = []
     for folder, paths in inside.items():

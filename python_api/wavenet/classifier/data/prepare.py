@@ -249,7 +249,7 @@ def prepare_data(
     least = max(1, classes)
     if config.tags:
         least = 1  # which is heard, or is not
-    clips = find_labelled(config, Path(config.source), min_classes=least)
+    clips = find_labelled(config, Path(config.source), min_classes=min(least, classes))
     if label_of is not None:
         clips = [replace(clip, label=label_of(clip), tags=None) for clip in clips]
     cache = AudioCache(config.cache or None, sample_rate, channel=config.channel)

@@ -133,7 +133,8 @@ def choose_clips(
     config = read_config(run) or RunConfig(data=DataConfig(max_seconds=0))
     of_the_run = read_clips(run, config.data.label_separator)
     if data is not None:
-        clips = find_labelled(config.data, data, min_classes=1)
+        named = getattr(model, "labels", ()) or getattr(model, "speakers", ())
+        clips = find_labelled(config.data, data, min_classes=1 if named else 0)
     elif of_the_run is not None:
         clips, _ = of_the_run
     else:
