@@ -16,7 +16,7 @@ from wavenet_kernels.call import SETTINGS
 from wavenet_kernels.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from wavenet_kernels.backends.contract import Backend, Configuration, Stream
+    from wavenet_kernels.backends.contract import Again, Backend, Configuration, Stream
     from wavenet_kernels.call import Call, Gradients, Outputs
 
 Choice: TypeAlias = Literal["auto", "reference", "cpu", "triton", "cuda"]
@@ -175,15 +175,17 @@ class Configured:
         reason: str | None = self._backend.supports(call)
         return reason
 
-    def forward(self, call: Call, outputs: Outputs) -> None:
+    def forward(self, call: Call, outputs: Outputs) -> Again | None:
         """As the backend's."""
         with self._backend.configured(self._configuration):
-            self._backend.forward(call, outputs)
+            again: Again | None = self._backend.forward(call, outputs)
+        return again
 
-    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> Again | None:
         """As the backend's."""
         with self._backend.configured(self._configuration):
-            self._backend.backward(call, gradients, outputs)
+            again: Again | None = self._backend.backward(call, gradients, outputs)
+        return again
 
     def stream(self, call: Call) -> Stream:
         """As the backend's."""
