@@ -12,8 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import GRADIENTS, STACKS, Call, Gradients, Outputs, field_of
-from wavenet_kernels.ops import _run
+from wavenet_kernels.call import (
+    GRADIENTS,
+    STACKS,
+    TENSORS,
+    Call,
+    Gradients,
+    Outputs,
+    astuple,
+    field_of,
+)
+from wavenet_kernels.ops import _again, _run
 from wavenet_kernels.ops._check import check
 
 NAMESPACE = "wavenet_kernels"
@@ -41,6 +50,10 @@ class Operator:
         self.required = [words[-1] for words in declared if words[0] == "Tensor"]
         self.returns = returns.count("Tensor")
         self._fields = [field_of(name) for name in self.tensors]
+        # Which of the tensors each field of `Tensors` is.
+        self.positions = [
+            self._fields.index(field) if field in self._fields else None for field in TENSORS
+        ]
         # A single layer's weights have a leading L = 1 in a call.
         self._lifted = {"conv_weight", "conv_bias", "out_weight", "out_bias"}
         if self.name in STACKS:
@@ -124,20 +137,28 @@ def _computing(
     operator: Operator, *, saving: bool = False
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Forward: what computes, and what allocates only."""
+    returned = [0] if operator.returns == 1 else [1, 2, 3, 4] if saving else [1, 2]
 
     def results(outputs: Outputs) -> Any:
-        if operator.returns == 1:
-            return outputs.y
-        both = outputs.residual, outputs.skip
-        return (*both, outputs.saved, outputs.gates) if saving else both
+        every = outputs.astuple()
+        return every[0] if operator.returns == 1 else tuple(every[index] for index in returned)
 
-    def implementation(*args: Any) -> Any:
-        return results(_run.forward(operator.call(args[:-1]), args[-1], saving=saving))
+    def first(*args: Any) -> tuple[Any, _again.Repeat | None]:
+        outputs, again = _run.forward(operator.call(args[:-1]), args[-1], saving=saving)
+        if again is None:
+            return results(outputs), None
+        made = outputs.astuple()
+        return results(outputs), _again.repeat(again, operator.positions, made, returned)
 
     def fake(*args: Any) -> Any:
         return results(operator.call(args[:-1]).empty_outputs(saving=saving))
 
-    return implementation, fake
+    name = operator.name + ("_saving" if saving else "")
+    return _again.computing(name, len(operator.tensors), first), fake
+
+
+# What a backward operator is given of each field of `Outputs`.
+_GIVEN = ("grad", "grad_residual", "grad_skip", "saved", "gates")
 
 
 def _define_backward(operator: Operator) -> None:
@@ -152,19 +173,23 @@ def _define_backward(operator: Operator) -> None:
     def split(args: Sequence[Any]) -> tuple[Outputs, Call, list[bool]]:
         *rest, output_mask, _ = args
         values = dict(zip(given, rest, strict=False))
-        gradients = Outputs(
-            values.get("grad"),
-            values.get("grad_residual"),
-            values.get("grad_skip"),
-            values.get("saved"),
-            values.get("gates"),
-        )
+        gradients = Outputs(*map(values.get, _GIVEN))
         return gradients, operator.call(rest[len(given) :]), operator.wanted(output_mask)
 
-    def implementation(*args: Any) -> tuple[Tensor, ...]:
+    def first(*args: Any) -> tuple[tuple[Tensor, ...], _again.Repeat | None]:
         gradients, call, wanted = split(args)
-        computed = _run.backward(call, gradients, wanted, args[-1])
-        return operator.gradients(computed, call.tensors.x)
+        computed, again = _run.backward(call, gradients, wanted, args[-1])
+        results = operator.gradients(computed, call.tensors.x)
+        if again is None:
+            return results, None
+        made, returned = [], [None] * len(results)
+        for index, gradient in zip(operator.positions, astuple(computed), strict=True):
+            made.append(None if gradient is None or index is None else results[index])
+            if made[-1] is not None:
+                returned[index] = len(made) - 1
+        taken = [None if index is None else len(given) + index for index in operator.positions]
+        taken += [given.index(name) if name in given else None for name in _GIVEN]
+        return results, _again.repeat(again, taken, made, returned)
 
     def fake(*args: Any) -> tuple[Tensor, ...]:
         _, call, wanted = split(args)
@@ -172,7 +197,7 @@ def _define_backward(operator: Operator) -> None:
 
     _define(
         f"{name}({given_arguments}, {settings}, bool[] output_mask, str backend) -> ({returns})",
-        implementation,
+        _again.computing(name, len(given) + len(operator.tensors), first),
         fake,
     )
     _refuse(name, f"{operator.name} can be differentiated once: its double backward")
