@@ -94,17 +94,19 @@ def register(schema: str) -> None:
     """
     operator = Operator(schema)
     OPERATORS[operator.name] = operator
-    _define(operator.schema, *_computing(operator))
+    implementation, fake = _computing(operator)
+    _define(operator.schema, implementation, fake)
     _register_autocast(operator.name)
     _define_backward(operator)
     if operator.name == "residual_stack":
         saving = operator.schema.replace(operator.name, f"{operator.name}_saving", 1)
         saving = saving.replace("-> (Tensor, Tensor)", "-> (Tensor, Tensor, Tensor, Tensor)")
-        _define(saving, *_computing(operator, saving=True))
-        _register_autograd(operator, f"{operator.name}_saving", saving=True)
-        _library.impl(operator.name, _saving_where_needed(operator), "Autograd")
+        computing = _computing(operator, saving=True)
+        _define(saving, *computing)
+        _register_autograd(operator, f"{operator.name}_saving", computing[0], saving=True)
+        _saving_where_needed(operator, implementation)
     else:
-        _register_autograd(operator, operator.name)
+        _register_autograd(operator, operator.name, implementation)
 
 
 def register_stream(schema: str) -> None:
@@ -122,7 +124,7 @@ def register_stream(schema: str) -> None:
         return outputs.residual, outputs.skip, call.state.new_empty(call.state.shape)
 
     _define(operator.schema, implementation, fake)
-    _refuse(operator.name, f"{operator.name} is for inference: its backward")
+    _refuse(operator.name, implementation, f"{operator.name} is for inference: its backward")
     _register_autocast(operator.name)
 
 
@@ -195,75 +197,108 @@ def _define_backward(operator: Operator) -> None:
         _, call, wanted = split(args)
         return operator.gradients(call.empty_gradients(wanted), call.tensors.x)
 
+    implementation = _again.computing(name, len(given) + len(operator.tensors), first)
     _define(
         f"{name}({given_arguments}, {settings}, bool[] output_mask, str backend) -> ({returns})",
-        _again.computing(name, len(given) + len(operator.tensors), first),
+        implementation,
         fake,
     )
-    _refuse(name, f"{operator.name} can be differentiated once: its double backward")
+    _refuse(name, implementation, f"{operator.name} can be differentiated once: its double backward")
 
 
-def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -> None:
-    """Autograd of the registered operator `name`, which computes `operator`."""
+def _register_autograd(
+    operator: Operator, name: str, implementation: Callable[..., Any], *, saving: bool = False
+) -> None:
+    """Autograd of the registered operator `name`, which computes `operator`.
+
+    As torch.library.register_autograd has it, without what that does for schemas unlike ours:
+    microseconds of every call (benchmarks/NOTES.md).
+    """
     tensors, results = len(operator.tensors), operator.returns
     backward_operator = f"{operator.name}_backward"
     shares_gradient = operator.name == "gated_activation"
+    compute = _below_autograd(name, implementation)
 
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.settings = inputs[tensors:-1]
-        ctx.backend = inputs[-1]
-        outputs = (output,) if isinstance(output, Tensor) else output
-        ctx.shapes = [part.shape for part in outputs[:results]]
-        # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
-        ctx.set_materialize_grads(False)
-        kept = inputs[:tensors]
-        if saving:
-            ctx.mark_non_differentiable(*output[results:])
-            kept = (*kept, *output[results:])
-        ctx.save_for_backward(*kept)
+    class Differentiable(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            *inputs, keys = args
+            output = compute(keys, *inputs)
+            ctx.settings, ctx.backend = inputs[tensors:-1], inputs[-1]
+            outputs = (output,) if isinstance(output, Tensor) else output
+            ctx.shapes = [part.shape for part in outputs[:results]]
+            # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
+            ctx.set_materialize_grads(False)
+            kept = inputs[:tensors]
+            if saving:
+                ctx.mark_non_differentiable(*output[results:])
+                kept += output[results:]
+            ctx.save_for_backward(*kept)
+            return output
 
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        kept = ctx.saved_tensors
-        given = [
-            kept[0].new_zeros(shape) if grad is None else grad
-            for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
-        ]
-        if saving:
-            given += kept[tensors:]
-        mask = list(ctx.needs_input_grad[:tensors])
-        needed = mask
-        if shares_gradient:
-            needed = [True, False]
-        computed = getattr(_operators, backward_operator)(
-            *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
-        )
-        if shares_gradient:  # one tensor for both, where cond has all times
-            computed = (computed[0], _gradient_of_cond(computed[0], kept[1]) if mask[1] else None)
-        wanted = [grad if need else None for grad, need in zip(computed, mask, strict=True)]
-        return *wanted, *[None] * (len(ctx.settings) + 1)
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            kept = ctx.saved_tensors
+            given = [
+                kept[0].new_zeros(shape) if grad is None else grad
+                for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
+            ]
+            if saving:
+                given += kept[tensors:]
+            mask = list(ctx.needs_input_grad[:tensors])
+            needed = mask
+            if shares_gradient:
+                needed = [True, False]
+            computed = getattr(_operators, backward_operator)(
+                *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
+            )
+            if shares_gradient:  # one tensor for both, where cond has all times
+                cond = _gradient_of_cond(computed[0], kept[1]) if mask[1] else None
+                computed = (computed[0], cond)
+            wanted = [grad if need else None for grad, need in zip(computed, mask, strict=True)]
+            return *wanted, *[None] * (len(ctx.settings) + 2)
 
-    torch.library.register_autograd(
-        f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=_library
-    )
+    Differentiable.__name__ = Differentiable.__qualname__ = f"{NAMESPACE}_{name}"
+
+    def kernel(keys: Any, *args: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return Differentiable.apply(*args, keys)
+        return compute(keys, *args)
+
+    _library.impl(name, kernel, "Autograd", with_keyset=True)
+
+
+_PLAIN = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU).add(torch._C.DispatchKey.ADInplaceOrView)
+
+
+def _below_autograd(name: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator with what is left of its dispatch keys when autograd has had its turn."""
+    overload = getattr(_operators, name).default
+
+    def compute(keys: Any, *args: Any) -> Any:
+        keys &= torch._C._after_autograd_keyset
+        with torch._C._AutoDispatchBelowAutograd():
+            if keys == _PLAIN:  # what the dispatcher would come to
+                return implementation(*args)
+            return overload.redispatch(keys, *args)
+
+    return compute
 
 
 def _gradient_of_cond(grad: Tensor, cond: Tensor) -> Tensor:
     return grad if cond.shape[2] == grad.shape[2] else grad.sum(2, keepdim=True)
 
 
-def _saving_where_needed(operator: Operator) -> Callable[..., Any]:
+def _saving_where_needed(operator: Operator, implementation: Callable[..., Any]) -> None:
     """The operator under autograd: what its backward needs is kept only if there will be one."""
-    tensors = len(operator.tensors)
+    compute = _below_autograd(operator.name, implementation)
 
-    def kernel(*args: Any) -> Any:
-        if torch.is_grad_enabled() and any(
-            tensor is not None and tensor.requires_grad for tensor in args[:tensors]
-        ):
+    def kernel(keys: Any, *args: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
             return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
-        with torch._C._AutoDispatchBelowAutograd():
-            return getattr(_operators, operator.name)(*args)
+        return compute(keys, *args)
 
-    return kernel
+    _library.impl(operator.name, kernel, "Autograd", with_keyset=True)
 
 
 def _register_autocast(name: str) -> None:
@@ -288,13 +323,27 @@ def _register_autocast(name: str) -> None:
         _library.impl(name, kernel_for(device), f"Autocast{device.upper()}")
 
 
-def _refuse(name: str, what: str) -> None:
+def _refuse(name: str, implementation: Callable[..., Any], what: str) -> None:
     """Differentiating the operator is refused with a sentence."""
+    compute = _below_autograd(name, implementation)
 
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError(
-            f"{what} is not implemented; the function of that name in wavenet_kernels.reference "
-            "is plain PyTorch and can be differentiated any number of times"
-        )
+    class Refusing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            *inputs, keys = args
+            return compute(keys, *inputs)
 
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, lib=_library)
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> None:
+            raise NotImplementedError(
+                f"{what} is not implemented; the function of that name in "
+                "wavenet_kernels.reference is plain PyTorch and can be differentiated any number "
+                "of times"
+            )
+
+    def kernel(keys: Any, *args: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return Refusing.apply(*args, keys)
+        return compute(keys, *args)
+
+    _library.impl(name, kernel, "Autograd", with_keyset=True)
