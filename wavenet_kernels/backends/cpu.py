@@ -100,10 +100,8 @@ class _Pass:
         computed = made
         if self._copies:
             given, computed = self._readable(given), self._writable(made)
-        execution = _execution(self._dtype, self._configuration)
-        self._kernels(
-            execution, *[0 if tensor is None else tensor.data_ptr() for tensor in (*given, *computed)]
-        )
+        addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*given, *computed)]
+        self._kernels(_execution(self._dtype, self._configuration), *addresses)
         if computed is not made:
             for output, result in zip(made, computed, strict=True):
                 if output is not None and result is not None and result is not output:
@@ -354,9 +352,11 @@ def _execution(dtype: torch.dtype, configuration: Configuration | None = None) -
     """How a call on tensors of that dtype is computed now."""
     if configuration is None:
         configuration = _configuration.get()
-    isa = _isa(configuration.get("isa") or os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
-    fast = configuration.get("fast") or os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
-    return _make_execution(isa, torch.get_num_threads(), dtype, fast)
+    isa = _isa(configuration.get("isa") or _cpu.variable("WAVENET_KERNELS_CPU_ISA") or "")
+    fast = configuration.get("fast")
+    if fast is None:
+        fast = _cpu.variable("WAVENET_KERNELS_CPU_FAST")
+    return _make_execution(isa, torch.get_num_threads(), dtype, "1" if fast is None else fast)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:
