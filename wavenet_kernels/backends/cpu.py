@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.backends.contract import Again, Configuration
-from wavenet_kernels.call import COMMON_SETTINGS, TENSORS, Call, Gradients, Outputs, astuple
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, astuple
 from wavenet_kernels.rows import address_of, empty_rows, is_in_rows, rows_of
 
 _missing: str | None = None
@@ -79,7 +79,8 @@ def backward(call: Call, gradients: Outputs, outputs: Gradients) -> Again:
     return again
 
 
-_WEIGHTS = range(1, 5)  # among `Tensors` and `Gradients`
+_WEIGHTS = range(1, 5)  # among the fields of `Tensors`, and of `Gradients`
+_KEPT = range(9, 11)  # `saved` and `gates`, among those of `Tensors` and then of `Outputs`
 
 
 class _Pass:
@@ -91,9 +92,11 @@ class _Pass:
     _kernels: Any
 
     def __init__(self, call: Call, given: Sequence[Tensor | None]) -> None:
-        self._configuration, self._dtype = _configuration.get(), call.tensors.x.dtype
+        self._dtype = call.tensors.x.dtype
         self._copies = any(
-            one is not other for one, other in zip(given, self._readable(given), strict=True)
+            not tensor.is_contiguous() or (index in _WEIGHTS and tensor.dtype != _real(self._dtype))
+            for index, tensor in enumerate(given)
+            if tensor is not None and (index in _WEIGHTS or index in _KEPT)
         )
 
     def __call__(self, given: Sequence[Tensor | None], made: Sequence[Tensor | None]) -> None:
@@ -101,7 +104,7 @@ class _Pass:
         if self._copies:
             given, computed = self._readable(given), self._writable(made)
         addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*given, *computed)]
-        self._kernels(_execution(self._dtype, self._configuration), *addresses)
+        self._kernels(_execution(self._dtype), *addresses)
         if computed is not made:
             for output, result in zip(made, computed, strict=True):
                 if output is not None and result is not None and result is not output:
@@ -113,7 +116,7 @@ class _Pass:
         for index, tensor in enumerate(given):
             if tensor is not None and index in _WEIGHTS:
                 readable[index] = tensor.to(_real(self._dtype)).contiguous()
-            elif tensor is not None and index >= len(TENSORS) + 3:  # `saved` and `gates`
+            elif tensor is not None and index in _KEPT:
                 readable[index] = tensor.contiguous()
         return readable
 
@@ -348,10 +351,9 @@ def configured(configuration: Configuration) -> Iterator[None]:
         _configuration.reset(token)
 
 
-def _execution(dtype: torch.dtype, configuration: Configuration | None = None) -> Any:
+def _execution(dtype: torch.dtype) -> Any:
     """How a call on tensors of that dtype is computed now."""
-    if configuration is None:
-        configuration = _configuration.get()
+    configuration = _configuration.get()
     isa = _isa(configuration.get("isa") or _cpu.variable("WAVENET_KERNELS_CPU_ISA") or "")
     fast = configuration.get("fast")
     if fast is None:

@@ -184,11 +184,11 @@ def _define_backward(operator: Operator) -> None:
         results = operator.gradients(computed, call.tensors.x)
         if again is None:
             return results, None
-        made, returned = [], [None] * len(results)
-        for index, gradient in zip(operator.positions, astuple(computed), strict=True):
-            made.append(None if gradient is None or index is None else results[index])
-            if made[-1] is not None:
-                returned[index] = len(made) - 1
+        made: list[Tensor | None] = [None] * len(TENSORS)
+        returned: list[int | None] = [None] * len(results)
+        for field, index in enumerate(operator.positions):
+            if index is not None and astuple(computed)[field] is not None:
+                made[field], returned[index] = results[index], field
         taken = [None if index is None else len(given) + index for index in operator.positions]
         taken += [given.index(name) if name in given else None for name in _GIVEN]
         return results, _again.repeat(again, taken, made, returned)
@@ -203,7 +203,9 @@ def _define_backward(operator: Operator) -> None:
         implementation,
         fake,
     )
-    _refuse(name, implementation, f"{operator.name} can be differentiated once: its double backward")
+    _refuse(
+        name, implementation, f"{operator.name} can be differentiated once: its double backward"
+    )
 
 
 def _register_autograd(
@@ -227,7 +229,7 @@ def _register_autograd(
             ctx.settings, ctx.backend = inputs[tensors:-1], inputs[-1]
             outputs = (output,) if isinstance(output, Tensor) else output
             ctx.shapes = [part.shape for part in outputs[:results]]
-            # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
+            # Else autograd makes zeros as large as `saved` for its gradient; there is none of it.
             ctx.set_materialize_grads(False)
             kept = inputs[:tensors]
             if saving:
@@ -259,10 +261,17 @@ def _register_autograd(
             return *wanted, *[None] * (len(ctx.settings) + 2)
 
     Differentiable.__name__ = Differentiable.__qualname__ = f"{NAMESPACE}_{name}"
+    _register_under_autograd(name, compute, lambda keys, *args: Differentiable.apply(*args, keys))
+
+
+def _register_under_autograd(
+    name: str, compute: Callable[..., Any], differentiable: Callable[..., Any]
+) -> None:
+    """Under autograd an operator is `differentiable` where a gradient may be asked for."""
 
     def kernel(keys: Any, *args: Any) -> Any:
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return Differentiable.apply(*args, keys)
+            return differentiable(keys, *args)
         return compute(keys, *args)
 
     _library.impl(name, kernel, "Autograd", with_keyset=True)
@@ -291,14 +300,12 @@ def _gradient_of_cond(grad: Tensor, cond: Tensor) -> Tensor:
 
 def _saving_where_needed(operator: Operator, implementation: Callable[..., Any]) -> None:
     """The operator under autograd: what its backward needs is kept only if there will be one."""
-    compute = _below_autograd(operator.name, implementation)
 
-    def kernel(keys: Any, *args: Any) -> Any:
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
-        return compute(keys, *args)
+    def saving(keys: Any, *args: Any) -> Any:
+        return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
 
-    _library.impl(operator.name, kernel, "Autograd", with_keyset=True)
+    name = operator.name
+    _register_under_autograd(name, _below_autograd(name, implementation), saving)
 
 
 def _register_autocast(name: str) -> None:
@@ -341,9 +348,4 @@ def _refuse(name: str, implementation: Callable[..., Any], what: str) -> None:
                 "of times"
             )
 
-    def kernel(keys: Any, *args: Any) -> Any:
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            return Refusing.apply(*args, keys)
-        return compute(keys, *args)
-
-    _library.impl(name, kernel, "Autograd", with_keyset=True)
+    _register_under_autograd(name, compute, lambda keys, *args: Refusing.apply(*args, keys))

@@ -21,9 +21,7 @@ from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
 from wavenet_kernels.ops._heard import LayerByLayer, without_residuals
 
 
-def forward(
-    call: Call, backend: str, *, saving: bool = False
-) -> tuple[Outputs, Again | None]:
+def forward(call: Call, backend: str, *, saving: bool = False) -> tuple[Outputs, Again | None]:
     """Compute a checked call's outputs; `saving`: what its backward needs too.
 
     And what computes more such calls, into outputs like these.
