@@ -190,8 +190,9 @@ class _CpuStream:
         self._like = call.tensors.x.new_empty(0)
         self._batch, self._channels = sizes.B, (sizes.R, sizes.S)
         real = _real(call.tensors.x.dtype)
-        # Held until they are packed; x has no samples yet.
+        # Held until they are packed.
         tensors = call.tensors.map(lambda tensor: tensor.to(real).contiguous())
+        tensors = replace(tensors, x=call.tensors.x)  # whose dtype is the stream's
         execution = _execution(call.tensors.x.dtype)
         self._kernels = _cpu.Stream(execution, _described(replace(call, tensors=tensors)))
         self._time = 0
