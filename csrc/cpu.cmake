@@ -3,7 +3,8 @@
 set(WAVENET_KERNELS_SANITIZE "" CACHE STRING "Sanitizers for the CPU kernels, as in -fsanitize=")
 
 set(WAVENET_CPU_DRIVERS
-    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/sampler.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp)
+    csrc/cpu/run.cpp csrc/cpu/run_backward.cpp csrc/cpu/stream.cpp csrc/cpu/sampler.cpp csrc/cpu/memory.cpp csrc/cpu/threads.cpp
+    csrc/cpu/pass.cpp)
 add_library(wavenet_cpu STATIC ${WAVENET_CPU_DRIVERS} csrc/cpu/dispatch.cpp csrc/cpu/amx_permission.cpp csrc/cpu/quantized.cpp
             csrc/cpu/quantized_stream.cpp)
 target_include_directories(wavenet_cpu PUBLIC csrc)

@@ -120,6 +120,10 @@ class Outputs:
     saved: Tensor | None = None  # (inputs, B, T, R)
     gates: Tensor | None = None  # (L, B, T, 2D), float32, of float64 inputs float64; contiguous
 
+    def astuple(self) -> tuple[Tensor | None, ...]:
+        """The fields in order."""
+        return self.y, self.residual, self.skip, self.saved, self.gates
+
     def present(self) -> Outputs:
         """None in place of what has no channels."""
         residual, skip = self.residual, self.skip

@@ -3,7 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <array>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -14,9 +14,8 @@
 #include "bindings/rows.h"
 #include "cpu/dispatch.h"
 #include "cpu/memory.h"
+#include "cpu/pass.h"
 #include "cpu/quantized_stream.h"
-#include "cpu/run.h"
-#include "cpu/run_backward.h"
 #include "cpu/sampler.h"
 #include "cpu/stream.h"
 
@@ -24,15 +23,6 @@ namespace py = pybind11;
 using namespace wavenet;
 
 namespace {
-
-// How a call is computed: instruction set, threads, dtype of the activations (weights, biases and their gradients are
-// float32, or float64 with float64 activations), and whether convolutions may be fast ones.
-struct Execution {
-  const cpu::Isa& isa;
-  int threads;
-  DType dtype;
-  bool fast;
-};
 
 cpu::Operator operator_of(const std::string& name) {
   if (name == "gated_activation") return cpu::Operator::gate;
@@ -42,18 +32,11 @@ cpu::Operator operator_of(const std::string& name) {
   throw std::invalid_argument("there is no operator " + name);
 }
 
-// An operator's tensors and settings. All of them are parts of a residual stack (layer.h).
-struct Call {
-  Execution execution;
-  cpu::Operator op;
-  cpu::Stack stack;
-};
-
-Call make_call(const Execution& execution, const std::string& name, int64_t B, int64_t T, int64_t R, int64_t C,
-               int64_t S, int64_t K, std::vector<int64_t> dilations, bool same_padding, double residual_scale,
-               const Rows& x, Address conv_weight, Address conv_bias, Address out_weight, Address out_bias,
-               const Rows& cond) {
-  Call call{execution, operator_of(name), {}};
+cpu::Call make_call(const cpu::Execution& execution, const std::string& name, int64_t B, int64_t T, int64_t R,
+                    int64_t C, int64_t S, int64_t K, std::vector<int64_t> dilations, bool same_padding, double residual_scale,
+                    const Rows& x, Address conv_weight, Address conv_bias, Address out_weight, Address out_bias,
+                    const Rows& cond) {
+  cpu::Call call{operator_of(name), {}};
   Layer& l = call.stack.first;
   l.dtype = execution.dtype, l.fast = execution.fast && execution.isa.of(execution.dtype).fast;
   l.B = B, l.T = T, l.R = R, l.C = C, l.D = C / 2, l.S = S, l.K = K;
@@ -66,59 +49,30 @@ Call make_call(const Execution& execution, const std::string& name, int64_t B, i
   return call;
 }
 
-// y is the output of an operator with a single one.
-void forward(const Call& call, const Rows& y, const Rows& residual, const Rows& skip, const Rows& saved,
-             int64_t saved_stride, int64_t checkpoint_every, Address gates, const std::array<Rows, 2>& scratch) {
-  cpu::Stack stack = call.stack;
-  stack.first.residual = residual, stack.first.skip = skip;
-  stack.saved = saved, stack.saved_stride = saved_stride, stack.checkpoint_every = checkpoint_every;
-  stack.gates = pointer(gates);
-  stack.scratch[0] = scratch[0], stack.scratch[1] = scratch[1];
-  std::vector<Layer> layers = cpu::layers_of(call.execution.isa, stack);
-  const bool is_conv = call.op == cpu::Operator::conv;
-  if (call.op != cpu::Operator::block) (is_conv ? layers[0].a : layers[0].z) = y;
-  const Layer& l = layers[0];
-  const int64_t count = static_cast<int64_t>(layers.size()), rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
-  if (y.data) cpu::prefer_large_pages(y.data, rows * (is_conv ? l.C : l.D) * bytes);
-  if (saved.data) cpu::prefer_large_pages(saved.data, (count - 1) / checkpoint_every * saved_stride * bytes);
-  if (gates) cpu::prefer_large_pages(stack.gates, count * rows * l.C * bytes);
-  if (residual.data) cpu::prefer_large_pages(residual.data, rows * l.R * bytes);
-  if (skip.data) cpu::prefer_large_pages(skip.data, rows * l.S * bytes);
-  cpu::run(call.execution.isa, call.op, layers, call.execution.threads);
+// In the order of the fields of Python's Tensors and Outputs.
+void forward(const cpu::ForwardPass& pass, const cpu::Execution& execution, Address x, Address conv_weight,
+             Address conv_bias, Address out_weight, Address out_bias, Address cond, Address y, Address residual,
+             Address skip, Address saved, Address gates) {
+  pass.run({pointer(x), pointer(conv_weight), pointer(conv_bias), pointer(out_weight), pointer(out_bias),
+            pointer(cond)},
+           {pointer(y), pointer(residual), pointer(skip), pointer(saved), pointer(gates)}, execution);
 }
 
-// The gradients of the outputs, and where those of the tensors are written to. grad_cond is of local conditioning if
-// its time stride isn't 0, else of global.
-void backward(const Call& call, const Rows& grad_y, const Rows& grad_residual, const Rows& grad_skip,
-              const Rows& saved, int64_t saved_stride, Address gates, const Rows& grad_x, bool want_x,
+// In the order of the fields of Python's Tensors, Outputs (their gradients) and Gradients.
+void backward(const cpu::BackwardPass& pass, const cpu::Execution& execution, Address x, Address conv_weight,
+              Address conv_bias, Address out_weight, Address out_bias, Address cond, Address grad_y,
+              Address grad_residual, Address grad_skip, Address saved, Address gates, Address grad_x,
               Address grad_conv_weight, Address grad_conv_bias, Address grad_out_weight, Address grad_out_bias,
-              const Rows& grad_cond) {
-  cpu::StackGradient all;
-  all.stack = call.stack;
-  all.stack.saved = saved, all.stack.saved_stride = saved_stride, all.stack.checkpoint_every = 1;
-  all.stack.gates = pointer(gates);
-  const Layer& l = call.stack.first;
-  const int64_t rows = l.B * l.T, bytes = cpu::storage_bytes(l.dtype);
-  const int64_t columns = static_cast<int64_t>(call.stack.dilations.size()) * l.C;
-  if (grad_x.data) cpu::prefer_large_pages(grad_x.data, rows * (call.op == cpu::Operator::gate ? l.C : l.R) * bytes);
-  if (grad_cond.data && grad_cond.time_stride) cpu::prefer_large_pages(grad_cond.data, rows * columns * bytes);
-  all.grad_residual = grad_residual, all.grad_skip = grad_skip, all.grad_x = grad_x, all.want_x = want_x;
-  all.conv_weight = pointer(grad_conv_weight), all.conv_bias = pointer(grad_conv_bias);
-  all.out_weight = pointer(grad_out_weight), all.out_bias = pointer(grad_out_bias), all.grad_cond = grad_cond;
-  std::vector<Gradient> gradients = cpu::gradients_of(call.execution.isa, all);
-  if (call.op != cpu::Operator::block) {
-    Gradient& g = gradients[0];
-    if (call.op == cpu::Operator::conv) {
-      g.grad_a = grad_y;
-    } else {
-      g.grad_z = grad_y;
-    }
-    if (call.op == cpu::Operator::gate) g.grad_a = grad_x, g.grad_x = {};
-  }
-  cpu::run_backward(call.execution.isa, call.op, std::move(gradients), call.execution.threads);
+              Address grad_cond) {
+  pass.run({pointer(x), pointer(conv_weight), pointer(conv_bias), pointer(out_weight), pointer(out_bias),
+            pointer(cond)},
+           {pointer(grad_y), pointer(grad_residual), pointer(grad_skip), pointer(saved), pointer(gates)},
+           {pointer(grad_x), pointer(grad_conv_weight), pointer(grad_conv_bias), pointer(grad_out_weight),
+            pointer(grad_out_bias), pointer(grad_cond)},
+           execution);
 }
 
-void copy_rows(const Execution& execution, int64_t B, int64_t T, int64_t C, const Rows& from, const Rows& to) {
+void copy_rows(const cpu::Execution& execution, int64_t B, int64_t T, int64_t C, const Rows& from, const Rows& to) {
   cpu::copy_rows(execution.isa, from, execution.dtype, B, T, C, to, execution.threads);
 }
 
@@ -176,6 +130,12 @@ int64_t run_sampler(cpu::Sampler& sampler, int64_t n, const Rows& cond, Address 
   return sampler.run(run, threads);
 }
 
+// Python's os.environ sets the process's variables, and asking it for one that isn't set takes half a microsecond.
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? std::optional<std::string>(value) : std::nullopt;
+}
+
 std::vector<std::string> names(const std::vector<const cpu::Isa*>& isas) {
   std::vector<std::string> result;
   for (const cpu::Isa* isa : isas) result.emplace_back(isa->name);
@@ -210,15 +170,16 @@ PYBIND11_MODULE(_cpu, m) {
   m.def(
       "find_isa", [](const std::string& name) { return std::string(cpu::find_isa(name).name); },
       "The instruction set of that name, the best one for ''; ValueError where there is no such.");
+  m.def("variable", &variable, "The environment variable of that name, None where it isn't set.");
   m.def("workspace_peak", &cpu::workspace_peak, "Most bytes of workspace held at one time since the last reset.",
         py::arg("reset"));
 
-  py::class_<Execution>(m, "Execution", py::module_local())
+  py::class_<cpu::Execution>(m, "Execution", py::module_local())
       .def(py::init([](const std::string& isa, int threads, const std::string& dtype, bool fast) {
-             return Execution{cpu::find_isa(isa), threads, dtype_of(dtype), fast};
+             return cpu::Execution{cpu::find_isa(isa), threads, dtype_of(dtype), fast};
            }),
            py::kw_only(), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
-  py::class_<Call>(m, "Call", py::module_local())
+  py::class_<cpu::Call>(m, "Call", py::module_local())
       .def(py::init(&make_call), py::kw_only(), py::arg("execution"), py::arg("operator"), py::arg("B"), py::arg("T"),
            py::arg("R"), py::arg("C"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"),
            py::arg("residual_scale"), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
@@ -227,20 +188,28 @@ PYBIND11_MODULE(_cpu, m) {
   const py::call_guard<py::gil_scoped_release> release;
   m.def("copy_rows", &copy_rows, release, py::arg("execution"), py::kw_only(), py::arg("B"), py::arg("T"),
         py::arg("C"), py::arg("from_"), py::arg("to"));
-  m.def("forward", &forward, release, py::arg("call"), py::kw_only(), py::arg("y"), py::arg("residual"),
-        py::arg("skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("checkpoint_every"), py::arg("gates"),
-        py::arg("scratch"));
-  m.def("backward", &backward, release, py::arg("call"), py::kw_only(), py::arg("grad_y"), py::arg("grad_residual"),
-        py::arg("grad_skip"), py::arg("saved"), py::arg("saved_stride"), py::arg("gates"), py::arg("grad_x"),
-        py::arg("want_x"),
-        py::arg("grad_conv_weight"), py::arg("grad_conv_bias"), py::arg("grad_out_weight"), py::arg("grad_out_bias"),
-        py::arg("grad_cond"));
+  py::class_<cpu::ForwardPass>(m, "ForwardPass", py::module_local())
+      .def(py::init([](const cpu::Call& call, const Rows& y, const Rows& residual, const Rows& skip,
+                       int64_t checkpoint_every) {
+             return cpu::ForwardPass{call, y, residual, skip, checkpoint_every};
+           }),
+           py::arg("call"), py::kw_only(), py::arg("y"), py::arg("residual"), py::arg("skip"),
+           py::arg("checkpoint_every"))
+      .def("__call__", &forward, release);
+  py::class_<cpu::BackwardPass>(m, "BackwardPass", py::module_local())
+      .def(py::init([](const cpu::Call& call, const Rows& grad_y, const Rows& grad_residual, const Rows& grad_skip,
+                       const Rows& grad_x, const Rows& grad_cond) {
+             return cpu::BackwardPass{call, grad_y, grad_residual, grad_skip, grad_x, grad_cond};
+           }),
+           py::arg("call"), py::kw_only(), py::arg("grad_y"), py::arg("grad_residual"), py::arg("grad_skip"),
+           py::arg("grad_x"), py::arg("grad_cond"))
+      .def("__call__", &backward, release);
 
   py::class_<cpu::Stream>(m, "Stream", py::module_local())
-      .def(py::init([](const Call& call) {
-             return std::make_unique<cpu::Stream>(call.execution.isa, call.stack.first, call.stack.dilations);
+      .def(py::init([](const cpu::Execution& execution, const cpu::Call& call) {
+             return std::make_unique<cpu::Stream>(execution.isa, call.stack.first, call.stack.dilations);
            }),
-           py::arg("call"))
+           py::arg("execution"), py::arg("call"))
       .def("step", &cpu::Stream::step, release, py::kw_only(), py::arg("T"), py::arg("x"), py::arg("cond"),
            py::arg("residual"), py::arg("skip"), py::arg("threads"))
       .def("reset", &cpu::Stream::reset, release)

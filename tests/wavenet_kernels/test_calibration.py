@@ -599,9 +599,9 @@ def test_the_cpus_ways_are_candidates(monkeypatch):
     assert cpu.configurations(call)[0] == {"fast": "0"}
     assert 'cpu {"fast": "0"}' in decide(call, step=True).figures
     with cpu.configured({"fast": "0", "isa": "portable"}):
-        named = cpu._execution(call.tensors.x)
+        named = cpu._execution(torch.float32)
     assert named is cpu._make_execution("portable", torch.get_num_threads(), torch.float32, "0")
-    assert cpu._execution(call.tensors.x) is not named
+    assert cpu._execution(torch.float32) is not named
     monkeypatch.setattr(cpu, "_isa", lambda forced: forced or "avx512")
     monkeypatch.setattr(cpu, "_multiply_bfloat16", lambda: frozenset({"avx512"}))
     assert cpu.configurations(call) == [{"fast": "0"}, {"isa": "avx2"}]

@@ -7,7 +7,7 @@ use.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -16,7 +16,9 @@ from wavenet_kernels.call import SETTINGS
 from wavenet_kernels.errors import BackendUnavailableError
 
 if TYPE_CHECKING:
-    from wavenet_kernels.backends.contract import Backend, Configuration, Stream
+    from torch import Tensor
+
+    from wavenet_kernels.backends.contract import Again, Backend, Configuration, Stream
     from wavenet_kernels.call import Call, Gradients, Outputs
 
 Choice: TypeAlias = Literal["auto", "reference", "cpu", "triton", "cuda"]
@@ -175,21 +177,32 @@ class Configured:
         reason: str | None = self._backend.supports(call)
         return reason
 
-    def forward(self, call: Call, outputs: Outputs) -> None:
+    def forward(self, call: Call, outputs: Outputs) -> Again | None:
         """As the backend's."""
         with self._backend.configured(self._configuration):
-            self._backend.forward(call, outputs)
+            return self._also(self._backend.forward(call, outputs))
 
-    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> Again | None:
         """As the backend's."""
         with self._backend.configured(self._configuration):
-            self._backend.backward(call, gradients, outputs)
+            return self._also(self._backend.backward(call, gradients, outputs))
 
     def stream(self, call: Call) -> Stream:
         """As the backend's."""
         with self._backend.configured(self._configuration):
             stream: Stream = self._backend.stream(call)
         return stream
+
+    def _also(self, again: Again | None) -> Again | None:
+        """More such calls are computed in that way, too."""
+        if again is None:
+            return None
+
+        def configured(given: Sequence[Tensor | None], made: Sequence[Tensor | None]) -> None:
+            with self._backend.configured(self._configuration):
+                again(given, made)
+
+        return configured
 
 
 def refusal(name: str, call: Call) -> str | None:

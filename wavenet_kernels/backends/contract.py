@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
@@ -12,6 +12,11 @@ from wavenet_kernels.call import Call, Gradients, Outputs
 
 # How a backend may go about a call, as JSON has it; what is in it is the backend's own affair.
 Configuration: TypeAlias = "Mapping[str, Any]"
+
+# What computes more calls of operator, settings and sizes as one before, whose tensors, given and
+# made, have strides and dtypes as there. Of a forward pass: from the fields of `Tensors`, those of
+# `Outputs`; of a backward pass: from both, those of `Gradients` but for step.
+Again: TypeAlias = "Callable[[Sequence[Tensor | None], Sequence[Tensor | None]], None]"
 
 # What a backend says to a call that wants the gates kept, where it has no use for them.
 KEEPS_INPUTS = 'keeps the inputs of layers and no gates, as keep="inputs" or "auto" asks for'
@@ -41,16 +46,20 @@ class Stream(Protocol):
 
 
 class Passes(Protocol):
-    """Who computes an operator, forward and backward."""
+    """Who computes an operator, forward and backward.
 
-    def forward(self, call: Call, outputs: Outputs) -> None:
+    Either may return what computes more such calls, where that spares preparing them once more. It
+    hears whatever the pass itself would hear (environment variables, the number of threads).
+    """
+
+    def forward(self, call: Call, outputs: Outputs) -> Again | None:
         """Write the outputs that there are. Of a stack: `saved` as its `checkpoint_every` says.
 
         There are `gates` only on CPUs, or where `keep` is "gates".
         """
         ...
 
-    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+    def backward(self, call: Call, gradients: Outputs, outputs: Gradients) -> Again | None:
         """Write the gradients that there are, from those of the outputs, in any strides.
 
         There is one for every output that forward was asked for. Of a stack every layer's input is

@@ -21,15 +21,15 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any
 
 # torch before the compiled module: it loads the OpenMP runtime that both then share.
 import torch
 from torch import Tensor
 
-from wavenet_kernels.backends.contract import Configuration
-from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, Tensors
-from wavenet_kernels.rows import address_of, empty_rows, is_in_rows, rows_of, rows_of_saved
+from wavenet_kernels.backends.contract import Again, Configuration
+from wavenet_kernels.call import COMMON_SETTINGS, Call, Gradients, Outputs, astuple
+from wavenet_kernels.rows import address_of, empty_rows, is_in_rows, rows_of
 
 _missing: str | None = None
 try:
@@ -67,55 +67,119 @@ def supports(call: Call) -> str | None:
     )
 
 
-def forward(call: Call, outputs: Outputs) -> None:
-    prepared = _Prepared(call)
-    saved, saved_stride = rows_of_saved(outputs.saved)
-    scratch = _scratch(call, outputs)
-    _cpu.forward(
-        prepared.call,
-        y=rows_of(outputs.y),
-        residual=rows_of(outputs.residual),
-        skip=rows_of(outputs.skip),
-        saved=saved,
-        saved_stride=saved_stride,
-        checkpoint_every=call.settings.checkpoint_every,
-        gates=address_of(outputs.gates),
-        scratch=tuple(map(rows_of, scratch)),
-    )
+def forward(call: Call, outputs: Outputs) -> Again:
+    again = _Forward(call, outputs)
+    again(astuple(call.tensors), outputs.astuple())
+    return again
 
 
-def backward(call: Call, gradients: Outputs, outputs: Gradients) -> None:
-    prepared = _Prepared(call)
-    y = gradients.y if call.operator == "gated_activation" else _in_rows(gradients.y)
-    residual, skip = _in_rows(gradients.residual), _in_rows(gradients.skip)
-    inputs = None if gradients.saved is None else gradients.saved.contiguous()
-    saved, saved_stride = rows_of_saved(inputs)
-    gates = None if gradients.gates is None else gradients.gates.contiguous()
-    # It holds the gradients of later layers' inputs as well.
-    grad_x = outputs.x
-    if grad_x is None and len(call.settings.dilations) > 1:
-        grad_x = empty_rows(call.tensors.x, *call.tensors.x.shape)
-    weights = [_empty_as_real(gradient) for gradient in outputs.weights()]
-    grad_conv_weight, grad_conv_bias, grad_out_weight, grad_out_bias = map(address_of, weights)
-    _cpu.backward(
-        prepared.call,
-        grad_y=rows_of(y),
-        grad_residual=rows_of(residual),
-        grad_skip=rows_of(skip),
-        saved=saved,
-        saved_stride=saved_stride,
-        gates=address_of(gates),
-        grad_x=rows_of(grad_x),
-        want_x=outputs.x is not None,
-        grad_conv_weight=grad_conv_weight,
-        grad_conv_bias=grad_conv_bias,
-        grad_out_weight=grad_out_weight,
-        grad_out_bias=grad_out_bias,
-        grad_cond=rows_of(outputs.cond),
+def backward(call: Call, gradients: Outputs, outputs: Gradients) -> Again:
+    again = _Backward(call, gradients, outputs)
+    again((*astuple(call.tensors), *gradients.astuple()), astuple(outputs))
+    return again
+
+
+_WEIGHTS = range(1, 5)  # among the fields of `Tensors`, and of `Gradients`
+_KEPT = range(9, 11)  # `saved` and `gates`, among those of `Tensors` and then of `Outputs`
+
+
+class _Pass:
+    """A pass over tensors that lie as those of a call do: from one to the next addresses change.
+
+    Weights are given to the kernels contiguous and real, and so are their gradients written.
+    """
+
+    _kernels: Any
+
+    def __init__(self, call: Call, given: Sequence[Tensor | None]) -> None:
+        self._dtype = call.tensors.x.dtype
+        self._copies = any(
+            not tensor.is_contiguous() or (index in _WEIGHTS and tensor.dtype != _real(self._dtype))
+            for index, tensor in enumerate(given)
+            if tensor is not None and (index in _WEIGHTS or index in _KEPT)
+        )
+
+    def __call__(self, given: Sequence[Tensor | None], made: Sequence[Tensor | None]) -> None:
+        computed = made
+        if self._copies:
+            given, computed = self._readable(given), self._writable(made)
+        addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*given, *computed)]
+        self._kernels(_execution(self._dtype), *addresses)
+        if computed is not made:
+            for output, result in zip(made, computed, strict=True):
+                if output is not None and result is not None and result is not output:
+                    output.copy_(result)
+
+    def _readable(self, given: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Weights, and what the forward pass kept, as kernels have them."""
+        readable = list(given)
+        for index, tensor in enumerate(given):
+            if tensor is not None and index in _WEIGHTS:
+                readable[index] = tensor.to(_real(self._dtype)).contiguous()
+            elif tensor is not None and index in _KEPT:
+                readable[index] = tensor.contiguous()
+        return readable
+
+    def _writable(self, made: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        return made
+
+
+class _Forward(_Pass):
+    def __init__(self, call: Call, outputs: Outputs) -> None:
+        super().__init__(call, astuple(call.tensors))
+        self._kernels = _cpu.ForwardPass(
+            _described(call),
+            y=rows_of(outputs.y),
+            residual=rows_of(outputs.residual),
+            skip=rows_of(outputs.skip),
+            checkpoint_every=call.settings.checkpoint_every,
+        )
+
+
+class _Backward(_Pass):
+    def __init__(self, call: Call, gradients: Outputs, outputs: Gradients) -> None:
+        super().__init__(call, (*astuple(call.tensors), *gradients.astuple()))
+        self._kernels = _cpu.BackwardPass(
+            _described(call),
+            grad_y=rows_of(gradients.y),
+            grad_residual=rows_of(gradients.residual),
+            grad_skip=rows_of(gradients.skip),
+            grad_x=rows_of(outputs.x),
+            grad_cond=rows_of(outputs.cond),
+        )
+
+    def _writable(self, made: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        writable, real = list(made), _real(self._dtype)
+        for index in _WEIGHTS:
+            gradient = made[index]
+            if gradient is not None and gradient.dtype != real:
+                writable[index] = gradient.new_empty(gradient.shape, dtype=real)
+        return writable
+
+
+def _described(call: Call) -> Any:
+    """A call for the compiled module, which holds none of its tensors."""
+    tensors, settings, sizes = call.tensors, call.settings, call.sizes
+    convolution = tensors.conv_weight
+    return _cpu.Call(
+        execution=_execution(tensors.x.dtype),
+        operator=call.operator,
+        B=sizes.B,
+        T=sizes.T,
+        R=sizes.R,
+        C=tensors.x.shape[1] if convolution is None else convolution.shape[1],
+        S=sizes.S,
+        K=max(sizes.K, 1),
+        dilations=settings.dilations or (1,),
+        same_padding=settings.padding == "same",
+        residual_scale=settings.residual_scale,
+        x=rows_of(tensors.x),
+        conv_weight=address_of(tensors.conv_weight),
+        conv_bias=address_of(tensors.conv_bias),
+        out_weight=address_of(tensors.out_weight),
+        out_bias=address_of(tensors.out_bias),
+        cond=rows_of(tensors.cond),
     )
-    for output, computed in zip(outputs.weights(), weights, strict=True):
-        if output is not None and computed is not None and computed is not output:
-            output.copy_(computed)
 
 
 class _CpuStream:
@@ -125,8 +189,12 @@ class _CpuStream:
         sizes = call.sizes
         self._like = call.tensors.x.new_empty(0)
         self._batch, self._channels = sizes.B, (sizes.R, sizes.S)
-        prepared = _Prepared(call)  # holds the weights until they are packed
-        self._kernels = _cpu.Stream(prepared.call)
+        real = _real(call.tensors.x.dtype)
+        # Held until they are packed.
+        tensors = call.tensors.map(lambda tensor: tensor.to(real).contiguous())
+        tensors = replace(tensors, x=call.tensors.x)  # whose dtype is the stream's
+        execution = _execution(call.tensors.x.dtype)
+        self._kernels = _cpu.Stream(execution, _described(replace(call, tensors=tensors)))
         self._time = 0
         self._outputs: tuple[Tensor, Tensor]
 
@@ -215,48 +283,6 @@ class QuantizedStream:
         self._kernels.reset()
 
 
-class _Prepared:
-    """A call as the kernels take it: weights contiguous and real, conditioning channels last.
-
-    It holds what it had to copy, for as long as the addresses are in use.
-    """
-
-    def __init__(self, call: Call) -> None:
-        tensors, settings, sizes = call.tensors, call.settings, call.sizes
-        x = tensors.x if call.operator == "gated_activation" else _in_rows(tensors.x)
-        real = _real(x.dtype)
-        conv_weight, conv_bias, out_weight, out_bias = (
-            None if weight is None else weight.to(real).contiguous() for weight in tensors.weights()
-        )
-        cond = _in_rows(tensors.cond)
-        held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
-        self._held = held
-        convolution = held.conv_weight
-        self.call: Any = _cpu.Call(
-            execution=_execution(x),
-            operator=call.operator,
-            B=sizes.B,
-            T=sizes.T,
-            R=sizes.R,
-            C=x.shape[1] if convolution is None else convolution.shape[1],
-            S=sizes.S,
-            K=max(sizes.K, 1),
-            dilations=settings.dilations or (1,),
-            same_padding=settings.padding == "same",
-            residual_scale=settings.residual_scale,
-            x=rows_of(held.x),
-            conv_weight=address_of(held.conv_weight),
-            conv_bias=address_of(held.conv_bias),
-            out_weight=address_of(held.out_weight),
-            out_bias=address_of(held.out_bias),
-            cond=rows_of(held.cond),
-        )
-
-
-@overload
-def _in_rows(x: Tensor) -> Tensor: ...
-@overload
-def _in_rows(x: Tensor | None) -> Tensor | None: ...
 def _in_rows(x: Tensor | None) -> Tensor | None:
     """(B, C, T) with channel stride 1: x itself, or a copy."""
     if x is None or is_in_rows(x):
@@ -264,25 +290,9 @@ def _in_rows(x: Tensor | None) -> Tensor | None:
     (batch, channels, time), rows = x.shape, empty_rows(x, *x.shape)
     if x.numel():
         _cpu.copy_rows(
-            _execution(x), B=batch, T=time, C=channels, from_=rows_of(x), to=rows_of(rows)
+            _execution(x.dtype), B=batch, T=time, C=channels, from_=rows_of(x), to=rows_of(rows)
         )
     return rows
-
-
-def _scratch(call: Call, outputs: Outputs) -> tuple[Tensor | None, Tensor | None]:
-    """Inputs of layers that are not saved alternate between two buffers.
-
-    One of them is the residual output, where there is one.
-    """
-    kept = 0 if outputs.saved is None else len(outputs.saved)
-    unsaved = len(call.settings.dilations) - 1 - kept
-
-    def make() -> Tensor:
-        return empty_rows(call.tensors.x, *call.tensors.x.shape)
-
-    first = make() if unsaved > 0 else None
-    second = outputs.residual
-    return first, make() if second is None and unsaved > 1 else second
 
 
 @functools.cache
@@ -342,19 +352,14 @@ def configured(configuration: Configuration) -> Iterator[None]:
         _configuration.reset(token)
 
 
-def _execution(x: Tensor) -> Any:
-    """How a call on tensors like x is computed now."""
+def _execution(dtype: torch.dtype) -> Any:
+    """How a call on tensors of that dtype is computed now."""
     configuration = _configuration.get()
-    isa = _isa(configuration.get("isa") or os.environ.get("WAVENET_KERNELS_CPU_ISA", ""))
-    fast = configuration.get("fast") or os.environ.get("WAVENET_KERNELS_CPU_FAST", "1")
-    return _make_execution(isa, torch.get_num_threads(), x.dtype, fast)
-
-
-def _empty_as_real(gradient: Tensor | None) -> Tensor | None:
-    """The gradient itself where the kernels can write to it."""
-    if gradient is None or gradient.dtype == _real(gradient.dtype):
-        return gradient
-    return gradient.new_empty(gradient.shape, dtype=_real(gradient.dtype))
+    isa = _isa(configuration.get("isa") or _cpu.variable("WAVENET_KERNELS_CPU_ISA") or "")
+    fast = configuration.get("fast")
+    if fast is None:
+        fast = _cpu.variable("WAVENET_KERNELS_CPU_FAST")
+    return _make_execution(isa, torch.get_num_threads(), dtype, "1" if fast is None else fast)
 
 
 def _real(dtype: torch.dtype) -> torch.dtype:

@@ -38,6 +38,7 @@ _tensors = attrgetter(*TENSORS)
 _threads, _precision = torch.get_num_threads, torch._C._get_float32_matmul_precision
 
 _chosen: dict[tuple[Any, ...], Backend] = {}  # for good
+_era = object()  # another one whenever what was chosen for good no longer holds
 _waiting: dict[tuple[Any, ...], Backend] = {}  # until it may be measured
 _in_force: dict[str, Decision] = {}  # by hash: what was looked up or decided in this process
 _frozen: dict[str, list[Decision]] | None = None  # by family
@@ -61,12 +62,30 @@ def choose(call: Call, name: str, *, step: bool) -> Backend:
     """
     if name != "auto":
         return backends.choose(call, name)
+    key = _key(call, step)
+    try:
+        return _chosen[key]
+    except KeyError:
+        return _look_up(call, key, step=step)
+
+
+def is_settled(call: Call, name: str, *, step: bool) -> bool:
+    """Whether `choose` returns the same for such calls as long as `circumstances` are the same."""
+    return name != "auto" or _key(call, step) in _chosen
+
+
+def circumstances() -> tuple[object, ...]:
+    """What choices depend on beside the call."""
+    return _era, _threads(), _precision()
+
+
+def _key(call: Call, step: bool) -> tuple[Any, ...]:
+    """All of the kind, exact sizes in place of their bucket."""
     tensors, settings = call.tensors, call.settings
     x, cond = tensors.x, tensors.cond
     conv_weight, out_weight = tensors.conv_weight, tensors.out_weight
-    # All of the kind, exact sizes in place of their bucket, field by field: microseconds count here
-    # (`python -m benchmarks calibration`).
-    key = (
+    # Field by field: microseconds count here (`python -m benchmarks calibration`).
+    return (
         call.operator,
         step,
         x.dtype,
@@ -86,10 +105,6 @@ def choose(call: Call, name: str, *, step: bool) -> Backend:
         _threads(),
         _precision(),
     )
-    try:
-        return _chosen[key]
-    except KeyError:
-        return _look_up(call, key, step=step)
 
 
 def mode(device: torch.device) -> str:
@@ -187,13 +202,13 @@ def recording() -> Iterator[list[tuple[Call, bool]]]:
 
     Their tensors have sizes, dtypes and devices, and no data. They are computed by the rule.
     """
-    global _recorded, _chosen
-    before = _recorded, _chosen
-    _recorded, _chosen = [], {}
+    global _recorded, _chosen, _era
+    before = _recorded, _chosen, _era
+    _recorded, _chosen, _era = [], {}, object()
     try:
         yield _recorded
     finally:
-        _recorded, _chosen = before
+        _recorded, _chosen, _era = before
 
 
 def put_in_force(decisions: Sequence[Decision]) -> None:
@@ -222,8 +237,8 @@ def shadow(call: Call) -> Call:
 
 
 def _start_over() -> None:
-    global _nothing_known
-    _nothing_known = None
+    global _nothing_known, _era
+    _nothing_known, _era = None, object()
     _chosen.clear()
     _waiting.clear()
 

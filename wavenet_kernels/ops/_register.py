@@ -12,8 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from wavenet_kernels.call import GRADIENTS, STACKS, Call, Gradients, Outputs, field_of
-from wavenet_kernels.ops import _run
+from wavenet_kernels.call import (
+    GRADIENTS,
+    STACKS,
+    TENSORS,
+    Call,
+    Gradients,
+    Outputs,
+    astuple,
+    field_of,
+)
+from wavenet_kernels.ops import _again, _run
 from wavenet_kernels.ops._check import check
 
 NAMESPACE = "wavenet_kernels"
@@ -41,6 +50,10 @@ class Operator:
         self.required = [words[-1] for words in declared if words[0] == "Tensor"]
         self.returns = returns.count("Tensor")
         self._fields = [field_of(name) for name in self.tensors]
+        # Which of the tensors each field of `Tensors` is.
+        self.positions = [
+            self._fields.index(field) if field in self._fields else None for field in TENSORS
+        ]
         # A single layer's weights have a leading L = 1 in a call.
         self._lifted = {"conv_weight", "conv_bias", "out_weight", "out_bias"}
         if self.name in STACKS:
@@ -81,17 +94,19 @@ def register(schema: str) -> None:
     """
     operator = Operator(schema)
     OPERATORS[operator.name] = operator
-    _define(operator.schema, *_computing(operator))
+    implementation, fake = _computing(operator)
+    _define(operator.schema, implementation, fake)
     _register_autocast(operator.name)
     _define_backward(operator)
     if operator.name == "residual_stack":
         saving = operator.schema.replace(operator.name, f"{operator.name}_saving", 1)
         saving = saving.replace("-> (Tensor, Tensor)", "-> (Tensor, Tensor, Tensor, Tensor)")
-        _define(saving, *_computing(operator, saving=True))
-        _register_autograd(operator, f"{operator.name}_saving", saving=True)
-        _library.impl(operator.name, _saving_where_needed(operator), "Autograd")
+        computing = _computing(operator, saving=True)
+        _define(saving, *computing)
+        _register_autograd(operator, f"{operator.name}_saving", computing[0], saving=True)
+        _saving_where_needed(operator, implementation)
     else:
-        _register_autograd(operator, operator.name)
+        _register_autograd(operator, operator.name, implementation)
 
 
 def register_stream(schema: str) -> None:
@@ -109,7 +124,7 @@ def register_stream(schema: str) -> None:
         return outputs.residual, outputs.skip, call.state.new_empty(call.state.shape)
 
     _define(operator.schema, implementation, fake)
-    _refuse(operator.name, f"{operator.name} is for inference: its backward")
+    _refuse(operator.name, implementation, f"{operator.name} is for inference: its backward")
     _register_autocast(operator.name)
 
 
@@ -124,20 +139,28 @@ def _computing(
     operator: Operator, *, saving: bool = False
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Forward: what computes, and what allocates only."""
+    returned = [0] if operator.returns == 1 else [1, 2, 3, 4] if saving else [1, 2]
 
     def results(outputs: Outputs) -> Any:
-        if operator.returns == 1:
-            return outputs.y
-        both = outputs.residual, outputs.skip
-        return (*both, outputs.saved, outputs.gates) if saving else both
+        every = outputs.astuple()
+        return every[0] if operator.returns == 1 else tuple(every[index] for index in returned)
 
-    def implementation(*args: Any) -> Any:
-        return results(_run.forward(operator.call(args[:-1]), args[-1], saving=saving))
+    def first(*args: Any) -> tuple[Any, _again.Repeat | None]:
+        outputs, again = _run.forward(operator.call(args[:-1]), args[-1], saving=saving)
+        if again is None:
+            return results(outputs), None
+        made = outputs.astuple()
+        return results(outputs), _again.repeat(again, operator.positions, made, returned)
 
     def fake(*args: Any) -> Any:
         return results(operator.call(args[:-1]).empty_outputs(saving=saving))
 
-    return implementation, fake
+    name = operator.name + ("_saving" if saving else "")
+    return _again.computing(name, len(operator.tensors), first), fake
+
+
+# What a backward operator is given of each field of `Outputs`.
+_GIVEN = ("grad", "grad_residual", "grad_skip", "saved", "gates")
 
 
 def _define_backward(operator: Operator) -> None:
@@ -152,93 +175,137 @@ def _define_backward(operator: Operator) -> None:
     def split(args: Sequence[Any]) -> tuple[Outputs, Call, list[bool]]:
         *rest, output_mask, _ = args
         values = dict(zip(given, rest, strict=False))
-        gradients = Outputs(
-            values.get("grad"),
-            values.get("grad_residual"),
-            values.get("grad_skip"),
-            values.get("saved"),
-            values.get("gates"),
-        )
+        gradients = Outputs(*map(values.get, _GIVEN))
         return gradients, operator.call(rest[len(given) :]), operator.wanted(output_mask)
 
-    def implementation(*args: Any) -> tuple[Tensor, ...]:
+    def first(*args: Any) -> tuple[tuple[Tensor, ...], _again.Repeat | None]:
         gradients, call, wanted = split(args)
-        computed = _run.backward(call, gradients, wanted, args[-1])
-        return operator.gradients(computed, call.tensors.x)
+        computed, again = _run.backward(call, gradients, wanted, args[-1])
+        results = operator.gradients(computed, call.tensors.x)
+        if again is None:
+            return results, None
+        made: list[Tensor | None] = [None] * len(TENSORS)
+        returned: list[int | None] = [None] * len(results)
+        for field, index in enumerate(operator.positions):
+            if index is not None and astuple(computed)[field] is not None:
+                made[field], returned[index] = results[index], field
+        taken = [None if index is None else len(given) + index for index in operator.positions]
+        taken += [given.index(name) if name in given else None for name in _GIVEN]
+        return results, _again.repeat(again, taken, made, returned)
 
     def fake(*args: Any) -> tuple[Tensor, ...]:
         _, call, wanted = split(args)
         return operator.gradients(call.empty_gradients(wanted), call.tensors.x)
 
+    implementation = _again.computing(name, len(given) + len(operator.tensors), first)
     _define(
         f"{name}({given_arguments}, {settings}, bool[] output_mask, str backend) -> ({returns})",
         implementation,
         fake,
     )
-    _refuse(name, f"{operator.name} can be differentiated once: its double backward")
+    _refuse(
+        name, implementation, f"{operator.name} can be differentiated once: its double backward"
+    )
 
 
-def _register_autograd(operator: Operator, name: str, *, saving: bool = False) -> None:
-    """Autograd of the registered operator `name`, which computes `operator`."""
+def _register_autograd(
+    operator: Operator, name: str, implementation: Callable[..., Any], *, saving: bool = False
+) -> None:
+    """Autograd of the registered operator `name`, which computes `operator`.
+
+    As torch.library.register_autograd has it, without what that does for schemas unlike ours:
+    microseconds of every call (benchmarks/NOTES.md).
+    """
     tensors, results = len(operator.tensors), operator.returns
     backward_operator = f"{operator.name}_backward"
     shares_gradient = operator.name == "gated_activation"
+    compute = _below_autograd(name, implementation)
 
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.settings = inputs[tensors:-1]
-        ctx.backend = inputs[-1]
-        outputs = (output,) if isinstance(output, Tensor) else output
-        ctx.shapes = [part.shape for part in outputs[:results]]
-        # Else autograd makes zeros as large as `saved` for its gradient, which there is none of.
-        ctx.set_materialize_grads(False)
-        kept = inputs[:tensors]
-        if saving:
-            ctx.mark_non_differentiable(*output[results:])
-            kept = (*kept, *output[results:])
-        ctx.save_for_backward(*kept)
+    class Differentiable(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            *inputs, keys = args
+            output = compute(keys, *inputs)
+            ctx.settings, ctx.backend = inputs[tensors:-1], inputs[-1]
+            outputs = (output,) if isinstance(output, Tensor) else output
+            ctx.shapes = [part.shape for part in outputs[:results]]
+            # Else autograd makes zeros as large as `saved` for its gradient; there is none of it.
+            ctx.set_materialize_grads(False)
+            kept = inputs[:tensors]
+            if saving:
+                ctx.mark_non_differentiable(*output[results:])
+                kept += output[results:]
+            ctx.save_for_backward(*kept)
+            return output
 
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        kept = ctx.saved_tensors
-        given = [
-            kept[0].new_zeros(shape) if grad is None else grad
-            for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
-        ]
-        if saving:
-            given += kept[tensors:]
-        mask = list(ctx.needs_input_grad[:tensors])
-        needed = mask
-        if shares_gradient:
-            needed = [True, False]
-        computed = getattr(_operators, backward_operator)(
-            *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
-        )
-        if shares_gradient:  # one tensor for both, where cond has all times
-            computed = (computed[0], _gradient_of_cond(computed[0], kept[1]) if mask[1] else None)
-        wanted = [grad if need else None for grad, need in zip(computed, mask, strict=True)]
-        return *wanted, *[None] * (len(ctx.settings) + 1)
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+            kept = ctx.saved_tensors
+            given = [
+                kept[0].new_zeros(shape) if grad is None else grad
+                for grad, shape in zip(grads[:results], ctx.shapes, strict=True)
+            ]
+            if saving:
+                given += kept[tensors:]
+            mask = list(ctx.needs_input_grad[:tensors])
+            needed = mask
+            if shares_gradient:
+                needed = [True, False]
+            computed = getattr(_operators, backward_operator)(
+                *given, *kept[:tensors], *ctx.settings, needed, ctx.backend
+            )
+            if shares_gradient:  # one tensor for both, where cond has all times
+                cond = _gradient_of_cond(computed[0], kept[1]) if mask[1] else None
+                computed = (computed[0], cond)
+            wanted = [grad if need else None for grad, need in zip(computed, mask, strict=True)]
+            return *wanted, *[None] * (len(ctx.settings) + 2)
 
-    torch.library.register_autograd(
-        f"{NAMESPACE}::{name}", backward, setup_context=setup_context, lib=_library
-    )
+    Differentiable.__name__ = Differentiable.__qualname__ = f"{NAMESPACE}_{name}"
+    _register_under_autograd(name, compute, lambda keys, *args: Differentiable.apply(*args, keys))
+
+
+def _register_under_autograd(
+    name: str, compute: Callable[..., Any], differentiable: Callable[..., Any]
+) -> None:
+    """Under autograd an operator is `differentiable` where a gradient may be asked for."""
+
+    def kernel(keys: Any, *args: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return differentiable(keys, *args)
+        return compute(keys, *args)
+
+    _library.impl(name, kernel, "Autograd", with_keyset=True)
+
+
+_PLAIN = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU).add(torch._C.DispatchKey.ADInplaceOrView)
+
+
+def _below_autograd(name: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator with what is left of its dispatch keys when autograd has had its turn."""
+    overload = getattr(_operators, name).default
+
+    def compute(keys: Any, *args: Any) -> Any:
+        keys &= torch._C._after_autograd_keyset
+        with torch._C._AutoDispatchBelowAutograd():
+            if keys == _PLAIN:  # what the dispatcher would come to
+                return implementation(*args)
+            return overload.redispatch(keys, *args)
+
+    return compute
 
 
 def _gradient_of_cond(grad: Tensor, cond: Tensor) -> Tensor:
     return grad if cond.shape[2] == grad.shape[2] else grad.sum(2, keepdim=True)
 
 
-def _saving_where_needed(operator: Operator) -> Callable[..., Any]:
+def _saving_where_needed(operator: Operator, implementation: Callable[..., Any]) -> None:
     """The operator under autograd: what its backward needs is kept only if there will be one."""
-    tensors = len(operator.tensors)
 
-    def kernel(*args: Any) -> Any:
-        if torch.is_grad_enabled() and any(
-            tensor is not None and tensor.requires_grad for tensor in args[:tensors]
-        ):
-            return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
-        with torch._C._AutoDispatchBelowAutograd():
-            return getattr(_operators, operator.name)(*args)
+    def saving(keys: Any, *args: Any) -> Any:
+        return getattr(_operators, f"{operator.name}_saving")(*args)[: operator.returns]
 
-    return kernel
+    name = operator.name
+    _register_under_autograd(name, _below_autograd(name, implementation), saving)
 
 
 def _register_autocast(name: str) -> None:
@@ -263,13 +330,22 @@ def _register_autocast(name: str) -> None:
         _library.impl(name, kernel_for(device), f"Autocast{device.upper()}")
 
 
-def _refuse(name: str, what: str) -> None:
+def _refuse(name: str, implementation: Callable[..., Any], what: str) -> None:
     """Differentiating the operator is refused with a sentence."""
+    compute = _below_autograd(name, implementation)
 
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise NotImplementedError(
-            f"{what} is not implemented; the function of that name in wavenet_kernels.reference "
-            "is plain PyTorch and can be differentiated any number of times"
-        )
+    class Refusing(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *args: Any) -> Any:
+            *inputs, keys = args
+            return compute(keys, *inputs)
 
-    torch.library.register_autograd(f"{NAMESPACE}::{name}", backward, lib=_library)
+        @staticmethod
+        def backward(ctx: Any, *grads: Tensor) -> None:
+            raise NotImplementedError(
+                f"{what} is not implemented; the function of that name in "
+                "wavenet_kernels.reference is plain PyTorch and can be differentiated any number "
+                "of times"
+            )
+
+    _register_under_autograd(name, compute, lambda keys, *args: Refusing.apply(*args, keys))

@@ -15,16 +15,19 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels import backends, calibration
-from wavenet_kernels.backends.contract import Backend, Passes
+from wavenet_kernels.backends.contract import Again, Backend, Passes
 from wavenet_kernels.call import Call, Gradients, Outputs, astuple
 from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
 from wavenet_kernels.ops._heard import LayerByLayer, without_residuals
 
 
-def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
-    """Compute a checked call's outputs; `saving`: what its backward needs too."""
+def forward(call: Call, backend: str, *, saving: bool = False) -> tuple[Outputs, Again | None]:
+    """Compute a checked call's outputs; `saving`: what its backward needs too.
+
+    And what computes more such calls, into outputs like these.
+    """
     outputs = call.empty_outputs(saving=saving)
-    present = outputs.present()
+    present, again = outputs.present(), None
     if _is_empty(call):
         _fill_with_zeros(outputs.y, outputs.residual, outputs.skip, outputs.saved)
     elif present.y is not None or present.residual is not None or present.skip is not None:
@@ -32,20 +35,26 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> Outputs:
         step = saving or call.operator != "residual_stack"
         call = call.as_stack().within_time().resolved()
         with _computing(call, backend, "forward", step=step) as chosen:
-            _passes(chosen, call).forward(call, present)
+            again = _passes(chosen, call).forward(call, present)
+        again = again if _is_settled(call, backend, step=step) else None
     elif outputs.saved is not None:
         _fill_with_zeros(outputs.saved, outputs.gates)  # nothing depends on them
-    return outputs
+    return outputs, again
 
 
-def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: str) -> Gradients:
-    """Compute the gradients of a checked call's tensors, those that are wanted, field by field."""
-    computed = call.empty_gradients(wanted)
+def backward(
+    call: Call, gradients: Outputs, wanted: Sequence[bool], backend: str
+) -> tuple[Gradients, Again | None]:
+    """Compute the gradients of a checked call's tensors, those that are wanted, field by field.
+
+    And what computes more such calls, into gradients like these.
+    """
+    computed, again = call.empty_gradients(wanted), None
     gradients = gradients.present()
     nothing = gradients.y is None and gradients.residual is None and gradients.skip is None
     if nothing or _is_empty(call):
         _fill_with_zeros(*astuple(computed), computed.step)
-        return computed
+        return computed, None
     call = call.as_stack().within_time().resolved()
     gradients = replace(
         gradients,
@@ -56,10 +65,10 @@ def backward(call: Call, gradients: Outputs, wanted: Sequence[bool], backend: st
     with _computing(call, backend, "backward", step=True) as chosen:
         passes = _passes(chosen, call)
         if call.settings.checkpoint_every == 1:
-            passes.backward(call, gradients, computed)
+            again = passes.backward(call, gradients, computed)
         else:
             _backward_by_segments(passes, call, gradients, computed)
-    return computed
+    return computed, again if _is_settled(call, backend, step=True) else None
 
 
 def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,6 +86,12 @@ def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
         going_on.load_state(state.resolve_neg())
         residual, skip = going_on.step(call.tensors.x, call.tensors.cond)
         return residual, skip, going_on.state()
+
+
+def _is_settled(call: Call, backend: str, *, step: bool) -> bool:
+    """Whether more such calls are this backend's, and computed to the same bits."""
+    # Scales 0 and -0 are equal and give zeros of other signs.
+    return call.settings.residual_scale != 0 and calibration.is_settled(call, backend, step=step)
 
 
 def _passes(backend: Backend, call: Call) -> Passes:
