@@ -251,3 +251,17 @@ def test_recordings_without_labels_are_found_where_none_are_needed(tmp_path):
     assert {clip.label for clip in clips} == {"wavs"}
     with pytest.raises(DataError, match="found 3 audio files but no sub-folders with audio"):
         find_clips(folder, min_classes=1)
+    (folder / "one").mkdir()
+    (folder / "one" / "c.wav").touch()
+    assert {clip.path.stem for clip in find_clips(folder, min_classes=0)} == {"a", "b2", "b10", "c"}
+
+
+def test_splits_without_labels_are_found_where_none_are_needed(tmp_path):
+    for place in ("train/a", "train/b", "test/c"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{place}.wav").touch()
+    clips = find_clips(tmp_path, min_classes=0)
+    splits = {clip.path.stem: clip.split for clip in clips}
+    assert splits == {"a": "train", "b": "train", "c": "test"}
+    with pytest.raises(DataError, match="is in no class; expected one sub-folder per class"):
+        find_clips(tmp_path, min_classes=1)

@@ -89,7 +89,7 @@ def find_clips(
         separator: stands between the labels of a clip that has several, in a manifest or in the
             name of a class folder; empty: every clip has one label.
         min_classes: fewer distinct labels than this are an error. 0: labels are of no use, and
-            recordings that lie in no sub-folder are taken, too.
+            recordings that lie in no sub-folder are taken, too, unless the folders are splits.
         background: a folder, also one in the source, that is known to be passed over.
 
     Returns:
@@ -167,7 +167,7 @@ def manifests_of(root: Path) -> list[tuple[Path, str | None]]:
 def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[Clip], str]:
     """The clips, and what may be meant if they are of one class.
 
-    Where no clip needs a label a folder of nothing but recordings is one class, of its own name.
+    Where no clip needs a label recordings that are in no folder are of a class of root's name.
     """
     passed_over = PassedOver()
     inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
@@ -179,10 +179,7 @@ def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[C
         else:
             loose.append(path)
     passed_over.warn(root, background)
-    if not inside and loose and not labelled:
-        loose.sort(key=lambda path: natural_key(path.name))
-        return [Clip(path, normal_label(root.resolve().name)) for path in loose], ""
-    if not inside:
+    if not inside and (labelled or not loose):
         came = (
             f"{len(loose)} audio files but no sub-folders with audio" if loose else "no audio files"
         )
@@ -190,14 +187,17 @@ def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[C
             f"{root}: found {came}; expected one sub-folder per class with audio files "
             f"({', '.join(sorted(audio_suffixes()))}), or a {MANIFEST_NAME} with path,label"
         )
-    if loose:
-        _warn(f"{root}: {len(loose)} audio files are in no class folder and are passed over")
     parts = _parts(root, inside)
     clips: list[Clip] = []
+    if loose and (labelled or parts):
+        _warn(f"{root}: {len(loose)} audio files are in no class folder and are passed over")
+    elif loose:
+        loose.sort(key=lambda path: natural_key(path.name))
+        clips += [Clip(path, normal_label(root.resolve().name)) for path in loose]
     for folder, paths in inside.items():
         for path in sorted(paths, key=lambda p: natural_key(p.relative_to(root).as_posix())):
             if folder in parts:
-                label = _class_in(root, folder, path)
+                label = _class_in(root, folder, path, labelled)
                 split, fold = parts[folder]
                 clips.append(Clip(path, normal_label(label), split, fold))
             else:
@@ -242,9 +242,11 @@ def _parts(
     return {}
 
 
-def _class_in(root: Path, folder: str, path: Path) -> str:
-    """The class of a recording in a split's or fold's folder."""
+def _class_in(root: Path, folder: str, path: Path, labelled: bool) -> str:
+    """The class of a recording in a split's or fold's folder, which itself stands for none."""
     name, *rest = path.relative_to(root / folder).parts
+    if not rest and not labelled:
+        return folder
     if not rest:
         raise DataError(
             f"{root}: holds the splits or folds {folder}/ ..., but {path.relative_to(root)} is in "
