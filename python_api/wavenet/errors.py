@@ -100,8 +100,14 @@ def is_whole(value: object, least: int) -> bool:
     return type(value) is int and value >= least
 
 
-def is_number(value: object) -> bool:
-    """Whether a field holds a finite int or float, and no bool."""
+def plain(value: Any) -> Any:
+    """A number of NumPy or torch as Python's own; anything else as it is."""
+    return value.item() if getattr(value, "shape", None) == () else value
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite int or float, of Python, NumPy or torch, and no bool."""
+    value = plain(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return math.isfinite(value)

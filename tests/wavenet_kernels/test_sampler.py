@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -265,6 +266,7 @@ def test_what_is_refused(backend):
         (lambda: loop.run(5, noise=torch.full((1, 4, 5), 1.5)), "noise holds others than floats"),
         (lambda: loop.run(5, noise=[0.5]), "noise is a list; accepted is a tensor"),
         (lambda: loop.run(5, seed=0.5), "seed is 0.5; accepted is an int"),
+        (lambda: loop.run(5, seed=torch.tensor(2.0)), "seed is .*; accepted is an int"),
         (lambda: loop.run(5, first_signal=2**32), "first_signal is 4294967296; accepted is"),
         (lambda: loop.run(5, out=torch.zeros(1, 4)), r"out has shape \(1, 4\); accepted is"),
         (
@@ -321,3 +323,14 @@ def test_a_state_of_another_kind_is_refused():
     wide = torch.stack([values, values], dim=1)[:, 0]  # not contiguous
     loop.load_state({**state, "loop": (position, wide)})
     assert torch.equal(loop.run(7), following)
+
+
+@LOOPS
+@pytest.mark.parametrize("of", [np.int64, np.uint8, np.array, torch.tensor])
+def test_numbers_of_numpy_and_torch(of, backend):
+    expected = sampler(network(), backend).run(9, seed=3, first_signal=2, temperature=0.5)
+    made = sampler(network(), backend).run(9, seed=of(3), first_signal=of(2), temperature=0.5)
+    assert torch.equal(made, expected)
+    for half in (np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
+        made = sampler(network(), backend).run(9, seed=3, first_signal=2, temperature=half)
+        assert torch.equal(made, expected)

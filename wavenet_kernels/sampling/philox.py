@@ -5,6 +5,7 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Rando
 
 from __future__ import annotations
 
+import operator
 from typing import SupportsIndex
 
 import torch
@@ -33,15 +34,22 @@ def philox(counter: Tensor, seed: int) -> Tensor:
     return torch.stack((c0, c1, c2, c3), dim=-1)
 
 
-def check_seed(seed: int, first_signal: int, batch: int) -> None:
-    """Raise ValueError for what can't be told apart: a seed is taken modulo 2^64."""
-    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex):
+def checked_seed(seed: SupportsIndex, first_signal: SupportsIndex, batch: int) -> tuple[int, int]:
+    """Both, as Python's ints; ValueError for what is none, or signals that can't be told apart."""
+    key, first, last = _int_of(seed), _int_of(first_signal), 2**32 - batch
+    if key is None:
         raise ValueError(f"seed is {seed!r}; accepted is an int")
-    last = 2**32 - batch
-    if isinstance(first_signal, bool) or not isinstance(first_signal, SupportsIndex):
+    if first is None or not 0 <= first <= last:
         raise ValueError(f"first_signal is {first_signal!r}; accepted is an int from 0 to {last}")
-    if not 0 <= int(first_signal) <= last:
-        raise ValueError(f"first_signal is {first_signal}; accepted is an int from 0 to {last}")
+    return key, first
+
+
+def _int_of(number: SupportsIndex) -> int | None:
+    """One of Python's, NumPy's or torch's whole numbers as Python's; None: it is none."""
+    try:
+        return None if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        return None
 
 
 def check_noise(noise: Tensor, shape: tuple[int, ...]) -> None:
@@ -71,7 +79,7 @@ def uniforms(
     Returns:
         (batch, 4, n) float64, strictly between 0 and 1: (w + 1/2) 2^-24 of a word's upper 24 bits.
     """
-    check_seed(seed, first_signal, batch)
+    seed, first_signal = checked_seed(seed, first_signal, batch)
     t = torch.arange(start, start + n, device=device)
     signal = torch.arange(first_signal, first_signal + batch, device=device)
     counter = torch.zeros(batch, n, 4, dtype=torch.int64, device=device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from wavenet_kernels import backends
 from wavenet_kernels.errors import BackendUnavailableError
 from wavenet_kernels.sampling.loops import CpuLoop, Loop, Stretch, TorchLoop
 from wavenet_kernels.sampling.network import SampleNetwork
-from wavenet_kernels.sampling.philox import check_noise, check_seed
+from wavenet_kernels.sampling.philox import check_noise, checked_seed
 
 # Samples at a time, and bytes of weights that they read at most: Ctrl-C is heard in between, after
 # some hundredths of a second.
@@ -144,8 +144,9 @@ class Sampler:
             ValueError: an argument that doesn't fit.
             FloatingPointError: parameters that are not finite, with the sample's number.
         """
-        check_seed(seed, first_signal, self.batch)
+        seed, first_signal = checked_seed(seed, first_signal, self.batch)
         self._check(n, cond, forced, noise, temperature, parameters, out)
+        temperature = float(temperature)
         like = self.network.conv_weight
         dtype = torch.int64 if self.network.codes else like.dtype
         if out is None:
@@ -194,7 +195,7 @@ class Sampler:
     ) -> None:
         if type(n) is not int or n < 0:
             raise ValueError(f"n is {n!r}; accepted is an int from 0")
-        numeric = isinstance(temperature, int | float)
+        numeric = isinstance(temperature, SupportsFloat)
         if not numeric or not 0.0 < temperature < math.inf:
             raise ValueError(f"temperature is {temperature!r}; accepted is more than 0")
         batch, network = self.batch, self.network

@@ -118,6 +118,15 @@ def config_of(reading: Reading, tensors: Tensors) -> GeneratorConfig:
     Raises:
         ModelError: hparams that the weights contradict, or that no network here can have.
     """
+    try:
+        return GeneratorConfig(**_fields(reading, tensors))
+    except ValueError as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"its hparams can't be used: {error}") from None
+
+
+def _fields(reading: Reading, tensors: Tensors) -> dict[str, Any]:
     values = reading.values
     stacks = values.get("stacks")
     if not isinstance(stacks, int) or stacks < 1 or tensors.layers % stacks:
@@ -150,10 +159,7 @@ def config_of(reading: Reading, tensors: Tensors) -> GeneratorConfig:
         fields["speaker_features"] = tensors.speaker_channels
     if tensors.mels:
         fields |= _upsampling(reading, tensors, rate)
-    try:
-        return GeneratorConfig(**fields)
-    except ValueError as error:
-        raise ModelError(f"its hparams can't be used: {error}") from None
+    return fields
 
 
 def _samples(reading: Reading, tensors: Tensors) -> dict[str, Any]:

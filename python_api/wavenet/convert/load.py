@@ -100,9 +100,11 @@ def import_checkpoint(
         model, reading = from_vocoder(folded, values)
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None
-    except (IndexError, RuntimeError, ValueError) as error:  # of tensors that are stacked
+    except (IndexError, RuntimeError) as error:  # of tensors that are stacked
         first = str(error).partition("\n")[0]
         raise ModelError(f"{file}: its weights don't fit one another: {first}") from None
+    except ValueError as error:  # of a description that they, the hparams or options make
+        raise ModelError(f"{file}: can't be used: {error}") from None
     step = saved.get("global_step") if isinstance(saved, dict) else None
     config = model.config
     generation = "v0.1.1" if config.skip_scale == 1 else "newest layout"

@@ -21,6 +21,7 @@ from wavenet.errors import (
     is_number,
     is_whole,
     of_fields,
+    plain,
     require_field,
     require_tensor,
 )
@@ -68,6 +69,7 @@ class MelConfig:
             require_field(is_whole(value, 1), self, name, "an int from 1")
         require_field(self.window <= self.n_fft, self, "window", f"at most n_fft = {self.n_fft}")
         for name in ("low_hz", "high_hz", "floor"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
             require_field(is_number(getattr(self, name)), self, name, "a number")
         require_field(0 <= self.low_hz < self.high_hz, self, "low_hz", "from 0, below high_hz")
         nyquist = self.sample_rate / 2
@@ -115,9 +117,14 @@ class MelConfig:
         return asdict(self)
 
     def check_same(self, other: MelConfig | Mapping[str, Any], what: str) -> None:
-        """Raise DataError, naming the fields, where features were made by another description."""
+        """Raise DataError, naming the fields, where features were made by another description.
+
+        Raises:
+            ValueError: it is no description.
+        """
+        other = of_fields(MelConfig, other, "it")
         if not isinstance(other, MelConfig):
-            other = of_fields(MelConfig, other, what)
+            raise ValueError(f"it is a {type(other).__name__}; accepted are the fields of one")
         different = [
             f"{field.name} {_shown(getattr(other, field.name))} instead of "
             f"{_shown(getattr(self, field.name))}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.errors import require_tensor
+from wavenet.errors import plain, require_tensor
 from wavenet.generation.config import GeneratorConfig
 
 Speaker = str | int | Sequence[str] | Sequence[int] | Tensor
@@ -245,9 +245,18 @@ class Conditioning(nn.Module):
             raise ValueError(
                 f"speaker is {came}; accepted is a tensor ({batch}, {width}) or ({width},)"
             )
-        if not torch.isfinite(speaker).all():
+        if not torch.compiler.is_compiling() and not torch.isfinite(speaker).all():
             raise ValueError("speaker holds values that aren't finite numbers")
         return speaker.to(device, self.vector.weight.dtype).expand(batch, width)
+
+    def signals_of(self, speaker: Speaker | None) -> int | None:
+        """For how many signals it is; None: it doesn't tell."""
+        if self.config.speaker_features:
+            several = isinstance(speaker, Tensor) and speaker.dim() == 2
+            return len(speaker) if several else None  # type: ignore[arg-type]
+        if speaker is None or isinstance(speaker, Iterator):
+            return None
+        return len(_each_of(speaker)) or None
 
     def _ids(self, speaker: Speaker | None, batch: int, device: torch.device) -> Tensor:
         names = self.config.speakers
@@ -259,14 +268,11 @@ class Conditioning(nn.Module):
                 raise ValueError(f"speaker is {speaker.dtype}; {known}")
             if torch.compiler.is_compiling():  # what it holds nobody knows yet
                 return speaker.flatten().long().to(device).expand(batch)
-            speaker = speaker.flatten().tolist()
-        alone = isinstance(speaker, str) or not isinstance(speaker, Iterable)
-        each: list[Any] = [speaker] if alone else list(speaker)  # type: ignore[arg-type]
         ids = []
-        for one in each:
+        for one in _each_of(speaker):
             if isinstance(one, str) and one in names:
                 ids.append(names.index(one))
-            elif _is_id(one) and 0 <= int(one) < len(names):
+            elif _is_id(one) and 0 <= one < len(names):
                 ids.append(int(one))
             else:
                 raise ValueError(f"speaker is {one!r}; {known}")
@@ -279,6 +285,13 @@ class Conditioning(nn.Module):
         return torch.tensor(ids, device=device)
 
 
+def _each_of(speaker: Any) -> list[Any]:
+    """Names and numbers, of one of them, a list, an array or a tensor."""
+    if hasattr(speaker, "tolist"):
+        return list(speaker.flatten().tolist())
+    alone = isinstance(speaker, str) or not isinstance(speaker, Iterable)
+    return [speaker] if alone else [plain(one) for one in speaker]
+
+
 def _is_id(one: Any) -> bool:
-    """Whether it is a whole number, of Python, NumPy or torch."""
-    return isinstance(one, SupportsIndex) and not isinstance(one, bool)
+    return isinstance(one, int) and not isinstance(one, bool)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from wavenet.data.mel import MelConfig
 from wavenet.data.notes import NoteConfig
-from wavenet.errors import is_number, is_whole, of_fields, require_field
+from wavenet.errors import is_number, is_whole, of_fields, plain, require_field
 from wavenet.generation.distributions import (
     EDGES,
     LOG_SCALE_MIN,
@@ -149,13 +150,14 @@ class GeneratorConfig:
         for name, low, high, accepted in (
             ("pre_emphasis", 0.0, 1.0, "from 0, below 1"),
             ("gain", math.ulp(0.0), math.inf, "more than 0"),
-            ("high_pass_hz", 0.0, nyquist, f"0 to {nyquist:g} Hz"),
+            ("high_pass_hz", 0.0, nyquist, f"from 0, below {nyquist:g} Hz"),
             ("log_scale_min", LOWEST, math.inf, f"from {LOWEST}"),
             ("residual_scale", -math.inf, math.inf, "a number"),
             ("upsample_slope", -math.inf, math.inf, "a number"),
         ):
-            value = getattr(self, name)
+            value = plain(getattr(self, name))
             self._require(is_number(value) and low <= value < high, name, accepted)
+            self._set(name, value)
         kernel = self.upsample_convolution
         self._require(isinstance(kernel, bool), "upsample_convolution", "true or false")
         whole = self.layers_per_stack * self.stacks
@@ -175,8 +177,9 @@ class GeneratorConfig:
             self._require(fits, name, f"None or a {kind.__name__}")
         for name, accepted in (("speakers", "a list of names"), ("upsample_scales", "a list")):
             values: Any = getattr(self, name)
-            self._require(isinstance(values, list | tuple), name, accepted)
-            self._set(name, tuple(map(str, values)) if name == "speakers" else tuple(values))
+            several = isinstance(values, Iterable) and not isinstance(values, str | Mapping)
+            self._require(several, name, accepted)
+            self._set(name, tuple(map(str if name == "speakers" else plain, values)))
         self._require(self.distribution in DISTRIBUTIONS, "distribution", f"one of {DISTRIBUTIONS}")
         softmax = self.distribution == "softmax"
         for name, value in (

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import DataError, is_number, require_tensor
+from wavenet.errors import DataError, is_number, plain, require_tensor
 
 N_FFT = 1024
 HOP = 256
@@ -66,6 +66,7 @@ def denoise(waveform: Tensor, sound: Tensor, strength: float = 0.1, *, hop: int 
     n_fft = 2 * (len(sound) - 1)
     if waveform.dim() != 2:
         raise DataError(f"waveform has shape {tuple(waveform.shape)}; accepted is (B, T)")
+    strength = plain(strength)
     require_strength(strength, waveform.shape[1], n_fft)
     spectrum = _stft(waveform, n_fft, hop)
     magnitude = spectrum.abs()

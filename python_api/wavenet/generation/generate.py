@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wavenet.audio.filters import DeEmphasis
-from wavenet.errors import is_number, is_whole, require_tensor
+from wavenet.errors import is_number, is_whole, plain, require_tensor
 from wavenet.generation.conditioning import Speaker
 from wavenet.generation.distributions import check_temperature
 from wavenet.generation.frames import ConditioningFrames, with_context
@@ -121,7 +121,7 @@ def generate(
     given = {"mel": mel, "prime": prime, "noise": noise, "forced": forced}
     counts = [count, *_batches(given)]
     known = any(one is not None for one in counts)
-    batch = _same("count", counts if known else [_speakers_in(speaker)])
+    batch = _same("count", counts if known else [model.conditioning.signals_of(speaker)])
     total = _length(model, mel, seconds, samples, noise, forced)
     if prime is not None and mel is not None:
         raise ValueError("prime is given with mel; accepted is forced over the whole, or no mel")
@@ -177,9 +177,12 @@ def stream(
     options: dict[str, Any] = {"speaker": speaker, "dtype": dtype, "temperature": temperature}
     options |= {"seed": seed, "first_signal": first_signal}
     if mel_chunks is None:
+        chunk = plain(chunk)
         if not is_whole(chunk, 1):
             raise ValueError(f"chunk is {chunk!r}; accepted is an int from 1")
-        signals = _same("count", [count])
+        signals = _same(
+            "count", [model.conditioning.signals_of(speaker) if count is None else count]
+        )
         model.conditioning.prepare_mel(None, signals, None)
         loop = Loop(model, signals, **options)
         while True:
@@ -225,6 +228,7 @@ def _length(
     forced: Tensor | None,
 ) -> int:
     """How many samples are asked for."""
+    seconds = plain(seconds)
     if seconds is not None and not (is_number(seconds) and seconds > 0):
         raise ValueError(f"seconds is {seconds!r}; accepted is more than 0")
     lengths = [samples, None if seconds is None else round(seconds * model.config.sample_rate)]
@@ -240,24 +244,14 @@ def _length(
 
 
 def _same(name: str, numbers: Sequence[int | None]) -> int:
-    known = {number for number in numbers if number is not None}
-    if len(known) > 1:
-        raise ValueError(f"{name}: the arguments ask for {sorted(known)}; accepted is one number")
-    number = known.pop() if known else 1
-    if not is_whole(number, 1):
-        raise ValueError(f"{name} is {number!r}; accepted is an int from 1")
-    return number
-
-
-def _speakers_in(speaker: Speaker | None) -> int | None:
-    """How many a list or a tensor names; one may be for any number of signals."""
-    if isinstance(speaker, Tensor) and speaker.is_floating_point():  # vectors (B, G) or (G,)
-        return len(speaker) if speaker.dim() == 2 else None
-    if isinstance(speaker, Tensor):
-        return speaker.numel()
-    if speaker is None or isinstance(speaker, str | int):
-        return None
-    return len(speaker) if isinstance(speaker, Sequence) else None
+    """The number that all of them ask for; 1 if none does."""
+    known: list[int] = [plain(number) for number in numbers if number is not None] or [1]
+    for number in known:
+        if not is_whole(number, 1):
+            raise ValueError(f"{name} is {number!r}; accepted is an int from 1")
+    if len(asked := sorted(set(known))) > 1:
+        raise ValueError(f"{name}: the arguments ask for {asked}; accepted is one number")
+    return known[0]
 
 
 # Of tensors that `generate` is given: of which dimensions they are.

@@ -278,7 +278,7 @@ class WaveNet(
         Args:
             mel_chunks: (B, M, n) frames of consecutive stretches, of any n; where the model looks
                 at later frames, sound is that much behind. Without them it goes on for ever.
-            count: B, without mel; None: 1.
+            count: B, where no chunk and no list of speakers says it.
             chunk: samples at a time, without mel; else they are the hop.
             speaker, seed, first_signal, temperature, dtype: as of `generate`.
 

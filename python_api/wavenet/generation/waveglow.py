@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wavenet.errors import DataError, extra, is_number, is_whole, require_tensor
+from wavenet.errors import DataError, extra, is_number, is_whole, plain, require_tensor
 from wavenet.generation.flow import WN, Flow, InvertibleConv1x1
 from wavenet.generation.reversible import ReversibleFlows, run
 from wavenet.generation.waveglow_config import WaveGlowConfig
@@ -224,6 +224,7 @@ class WaveGlow(
         """
         from wavenet.generation.stretches import stretches
 
+        frames = plain(frames)
         if not is_whole(frames, 1):
             raise DataError(f"frames is {frames!r}; accepted is an int from 1")
         group, hop = self.config.group, self.config.hop
@@ -292,6 +293,7 @@ class WaveGlow(
     def _noise(
         self, batch: int, start: int, steps: int, sigma: float, seed: int, first: int, like: Tensor
     ) -> Tensor:
+        sigma = plain(sigma)
         if not (is_number(sigma) and sigma >= 0):
             raise DataError(f"sigma is {sigma!r}; accepted is 0 or more")
         group = self.config.group

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wavenet.data.mel import MelConfig
-from wavenet.errors import is_number, is_whole, of_fields, require_field
+from wavenet.errors import is_number, is_whole, of_fields, plain, require_field
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class WaveGlowConfig:
         self._require(whole, "whiten", f"0 or a divisor of the hop, {hop}")
         centred = not self.whiten or self.mel.padding == "reflect"
         self._require(centred, "whiten", "0 where mel's frames are not centred (its padding)")
+        object.__setattr__(self, "sigma", plain(self.sigma))
         self._require(is_number(self.sigma) and self.sigma > 0, "sigma", "more than 0")
         for name in ("swap_halves", "reversible"):
             self._require(isinstance(getattr(self, name), bool), name, "true or false")

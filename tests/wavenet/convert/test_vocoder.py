@@ -254,6 +254,8 @@ def test_hparams_of_another_kind_are_said(tmp_path):
         ({"fmin": []}, r"fmin is \[\]; accepted is a number"),
         ({"log_scale_min": "low"}, "log_scale_min is 'low'; accepted is a number"),
         ({"output_distribution": 3}, "output_distribution is 3; accepted is a string"),
+        ({"fmin": 9000}, "its hparams can't be used: low_hz is 9000.0; accepted is from 0, below"),
+        ({"sample_rate": -1}, "its hparams can't be used: sample_rate is -1; accepted is an int"),
         ({"upsample_params": "4,4"}, "upsample_params is '4,4'; accepted is fields"),
         (
             {"upsample_params": {**inside, "upsample_activation": ["ReLU"]}},
@@ -262,6 +264,8 @@ def test_hparams_of_another_kind_are_said(tmp_path):
     ):
         with pytest.raises(ModelError, match=f"{path}: {sentence}"):
             load_checkpoint(path, {**hp, **change})
+    rate = np.int32(hp["sample_rate"])
+    assert load_checkpoint(path, {**hp, "sample_rate": rate}).config.sample_rate == rate
     with pytest.raises(ModelError, match="hparams is a list; accepted is a dictionary or a JSON"):
         load_checkpoint(path, [hp])
     with pytest.raises(ModelError, match="dtype is 'half'; accepted is None or one of"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -208,3 +209,20 @@ def test_targets_and_fields_of_another_kind_are_said():
     assert torch.equal(
         codes.nll(torch.zeros(1, 16, 2), int32), codes.nll(torch.zeros(1, 16, 2), int32.long())
     )
+
+
+def test_no_code_is_passed_over():
+    """Neither the -100 that torch's cross-entropy gives no loss for."""
+    with pytest.raises(ValueError, match="target holds codes -100 to 3; accepted are 0 to 15"):
+        Softmax(16).nll(torch.zeros(1, 16, 2), torch.tensor([[3, -100]]))
+
+
+def test_a_loss_of_codes_is_taken_apart_by_vmap():
+    parameters, target = torch.randn(3, 16, 5), torch.randint(16, (3, 5))
+    each = torch.vmap(lambda p, y: Softmax(16).nll(p[None], y[None])[0])(parameters, target)
+    assert torch.allclose(each, Softmax(16).nll(parameters, target))
+
+
+@pytest.mark.parametrize("of", [np.int64, np.uint8, torch.tensor])
+def test_sizes_of_numpy_and_torch(of):
+    assert Softmax(of(16)).channels == 16 and MixtureOfLogistics(of(2)).channels == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from small_generators import CASES, double, inputs_of, small_generator, waveform_of
@@ -209,3 +210,27 @@ def test_as_many_signals_as_speakers_are_listed():
     assert vectors.generate(samples=3, speaker=torch.randn(3)).shape == (1, 3)
     with pytest.raises(ValueError, match="speaker names 0; accepted is one, or one for each"):
         model.generate(samples=3, count=2, speaker=[])
+    with pytest.raises(ValueError, match="speaker names 0; accepted is one, or one for each of 1"):
+        model.generate(samples=3, speaker=[])
+    for speaker in (np.array([0, 1]), np.array(["george", "jackson"]), {"george": 0, 1: 1}.keys()):
+        assert torch.equal(model.generate(samples=20, speaker=speaker, seed=2), made)
+    first = next(model.stream(speaker=["george", "jackson"], seed=2, chunk=20))
+    assert torch.equal(first, made)
+    assert vectors.generate(samples=3, speaker=torch.ones(2, 3, dtype=torch.int64)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("of", [np.int64, np.uint8, np.array, torch.tensor])
+def test_whole_numbers_of_numpy_and_torch(of):
+    model = small_generator("logistic")
+    expected = model.generate(samples=20, count=2, seed=3, first_signal=1)
+    made = model.generate(samples=of(20), count=of(2), seed=of(3), first_signal=of(1))
+    assert torch.equal(made, expected)
+    streamed = model.stream(count=of(2), chunk=of(20), seed=of(3), first_signal=of(1))
+    assert torch.equal(next(streamed), expected)
+
+
+@pytest.mark.parametrize("of", [np.float32, np.float16, np.array, torch.tensor])
+def test_numbers_of_numpy_and_torch(of):
+    model = small_generator("logistic")
+    expected = model.generate(seconds=0.25, temperature=0.5)
+    assert torch.equal(model.generate(seconds=of(0.25), temperature=of(0.5)), expected)

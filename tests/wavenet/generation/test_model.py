@@ -20,6 +20,7 @@ from small_generators import (
 )
 
 from wavenet import GeneratorConfig, WaveNet
+from wavenet.data.mel import MelConfig
 from wavenet.errors import DataError
 from wavenet.generation.conditioning import _smoothed
 from wavenet.generation.samples import decode, encode, first_value
@@ -234,7 +235,7 @@ def test_what_is_refused(case, given, sentence):
         ({"classes": 1}, "classes is 1; accepted is an int from 2"),
         ({"pre_emphasis": "a"}, "pre_emphasis is 'a'; accepted is from 0, below 1"),
         ({"gain": None}, "gain is None; accepted is more than 0"),
-        ({"high_pass_hz": 4000}, "high_pass_hz is 4000; accepted is 0 to 4000 Hz"),
+        ({"high_pass_hz": 4000}, "high_pass_hz is 4000; accepted is from 0, below 4000 Hz"),
         ({"residual_scale": math.nan}, "residual_scale is nan; accepted is a number"),
         ({"log_scale_min": "a"}, "log_scale_min is 'a'; accepted is from -40"),
         ({"upsample_convolution": 1}, "upsample_convolution is 1; accepted is true or false"),
@@ -290,19 +291,39 @@ def test_lengths_that_are_refused(lengths, sentence):
 def test_speakers_are_numbers_of_any_kind():
     model, waveform = small_generator("speakers"), waveform_of(2)
     expected = model(waveform, speaker="jackson")
-    for speaker in (1, np.int64(1), torch.tensor(1), [1, 1], np.array([1, 1]), ["jackson"]):
+    one = (1, np.int64(1), np.array(1), torch.tensor(1), ["jackson"], np.str_("jackson"))
+    for speaker in (*one, [1, 1], np.array([1, 1]), np.array(["jackson"] * 2), {1}):
         assert torch.equal(model(waveform, speaker=speaker), expected)
-    for speaker in (True, 1.0, [0.5, 1], torch.tensor([True, False])):
+    for speaker in (True, 1.0, [0.5, 1], [torch.tensor(1.0)], torch.tensor([True, False])):
         with pytest.raises(ValueError, match="speaker is .*; accepted are george, jackson, or 0"):
             model(waveform, speaker=speaker)
 
 
-@pytest.mark.parametrize("case", ["codes", "logistic", "speakers", "mel interpolated"])
+@pytest.mark.parametrize(
+    "case", ["codes", "logistic", "speakers", "speaker vectors", "mel interpolated"]
+)
 def test_losses_are_compiled_whole(case):
     model = small_generator(case)
     given, waveform = inputs_of(model, 2), waveform_of(2)
-    if "speaker" in given:
+    if case == "speakers":
         given["speaker"] = torch.tensor([0, 1])
     expected = model.loss(waveform, **given)
     compiled = torch.compile(model.loss, fullgraph=True, backend="aot_eager")
     assert torch.allclose(compiled(waveform, **given), expected, rtol=1e-5)
+
+
+def test_configurations_hold_pythons_numbers():
+    """What was computed with NumPy or torch is as good, and JSON takes what becomes of it."""
+    mel = MelConfig(8000, 64, 16, 64, 5, np.float32(0), torch.tensor(4000.0), floor=np.float64(0.1))
+    config = GeneratorConfig(
+        sample_rate=8000,
+        mel=mel,
+        upsample="interpolate",
+        upsample_scales=np.array([4, 4]),
+        speakers=np.unique(["b", "a"]),
+        gain=np.float32(0.5),
+        residual_scale=torch.tensor(2),
+    )
+    assert json.loads(json.dumps([config.gain, config.residual_scale])) == [0.5, 2]
+    assert config.upsample_scales == (4, 4) and config.speakers == ("a", "b")
+    assert json.loads(json.dumps(mel.as_dict()))["high_hz"] == 4000

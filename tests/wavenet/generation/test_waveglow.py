@@ -8,6 +8,7 @@ import sys
 import types
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -501,3 +502,13 @@ def test_weights_of_every_width(dtype, whiten):
         back = model.infer(mel.to(given), z=z)
         assert back.dtype == wide and model.infer(mel.to(given)).dtype == wide
         assert (back - waveform).abs().max() < 5 * tolerance
+
+
+@pytest.mark.parametrize("of", [np.float32, np.array, torch.tensor])
+def test_numbers_of_numpy_and_torch(of):
+    model = model_of()
+    mel = torch.randn(1, 5, 80)
+    expected = model.infer(mel, sigma=0.5, denoise=0.25)
+    assert torch.equal(model.infer(mel, sigma=of(0.5), denoise=of(0.25)), expected)
+    whole = torch.cat(list(model.stream([mel], sigma=of(0.5), frames=np.int64(7))), dim=1)
+    assert torch.equal(whole, torch.cat(list(model.stream([mel], sigma=0.5, frames=7)), dim=1))
