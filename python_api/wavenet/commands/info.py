@@ -100,8 +100,9 @@ def _describe(model: WaveNet | WaveGlow, table: Table) -> None:
             f"vectors of {c.speaker_features}" if c.speaker_features else "none"
         )
         table.add_row("speakers", named)
+        first = "" if c.layers is None else f"the first {c.layers} of "
         layers = (
-            f"{c.stacks} x {c.layers_per_stack}, {c.kernel_size} taps, R, D, S = "
+            f"{first}{c.stacks} x {c.layers_per_stack}, {c.kernel_size} taps, R, D, S = "
             f"{c.residual_channels}, {c.dilation_channels}, {c.skip_channels}"
         )
         processed = (

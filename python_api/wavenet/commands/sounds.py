@@ -138,7 +138,7 @@ def read_mel(path: Path, config: MelConfig) -> Tensor:
     """
     import torch
 
-    from wavenet.convert.torch_files import read_torch_file
+    from wavenet.convert.torch_files import Inert, read_torch_file
     from wavenet.errors import DataError
 
     if path.suffix.lower() == ".npy":
@@ -148,7 +148,8 @@ def read_mel(path: Path, config: MelConfig) -> Tensor:
     else:
         read = read_torch_file(path)
         if not isinstance(read, torch.Tensor):
-            raise DataError(f"{path}: holds a {type(read).__name__}; accepted is a tensor")
+            came = "something else" if isinstance(read, Inert) else f"a {type(read).__name__}"
+            raise DataError(f"{path}: holds {came}; accepted is a tensor")
         shape, accepted = tuple(read.shape), f"({config.mels}, F)"
         values = read[0] if read.dim() == 3 and len(read) == 1 else read
     if values.dim() != 2 or values.shape[0] != config.mels or values.shape[1] < 1:

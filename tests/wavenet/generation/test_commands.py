@@ -170,9 +170,12 @@ def test_a_run_is_trained_evaluated_and_heard(recordings, tmp_path, wavenet):
     assert wavenet("evaluate", run, "--snr", "10").code == 2
 
 
-def test_info_says_what_it_is(models, wavenet):
+def test_info_says_what_it_is(models, tmp_path, wavenet):
     said = " ".join(wavenet("info", models / "voices").out.replace("│", " ").split())
     assert "softmax: bits are of a code of 256" in said and "george, jackson" in said
+    small_generator("codes", layers=5).save_pretrained(tmp_path / "early")
+    said = " ".join(wavenet("info", tmp_path / "early").out.replace("│", " ").split())
+    assert "residual layers the first 5 of 2 x 3, " in said
     said = " ".join(wavenet("info", models / "glow").out.replace("│", " ").split())
     assert "5 mels, 0 to 4000 Hz, FFT 64, hop 16" in said and "times real time" in said
     assert "2 of 2 x 4, 3 taps, group 8" in said and "whitened 16 samples at a time" in said
@@ -207,6 +210,9 @@ def test_info_says_what_it_is(models, wavenet):
         ("vocode {glow} {bad}/pickled.npy --out o", "can't be read as a mel-spectrogram"),
         ("vocode {glow} {bad}/hostile.pt --out o", "asks for posix.system, which no checkpoint"),
         ("vocode {glow} {bad}/fields.pt --out o", "holds a dict; accepted is a tensor"),
+        ("vocode {glow} {bad}/array.pt --out o", "holds something else; accepted is a tensor"),
+        ("vocode {glow} {bad}/list.npy --out o", "it is a list; accepted are the fields of one"),
+        ("vocode {glow} {bad}/strange.npy --out o", "it has 'hops'; accepted are sample_rate"),
         ("vocode {glow} {bad}/deep.npy --out o", "has shape (1, 4, 5); accepted is (F, 5)"),
         ("vocode {glow} {bad}/good.npy --denoise 0.1 --out o", "good.npy: makes 64 samples;"),
         ("vocode {voices} {sounds} --out o", "wavenet generate takes this one"),
@@ -237,8 +243,14 @@ def test_what_is_wrong_is_said(models, sounds, tmp_path, wavenet, monkeypatch, c
     np.save(bad / "pickled.npy", np.array([{}]), allow_pickle=True)
     np.save(bad / "deep.npy", np.zeros((1, 4, 5), np.float32))
     torch.save({"mel": 1}, bad / "fields.pt")
+    torch.save(np.zeros((5, 4), np.float32), bad / "array.pt")
     torch.save(Hostile(), bad / "hostile.pt")
-    for name, description in (("good", MEL.as_dict()), ("other", {**MEL.as_dict(), "hop": 256})):
+    for name, description in (
+        ("good", MEL.as_dict()),
+        ("other", {**MEL.as_dict(), "hop": 256}),
+        ("list", [16]),
+        ("strange", {"hops": 16}),
+    ):
         np.save(bad / f"{name}.npy", np.zeros((4, 5), np.float32))
         (bad / f"{name}.json").write_text(json.dumps(description))
     places = {name: models / name for name in ("voices", "vocoder", "glow")}
