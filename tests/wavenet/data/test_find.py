@@ -263,5 +263,6 @@ def test_splits_without_labels_are_found_where_none_are_needed(tmp_path):
     clips = find_clips(tmp_path, min_classes=0)
     splits = {clip.path.stem: clip.split for clip in clips}
     assert splits == {"a": "train", "b": "train", "c": "test"}
+    assert {clip.label for clip in clips} == {tmp_path.name}
     with pytest.raises(DataError, match="is in no class; expected one sub-folder per class"):
         find_clips(tmp_path, min_classes=1)

@@ -243,10 +243,10 @@ def _parts(
 
 
 def _class_in(root: Path, folder: str, path: Path, labelled: bool) -> str:
-    """The class of a recording in a split's or fold's folder, which itself stands for none."""
+    """The class of a recording in a split's or fold's folder; root's name where in none."""
     name, *rest = path.relative_to(root / folder).parts
     if not rest and not labelled:
-        return folder
+        return root.resolve().name
     if not rest:
         raise DataError(
             f"{root}: holds the splits or folds {folder}/ ..., but {path.relative_to(root)} is in "
