@@ -16,6 +16,7 @@ from wavenet.commands.common import (
     given,
     picked,
     progress,
+    require_file,
     run_config,
     say,
     suggest,
@@ -55,13 +56,11 @@ def check_data(
 
     from wavenet.classifier.data import prepare_data
     from wavenet.classifier.data.dataset_audit import Finding, audit
-    from wavenet.errors import ConfigError, DataError
+    from wavenet.errors import ConfigError
     from wavenet.files import replace_file
 
-    if out is not None and not out.parent.is_dir():
-        raise DataError(f"--out is {out}, but there is no folder {out.parent}")
-    if out is not None and out.is_dir():
-        raise DataError(f"--out is {out}, a folder; accepted is a file")
+    if out is not None:
+        require_file(out)
     overrides = list(override or [])
     if config is None and data is not None:
         overrides = [*picked(overrides, data), *overrides]  # as a training would

@@ -23,7 +23,8 @@ def stream(
         Path,
         typer.Argument(
             help="- for the standard input, raw PCM or a WAV; a file of raw PCM (.pcm, .raw or no "
-            "suffix), or a recording (WAV, FLAC, ...)."
+            "suffix), or a recording (WAV, FLAC, ...).",
+            readable=False,
         ),
     ] = Path("-"),
     pcm_format: Annotated[
@@ -126,7 +127,8 @@ def _blocks(
             )
         return audio_blocks(source, sample_rate, chunk)
     if source.is_dir() or not source.exists():
-        raise AudioError(f"{source}: there is no such file of raw PCM", "missing")
+        came = "is a folder" if source.is_dir() else "no such file"
+        raise AudioError(f"{source}: {came}; a recording or raw PCM is expected", "missing")
     return from_pipe(opened.enter_context(open(source, "rb")), str(source))
 
 

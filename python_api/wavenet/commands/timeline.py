@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, given, progress, say, suggest
+from wavenet.commands.common import (
+    Device,
+    Run,
+    console,
+    given,
+    progress,
+    require_file,
+    say,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from wavenet.classifier.inference import Decision
@@ -20,7 +29,7 @@ WINDOW_SECONDS, HOP_SECONDS = 1.0, 0.25
 
 def timeline(
     run: Run,
-    recording: Annotated[Path, typer.Argument(help="A recording of any length.")],
+    recording: Annotated[Path, typer.Argument(help="A recording of any length.", readable=False)],
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -77,12 +86,7 @@ def timeline(
     from wavenet.files import replace_file
 
     for path in out or ():
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"--out is {path}; accepted are names in {', '.join(SUFFIXES)}")
-        if not path.parent.is_dir():
-            raise DataError(f"--out is {path}, but there is no folder {path.parent}")
-        if path.is_dir():
-            raise DataError(f"--out is {path}, a folder; accepted is a file")
+        require_file(path, SUFFIXES)
     if recording.suffix.lower() in RAW_SUFFIXES:
         raise DataError(
             f"{recording}: raw PCM does not say its rate; `wavenet stream` hears it, or make a WAV "

@@ -119,9 +119,10 @@ def test_one_level_too_many(tmp_path: Path) -> None:
 
 
 def test_every_suffix_that_libsndfile_reads(tmp_path: Path) -> None:
-    names = ("1.au", "2.caf", "3.w64", "4.oga", "5.aifc", "6.WAVE", "7.rf64", "8.snd")
+    names = ("1.au", "2.caf", "3.w64", "4.oga", "5.aifc", "6.WAVE", "7.rf64", "8.snd", "9.bwf")
+    names += ("10.ircam", "11.mpga")
     touch(tmp_path, "a/1.wav", *(f"b/{name}" for name in names))
-    assert len(find_clips(tmp_path)) == 9
+    assert len(find_clips(tmp_path)) == 12
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch) -> None:
@@ -314,6 +315,20 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Path, "iterdir", refused)  # root may list anything
     with pytest.raises(DataError, match=r"can't be listed \(Permission denied\)"):
         find_clips(tmp_path)
+
+
+def test_a_folder_in_it_that_may_not_be_listed(tmp_path: Path, monkeypatch) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "b/closed/2.wav")
+    listed = Path.iterdir
+
+    def iterdir(self: Path):
+        if self.name == "closed":  # root may list anything
+            raise PermissionError(13, "Permission denied")
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.warns(UserWarning, match=r"1 folders that can't be listed .* b/closed"):
+        assert len(find_clips(tmp_path)) == 2
 
 
 def test_one_class_only(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ class PassedOver:
     undecodable: list[Path] = field(default_factory=list)
     dangling: list[Path] = field(default_factory=list)
     background: list[Path] = field(default_factory=list)
+    unlistable: list[Path] = field(default_factory=list)
 
-    def warn(self, root: Path, used: str) -> None:
+    def warn(self, root: Path, used: str = "") -> None:
         """A sentence for each kind, but of the background that is used."""
         if paths := self.undecodable:
             kinds = Counter(path.suffix.lower() for path in paths)
@@ -56,6 +57,9 @@ class PassedOver:
         if paths := self.dangling:
             first = f"first: {paths[0].relative_to(root)}"
             _warn(f"{root}: {len(paths)} links that lead nowhere are passed over ({first})")
+        if paths := self.unlistable:
+            first = f"first: {paths[0].relative_to(root)}"
+            _warn(f"{root}: {len(paths)} folders that can't be listed are passed over ({first})")
         known = {Path(used).resolve(), (root / used).resolve()} if used else set()
         for path in (path for path in self.background if path.resolve() not in known):
             _warn(
@@ -152,7 +156,8 @@ def _find_in_folder(root: Path, background: str) -> tuple[list[Clip], str]:
     passed_over = PassedOver()
     inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
     loose = 0
-    for path in audio_files(root, passed_over):
+    visible(root)  # which is an error where it can't be listed
+    for path in audio_files(root, passed_over, background=False):
         first, *rest = path.relative_to(root).parts
         if rest:
             inside[first].append(path)
@@ -290,27 +295,25 @@ def _deeper(root: Path, starts: set[Path], inside: Mapping[str, Sequence[Path]])
 
 
 def audio_files(
-    folder: Path,
-    passed_over: PassedOver | None = None,
-    *,
-    unlistable: list[Path] | None = None,
+    folder: Path, passed_over: PassedOver | None = None, *, background: bool = True
 ) -> Iterator[Path]:
     """Audio files at any depth; links to folders are followed, circles of them are not.
 
-    With `passed_over` a data set is meant, whose background is no class: it takes what is left out.
-    With `unlistable` it takes the folders that can't be listed, which are an error otherwise.
+    With `passed_over` it takes what is left out: without `background` that, too, as of a data set,
+    where it is no class.
 
     Raises:
-        DataError: a folder can't be listed.
+        DataError: a folder can't be listed, and there is no `passed_over`.
     """
     suffixes = audio_suffixes()  # which looks for an ffmpeg
 
     def enter(folder: Path) -> bool:
-        background = folder.name.lower() in _BACKGROUND_FOLDERS
-        if passed_over is not None and background:
+        is_left_out = not background and folder.name.lower() in _BACKGROUND_FOLDERS
+        if passed_over is not None and is_left_out:
             passed_over.background.append(folder)
-        return passed_over is None or not background
+        return not is_left_out
 
+    unlistable = None if passed_over is None else passed_over.unlistable
     for path in files_in(folder, enter=enter, unlistable=unlistable):
         suffix = path.suffix.lower()
         if suffix in suffixes and path.is_file():
