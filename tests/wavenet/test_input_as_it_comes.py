@@ -268,3 +268,24 @@ def test_a_folder_that_can_not_be_listed_does_not_stop_the_rest(
     (failed,) = [line for line in lines if "error" in line]
     assert done.code == 1 and len(lines) == 3
     assert failed["error"].endswith("closed: the folder can't be listed")
+
+
+def test_a_channel_is_heard_by_every_command(run, tone, tmp_path, wavenet, monkeypatch):
+    """Of two that cancel each other, as of the recording that is that channel alone."""
+    soundfile.write(tmp_path / "both.wav", np.stack([tone, -tone], 1), RATE)
+    soundfile.write(tmp_path / "one.wav", -tone, RATE)
+    both, one, second = tmp_path / "both.wav", tmp_path / "one.wav", ("--channel", 2)
+    streamed = wavenet("stream", run, one).out
+    assert wavenet("stream", run, both, *second).out == streamed
+    _piped(monkeypatch, both.read_bytes())
+    assert wavenet("stream", run, *second).out == streamed
+    _piped(monkeypatch, both.read_bytes())
+    done = wavenet("stream", run, "--channel", 3)
+    assert done.code == 2 and "channel is 3; accepted is up to 2, its channels" in done.err
+    found = {}
+    for path, options in ((one, ()), (both, second)):
+        assert wavenet("timeline", run, path, *options, "--out", tmp_path / "a.csv").code == 0
+        assert wavenet("embed", run, path, *options, "--out", tmp_path / "a.npz").code == 0
+        embeddings = np.load(tmp_path / "a.npz")["embeddings"]
+        found[path] = (tmp_path / "a.csv").read_text(), embeddings.tolist()
+    assert found[one] == found[both]

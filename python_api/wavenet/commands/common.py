@@ -28,6 +28,9 @@ console = Console(width=None if sys.stdout.isatty() else 10_000, quiet=not FIRST
 Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
 # Of those that can't be read each says so, and the others are heard.
 Recordings = Annotated[list[Path], typer.Argument(help="Files or folders.", readable=False)]
+Channel = Annotated[
+    int, typer.Option(min=0, help="Which channel is heard, from 1; 0: the mean of all.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
 Config = Annotated[
     Path | None,

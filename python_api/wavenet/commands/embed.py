@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Recordings, Run, require_file, say, suggest, warn
+from wavenet.commands.common import (
+    Channel,
+    Device,
+    Recordings,
+    Run,
+    require_file,
+    say,
+    suggest,
+    warn,
+)
 
 
 def embed(
     run: Run,
     recordings: Recordings,
     out: Annotated[Path, typer.Option(help="The .npz file with paths and embeddings.")],
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """What a model makes of recordings before it names them: a vector each, in a NumPy file.
@@ -41,7 +51,7 @@ def embed(
     with torch.inference_mode():
         for path in paths:
             try:
-                waveform = read_audio(path, model.config.sample_rate).to(device)
+                waveform = read_audio(path, model.config.sample_rate, channel=channel).to(device)
             except AudioError as error:
                 warn(reason(path, error))
                 failed += 1

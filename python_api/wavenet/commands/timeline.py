@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wavenet.commands.common import (
+    Channel,
     Device,
     Run,
     console,
@@ -59,6 +60,7 @@ def timeline(
             min=0.0, max=1.0, help="Below this a time gets no label; by default as trained."
         ),
     ] = None,
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """Label the times of a long recording: sliding windows, averaged where they overlap.
@@ -94,7 +96,7 @@ def timeline(
         )
     model = load_model(run, device)
     asked = given(window=window, hop=hop, min_probability=min_probability)
-    asked += ["--stream"] if streamed else []
+    asked += given(channel=channel or None) + (["--stream"] if streamed else [])
     options = {"--window": window is not None, "--hop": hop is not None, "--stream": streamed}
     unused = [name for name, is_given in options.items() if is_given]
     if model.config.events and unused:
@@ -105,7 +107,7 @@ def timeline(
 
         def blocks() -> Iterator[torch.Tensor]:
             heard = 0.0
-            for block in audio_blocks(recording, model.config.sample_rate):
+            for block in audio_blocks(recording, model.config.sample_rate, channel=channel):
                 yield block
                 heard += len(block) / model.config.sample_rate
                 listened(heard, total or heard)
