@@ -4,8 +4,8 @@
     python -m benchmarks classifier fsdd-robust fsdd/manifest.csv --name fsdd-speakers
         --leave-one-group-out
     python -m benchmarks classifier esc10 esc10/manifest.csv --name esc10 --folds
-    python -m benchmarks classifier fsdd-from-asc fsdd/manifest.csv --name fsdd-speakers-from-asc
-        --leave-one-group-out --from runs/asc-8k
+    python -m benchmarks classifier tuned.yaml fsdd/manifest.csv --name fsdd-from-mine
+        --leave-one-group-out --from runs/mine
 
 The run folder is runs/NAME; an interrupted run goes on. The test part is looked at once, after
 training, as it is and in white noise; the epoch that is saved was chosen on a validation part of
