@@ -4,6 +4,8 @@
     python -m benchmarks classifier fsdd-robust fsdd/manifest.csv --name fsdd-speakers
         --leave-one-group-out
     python -m benchmarks classifier esc10 esc10/manifest.csv --name esc10 --folds
+    python -m benchmarks classifier tuned.yaml fsdd/manifest.csv --name fsdd-from-mine
+        --leave-one-group-out --from runs/mine
 
 The run folder is runs/NAME; an interrupted run goes on. The test part is looked at once, after
 training, as it is and in white noise; the epoch that is saved was chosen on a validation part of
@@ -14,7 +16,6 @@ the training clips. With --leave-one-group-out there is a run for each group (sp
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from wavenet import load_model
 from wavenet.classifier.cross_validation import cross_validate
 from wavenet.classifier.inference.evaluate import choose_clips
 from wavenet.classifier.inference.noise_curve import measure_noise_curve
-from wavenet.classifier.run_config import RunConfig, load_config
+from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.training import train
+from wavenet.commands.common import run_config
 
 SNRS_DB = (20.0, 10.0, 5.0, 0.0)
 
@@ -42,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parts.add_argument("--folds", dest="by", action="store_const", const="fold")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--from", dest="start", metavar="MODEL", help="a trained one to start from")
     options = parser.parse_args(arguments)
 
     where = environment()  # the commit that runs, whatever is edited meanwhile
-    source = f"data.source={json.dumps(str(options.data.resolve()))}"
-    config = load_config(options.config, [*options.set, source])
+    config = run_config(options.config, options.set, options.data, options.start)
     said = {"benchmark": "classifier", "name": options.name, "config": options.config.name}
     said["changed"] = options.set
+    if options.start:
+        said["from"] = options.start
     runs = Path("runs") / options.name
     measured = left_out(config, runs, options.by) if options.by else split(config, runs)
     content = {**said, **measured, **where}

@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.classifier.listening import memory_mib
 from benchmarks.environment import RESULTS, environment, write_results
-from wavenet.classifier.data.find import MANIFEST_NAME
+from wavenet.classifier.data.layouts import MANIFEST_NAME
 from wavenet.classifier.data.shards import ShardWriter, append_rows
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training.batches import TrainingBatches

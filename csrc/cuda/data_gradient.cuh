@@ -10,21 +10,30 @@
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
+__global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
     data_gradient_kernel(const DataGradientArguments args) {
   using T = typename S::T;
   const TileLaunch& tiled = args.tiled;
   char* const shared = shared_memory();
   const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
-  const int a_row = layout.a.row, a_pitch = layout.a.pitch, a_log = log2_of(a_row);
+  const int a_pitch = layout.a.pitch, block_row = min(layout.a.row, kSlabBytes), block_log = log2_of(block_row);
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
 
-  const auto fetch = [&](const Tile& tile, char* buffer) {
-    load_rows<T>(buffer, a_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.grad_a, 2 * tiled.D);
+  // With one buffer and a ring the next tile comes during this one: each block of channels once it is done with.
+  bool ahead = false;  // the next tile is on its way
+  const auto fetch_channels = [&](const Tile& tile, char* buffer, int from, int count) {
+    Rows channels = args.grad_a;
+    channels.data = static_cast<T*>(channels.data) + from;
+    load_rows<T, S::kThreads>(buffer + from * int(sizeof(T)), a_pitch, tiled.tiling, tile, -tiled.pad_above,
+                              tiled.rows(S::M), channels, count);
   };
-  const auto work = [&](const Tile& tile, char* buffer, const Tile&, bool) {
+  const auto fetch = [&](const Tile& tile, char* buffer) {
+    if (!ahead) fetch_channels(tile, buffer, 0, 2 * tiled.D);
+  };
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const a = buffer + tiled.pad_above * a_pitch;
+    ahead = tiled.ring && follows;
     for (int r0 = 0; r0 < tiled.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
@@ -66,11 +75,18 @@ __global__ void __launch_bounds__(kThreads, resident_data_gradient(S::N))
         });
         if (!kHeld) add_given();
       }
-      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0), a + place.fragment_offset(a_pitch),
-                                     a_pitch, tiled.K * a_row, [&](int at) {
-                                       const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
-                                       return shift * a_pitch + (at & (a_row - 1));
-                                     });
+      for (int block = 0; block < layout.a.row; block += block_row) {
+        multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0),
+                                       a + block + place.fragment_offset(a_pitch), a_pitch, tiled.K * block_row,
+                                       [&](int at) {
+                                         const int shift = tiled.tap_first[0] + (at >> block_log) * tiled.tap_step[0];
+                                         return shift * a_pitch + (at & (block_row - 1));
+                                       });
+        if (ahead && r0 + S::N >= tiled.R) {
+          __syncthreads();  // nobody reads the block any more: the next tile's comes with the next slab
+          fetch_channels(next, buffer, block / int(sizeof(T)), block_row / int(sizeof(T)));
+        }
+      }
       if (kHeld && args.grad_residual.data) add_given();
       for_each_four(args.grad_x, [&](int f, int row, int g, T* at, bool there) {
         const Group group{sums[f][g]};

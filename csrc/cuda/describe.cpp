@@ -47,7 +47,8 @@ std::string describe(const LaunchPlan& plan) {
     text << "stay";
   }
   text << ", inputs in " << tiled.buffers << (tiled.buffers == 1 ? " buffer" : " buffers");
-  text << " | " << tiled.blocks << " blocks of " << kThreads << " threads, " << tiled.shared_bytes << " bytes:";
+  text << " | " << tiled.blocks << " blocks of " << threads_of(tiled.size) << " threads, ";
+  text << tiled.shared_bytes << " bytes:";
   int at = 0;
   for (const Region& region : plan.regions) {
     text << (at ? ", " : " ") << region.name << " " << region.end - at;

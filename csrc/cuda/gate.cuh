@@ -22,9 +22,9 @@ __device__ inline void gate(float f, float g, float& tanh, float& sigma) {
 }
 
 // Biases of a block's layers as floats in its shared memory, where they are loaded once. Absent ones are zeros.
-template <class T>
+template <class T, int THREADS = kThreads>
 __device__ inline void load_biases(float* to, const void* from, int count) {
-  for (int i = threadIdx.x; i < count; i += kThreads) to[i] = from ? to_float(static_cast<const T*>(from)[i]) : 0;
+  for (int i = threadIdx.x; i < count; i += THREADS) to[i] = from ? to_float(static_cast<const T*>(from)[i]) : 0;
 }
 
 // The sums of a convolution start with its bias: loaded before the product, not after it. four_of(c) has those of

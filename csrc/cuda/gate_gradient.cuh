@@ -16,44 +16,50 @@
 namespace wavenet::cuda {
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
+__global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
     gate_gradient_kernel(const GateGradientArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& tiled = args.tiled;
-  const int residual = args.grad_residual.data ? tiled.R : 0, skip = args.grad_skip.data ? tiled.S : 0;
+  // Asked again where they are needed: a tall tile's threads have no registers to keep them.
+  const auto residual_channels = [&] { return args.grad_residual.data ? args.tiled.R : 0; };
+  const auto skip_channels = [&] { return args.grad_skip.data ? args.tiled.S : 0; };
   char* const shared = shared_memory();
-  const GateGradientLayout<char*> layout(shared, S::tile(), e, tiled, residual + skip);
+  const GateGradientLayout<char*> layout(shared, S::tile(), e, tiled, residual_channels() + skip_channels());
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
   const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
-  load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
+  load_biases<T, S::kThreads>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
   // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients during the
   // first convolution, x after the last one of the tile before.
-  const bool apart = tiled.ring && tiled.buffers == 1 && g_row > 0 &&
-                     tiled.K * x_row > (tiled.stages - 2) * kSlabBytes;
+  const auto comes_apart = [&] {
+    return tiled.ring && tiled.buffers == 1 && layout.grad_bytes > 0 &&
+           tiled.K * layout.x.row > (tiled.stages - 2) * kSlabBytes;
+  };
   bool ahead = false;  // x of the next tile is on its way
   const auto fetch_x = [&](const Tile& tile, char* buffer) {
-    load_rows<T>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.x, tiled.R);
+    load_rows<T, S::kThreads>(buffer, x_pitch, tiled.tiling, tile, -tiled.pad_above, tiled.rows(S::M), args.x, tiled.R);
   };
   const auto fetch_gradients = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
-    if (residual) load_rows<T>(grad, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_residual, residual);
-    if (skip) load_rows<T>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_skip, skip);
+    const int residual = residual_channels(), skip = skip_channels();
+    if (residual) load_rows<T, S::kThreads>(grad, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_residual, residual);
+    if (skip)
+      load_rows<T, S::kThreads>(grad + residual * e, g_pitch, tiled.tiling, tile, 0, S::M, args.grad_skip, skip);
   };
   const auto fetch = [&](const Tile& tile, char* buffer) {
     if (!ahead) fetch_x(tile, buffer);
-    if (!apart) fetch_gradients(tile, buffer);
+    if (!comes_apart()) fetch_gradients(tile, buffer);
   };
   const int bytes = x_bytes + g_bytes;
   const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     const char* const grad = buffer + x_bytes;
-    ahead = apart && follows;
-    if (apart) fetch_gradients(tile, buffer);  // in the group of the next slab
+    ahead = comes_apart() && follows;
+    if (comes_apart()) fetch_gradients(tile, buffer);  // in the group of the next slab
     for (int c0 = 0; c0 < tiled.D; c0 += S::N / 2) {
       Accumulators<S, S::kGroups> a;
       start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
@@ -63,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, resident_gate_gradient(S::N))
                                        return shift * x_pitch + (at & (x_row - 1));
                                      });
       const bool last = c0 + S::N / 2 >= tiled.D;
-      if (apart && (c0 == 0 || last)) {
+      if (comes_apart() && (c0 == 0 || last)) {
         // For all but the latest slabs, with which no gradients came. mma's fragments come after the wait for a slab.
         if constexpr (S::kWarpgroups) weights.wait();
         __syncthreads();

@@ -16,15 +16,16 @@
 namespace wavenet::cuda {
 
 // Of each layer the convolution's and the residual's; the skips' are summed over the layers.
-template <class T>
+template <class S>
 __device__ inline void load_layer_biases(float* to, float* skip, const LayersArguments& args) {
+  using T = typename S::T;
   const int gates = 2 * args.tiled.D, R = args.tiled.R;
   const T *conv = static_cast<const T*>(args.conv_bias), *out = static_cast<const T*>(args.out_bias);
   for (int layer = 0; layer < args.layers; ++layer) {
-    load_biases<T>(to + layer * (gates + R), conv ? conv + layer * gates : nullptr, gates);
-    load_biases<T>(to + layer * (gates + R) + gates, out ? out + layer * args.out_channels : nullptr, R);
+    load_biases<T, S::kThreads>(to + layer * (gates + R), conv ? conv + layer * gates : nullptr, gates);
+    load_biases<T, S::kThreads>(to + layer * (gates + R) + gates, out ? out + layer * args.out_channels : nullptr, R);
   }
-  for (int i = threadIdx.x; i < args.tiled.S; i += kThreads) {
+  for (int i = threadIdx.x; i < args.tiled.S; i += S::kThreads) {
     float sum = 0;
     for (int layer = 0; out && layer < args.layers; ++layer) sum += to_float(out[layer * args.out_channels + R + i]);
     skip[i] = sum;
@@ -32,7 +33,7 @@ __device__ inline void load_layer_biases(float* to, float* skip, const LayersArg
 }
 
 template <class S>
-__global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel(const LayersArguments args) {
+__global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_kernel(const LayersArguments args) {
   using T = typename S::T;
   constexpr int e = sizeof(T);
   const TileLaunch& tiled = args.tiled;
@@ -43,16 +44,16 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
   char *const z_tiles = layout.z_at, *const skip = layout.skip_at;
   const int skip_pitch = layout.skip.pitch;
   const Place<S> place;
-  Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
   // Seen by others after the first barrier of a tile.
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
-  load_layer_biases<T>(biases, skip_biases, args);
+  load_layer_biases<S>(biases, skip_biases, args);
 
   bool ahead = false;  // the next tile is on its way
   const auto fetch = [&](const Tile& tile, char* buffer) {
     if (ahead) return;
-    load_rows<T>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
+    load_rows<T, S::kThreads>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
                  -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
   // What the skip sum holds already, of outputs o0 and on.
@@ -60,7 +61,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
     if (!args.accumulate_skip || !tiled.S) return;
     Rows from = args.skip;
     from.data = static_cast<T*>(from.data) + o0;
-    load_rows<T>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
+    load_rows<T, S::kThreads>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
   };
   const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     ahead = false;
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
         }
       }
       __syncthreads();  // z is whole, and x is not read by a convolution any more
-      if (args.z.data) store_rows<T>(z, z_pitch, tiled.tiling, tile, args.z, tiled.D);
+      if (args.z.data) store_rows<T, S::kThreads>(z, z_pitch, tiled.tiling, tile, args.z, tiled.D);
       if (layer + 1 == args.layers && !args.residual) break;
 
       for (int o0 = 0; o0 < tiled.R; o0 += S::N) {
@@ -130,7 +131,8 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
         }
       }
       __syncthreads();
-      if (args.output[layer].data) store_rows<T>(x, x_pitch, tiled.tiling, tile, args.output[layer], tiled.R);
+      if (args.output[layer].data)
+        store_rows<T, S::kThreads>(x, x_pitch, tiled.tiling, tile, args.output[layer], tiled.R);
     }
 
     if (S::N == kWidestSlab && tiled.ring && tiled.S && follows) {
@@ -175,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, resident_layers(S::N)) layers_kernel
       __syncthreads();
       Rows to = args.skip;
       to.data = static_cast<T*>(to.data) + o0;
-      store_rows<T>(skip, skip_pitch, tiled.tiling, tile, to, width);
+      store_rows<T, S::kThreads>(skip, skip_pitch, tiled.tiling, tile, to, width);
     }
   };
   for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.x_at, layout.x.bytes(), fetch, work);

@@ -56,9 +56,13 @@ class Source {
         return of_gate_gradient(at, group, values);
       case PackedFor::data_gradient: {
         const int depth = p_.K * 2 * p_.D;
+        const int block = group.blocks ? min(2 * p_.D, kSlabBytes / e) : 2 * p_.D;  // of channels
         const Unit u = unit_at<T>(at, p_.R, depth * e, group.N, group.ring);
         return fill(values, u, p_.R, depth,
-                    [&](int n, int c) { return conv(group.first, c % (2 * p_.D), output_at(n), c / (2 * p_.D)); });
+                    [&](int n, int c) {
+                      const int channel = c / (p_.K * block) * block + c % block;
+                      return conv(group.first, channel, output_at(n), c / block % p_.K);
+                    });
       }
     }
   }

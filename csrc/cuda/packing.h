@@ -9,7 +9,8 @@
 //                  (layer, channel)
 //   gate gradient  of one layer, of each N outputs of the convolution: they, then their gates' columns of V, over the
 //                  channels of the gradients of residual and skip: slabs of N / 2, in a ring two in the room of one
-//   data gradient  of one layer: R outputs over (tap, channel of a)
+//   data gradient  of one layer: R outputs over (tap, channel of a), or over (block of channels, tap, channel of it), a
+//                  slab's 128 bytes of channels each
 //
 // Row n of a slab is not output n: of 16 columns a thread has 2 q and 2 q + 1 in the first eight and in the second, and
 // should have four neighbours, to move at once. So those rows are outputs 4 q to 4 q + 3. Of a convolution 8 rows of
@@ -32,7 +33,8 @@ inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; 
 
 constexpr int kSlabBytes = 128;  // of a slab's row
 constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
-constexpr int kDeepStages = 5;   // of one of wide slabs, where there is room: also while a tile is on its way
+// Of one of wide slabs, or one less, where there is room: also while a tile is on its way.
+constexpr int kDeepStages = 5;
 
 // Consecutive layers whose weights are one stream.
 struct PackedGroup {
@@ -41,6 +43,7 @@ struct PackedGroup {
   bool ring = false;     // every slab takes the room of N rows; else slabs lie close
   bool residual = true;  // layers: the last one's residual is computed; gate gradient: the residual has a gradient
   int64_t offset = 0, bytes = 0;
+  bool blocks = false;  // data gradient: block of channels after block
 };
 
 struct Packing {

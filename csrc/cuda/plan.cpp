@@ -1,6 +1,7 @@
 #include "cuda/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
@@ -11,19 +12,27 @@ namespace wavenet::cuda {
 namespace {
 
 // Where a launch's time goes, in clocks of one multiprocessor, roughly: this decides only what is grouped. Kernels like
-// these reach half of a device's multiply-adds, and half as many in TF32.
-constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000;
+// these reach half of a device's multiply-adds, and half as many in TF32. Weights that go round come from L2, which
+// gives that many bytes for one of memory.
+constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000, kFromL2 = 1.3;
+// The least share of the multiprocessors' places, on average over rounds, that tall tiles must fill.
+constexpr double kFilled = 0.75;
 
-// The tile sizes that may serve so many outputs, the best first. Slabs wider than the outputs are for tiles that would
-// otherwise be too large; half as wide ones, of many outputs, before that for as many rows.
-std::vector<TileSize> tile_sizes(int outputs, const Limits& limits) {
+// The tile sizes that may serve so many outputs, the best first. Tall ones, which fetch weights less often, are for wide
+// layers in 16 bits. Slabs wider than the outputs are for tiles that would otherwise be too large; half as wide ones, of
+// many outputs, before that for as many rows.
+std::vector<TileSize> tile_sizes(int outputs, const StackShape& shape) {
+  const Limits& limits = shape.limits;
+  const bool wide = outputs >= kWidestSlab && std::max(shape.R, shape.D) >= kWideColumns;
+  const bool tall = wide && shape.dtype != DType::float32;
   std::vector<TileSize> found;
   for (const TileSize size : kTileSizes) {
     if (size.M > limits.rows || size.N > limits.slab) continue;
     const bool narrowest = outputs <= size.N || size.N == limits.slab;
-    if (found.empty() ? !narrowest : size.M == found.back().M) continue;
+    if (!narrowest || (!found.empty() && size.M == found.back().M)) continue;
+    if (size.M > kTall && !tall) continue;
     found.push_back(size);
-    if (size.M == kMostRows && size.N == kWidestSlab) found.push_back({kMostRows, kWidestSlab / 2});
+    if (size.M == kTall && size.N == kWidestSlab) found.push_back({size.M, size.N / 2});
   }
   return found;
 }
@@ -69,14 +78,14 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
     } else {
       tiled.buffers = 1;
     }
-    if (ring && tiled.size.N == kWidestSlab) {
-      tiled.stages = kDeepStages;
+    for (int stages = kDeepStages; ring && tiled.size.N == kWidestSlab && stages > kStages; --stages) {
+      tiled.stages = stages;
       const auto deep = layout_of(tiled);
       if (deep.end <= device.shared_bytes && device.resident(resident, deep.end) == blocks) {
         layout = deep;
-      } else {
-        tiled.stages = kStages;
+        break;
       }
+      tiled.stages = kStages;
     }
     plan.regions = layout.regions(), tiled.shared_bytes = static_cast<size_t>(layout.end);
     tiled.blocks = static_cast<int>(
@@ -86,17 +95,23 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
   return false;
 }
 
-// The first of the plans with tiles enough, one for every multiprocessor, or else the last. Narrow layers fill a
-// device with clips that are too short for that anyway. plan(size) is a launch in tiles of that size, if there is one.
+// Whether no multiprocessor waits long for others: tall tiles leave more of them without one in the last round.
+bool fills(const TileLaunch& tiled, const Device& device) {
+  const double rounds = double(tiled.tiling.tiles) / device.multiprocessors;
+  return rounds >= (tiled.size.M > kTall ? kFilled * std::ceil(rounds) : 1);
+}
+
+// The first of the plans that fill the device, or else the last. Narrow layers do that even with clips that are too
+// short for it. plan(size) is a launch in tiles of that size, if there is one.
 template <class Plan>
 std::optional<LaunchPlan> choose(int outputs, const StackShape& shape, const Device& device, Plan plan) {
   std::optional<LaunchPlan> found;
-  for (const TileSize size : tile_sizes(outputs, shape.limits)) {
+  for (const TileSize size : tile_sizes(outputs, shape)) {
     if (found && found->tiled.size.M == size.M) continue;
     std::optional<LaunchPlan> one = plan(size);
     if (!one) continue;
     found = one;
-    if (one->tiled.tiling.tiles >= device.multiprocessors || outputs <= kWidestSlab / 2) break;
+    if (fills(one->tiled, device) || outputs <= kWidestSlab / 2) break;
   }
   return found;
 }
@@ -150,7 +165,9 @@ double cost(const StackShape& shape, const LaunchPlan& plan, bool keep, const De
                                           own * (shape.R * (keep ? count : 1) + shape.S * (plan.first == 0 ? 1 : 2)));
   const double multiplies_a_clock = device.multiplies * (shape.dtype == DType::float32 ? kReachedInTF32 : kReached);
   const double waves = double((tiled.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
-  return waves * std::max(multiplies / multiplies_a_clock, bytes / device.bytes) + kLaunchClocks;
+  const double fetched = tiled.ring ? tiled.weight_bytes : 0;
+  const double memory = std::max(bytes, (bytes + fetched) / kFromL2) / device.bytes;
+  return waves * std::max(multiplies / multiplies_a_clock, memory) + kLaunchClocks;
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 //        +--------------------+               |    |    |    |    |   pair of groups of 16 columns
 //                                             +----+----+----+----+
 //
-// On sm_90a tiles of 128 rows are multiplied by wgmma (wgmma.cuh): a warp has 16 rows, and all columns of them.
+// On sm_90a tiles of 128 rows or more are multiplied by wgmma (wgmma.cuh): a warp has 16 rows, and all columns of them.
 //
 // Weights come as slabs of up to N rows (outputs) by 128 bytes of the contraction, in the order in which they are
 // used (packing.h). Where a kernel's weights fit into shared memory they stay there; else they go round a ring.
@@ -26,13 +26,14 @@ template <class T_, int M_, int N_>
 struct Shape {
   using T = T_;
   static constexpr int M = M_, N = N_;
+  static constexpr int kThreads = threads_of({M, N});
   WAVENET_BOTH static constexpr TileSize tile() { return {M, N}; }
 #ifdef WAVENET_WARPGROUPS
-  static constexpr bool kWarpgroups = M == 128;  // multiply: a warp has 16 rows and all columns
+  static constexpr bool kWarpgroups = M >= 128;  // multiply: a warp has 16 rows and all columns
 #else
   static constexpr bool kWarpgroups = false;
 #endif
-  static constexpr int kColumnWarps = N == 32 || kWarpgroups ? 1 : M == 128 ? 2 : 4;
+  static constexpr int kColumnWarps = N == 32 || kWarpgroups ? 1 : M >= 128 ? 2 : 4;
   static constexpr int kRowWarps = kThreads / 32 / kColumnWarps;
   static constexpr int kRows = M / 16 / kRowWarps;       // fragments of a warp
   static constexpr int kGroups = N / 16 / kColumnWarps;  // of 16 columns, of a warp
@@ -67,7 +68,7 @@ struct Place {
 };
 
 // The weights that a block uses, again and again in the same order. N: outputs of a slab, 0 where only the launch knows.
-template <int N>
+template <int N, int THREADS = kThreads>
 class Weights {
  public:
   // In a ring, of `stages` slabs, every slab takes the room of N outputs; else the slabs lie one after another.
@@ -76,7 +77,7 @@ class Weights {
     if (ring_) {
       for (int i = 0; i < this->stages() - 1; ++i) load();
     } else {
-      for (int at = threadIdx.x * 16; at < bytes; at += kThreads * 16) copy_async(shared + at, packed + at, true);
+      for (int at = threadIdx.x * 16; at < bytes; at += THREADS * 16) copy_async(shared + at, packed + at, true);
       copy_async_commit();
     }
   }
@@ -106,8 +107,10 @@ class Weights {
 
   // Of a ring, for all copies that began before those of the slabs after the next one.
   __device__ void wait() const {
-    if (kMayBeDeep<N> && stages_ > kStages) {
+    if (kMayBeDeep<N> && stages_ == kDeepStages) {
       copy_async_wait<kDeepStages - 2>();
+    } else if (kMayBeDeep<N> && stages_ == kDeepStages - 1) {
+      copy_async_wait<kDeepStages - 3>();
     } else {
       copy_async_wait<kStages - 2>();
     }
@@ -120,12 +123,13 @@ class Weights {
   __device__ void load() {
     char* const to = shared_ + stage_;
     const char* const from = packed_ + loaded_;
-    if constexpr (N * kSlabBytes % (kThreads * 16) == 0 && N > 0) {
+    if constexpr (N > 0) {
 #pragma unroll
-      for (int at = 0; at < N * kSlabBytes; at += kThreads * 16)
-        copy_async(to + threadIdx.x * 16 + at, from + threadIdx.x * 16 + at, true);
+      for (int at = 0; at < N * kSlabBytes; at += THREADS * 16)
+        if (N * kSlabBytes - at >= THREADS * 16 || threadIdx.x * 16 + at < N * kSlabBytes)
+          copy_async(to + threadIdx.x * 16 + at, from + threadIdx.x * 16 + at, true);
     } else {
-      for (int at = threadIdx.x * 16; at < slot(); at += kThreads * 16) copy_async(to + at, from + at, true);
+      for (int at = threadIdx.x * 16; at < slot(); at += THREADS * 16) copy_async(to + at, from + at, true);
     }
     copy_async_commit();
     stage_ = after(stage_);
@@ -242,14 +246,14 @@ __device__ inline void start_products(Accumulators<S, GROUPS>& sums, const uint3
 // multiply() as far as slabs have COUNT groups and all or half of 128 bytes of the contraction; returns how far. What
 // the next slab takes is on its way during the products.
 template <class S, int COUNT, bool PAIRS, int GROUPS, int N, class Offset>
-__device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weights<N>& weights, int rows,
+__device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weights<N, S::kThreads>& weights, int rows,
                                              const char* tile, int bytes, Offset offset) {
   constexpr int kWhole = kSlabBytes / kStepBytes;
   int done = 0;
   if (bytes >= kSlabBytes) {
     // Two sets of registers take turns, as those of products under way must not be touched. Narrow slabs are in shared
-    // memory already, mostly, and do with one.
-    constexpr bool kAhead = N == kWidestSlab;
+    // memory already, mostly, and do with one; so do tall tiles, whose warps are more.
+    constexpr bool kAhead = N == kWidestSlab && S::M <= kTall;
     uint32_t even[kWhole][4], odd[kWhole][4];
     const auto slab = [&](uint32_t(&a)[kWhole][4], uint32_t(&next)[kWhole][4]) {
       if constexpr (!kAhead) load_steps<S>(a, tile, done, offset);
@@ -293,8 +297,8 @@ __device__ inline int multiply_by_warpgroups(Accumulators<S, GROUPS>& sums, Weig
 // the slab has `rows`; sums of groups beyond them are not used. PAIRS: a slab of N / 2 outputs, whose groups lie where
 // one of N has pairs, of filters and gates.
 template <class S, int GROUPS, bool PAIRS, int N, class Offset>
-__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights<N>& weights, int rows,
-                                const char* tile, int pitch, int bytes, Offset offset) {
+__device__ inline void multiply(Accumulators<S, GROUPS>& sums, const Place<S>& place, Weights<N, S::kThreads>& weights,
+                                int rows, const char* tile, int pitch, int bytes, Offset offset) {
   using T = typename S::T;
   const int half = place.lane / 16, line = place.lane % 8, part = place.lane / 8 % 2;
   const int columns = rows - (PAIRS ? 16 : 32) * place.column_warp;  // of a slab, from this warp's first on

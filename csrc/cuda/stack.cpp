@@ -116,6 +116,7 @@ StackBackward::StackBackward(StackShape shape, bool residual, bool skip, bool fu
     // One after the other, as the fused kernel reads them.
     const auto packed = [&](PackedFor use, const LaunchPlan& launch) {
       PackedGroup group{n, 1, launch.tiled.size.N, launch.tiled.ring, has_residual, bytes};
+      group.blocks = !layer.fused;
       group.bytes = packing_of(shape_, use, skip_ ? shape_.S : 0).bytes(group);
       bytes += group.bytes;
       return group;

@@ -61,15 +61,17 @@ __device__ inline T* row_at(const Rows& rows, int64_t b, int64_t t) {
 
 // 16 bytes of a row for each thread, neighbouring threads for neighbouring units, where all of a thread's rows are of
 // one phase: from one of them to the next everything moves on by as much.
+template <int THREADS>
 class EvenUnits {
  public:
   // Whether rows of so many units are such.
   __device__ static bool are(const Tiling& tiling, int units) {
-    return (units & (units - 1)) == 0 && kThreads >> tiling.log_phases >= units;
+    constexpr int kPower = THREADS & -THREADS;  // of two, that divides the threads
+    return (units & (units - 1)) == 0 && kPower >> tiling.log_phases >= units;
   }
   // From tile row `first` on.
   __device__ EvenUnits(const Tiling& tiling, const Tile& tile, int first, int units)
-      : unit(threadIdx.x & (units - 1)), row(threadIdx.x >> log2_of(units)), stride(kThreads >> log2_of(units)) {
+      : unit(threadIdx.x & (units - 1)), row(threadIdx.x >> log2_of(units)), stride(THREADS >> log2_of(units)) {
     const int in_tile = first + row, phase = tile.phase + (in_tile & ((1 << tiling.log_phases) - 1));
     const int step = tile.step + (in_tile >> tiling.log_phases);
     first_time = phase + int64_t(step) * tiling.dilation;
@@ -91,37 +93,37 @@ class EvenUnits {
 };
 
 // Calls visit(row, unit, t) for rows first .. first + count, their times or -1, and `units` of 16 bytes of each.
-template <class Visit>
+template <int THREADS, class Visit>
 __device__ inline void for_any_units(const Tiling& tiling, const Tile& tile, int first, int count, int units,
                                      Visit visit) {
 #pragma unroll 1
-  for (int i = threadIdx.x; i < count * units; i += kThreads) {
+  for (int i = threadIdx.x; i < count * units; i += THREADS) {
     const int row = first + i / units;
     visit(row, i % units, time_of(tiling, tile, row));
   }
 }
-template <class Visit>
+template <int THREADS = kThreads, class Visit>
 __device__ inline void for_each_unit(const Tiling& tiling, const Tile& tile, int first, int count, int units,
                                      Visit visit) {
-  if (EvenUnits::are(tiling, units)) {
-    EvenUnits at(tiling, tile, first, units);
+  if (EvenUnits<THREADS>::are(tiling, units)) {
+    EvenUnits<THREADS> at(tiling, tile, first, units);
 #pragma unroll 2
     for (; at.row < count; at.next()) visit(first + at.row, at.unit, at.time());
   } else {
-    for_any_units(tiling, tile, first, count, units, visit);
+    for_any_units<THREADS>(tiling, tile, first, count, units, visit);
   }
 }
 
 // Starts copying `count` rows from tile row `first` on, `channels` of each (a multiple of 16 bytes), to shared
 // memory.
-template <class T>
+template <class T, int THREADS = kThreads>
 __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, const Tile& tile, int first,
                                  int count, const Rows& from, int channels) {
   constexpr int kUnit = 16 / sizeof(T);
   const T* const clip = row_at<const T>(from, tile.b, 0);
   const int units = channels / kUnit;
-  if (EvenUnits::are(tiling, units)) {
-    EvenUnits at(tiling, tile, first, units);
+  if (EvenUnits<THREADS>::are(tiling, units)) {
+    EvenUnits<THREADS> at(tiling, tile, first, units);
     // Where a row isn't there, nothing is read.
     const T* source = clip + at.first_time * from.time_stride + at.unit * kUnit;
     const int64_t further = at.jump * from.time_stride;
@@ -129,7 +131,7 @@ __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, 
 #pragma unroll 2
     for (; at.row < count; at.next(), source += further, to += at.stride * pitch) copy_async(to, source, at.in_clip());
   } else {
-    for_any_units(tiling, tile, first, count, units, [&](int row, int unit, int t) {
+    for_any_units<THREADS>(tiling, tile, first, count, units, [&](int row, int unit, int t) {
       const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
       copy_async(shared + (row - first) * pitch + unit * 16, source, t >= 0);
     });
@@ -137,16 +139,17 @@ __device__ inline void load_rows(char* shared, int pitch, const Tiling& tiling, 
 }
 
 // Writes the tile's own rows from shared memory; row 0 of the tile is at `shared`.
-template <class T>
+template <class T, int THREADS = kThreads>
 __device__ inline void store_rows(const char* shared, int pitch, const Tiling& tiling, const Tile& tile,
                                   const Rows& to, int channels) {
   constexpr int kUnit = 16 / sizeof(T);
   T* const clip = row_at<T>(to, tile.b, 0);
-  for_each_unit(tiling, tile, tiling.own_first, tiling.own_rows, channels / kUnit, [&](int row, int unit, int t) {
+  const auto store = [&](int row, int unit, int t) {
     if (t >= 0)
       *reinterpret_cast<uint4*>(clip + t * to.time_stride + unit * kUnit) =
           *reinterpret_cast<const uint4*>(shared + row * pitch + unit * 16);
-  });
+  };
+  for_each_unit<THREADS>(tiling, tile, tiling.own_first, tiling.own_rows, channels / kUnit, store);
 }
 
 // A block's share of the tiles. load(tile, buffer) starts copying a tile's inputs, work(tile, buffer, next, follows)

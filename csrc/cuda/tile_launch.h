@@ -10,7 +10,7 @@
 
 namespace wavenet::cuda {
 
-constexpr int kThreads = 256;   // of a block
+constexpr int kThreads = 256;   // of a block, but for tall tiles
 constexpr int kStepBytes = 32;  // of a contraction, for one mma
 constexpr int kMostLayers = 8;  // that one launch computes
 
@@ -18,8 +18,11 @@ constexpr int kMostLayers = 8;  // that one launch computes
 struct TileSize {
   int M = 128, N = 128;
 };
-constexpr TileSize kTileSizes[] = {{128, 32}, {128, 64}, {128, 128}, {64, 128}, {32, 128}};
-constexpr int kMostRows = 128, kWidestSlab = 128;
+constexpr TileSize kTileSizes[] = {{192, 128}, {128, 32}, {128, 64}, {128, 128}, {64, 128}, {32, 128}};
+constexpr int kMostRows = 192, kWidestSlab = 128;
+// Tiles of more rows are tall: a block has a warp for every 16 of them.
+constexpr int kTall = 128;
+WAVENET_BOTH constexpr int threads_of(TileSize size) { return size.M > kTall ? 2 * size.M : kThreads; }
 // Of the backward in one launch, by the blocks of weights that a warp sums. Of narrow slabs two blocks of a launch have
 // registers enough.
 WAVENET_BOTH constexpr TileSize fused_tile_size(int tiles) { return {128, tiles == 1 ? 32 : 64}; }

@@ -19,7 +19,7 @@ Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int bel
   Tiling best;
   bool too_many = false;
   double best_cost = 0;
-  for (int log_phases = 0; (1 << log_phases) <= rows; ++log_phases) {
+  for (int log_phases = 0; rows % (1 << log_phases) == 0; ++log_phases) {
     Tiling t;
     const int P = 1 << log_phases;
     t.T = static_cast<int>(T), t.dilation = static_cast<int>(dilation), t.log_phases = log_phases;

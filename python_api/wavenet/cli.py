@@ -32,6 +32,10 @@ wavenet doctor says what is slow or missing on this machine."""
 def main() -> None:
     """Run the command line; what is wrong with the user's input is said in one sentence."""
     warnings.formatwarning = lambda message, *_, **__: _as_a_line(message)
+    sys.stdout, sys.stderr = (
+        output or open(os.devnull, "w", encoding="utf-8")  # one that is closed (`>&-`)
+        for output in (sys.stdout, sys.stderr)
+    )
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):  # a label may have what a terminal can't show
             output.reconfigure(errors="backslashreplace")

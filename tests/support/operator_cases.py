@@ -69,7 +69,7 @@ WALKS = [
         skip=128,
         taps=3,
         time=400,
-        dilations=(1, 2, 4),
+        dilations=(1, 2, 64),  # two layers in one launch, one in tall tiles
         cond="local",
     ),
     Case(

@@ -67,7 +67,7 @@ def test_sound_data(check, sound):
     assert content["rates"] == {"8000": 22} and content["channels"] == {"1": 22}
     assert content["seconds"]["train"]["median"] == pytest.approx(0.1)
     assert content["findings"] == [] and content["serious"] == 0
-    assert "0 serious finding(s), 0 note(s)" in printed
+    assert "0 serious finding(s), 0 other(s), 0 note(s)" in printed
 
 
 def _silent(folder):
@@ -124,8 +124,20 @@ def test_what_is_wrong_is_found(check, sound, spoil, serious, kind, sentence):
     (finding,) = [found for found in content["findings"] if found["kind"] == kind]
     assert finding["serious"] == serious and sentence in finding["message"]
     assert sentence in printed.replace("\n", "")
-    if not serious:
-        assert check(sound, "--strict")[0] == 1
+    assert f"{'serious' if serious else 'note' if finding['note'] else 'finding'}: " in printed
+    assert check(sound, "--strict")[0] == int(not finding["note"])
+
+
+def test_notes_fail_no_strict_run(check, sound):
+    """What training makes of the data as they are is no fault of theirs."""
+    _rates(sound)
+    field = ("--set", "model.layers_per_stack=10")  # of which every clip is shorter
+    code, printed, content = check(sound, "--strict", *field)
+    assert code == 0 and "0 serious finding(s), 0 other(s), 2 note(s)" in printed
+    assert [found["note"] for found in content["findings"]] == [True, True]
+    _copy(sound)
+    code, printed, _ = check(sound, "--strict", *field)
+    assert code == 1 and "0 serious finding(s), 1 other(s), 2 note(s)" in printed
 
 
 def test_many_copies_are_counted(tmp_path):

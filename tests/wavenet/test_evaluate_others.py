@@ -71,6 +71,18 @@ def test_the_runs_own_figures_stay_what_they_are(tones, others, tmp_path, wavene
     assert json.loads((run / "others" / "others" / "metrics.json").read_text())["clips"] == 36
 
 
+def test_recordings_of_one_name_in_two_places_have_figures_each(tones, others, tmp_path, wavenet):
+    run = shutil.copytree(tones.run, tmp_path / "run")
+    again = shutil.copytree(others, tmp_path / "elsewhere" / "others")
+    for data in (others, again, others, again):
+        assert wavenet("evaluate", run, "--data", data, "--split", "all").code == 0
+    said = {
+        path.parent.name: json.loads(path.read_text())["data"]
+        for path in (run / "others").glob("*/metrics.json")
+    }
+    assert said == {"others": str(others), "others-2": str(again)}
+
+
 def test_a_run_that_is_read_only_is_said_before_the_work(tones, wavenet, monkeypatch):
     access = os.access  # root may write anywhere
     monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK and access(path, mode))

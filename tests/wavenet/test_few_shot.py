@@ -105,7 +105,7 @@ def test_embeddings_of_recordings(tones, recordings, tmp_path, wavenet):
     assert content["embeddings"].dtype == np.float32
     assert np.allclose(content["embeddings"], expected, atol=1e-6)
     done = wavenet("embed", tones.run, tmp_path / "some", "--out", tmp_path / "x.csv")
-    assert done.code == 2 and "accepted is a name in .npz" in done.err
+    assert done.code == 2 and "accepted are names in .npz" in done.err
 
 
 def test_what_can_not_be_fitted_is_a_sentence(tones, recordings, tmp_path, wavenet):

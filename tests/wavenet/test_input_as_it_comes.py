@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def test_other_containers_are_named(
     assert done.code == 2 and named in done.err and done.out == ""
 
 
+def _aac_frame(size: int) -> bytes:
+    head = (0xFF, 0xF1, 0x50, 0x80 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC)
+    return bytes(head) + bytes(size - len(head))
+
+
+def test_frames_without_a_container_are_known_by_two_of_them(tone):
+    mp3 = _wav(tone, "MPEG_LAYER_III", "MP3")
+    mp3 = mp3[mp3.index(b"\xff\xe3") if mp3[:3] == b"ID3" else 0 :]
+    for content, name in ((mp3, "MP3"), (_aac_frame(400) * 3, "AAC")):
+        with pytest.raises(DataError, match=f"brings {name}, not raw PCM"):
+            open_raw(io.BytesIO(content), "the pipe")
+        # Two samples may be as its first bytes are.
+        file, told = open_raw(io.BytesIO(content[:100] + bytes(9000)), "the pipe")
+        assert told == {} and file.read(10**5) == content[:100] + bytes(9000)
+
+
 @pytest.mark.parametrize(
     "head", [b"\0\0\0\x18ftypM4A ", b"\x1aE\xdf\xa3" + b"\0" * 8, b"ID3\4" + b"\0" * 8]
 )
@@ -152,6 +170,73 @@ def test_a_terminal_that_lacks_characters(run, tone, tmp_path, wavenet, monkeypa
         assert ("雨" in text) == (encoding == "utf-8")
 
 
+def test_outputs_that_are_closed(run, tone, tmp_path):
+    """As a job's often are: what is asked for is done all the same."""
+    soundfile.write(tmp_path / "tone.wav", tone, RATE)
+    words = [sys.executable, "-m", "wavenet", "timeline", run, tmp_path / "tone.wav"]
+    line = shlex.join([*map(str, words), "--out", str(tmp_path / "found.csv")])
+    done = subprocess.run(["sh", "-c", f"{line} <&- >&- 2>&-"], timeout=300)
+    assert done.returncode == 0 and (tmp_path / "found.csv").read_text()
+
+
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_what_a_folder_holds_beside_recordings_is_said(
+    run, tone, tmp_path, wavenet, monkeypatch, command
+):
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    soundfile.write(sounds / "a.wav", tone, RATE)
+    (sounds / "b.m4a").write_bytes(b"\0\0\0\x18ftypM4A ")
+    (sounds / "c.wav").symlink_to("nowhere.wav")
+    with pytest.warns(UserWarning) as caught:
+        out = ("--out", tmp_path / "v.npz") if command == "embed" else ()
+        assert wavenet(command, run, sounds, *out).code == 0
+    said = "\n".join(str(warning.message) for warning in caught)
+    assert "1 .m4a passed over; they need ffmpeg" in said and "1 links that lead nowhere" in said
+
+
+@pytest.mark.parametrize("command", ["predict", "embed"])
+def test_a_file_that_may_not_be_read_does_not_stop_the_rest(
+    run, tone, tmp_path, wavenet, monkeypatch, command
+):
+    for name in ("a.wav", "closed.wav"):
+        soundfile.write(tmp_path / name, tone, RATE)
+    access = os.access
+
+    def denied(path, mode, **options):  # root may read everything
+        return Path(path).name != "closed.wav" and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", denied)
+    out = ("--out", tmp_path / "v.npz") if command == "embed" else ("--json",)
+    done = wavenet(command, run, tmp_path / "closed.wav", tmp_path / "a.wav", *out)
+    assert done.code == 1 and "closed.wav: can't be read (Permission denied)" in done.out + done.err
+    assert "1 of 2 recordings could not be read" in done.err
+    done = wavenet("timeline", run, tmp_path / "closed.wav")
+    assert done.code == 2 and "closed.wav: can't be read (Permission denied)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("timeline", "x.csv"), ("embed", "x.npz"), ("report", "x.html"), ("check-data", "x.json")],
+)
+def test_a_file_that_can_not_be_written_is_said_before_the_work(
+    run, tmp_path, wavenet, monkeypatch, command, name
+):
+    """The recordings aren't even looked for."""
+    access = os.access
+
+    def denied(path, mode, **options):  # root may write everywhere
+        return Path(path) != tmp_path and access(path, mode, **options)
+
+    monkeypatch.setattr(os, "access", denied)
+    of_run = () if command == "check-data" else (run,)
+    recordings = {"report": (), "check-data": ("--data", "none")}.get(command, (tmp_path,))
+    done = wavenet(command, *of_run, *recordings, "--out", tmp_path / name)
+    assert done.code == 2
+    assert f"{tmp_path} can't be written to; accepted is an --out that can" in done.err
+
+
 def test_a_user_without_a_home_has_caches_all_the_same(monkeypatch):
     for name in ("HOME", "WAVENET_CACHE", "XDG_CACHE_HOME", "WAVENET_KERNELS_CACHE"):
         monkeypatch.delenv(name, raising=False)
@@ -183,3 +268,24 @@ def test_a_folder_that_can_not_be_listed_does_not_stop_the_rest(
     (failed,) = [line for line in lines if "error" in line]
     assert done.code == 1 and len(lines) == 3
     assert failed["error"].endswith("closed: the folder can't be listed")
+
+
+def test_a_channel_is_heard_by_every_command(run, tone, tmp_path, wavenet, monkeypatch):
+    """Of two that cancel each other, as of the recording that is that channel alone."""
+    soundfile.write(tmp_path / "both.wav", np.stack([tone, -tone], 1), RATE)
+    soundfile.write(tmp_path / "one.wav", -tone, RATE)
+    both, one, second = tmp_path / "both.wav", tmp_path / "one.wav", ("--channel", 2)
+    streamed = wavenet("stream", run, one).out
+    assert wavenet("stream", run, both, *second).out == streamed
+    _piped(monkeypatch, both.read_bytes())
+    assert wavenet("stream", run, *second).out == streamed
+    _piped(monkeypatch, both.read_bytes())
+    done = wavenet("stream", run, "--channel", 3)
+    assert done.code == 2 and "channel is 3; accepted is up to 2, its channels" in done.err
+    found = {}
+    for path, options in ((one, ()), (both, second)):
+        assert wavenet("timeline", run, path, *options, "--out", tmp_path / "a.csv").code == 0
+        assert wavenet("embed", run, path, *options, "--out", tmp_path / "a.npz").code == 0
+        embeddings = np.load(tmp_path / "a.npz")["embeddings"]
+        found[path] = (tmp_path / "a.csv").read_text(), embeddings.tolist()
+    assert found[one] == found[both]

@@ -146,8 +146,20 @@ def test_an_error_in_the_run_folder_ends_all_processes(alone, tmp_path):
     assert (tmp_path / "said" / "1.txt").read_text() == ""
 
 
+@pytest.mark.parametrize("said", ["2", "many"])
+def test_a_number_of_processes_without_a_launcher(monkeypatch, said):
+    monkeypatch.setenv("WORLD_SIZE", said)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    message = f"WORLD_SIZE is '{said}', but RANK and MASTER_ADDR and MASTER_PORT is not set to what"
+    with pytest.raises(TrainingError, match=message), processes_.processes("auto"):
+        pass
+
+
 def test_processes_that_are_not_joined_are_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "1")
     alone = SimpleNamespace(
         distributed_type=DistributedType.NO, num_processes=1, end_training=lambda: None
     )

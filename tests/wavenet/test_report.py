@@ -221,7 +221,7 @@ def test_a_report_of_a_model_alone(tones, swapped, tmp_path, wavenet):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--out", "no/where.html"), "--out is no/where.html; accepted is a file in a folder"),
+        (("--out", "no/where.html"), "--out is no/where.html, but there is no folder no"),
         (("--snr", "x"), "--snr is 'x'; accepted are numbers"),
         (("--split", "dev"), "--split is 'dev'; accepted are"),
     ],

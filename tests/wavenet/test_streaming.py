@@ -353,7 +353,7 @@ def test_the_command_hears_files(tones, tmp_path, wavenet):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("none.raw",), "none.raw: there is no such file of raw PCM"),
+        (("none.raw",), "none.raw: no such file; a recording or raw PCM is expected"),
         (("none.wav",), "none.wav: no such file; an audio file is expected"),
         (("sound.raw", "--format", "mp3"), "format is 'mp3'; accepted are s16, s32, f32"),
         (("sound.raw", "--hop", 0), "hop_seconds is 0.0; accepted is more than 0"),

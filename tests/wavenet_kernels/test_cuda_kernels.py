@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
+import re
 from contextlib import ExitStack, contextmanager
 from unittest import mock
 
@@ -264,12 +265,13 @@ def test_the_order_of_threads_changes_nothing(case, module, monkeypatch):
     assert all(all(map(torch.equal, results[0], again)) for again in results[1:])
 
 
-def _stack_shape(module, sizes, layers=9):
+def _stack_shape(module, sizes, layers=9, dtype="bfloat16", **limits):
     return module.StackShape(
-        dtype="bfloat16",
+        dtype=dtype,
         **sizes._asdict(),
         dilations=[2**n for n in range(layers)],
         same_padding=False,
+        **limits,
     )
 
 
@@ -308,6 +310,39 @@ def test_what_is_planned(module, architecture):
     if chip.shared_bytes < 100 * 1024:
         with pytest.raises(ValueError, match="does not fit into the 99 KiB of shared memory"):
             forward(Sizes(B=1, T=100, R=256, D=256, S=512, K=4), True)
+
+
+def test_tall_tiles(module):
+    """Of wide layers in 16 bits, where they fit and fill the device: a warp for every 16 rows."""
+
+    def tiles(sizes, architecture="sm_90", **how):
+        outputs = {
+            "residual": True,
+            "skip": True,
+            "device": module.Device.typical(architecture),
+        }
+        shape = _stack_shape(module, sizes, 1, **how)
+        launches = [
+            *module.StackForward(shape=shape, keep=True, **outputs).launches,
+            *module.StackBackward(shape=shape, fuse=True, **outputs).launches,
+        ]
+        return {
+            (
+                launch.kernel,
+                *map(int, re.search(r"M=(\d+).* of (\d+) threads", str(launch)).groups()),
+            )
+            for launch in launches
+            if "weight" not in launch.kernel
+        }
+
+    kernels = ("layers", "gate_gradient", "data_gradient")
+    wide = VOCODER_SIZES._replace(B=32)
+    tall, flat = ({(kernel, *of) for kernel in kernels} for of in ((192, 384), (128, 256)))
+    assert tiles(wide) == tall
+    assert tiles(wide, rows=128) == tiles(wide._replace(T=800)) == flat
+    assert {rows for _, rows, _ in tiles(wide, dtype="float32")} <= {32, 64, 128}
+    assert tiles(wide, "sm_80") & tall == {("data_gradient", 192, 384)}
+    assert tiles(CLASSIFIER_SIZES) == {("layers", 128, 256), ("fused_backward", 128, 256)}
 
 
 def test_what_a_device_is(module, monkeypatch):

@@ -408,10 +408,12 @@ def _plan(
 
 # Plans beside the planner's own, by what they keep to (csrc/cuda/plan.h, Limits): narrower slabs
 # need fewer registers, and weights in a ring less shared memory, so that more blocks run at once;
-# smaller tiles fill more multiprocessors; a layer a launch computes no halo twice; a backward of
-# three kernels in place of one keeps no sums. What a device makes of that, it is to tell.
+# smaller tiles fill more multiprocessors, or have two buffers; a layer a launch computes no halo
+# twice; a backward of three kernels in place of one keeps no sums. What a device makes of that, it
+# is to tell.
 _WAYS: tuple[Configuration, ...] = (
     {"slab": 64},
+    {"rows": 128},
     {"rows": 64},
     {"layers": 1},
     {"ring": True},

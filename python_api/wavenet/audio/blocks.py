@@ -62,6 +62,7 @@ def pcm_blocks(
     pcm_format: str = "s16",
     rate: int | None = None,
     channels: int = 1,
+    channel: int = 0,
     block_seconds: float = 0.1,
 ) -> Iterator[torch.Tensor]:
     """Raw PCM from a pipe or a file as mono at `sample_rate`, as it comes.
@@ -71,7 +72,8 @@ def pcm_blocks(
         sample_rate: of what is handed out, in Hz.
         pcm_format: "s16", "s32" (scaled to [-1, 1)) or "f32", little-endian.
         rate: of the samples that come, in Hz; None: `sample_rate`.
-        channels: interleaved; they are averaged.
+        channels: interleaved.
+        channel: which one, counted from 1; 0: the mean of all.
         block_seconds: how much is waited for before a block is handed out.
 
     Yields:
@@ -84,6 +86,9 @@ def pcm_blocks(
     rate = sample_rate if rate is None else rate
     _require_positive(sample_rate=sample_rate, channels=channels)
     require_seconds(block_seconds=block_seconds)
+    require_channel(channel)
+    if channel > channels:
+        raise DataError(f"channel is {channel}; accepted is up to {channels}, its channels")
     if pcm_format not in PCM_FORMATS:
         raise DataError(f"format is {pcm_format!r}; accepted are {', '.join(PCM_FORMATS)}")
     if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
@@ -98,7 +103,8 @@ def pcm_blocks(
             whole = len(data) // frame * frame
             samples = np.frombuffer(data[:whole], dtype).reshape(-1, channels)
             scale = 1.0 if dtype.kind == "f" else 2.0 ** (8 * dtype.itemsize - 1)
-            mono = (samples.astype(np.float64) / scale).mean(1).astype(np.float32)
+            heard = samples[:, channel - 1 : channel] if channel else samples
+            mono = (heard.astype(np.float64) / scale).mean(1).astype(np.float32)
             if not np.isfinite(mono).all():
                 raise AudioError(
                     "the PCM: holds NaN or infinite samples; only finite ones are read"

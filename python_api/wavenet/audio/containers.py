@@ -1,10 +1,12 @@
-"""What a pipe brings when it isn't raw PCM: containers are known by their first bytes."""
+"""What a pipe or a file brings: containers are known by their first bytes."""
 
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from wavenet.audio.mp3 import frame_size
 from wavenet.errors import DataError
 
 # Longest first bytes that are looked at.
@@ -18,11 +20,17 @@ FMT_SIZE = 16
 
 
 class Peeked:
-    """A binary file of which the first bytes have been read."""
+    """A binary file, and what has been read of it and is yet to be handed out."""
 
-    def __init__(self, file: BinaryIO, head: bytes) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.head = head
+        self.head = b""
+
+    def peek(self, size: int) -> bytes:
+        """The next bytes, which `read` gives once more; fewer only at the end."""
+        if len(self.head) < size:
+            self.head += self.file.read(size - len(self.head))
+        return self.head[:size]
 
     def read(self, size: int) -> bytes:
         """Up to so many bytes, fewer only at the end."""
@@ -43,8 +51,8 @@ def open_raw(file: BinaryIO, what: str) -> tuple[BinaryIO, dict[str, Any]]:
     Raises:
         DataError: another container, or a WAV file of samples that `pcm_blocks` does not know.
     """
-    peeked = Peeked(file, file.read(HEAD))
-    container = container_of(peeked.head)
+    peeked = Peeked(file)
+    container = container_of(peeked)
     if container == "WAV":
         return peeked, _read_header(peeked, what)  # type: ignore[return-value]
     if container:
@@ -55,8 +63,9 @@ def open_raw(file: BinaryIO, what: str) -> tuple[BinaryIO, dict[str, Any]]:
     return peeked, {}  # type: ignore[return-value]
 
 
-def container_of(head: bytes) -> str:
+def container_of(file: Peeked) -> str:
     """The container that begins so; empty: none that is known."""
+    head = file.peek(HEAD)
     if head[:4] in WAV and head[8:12] == b"WAVE":
         return "WAV"
     for start, name in (
@@ -69,12 +78,96 @@ def container_of(head: bytes) -> str:
         (b"wvpk", "WavPack"),
         (b"RIFX", "big-endian WAV"),
         (b"riff", "Wave64"),
+        (b"NIST_1A", "NIST SPHERE"),
+        (b"Creative Voi", "Creative Voice"),
+        (b"#!AMR", "AMR"),
+        (b"MAC ", "Monkey's Audio"),
+        (b"MPCK", "Musepack"),
+        (b"TTA1", "TTA"),
+        (b"DSD ", "DSF"),
         (b"\x1aE\xdf\xa3", "Matroska or WebM"),
         (b"\x30\x26\xb2\x75", "WMA"),
     ):
         if head.startswith(start):
             return name
-    return "MP4" if head[4:8] == b"ftyp" else ""
+    return "MP4" if head[4:8] == b"ftyp" else _framed(file)
+
+
+def _framed(file: Peeked) -> str:
+    """MP3 or AAC without a container: a frame, and another where it ends.
+
+    A frame's first bytes alone may be two samples.
+    """
+    for name, size_of in (("MP3", lambda head: frame_size(head, 0)), ("AAC", _adts_size)):
+        size = size_of(file.peek(HEAD))
+        if size and size_of(file.peek(size + HEAD)[size:]):
+            return name
+    return ""
+
+
+def _adts_size(head: bytes) -> int | None:
+    """Bytes of the frame of AAC (ISO/IEC 13818-7, 6.2) that starts here; None: none does."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
+        return None
+    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return size if size > 7 else None
+
+
+def unfinished_wav(path: Path) -> BinaryIO | None:
+    """A WAV file whose header has no length, because its writer couldn't go back or was killed.
+
+    With a header that has it; None: it is no such file.
+    """
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return None
+        at, chunk = HEAD, file.read(8)
+        while len(chunk) == 8 and chunk[:4] != b"data":
+            at += 8 + (length := int.from_bytes(chunk[4:], "little")) + length % 2
+            file.seek(at)
+            chunk = file.read(8)
+        samples = at + 8
+        if chunk != b"data\0\0\0\0" or samples >= size or _are_chunks(file, samples, size):
+            return None
+        file.seek(0)
+        header = bytearray(file.read(samples))
+    for field, length in ((4, size - 8), (samples - 4, size - samples)):
+        header[field : field + 4] = min(length, 0xFFFFFFFF).to_bytes(4, "little")
+    return _Patched(path, bytes(header))  # type: ignore[return-value]
+
+
+def _are_chunks(file: BinaryIO, at: int, size: int) -> bool:
+    """Whether the rest of a RIFF file is chunks, up to its end."""
+    while at < size:
+        file.seek(at)
+        chunk = file.read(8)
+        if len(chunk) < 8 or not chunk[:4].isascii():
+            return False
+        length = int.from_bytes(chunk[4:], "little")
+        at += 8 + length + length % 2
+    return at == size
+
+
+class _Patched:
+    """A file with another beginning: all that libsndfile asks of one."""
+
+    def __init__(self, path: Path, head: bytes) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115 (closed with what reads it)
+        self._head = head
+
+    def read(self, size: int = -1) -> bytes:
+        at = self._file.tell()
+        data = self._file.read(size)
+        begun = self._head[at : at + len(data)]
+        return begun + data[len(begun) :]
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _read_header(file: Peeked, what: str) -> dict[str, Any]:

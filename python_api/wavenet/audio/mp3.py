@@ -21,13 +21,13 @@ def with_length(path: Path) -> bytes | None:
         first = _after_tag(file.read(10))
         file.seek(first)
         frame = file.read(40)
-    size = _frame_size(frame, 0)
+    size = frame_size(frame, 0)
     if size is None or _states_length(frame):
         return None
     content = path.read_bytes()
     frames, varies, at = 0, False, first
     kind = content[first + 2] >> 4
-    while (step := _frame_size(content, at)) is not None:
+    while (step := frame_size(content, at)) is not None:
         varies = varies or content[at + 2] >> 4 != kind
         frames, at = frames + 1, at + step
     if not varies:
@@ -52,7 +52,7 @@ def _after_tag(content: bytes) -> int:
     return 10 + size
 
 
-def _frame_size(content: bytes, at: int) -> int | None:
+def frame_size(content: bytes, at: int) -> int | None:
     """Bytes of the frame of layer III that starts here; None: none does."""
     head = content[at : at + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:

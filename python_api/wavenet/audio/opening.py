@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wavenet.audio.containers import Peeked, container_of, unfinished_wav
 from wavenet.audio.inside import inside
 from wavenet.audio.mp3 import with_length
 from wavenet.errors import AudioError, extra
@@ -28,16 +30,17 @@ from wavenet.errors import AudioError, extra
 # By their suffixes: what libsndfile decodes, and what takes an ffmpeg.
 LIBSNDFILE_SUFFIXES = frozenset(
     (
-        ".wav .wave .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .snd .caf .w64 .rf64 .voc .sf "
-        ".nist .sph .paf .iff .svx .avr .htk"
+        ".wav .wave .bwf .amb .flac .ogg .oga .opus .mp3 .mpga .aiff .aif .aifc .au .snd .caf .w64 "
+        ".rf64 .voc .sf .ircam .nist .sph .paf .iff .svx .avr .htk .pvf .wve"
     ).split()
 )
 FFMPEG_SUFFIXES = frozenset(
     (
-        ".m4a .m4b .aac .mp4 .3gp .3g2 .amr .wma .webm .weba .mka .ape .wv .mpc .tta .ac3 .dts .ra "
-        ".mov .mkv .avi .mp2 .spx .dsf .alac"
+        ".m4a .m4b .aac .mp4 .3gp .3gpp .3g2 .amr .wma .webm .weba .mka .ape .wv .mpc .tta .ac3 "
+        ".dts .ra .mov .mkv .avi .mp2 .mpg .mpeg .flv .ogv .ogx .spx .dsf .dff .alac"
     ).split()
 )
+MP3_SUFFIXES = (".mp3", ".mpga")
 # Rates outside are damaged headers; resampling from 1 Hz would ask for gigabytes.
 HEADER_RATES = (100, 10_000_000)
 BLOCK = 1 << 20
@@ -94,7 +97,8 @@ class Recording:
                     return read
                 return self._read_on(size)
         except UNDECODABLE as error:
-            if "psf_fseek" in str(error):  # where libsndfile expected more
+            sought = not self._file.subtype.startswith("DWVW")  # in which it never can
+            if "psf_fseek" in str(error) and sought:  # where libsndfile expected more
                 claimed = self._file.frames
                 raise AudioError(
                     f"{self.path}: its header claims {claimed} samples, more than there are"
@@ -138,10 +142,10 @@ def open_audio(path: Path) -> Iterator[Recording]:
         except AudioError:
             raise
         except UNDECODABLE as error:
-            if member is not None or not _is_unknown(error):
+            if not _is_unknown(error):
                 raise _undecodable(path, error) from error
-            if ffmpeg() is None:
-                raise _undecodable(path, error, _advice(path)) from error
+            if member is not None or ffmpeg() is None:
+                raise _unknown(path, "" if member is not None else _container(path)) from error
             file = stack.enter_context(_converted(path))
         rate = file.samplerate
         if not HEADER_RATES[0] <= rate <= HEADER_RATES[1]:
@@ -153,32 +157,52 @@ def open_audio(path: Path) -> Iterator[Recording]:
 
 
 def _require_file(path: Path) -> None:
-    size = None
     try:
         found = path.stat()
-        size = found.st_size if stat.S_ISREG(found.st_mode) else None
     except (FileNotFoundError, NotADirectoryError):
-        pass
+        raise AudioError(f"{path}: no such file; an audio file is expected", "missing") from None
+    except PermissionError as error:
+        raise AudioError(f"{path}: can't be read ({error.strerror})") from None
     except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
         what = getattr(error, "strerror", None) or error
         raise AudioError(f"{str(path)!r:.200}: is no path of a file ({what})", "missing") from None
-    if size is None:
-        came = "is a folder" if path.is_dir() else "no such file"
-        raise AudioError(f"{path}: {came}; an audio file is expected", "missing")
-    if size == 0:
+    if stat.S_ISDIR(found.st_mode):
+        raise AudioError(f"{path}: is a folder; an audio file is expected", "missing")
+    if not stat.S_ISREG(found.st_mode):
+        raise AudioError(
+            f"{path}: is a pipe or a device; an audio file is expected (`wavenet stream` listens "
+            "to a pipe)"
+        )
+    if found.st_size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)", "empty")
+    if not os.access(path, os.R_OK):
+        raise AudioError(f"{path}: can't be read ({os.strerror(errno.EACCES)})")
 
 
 def _open(path: Path) -> Any:
     """By libsndfile."""
     with _complaints(path):
-        content = with_length(path) if path.suffix.lower() == ".mp3" else None
-        return soundfile().SoundFile(path if content is None else io.BytesIO(content))
+        content = with_length(path) if path.suffix.lower() in MP3_SUFFIXES else None
+        file = soundfile().SoundFile(path if content is None else io.BytesIO(content))
+        if file.frames == 0 and (with_samples := unfinished_wav(path)) is not None:
+            file.close()
+            file = soundfile().SoundFile(with_samples)
+        return file
 
 
 def _is_unknown(error: Exception) -> bool:
-    """Whether libsndfile has no idea of the format; else the file is damaged."""
-    return bool(re.search("[Ff]ormat not recogni[sz]ed|unknown format", str(error)))
+    """Whether libsndfile has no idea of the format; else the file is damaged.
+
+    Of what it took for MP3 and libmpg123 finds no frame in, it says that there may be no file.
+    """
+    said = "[Ff]ormat not recogni[sz]ed|unknown format|not a regular file"
+    return bool(re.search(said, str(error)))
+
+
+def _container(path: Path) -> str:
+    """What a file is by its first bytes; empty: nothing that is known."""
+    with open(path, "rb") as file:
+        return container_of(Peeked(file))
 
 
 @contextmanager
@@ -199,22 +223,25 @@ def _converted(path: Path) -> Iterator[Any]:
             yield file
 
 
-def _advice(path: Path) -> str:
-    if path.suffix.lower() in LIBSNDFILE_SUFFIXES:
-        return ""
-    return (
-        f"; an ffmpeg that is installed would be used, or convert it: ffmpeg -i {path.name} "
-        f"{path.stem}.wav"
-    )
+def _unknown(path: Path, container: str) -> AudioError:
+    """Of a format that libsndfile doesn't know, whatever the file is called."""
+    holds = f"; it holds {container}" if container else ""
+    sentence = f"{path}: can't be decoded as audio (Format not recognised{holds})"
+    if container or path.suffix.lower() not in LIBSNDFILE_SUFFIXES:
+        sentence += (
+            f"; an ffmpeg that is installed would be used, or convert it: ffmpeg -i {path.name} "
+            f"{path.stem}.wav"
+        )
+    return AudioError(sentence)
 
 
-def _undecodable(path: Path, error: Exception, advice: str = "") -> AudioError:
+def _undecodable(path: Path, error: Exception) -> AudioError:
     """What libsndfile says of a file, as our error."""
     if isinstance(error, MemoryError):
         return AudioError(f"{path}: there is not enough memory to decode it")
     # libsndfile's own errors repeat the path and end in a full stop.
     reason = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    return AudioError(f"{path}: can't be decoded as audio ({reason}){advice}")
+    return AudioError(f"{path}: can't be decoded as audio ({reason})")
 
 
 _COMPLAINT = re.compile(rb"mpg123|^(Note|Warning|Error): |^$")
@@ -227,7 +254,7 @@ def _complaints(path: Path) -> Iterator[None]:
 
     Here it becomes one warning that names the file. What others write meanwhile goes its way later.
     """
-    if path.suffix.lower() != ".mp3":
+    if path.suffix.lower() not in MP3_SUFFIXES:
         yield
         return
     with _one_at_a_time, tempfile.TemporaryFile() as caught:

@@ -11,7 +11,8 @@
     checkpoints/step-00000123/       what a run goes on from; each is a saved model too
 
 `wavenet evaluate` leaves metrics.json, confusion_matrix.png (of tags precision_recall.png) and, in
-noise, noise_curve.json and noise_curve.png, for other recordings in others/NAME; `wavenet report`
+noise, noise_curve.json and noise_curve.png, for other recordings in others/NAME (NAME-2 where those
+of that name lay elsewhere); `wavenet report`
 report.html; a cross-validation left_out.json in the run of each part and cross_validation.json
 beside them; `wavenet sweep` sweep.json; `wavenet fit-head` head.json beside a model and clips.csv.
 While a run is trained, .lock is there.
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
@@ -61,6 +63,20 @@ HEAD_NAME = "head.json"
 CROSS_VALIDATION_NAME = "cross_validation.json"
 
 Row = dict[str, float]
+
+
+def folder_of_others(run: Path, source: Path) -> Path:
+    """Where figures about other recordings go: those about recordings elsewhere stay."""
+    name = source.resolve().stem
+    for number in itertools.count(1):
+        folder = run / OTHERS_NAME / (name if number == 1 else f"{name}-{number}")
+        try:
+            said = json.loads((folder / METRICS_NAME).read_text(encoding="utf-8"))["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            break
+        if Path(said).resolve() == source.resolve():
+            break
+    return folder
 
 
 def read_config(run: Path) -> RunConfig | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from wavenet.commands.common import (
     given,
     picked,
     progress,
+    require_file,
     run_config,
     say,
     suggest,
@@ -29,7 +31,7 @@ def check_data(
     config: Config = None,
     override: Override = None,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Notes make the exit code 1 as well.")
+        bool, typer.Option("--strict", help="Every finding makes the exit code 1; notes don't.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Also write everything as JSON to this file.")
@@ -39,10 +41,13 @@ def check_data(
 
     Shows clips of each class and split, rates and durations. Serious: clips that can't be read, are
     empty or silent; the same audio (by content, whatever its name or format) in two splits or with
-    two labels; a group in two splits; channels that cancel; samples far beyond full scale. Notes:
-    clipping, duplicates, several rates, absent classes, labels that differ in case, imbalance.
+    two labels; a group in two splits; channels that cancel; samples far beyond full scale. Other
+    findings: clipping, duplicates, absent classes, labels that differ in case. Notes, of what
+    training makes of the data as they are: several rates, clips shorter than the receptive field,
+    imbalance.
 
-    Exit code 0: nothing serious; 1: something is; 2: it can't be trained on at all.
+    Exit code 0: nothing serious, with --strict no finding; 1: there is; 2: it can't be trained on
+    at all.
 
     Example: wavenet check-data --data recordings/ --config demo --strict
     """
@@ -51,13 +56,11 @@ def check_data(
 
     from wavenet.classifier.data import prepare_data
     from wavenet.classifier.data.dataset_audit import Finding, audit
-    from wavenet.errors import ConfigError, DataError
+    from wavenet.errors import ConfigError
     from wavenet.files import replace_file
 
-    if out is not None and not out.parent.is_dir():
-        raise DataError(f"--out is {out}, but there is no folder {out.parent}")
-    if out is not None and out.is_dir():
-        raise DataError(f"--out is {out}, a folder; accepted is a file")
+    if out is not None:
+        require_file(out)
     overrides = list(override or [])
     if config is None and data is not None:
         overrides = [*picked(overrides, data), *overrides]  # as a training would
@@ -76,8 +79,9 @@ def check_data(
     unusable = [
         Finding(s.kind, True, s.reason, (str(s.clip.path),)) for s in prepared.report.skipped
     ]
-    notes = [Finding("note", False, note) for note in prepared.report.notes]
+    notes = [Finding("note", False, note, note=True) for note in prepared.report.notes]
     findings = [*unusable, *audited.findings, *notes]
+    said = Counter(finding.word for finding in findings)
 
     table = Table("class", *parts)
     for label, counts in audited.counts.items():
@@ -94,14 +98,13 @@ def check_data(
     channels = ", ".join(f"{count} with {n} channel(s)" for n, count in audited.channels.items())
     say(f"files: {rates}; {channels}; the model hears {model.sample_rate} Hz")
     for finding in findings:
-        say(f"{'serious' if finding.serious else 'note'}: {finding.message}")
-    serious = sum(finding.serious for finding in findings)
+        say(f"{finding.word}: {finding.message}")
     if out is not None:
         content = audited.as_dict() | {"findings": [vars(finding) for finding in findings]}
-        content |= {"source": settings.data.source, "serious": serious}
+        content |= {"source": settings.data.source, "serious": said["serious"]}
         replace_file(out, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    say(f"{serious} serious finding(s), {len(findings) - serious} note(s)")
-    if serious or (strict and findings):
+    say(f"{said['serious']} serious finding(s), {said['finding']} other(s), {said['note']} note(s)")
+    if said["serious"] or (strict and said["finding"]):
         raise typer.Exit(1)
     command = ["train", *given(data=settings.data.source, config=config, set=override)]
     suggest((command, "a model of these recordings"))

@@ -26,6 +26,11 @@ FIRST = os.environ.get("RANK", "0") == "0"
 console = Console(width=None if sys.stdout.isatty() else 10_000, quiet=not FIRST)
 
 Run = Annotated[Path, typer.Argument(help="Folder of a trained model (a run folder is one).")]
+# Of those that can't be read each says so, and the others are heard.
+Recordings = Annotated[list[Path], typer.Argument(help="Files or folders.", readable=False)]
+Channel = Annotated[
+    int, typer.Option(min=0, help="Which channel is heard, from 1; 0: the mean of all.")
+]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, ...")]
 Config = Annotated[
     Path | None,
@@ -104,6 +109,23 @@ def require_folder(out: Path) -> None:
         )
     if first.exists() and not os.access(first, os.W_OK | os.X_OK):
         raise DataError(f"{first} can't be written to; accepted is an --out that can")
+
+
+def require_file(out: Path, suffixes: Sequence[str] = ()) -> None:
+    """Raise DataError where --out can't be a file, of one of the suffixes if any are named."""
+    from wavenet.errors import DataError
+
+    if suffixes and out.suffix.lower() not in suffixes:
+        raise DataError(f"--out is {out}; accepted are names in {', '.join(suffixes)}")
+    if not out.parent.is_dir():
+        raise DataError(f"--out is {out}, but there is no folder {out.parent}")
+    if out.is_dir():
+        raise DataError(f"--out is {out}, a folder; accepted is a file")
+    # A file is replaced by another in its folder, a device or a pipe is written to.
+    device = out.exists() and not out.is_file()
+    written, mode = (out, os.W_OK) if device else (out.resolve().parent, os.W_OK | os.X_OK)
+    if not os.access(written, mode):
+        raise DataError(f"{written} can't be written to; accepted is an --out that can")
 
 
 def overrides_of(override: Sequence[str] | None, data: Path | None) -> list[str]:

@@ -59,6 +59,7 @@ def convert(
         from wavenet.commands.sounds import load_generator
 
         model = load_generator(source, "cpu")
+        require_folder(out.parent)
         out.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(model, WaveNet):
             to_vocoder(model, out)

@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, say, suggest, warn
+from wavenet.commands.common import (
+    Channel,
+    Device,
+    Recordings,
+    Run,
+    require_file,
+    say,
+    suggest,
+    warn,
+)
 
 
 def embed(
     run: Run,
-    recordings: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    recordings: Recordings,
     out: Annotated[Path, typer.Option(help="The .npz file with paths and embeddings.")],
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """What a model makes of recordings before it names them: a vector each, in a NumPy file.
@@ -30,20 +40,20 @@ def embed(
 
     from wavenet.audio import read_audio
     from wavenet.classifier.inference import find_recordings, load_model
-    from wavenet.errors import AudioError, DataError
+    from wavenet.classifier.inference.predict import reason
+    from wavenet.errors import AudioError
     from wavenet.files import replace_file
 
-    if out.suffix != ".npz" or out.is_dir() or not out.parent.is_dir():
-        raise DataError(f"--out is {out}; accepted is a name in .npz, in a folder that is there")
+    require_file(out, (".npz",))
     paths = find_recordings(recordings)
     model = load_model(run, device)
     vectors, embedded, failed = [], [], 0
     with torch.inference_mode():
         for path in paths:
             try:
-                waveform = read_audio(path, model.config.sample_rate).to(device)
+                waveform = read_audio(path, model.config.sample_rate, channel=channel).to(device)
             except AudioError as error:
-                warn(str(error))
+                warn(reason(path, error))
                 failed += 1
                 continue
             vectors.append(model.embed(waveform.unsqueeze(0))[0].float().cpu().numpy())

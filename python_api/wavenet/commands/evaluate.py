@@ -73,8 +73,8 @@ def evaluate(
         METRICS_NAME,
         NOISE_NAME,
         NOISE_PICTURE_NAME,
-        OTHERS_NAME,
         REPORT_NAME,
+        folder_of_others,
     )
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
@@ -85,7 +85,7 @@ def evaluate(
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
     # The run's own figures are about its own clips.
-    folder = out or (run if data is None else run / OTHERS_NAME / data.resolve().stem)
+    folder = out or (run if data is None else folder_of_others(run, data))
     require_folder(folder)
     if not isinstance(model, WaveNetClassifier):
         if snrs:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, print_json, say, suggest, warn
+from wavenet.commands.common import (
+    Channel,
+    Device,
+    Recordings,
+    Run,
+    console,
+    print_json,
+    say,
+    suggest,
+    warn,
+)
 
 
 def predict(
     run: Run,
-    recordings: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    recordings: Recordings,
     top: Annotated[int, typer.Option(min=1, help="How many classes to name.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    channel: Annotated[
-        int, typer.Option(min=0, help="Which channel is heard, from 1; 0: the mean of all.")
-    ] = 0,
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """Name the likeliest classes of recordings.

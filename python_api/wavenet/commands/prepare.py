@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import given, interruptible, progress, require_folder, say, suggest
+from wavenet.commands.common import (
+    Channel,
+    given,
+    interruptible,
+    progress,
+    require_folder,
+    say,
+    suggest,
+)
 
 
 def prepare(
@@ -31,9 +39,7 @@ def prepare(
     label_separator: Annotated[
         str, typer.Option(help="Between the labels of a clip, as data.label_separator.")
     ] = "",
-    channel: Annotated[
-        int, typer.Option(min=0, help="Which channel is heard, from 1; 0: the mean of all.")
-    ] = 0,
+    channel: Channel = 0,
     shard_mb: Annotated[float, typer.Option(help="Size of a tar file, in MB.")] = 256.0,
 ) -> None:
     """Resample, trim, cut and deduplicate recordings into tar files (WebDataset's) with an index.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wavenet.commands.common import Data, Run, Split, progress, say, suggest
+from wavenet.commands.common import Data, Run, Split, progress, require_file, say, suggest
 
 
 def report(
@@ -35,14 +35,12 @@ def report(
     from wavenet.classifier.inference.noise_curve import parse_snrs
     from wavenet.classifier.report import make_report
     from wavenet.classifier.run_folder import REPORT_NAME
-    from wavenet.errors import DataError
     from wavenet.files import replace_file
 
     snrs = parse_snrs(snr) if snr else []
     model = load_model(run)
     target = out or run / REPORT_NAME
-    if not target.parent.is_dir() or target.is_dir():
-        raise DataError(f"--out is {target}; accepted is a file in a folder that is there")
+    require_file(target)
     chosen = choose_clips(run, model.config, data, split)
     with progress("evaluating") as evaluated:
         page = make_report(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from wavenet.commands.common import Device, Run, nobody_reads, print_json, warn
+from wavenet.commands.common import Channel, Device, Run, nobody_reads, print_json, warn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,8 @@ def stream(
         Path,
         typer.Argument(
             help="- for the standard input, raw PCM or a WAV; a file of raw PCM (.pcm, .raw or no "
-            "suffix), or a recording (WAV, FLAC, ...)."
+            "suffix), or a recording (WAV, FLAC, ...).",
+            readable=False,
         ),
     ] = Path("-"),
     pcm_format: Annotated[
@@ -46,6 +47,7 @@ def stream(
         str, typer.Option(help="float32, bfloat16 or int8 (stack and head, on a CPU).")
     ] = "float32",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """Decisions about raw PCM from a pipe, or a file, as JSON lines while it comes.
@@ -77,7 +79,7 @@ def stream(
     heard = computed = 0.0
     try:
         with ExitStack() as opened:
-            blocks = _blocks(source, model.config.sample_rate, chunk, raw, opened)
+            blocks = _blocks(source, model.config.sample_rate, chunk, channel, raw, opened)
             try:
                 for block in blocks:
                     started = time.perf_counter()
@@ -99,7 +101,12 @@ def stream(
 
 
 def _blocks(
-    source: Path, sample_rate: int, chunk: float, raw: dict[str, Any], opened: ExitStack
+    source: Path,
+    sample_rate: int,
+    chunk: float,
+    channel: int,
+    raw: dict[str, Any],
+    opened: ExitStack,
 ) -> Iterator[Tensor]:
     from wavenet.audio import audio_blocks, pcm_blocks
     from wavenet.audio.containers import open_raw
@@ -112,7 +119,9 @@ def _blocks(
                 f"{what} brings WAV, which says itself what is in it; --format, --rate and "
                 "--channels are accepted with raw PCM"
             )
-        return pcm_blocks(samples, sample_rate, block_seconds=chunk, **(header or raw))
+        return pcm_blocks(
+            samples, sample_rate, channel=channel, block_seconds=chunk, **(header or raw)
+        )
 
     if str(source) == "-":
         if sys.stdin is None or sys.stdin.closed:
@@ -124,9 +133,10 @@ def _blocks(
                 f"{source} is a recording, which says itself what is in it; --format, --rate and "
                 "--channels are accepted with raw PCM (-, .pcm, .raw or no suffix)"
             )
-        return audio_blocks(source, sample_rate, chunk)
+        return audio_blocks(source, sample_rate, chunk, channel=channel)
     if source.is_dir() or not source.exists():
-        raise AudioError(f"{source}: there is no such file of raw PCM", "missing")
+        came = "is a folder" if source.is_dir() else "no such file"
+        raise AudioError(f"{source}: {came}; a recording or raw PCM is expected", "missing")
     return from_pipe(opened.enter_context(open(source, "rb")), str(source))
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wavenet.commands.common import Device, Run, console, given, progress, say, suggest
+from wavenet.commands.common import (
+    Channel,
+    Device,
+    Run,
+    console,
+    given,
+    progress,
+    require_file,
+    say,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from wavenet.classifier.inference import Decision
@@ -20,7 +30,7 @@ WINDOW_SECONDS, HOP_SECONDS = 1.0, 0.25
 
 def timeline(
     run: Run,
-    recording: Annotated[Path, typer.Argument(help="A recording of any length.")],
+    recording: Annotated[Path, typer.Argument(help="A recording of any length.", readable=False)],
     out: Annotated[
         list[Path] | None,
         typer.Option(
@@ -50,6 +60,7 @@ def timeline(
             min=0.0, max=1.0, help="Below this a time gets no label; by default as trained."
         ),
     ] = None,
+    channel: Channel = 0,
     device: Device = "cpu",
 ) -> None:
     """Label the times of a long recording: sliding windows, averaged where they overlap.
@@ -77,12 +88,7 @@ def timeline(
     from wavenet.files import replace_file
 
     for path in out or ():
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(f"--out is {path}; accepted are names in {', '.join(SUFFIXES)}")
-        if not path.parent.is_dir():
-            raise DataError(f"--out is {path}, but there is no folder {path.parent}")
-        if path.is_dir():
-            raise DataError(f"--out is {path}, a folder; accepted is a file")
+        require_file(path, SUFFIXES)
     if recording.suffix.lower() in RAW_SUFFIXES:
         raise DataError(
             f"{recording}: raw PCM does not say its rate; `wavenet stream` hears it, or make a WAV "
@@ -90,7 +96,7 @@ def timeline(
         )
     model = load_model(run, device)
     asked = given(window=window, hop=hop, min_probability=min_probability)
-    asked += ["--stream"] if streamed else []
+    asked += given(channel=channel or None) + (["--stream"] if streamed else [])
     options = {"--window": window is not None, "--hop": hop is not None, "--stream": streamed}
     unused = [name for name, is_given in options.items() if is_given]
     if model.config.events and unused:
@@ -101,7 +107,7 @@ def timeline(
 
         def blocks() -> Iterator[torch.Tensor]:
             heard = 0.0
-            for block in audio_blocks(recording, model.config.sample_rate):
+            for block in audio_blocks(recording, model.config.sample_rate, channel=channel):
                 yield block
                 heard += len(block) / model.config.sample_rate
                 listened(heard, total or heard)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 import wave
 from collections.abc import Callable
@@ -245,3 +246,48 @@ def test_ffmpeg_is_used(m4a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert read_audio(m4a, 8000).tolist() == [0.25] * 100
     program.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
     fails(m4a, "unreadable", r"\(ffmpeg: no such codec\)")
+
+
+@pytest.mark.parametrize("said", [0, 36])
+@pytest.mark.parametrize("before", [b"", b"LIST\5\0\0\0abcde\0"])
+def test_a_wav_whose_writer_did_not_come_to_its_length(
+    tmp_path: Path, before: bytes, said: int
+) -> None:
+    """It was killed, or wrote into a pipe: the header has 0 bytes of samples."""
+    codes = np.array([0, 1, -1, 32767, -32768, 1234], dtype=np.int16)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, codes, 8000)
+    whole = bytearray(path.read_bytes())
+    data = whole.index(b"data")
+    whole[4:8] = said.to_bytes(4, "little")
+    whole[data + 4 : data + 8] = bytes(4)
+    path.write_bytes(whole[:data] + before + whole[data:])
+    expected = torch.from_numpy(codes / np.float32(32768))
+    assert torch.equal(read_audio(path, 8000), expected)
+    assert torch.equal(torch.cat(list(audio_blocks(path, 8000, 2 / 8000))), expected)
+
+
+@pytest.mark.parametrize("after", [b"", b"LIST\4\0\0\0INFO"])
+def test_a_wav_without_samples_is_empty(tmp_path: Path, after: bytes) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 8000)
+    (tmp_path / "a.wav").write_bytes((tmp_path / "a.wav").read_bytes() + after)
+    fails(tmp_path / "a.wav", "empty", "holds no samples")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    fails(tmp_path / "pipe.wav", "unreadable", "is a pipe or a device; an audio file is expected")
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.wav", "a.flac"])
+def test_another_format_by_a_name_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    path = tmp_path / name
+    path.write_bytes(b"\0\0\0\x18ftypM4A " + bytes(1000))
+    fails(
+        path, "unreadable", "recognised; it holds MP4.; an ffmpeg that is installed would be used"
+    )
+    path.write_bytes(b"<!DOCTYPE html>" * 50)  # what a server said instead
+    fails(path, "unreadable", r"can't be decoded as audio \(Format not recognised\)$")

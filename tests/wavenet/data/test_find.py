@@ -119,9 +119,10 @@ def test_one_level_too_many(tmp_path: Path) -> None:
 
 
 def test_every_suffix_that_libsndfile_reads(tmp_path: Path) -> None:
-    names = ("1.au", "2.caf", "3.w64", "4.oga", "5.aifc", "6.WAVE", "7.rf64", "8.snd")
+    names = ("1.au", "2.caf", "3.w64", "4.oga", "5.aifc", "6.WAVE", "7.rf64", "8.snd", "9.bwf")
+    names += ("10.ircam", "11.mpga")
     touch(tmp_path, "a/1.wav", *(f"b/{name}" for name in names))
-    assert len(find_clips(tmp_path)) == 9
+    assert len(find_clips(tmp_path)) == 12
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch) -> None:
@@ -135,7 +136,75 @@ def test_what_is_passed_over_is_counted(tmp_path: Path, monkeypatch) -> None:
     assert any("1 links that lead nowhere are passed over" in text for text in messages)
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (("train_set", "valid_set", "test_set"), {"train", "validation", "test"}),
+        (("Train Data", "Test Data"), {"train", "test"}),
+        (("trainset", "devset"), {"train", "validation"}),
+        (("audio-train", "held out"), {"train", "test"}),
+        (("fold_a", "fold_b"), {"a", "b"}),
+        (("cv01", "cv02"), {"1", "2"}),
+    ],
+)
+def test_splits_and_folds_by_other_names(tmp_path: Path, folders, expected) -> None:
+    touch(tmp_path, *(f"{folder}/{label}/1.wav" for folder in folders for label in "xy"))
+    clips = find_clips(tmp_path)
+    assert {clip.split or clip.fold for clip in clips} == expected
+    assert labels_of(clips) == ["x", "y"]
+
+
+def test_class_folders_that_all_hold_the_same_folders(tmp_path: Path) -> None:
+    """Parts by names that nobody knows, or speakers: it is said what they are taken for."""
+    touch(tmp_path, *(f"{folder}/{label}/1.wav" for folder in ("set1", "set2") for label in "xy"))
+    with pytest.warns(
+        UserWarning, match=r"set1, set2 are taken for the classes, and all hold .* x"
+    ):
+        assert labels_of(find_clips(tmp_path)) == ["set1", "set2"]
+    touch(tmp_path, "set1/z/1.wav")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        find_clips(tmp_path)
+
+
+def test_classes_deeper_than_expected(tmp_path: Path) -> None:
+    touch(tmp_path / "a", "data/clips/x/1.wav", "data/clips/y/1.wav")
+    with pytest.raises(DataError, match="is .*/data/clips meant, which holds 2 folders"):
+        find_clips(tmp_path / "a")
+    parts = (f"{split}/wavs/{label}/1.wav" for split in ("train", "test") for label in "xy")
+    touch(tmp_path / "b", *parts)
+    with pytest.raises(DataError, match="the 2 folders in .*/test/wavs and .*/train/wavs, a level"):
+        find_clips(tmp_path / "b")
+
+
+def test_lists_of_validation_and_test(tmp_path: Path) -> None:
+    """As Speech Commands has them."""
+    touch(tmp_path, *(f"{label}/{i}.wav" for label in "xy" for i in range(3)))
+    (tmp_path / "validation_list.txt").write_text("x/0.wav\ny/0.wav\n")
+    (tmp_path / "testing_list.txt").write_text("x/1.wav\n")
+    splits = {
+        clip.path.relative_to(tmp_path).as_posix(): clip.split for clip in find_clips(tmp_path)
+    }
+    assert splits == {
+        **dict.fromkeys(("x/2.wav", "y/1.wav", "y/2.wav"), "train"),
+        **dict.fromkeys(("x/0.wav", "y/0.wav"), "validation"),
+        "x/1.wav": "test",
+    }
+    for name in ("validation_list.txt", "testing_list.txt"):
+        (tmp_path / name).write_text("elsewhere/1.wav\n")
+    with pytest.raises(DataError, match="none of its recordings is in its lists"):
+        find_clips(tmp_path)
+
+
+def test_a_table_that_is_not_read_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav")
+    (tmp_path / "labels.csv").write_text("path,label\na/1.wav,x\nb/1.wav,y\n")
+    with pytest.warns(UserWarning, match=r"classes, and labels\.csv is not read; --data .*/labels"):
+        assert labels_of(find_clips(tmp_path)) == ["a", "b"]
+
+
 TABLE = "file_name,label\n1.wav,x\n2.wav,y\n"
+ROWS = '{"file_name": "1.wav", "label": "x"}\n\n{"file_name": "2.wav", "label": "y"}\n'
 
 
 @pytest.mark.parametrize(
@@ -151,6 +220,21 @@ TABLE = "file_name,label\n1.wav,x\n2.wav,y\n"
             {("1.wav", "train"), ("2.wav", "train"), ("3.wav", "validation")},
         ),
         (
+            {"train/metadata.jsonl": ROWS, "test/metadata.jsonl": ROWS},
+            {(f"{s}/{i}.wav", s) for s in ("train", "test") for i in (1, 2)},
+        ),
+        (
+            {"train_manifest.csv": TABLE, "test_manifest.csv": TABLE.replace("2.wav", "3.wav")},
+            {("1.wav", "train"), ("2.wav", "train"), ("1.wav", "test"), ("3.wav", "test")},
+        ),
+        (  # UrbanSound8K's, whose times are of what the clips were cut from
+            {
+                "metadata/UrbanSound8K.csv": "slice_file_name,start,end,fold,classID,class\n"
+                "1.wav,317.5,321.5,1,0,x\n2.wav,0.2,1,2,1,y\n"
+            },
+            {("audio/fold1/1.wav", None), ("audio/fold2/2.wav", None)},
+        ),
+        (
             {"meta/esc50.csv": "filename,fold,target,category\n1.wav,1,0,x\n2.wav,2,1,y\n"},
             {("audio/1.wav", None), ("audio/2.wav", None)},
         ),
@@ -158,12 +242,12 @@ TABLE = "file_name,label\n1.wav,x\n2.wav,y\n"
 )
 def test_tables_as_others_lay_them_out(tmp_path: Path, files, expected) -> None:
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(text)
     touch(tmp_path, *(path for path, _ in expected))
     clips = find_clips(tmp_path)
     found = {(clip.path.relative_to(tmp_path).as_posix(), clip.split) for clip in clips}
-    assert found == expected
+    assert found == expected and not any(clip.start or clip.end for clip in clips)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -231,6 +315,20 @@ def test_a_folder_that_may_not_be_listed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Path, "iterdir", refused)  # root may list anything
     with pytest.raises(DataError, match=r"can't be listed \(Permission denied\)"):
         find_clips(tmp_path)
+
+
+def test_a_folder_in_it_that_may_not_be_listed(tmp_path: Path, monkeypatch) -> None:
+    touch(tmp_path, "a/1.wav", "b/1.wav", "b/closed/2.wav")
+    listed = Path.iterdir
+
+    def iterdir(self: Path):
+        if self.name == "closed":  # root may list anything
+            raise PermissionError(13, "Permission denied")
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.warns(UserWarning, match=r"1 folders that can't be listed .* b/closed"):
+        assert len(find_clips(tmp_path)) == 2
 
 
 def test_one_class_only(tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def test_an_empty_optional_column_is_none(manifest: Path) -> None:
         ("path,label\n", "has a header but no rows"),
         ("what,label\na.wav,x\n", r"no column 'path'; its columns are \['what', 'label'\]"),
         (
-            "path|label\na.wav|x\n",
-            r"'path' and no column 'label'; its columns are \['path\|label'\]",
+            "path:label\na.wav:x\n",
+            r"'path' and no column 'label'; its columns are \['path:label'\]",
         ),
         ("path,label,start\na.wav,x,soon\n", "line 2: the field 'start' is 'soon'; accepted are"),
         ("path,label,start,end\na.wav,x,2,1\n", "line 2: ends at 1 s, but starts at 2 s"),
@@ -67,7 +67,7 @@ def test_wrong(manifest: Path, text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_and_encodings(manifest: Path, separator: str, encoding: str) -> None:
     text = "path,label,group\nä.wav,Füße,α\nb.wav,x,β\n".replace(",", separator)
     bom = "\ufeff" if encoding in ("utf-16-le", "utf-16-be") else ""
@@ -76,6 +76,18 @@ def test_separators_and_encodings(manifest: Path, separator: str, encoding: str)
         Clip(manifest.parent / "ä.wav", "Füße", group="α"),
         Clip(manifest.parent / "b.wav", "x", group="β"),
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_that_does_not_say_so(manifest: Path, encoding: str) -> None:
+    manifest.write_bytes("path,label\nä.wav,Füße\n".encode(encoding))
+    assert read_manifest(manifest) == [Clip(manifest.parent / "ä.wav", "Füße")]
+
+
+def test_a_line_that_names_the_separator(manifest: Path) -> None:
+    """Which spreadsheets ask for."""
+    manifest.write_text("sep=;\r\npath;label\r\na.wav;x\r\n", newline="")
+    assert read_manifest(manifest) == [Clip(manifest.parent / "a.wav", "x")]
 
 
 @pytest.mark.parametrize("inside", ["\u2028", "\x0b", "\x85"])
@@ -104,6 +116,51 @@ def test_columns_of_other_names(manifest: Path) -> None:
     columns = parse_columns("label=target, group=category")
     (clip,) = read_manifest(manifest, columns=columns)
     assert clip == Clip(manifest.parent / "a.wav", "0", fold="1", group="dog")
+
+
+def test_a_subset_is_a_split_where_it_can_be(manifest: Path) -> None:
+    manifest.write_text("path,label,subset\na.wav,x,Train\nb.wav,y,dev\n")
+    assert [clip.split for clip in read_manifest(manifest)] == ["train", "validation"]
+    manifest.write_text("path,label,subset\na.wav,x,small\nb.wav,y,train\n")
+    assert [clip.split for clip in read_manifest(manifest)] == [None, None]
+    with pytest.raises(DataError, match="line 2: the split is 'small'"):
+        read_manifest(manifest, columns={"split": "subset"})
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    manifest = tmp_path / "list.jsonl"
+    manifest.write_text(
+        '{"file_name": "a.wav", "label": "Füße", "speaker": 1, "note": {"by": "me"}}\n\n'
+        '{"label": "y", "file_name": "b.wav", "speaker": 2}\n',
+        encoding="utf-8",
+    )
+    assert read_manifest(manifest) == [
+        Clip(tmp_path / "a.wav", "Füße", group="1"),
+        Clip(tmp_path / "b.wav", "y", group="2"),
+    ]
+    manifest.write_text('{"path": "a.wav", "labels": ["x", "y"]}\n{"path": "b.wav", "labels": []}')
+    assert [clip.tags for clip in read_manifest(manifest, separator=";")] == [("x", "y"), ()]
+    with pytest.raises(DataError, match=r"line 1: the field 'labels' is \['x', 'y'\]; several"):
+        read_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; expected"),
+        ('{"path": "a.wav", "label": "x"}\n["b.wav"]', "line 2: is no JSON object"),
+        ('{"path": "a.wav", "label": "x"', "line 1: is no JSON object; accepted is one a line"),
+        ('{"path": "a.wav"}', "has no column 'label'"),
+        (
+            '{"path": "a.wav", "label": "x"}\n{"path": "b.wav"}',
+            "line 2: the field 'label' is empty",
+        ),
+    ],
+)
+def test_wrong_json_lines(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "list.jsonl").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_manifest(tmp_path / "list.jsonl")
 
 
 @pytest.mark.parametrize("text", ["label", "label=", "sound=x", "=x"])

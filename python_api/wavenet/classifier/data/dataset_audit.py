@@ -30,13 +30,20 @@ NAMED = 3
 class Finding:
     """Something about the data. `serious` findings make a trained model or its figures wrong.
 
-    `message` names the first few of `items`, what all of them are about.
+    `message` names the first few of `items`, what all of them are about. A `note` says what becomes
+    of the data as they are, and there may be nothing to mend.
     """
 
     kind: str
     serious: bool
     message: str
     items: tuple[str, ...] = ()
+    note: bool = False
+
+    @property
+    def word(self) -> str:
+        """How it is announced."""
+        return "serious" if self.serious else "note" if self.note else "finding"
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Audit:
         counts: clips of each class in each split.
         rates, channels: how many files have which.
         seconds: for each split the shortest, median and longest clip, and the sum.
-        findings: serious ones first.
+        findings: serious ones first, notes last.
     """
 
     counts: dict[str, dict[str, int]]
@@ -120,7 +127,7 @@ def audit(
         dict(Counter(fact.rate for fact in facts).most_common()),
         dict(Counter(fact.channels for fact in facts).most_common()),
         _durations(placed, facts),
-        sorted(findings, key=lambda finding: not finding.serious),
+        sorted(findings, key=lambda finding: (not finding.serious, finding.note)),
     )
 
 
@@ -246,7 +253,7 @@ def _mixtures(facts: list[Facts]) -> list[Finding]:
         return []
     text = ", ".join(f"{count} at {rate} Hz" for rate, count in rates.most_common())
     message = f"clips have several rates ({text}); they are converted to the model's"
-    return [Finding("rates", False, message)]
+    return [Finding("rates", False, message, note=True)]
 
 
 def _absent(splits: Mapping[str, Sequence[Clip]]) -> list[Finding]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from wavenet.classifier.data.clips import Clip, Event, normal_label
-from wavenet.classifier.data.find import audio_files, manifests_of
+from wavenet.classifier.data.find import audio_files
+from wavenet.classifier.data.layouts import manifests_of
 from wavenet.classifier.data.manifest import read_manifest
 from wavenet.errors import DataError
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wavenet.audio.opening import FFMPEG_SUFFIXES, audio_suffixes
 from wavenet.audio.shards import TAR
 from wavenet.classifier.data.clips import (
-    SPLIT_NAMES,
     Clip,
     labels_of,
     natural_key,
     normal_label,
     with_tags,
+)
+from wavenet.classifier.data.layouts import (
+    MANIFEST_NAME,
+    fold_named,
+    listed_splits,
+    manifests_of,
+    split_named,
+    tables_beside,
 )
 from wavenet.classifier.data.manifest import MANIFEST_SUFFIXES, read_manifest
 from wavenet.classifier.data.shards import find_in_shards
@@ -26,10 +32,8 @@ from wavenet.classifier.data.tables import find_in_tables, tables_in
 from wavenet.classifier.data.walk import files_in, visible
 from wavenet.errors import DataError
 
-MANIFEST_NAME = "manifest.csv"
 # Where Speech Commands and its kin keep what no class is.
 _BACKGROUND_FOLDERS = frozenset(("_background_noise_", "_background_", "_noise_"))
-_FOLD = re.compile(r"fold[ _-]?0*(\d+)", re.IGNORECASE)
 
 
 @dataclass
@@ -39,8 +43,9 @@ class PassedOver:
     undecodable: list[Path] = field(default_factory=list)
     dangling: list[Path] = field(default_factory=list)
     background: list[Path] = field(default_factory=list)
+    unlistable: list[Path] = field(default_factory=list)
 
-    def warn(self, root: Path, used: str) -> None:
+    def warn(self, root: Path, used: str = "") -> None:
         """A sentence for each kind, but of the background that is used."""
         if paths := self.undecodable:
             kinds = Counter(path.suffix.lower() for path in paths)
@@ -52,6 +57,9 @@ class PassedOver:
         if paths := self.dangling:
             first = f"first: {paths[0].relative_to(root)}"
             _warn(f"{root}: {len(paths)} links that lead nowhere are passed over ({first})")
+        if paths := self.unlistable:
+            first = f"first: {paths[0].relative_to(root)}"
+            _warn(f"{root}: {len(paths)} folders that can't be listed are passed over ({first})")
         known = {Path(used).resolve(), (root / used).resolve()} if used else set()
         for path in (path for path in self.background if path.resolve() not in known):
             _warn(
@@ -73,15 +81,17 @@ def find_clips(
     Args:
         source: one of
             - a manifest (see `read_manifest`), or a folder that holds `manifest.csv`, or
-              `metadata.csv` as Hugging Face has it (in split folders too), or one of `train.csv`,
-              `test.csv` ... for each split, or `meta/NAME.csv` beside `audio/` as ESC-50 has it;
-            - a folder with one sub-folder per class, audio files at any depth inside;
+              `metadata.csv` or `.jsonl` as Hugging Face has it (in split folders too), or one of
+              `train.csv`, `test.csv` ... for each split, or `meta/NAME.csv` or
+              `metadata/NAME.csv` beside `audio/` as ESC-50 and UrbanSound8K have it;
+            - a folder with one sub-folder per class, audio files at any depth inside, and lists of
+              what is for validation and test as Speech Commands has them, if there are any;
             - a folder of tar files as WebDataset's (see `find_in_shards`), or what
               `wavenet prepare` has written;
             - a folder of Parquet or Arrow files as Hugging Face's `datasets` writes them (see
               `find_in_tables`);
             - a folder of `train/`, `validation/`, `test/` (or what else people call them: see
-              `SPLIT_NAMES`) or of `fold1/`, `fold2/` ..., each with one sub-folder per class.
+              `split_named`) or of `fold1/`, `fold2/` ..., each with one sub-folder per class.
           Hidden files, files that are not audio, folders without audio and those that systems
           leave (`lost+found`, `@eaDir`, ...) are passed over; so are, with a warning, links that
           lead nowhere, formats that need an ffmpeg where there is none, and `_background_noise_`.
@@ -142,28 +152,6 @@ def find_clips(
     return clips
 
 
-def manifests_of(root: Path) -> list[tuple[Path, str | None]]:
-    """A data set's tables, with the split that each is of; none: it is one of folders."""
-    for name in (MANIFEST_NAME, "metadata.csv"):
-        if (root / name).is_file():
-            return [(root / name, None)]
-    entries = visible(root)
-    of_split = [
-        (entry / "metadata.csv", SPLIT_NAMES[entry.name.lower()])
-        for entry in entries
-        if entry.name.lower() in SPLIT_NAMES and (entry / "metadata.csv").is_file()
-    ]
-    of_split = of_split or [
-        (entry, SPLIT_NAMES[entry.stem.lower()])
-        for entry in entries
-        if entry.suffix.lower() in MANIFEST_SUFFIXES and entry.stem.lower() in SPLIT_NAMES
-    ]
-    if "train" in {split for _, split in of_split}:
-        return [*of_split]
-    tables = [entry for entry in (root / "meta").glob("*.csv") if entry.is_file()]
-    return [(tables[0], None)] if len(tables) == 1 and (root / "audio").is_dir() else []
-
-
 def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[Clip], str]:
     """The clips, and what may be meant if they are of one class.
 
@@ -172,7 +160,8 @@ def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[C
     passed_over = PassedOver()
     inside: dict[str, list[Path]] = defaultdict(list)  # each of root's folders' recordings
     loose: list[Path] = []
-    for path in audio_files(root, passed_over):
+    visible(root)  # which is an error where it can't be listed
+    for path in audio_files(root, passed_over, background=False):
         first, *rest = path.relative_to(root).parts
         if rest:
             inside[first].append(path)
@@ -188,6 +177,14 @@ def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[C
             f"({', '.join(sorted(audio_suffixes()))}), or a {MANIFEST_NAME} with path,label"
         )
     parts = _parts(root, inside)
+    if not parts:
+        _warn_of_folders(root, inside)
+        if tables := tables_beside(root):
+            _warn(
+                f"{root}: the folders in it are the classes, and {', '.join(tables)} is not read; "
+                f"--data {root / tables[0]} would"
+            )
+    listed = {} if parts else listed_splits(root)
     clips: list[Clip] = []
     if loose and (labelled or parts):
         _warn(f"{root}: {len(loose)} audio files are in no class folder and are passed over")
@@ -201,8 +198,11 @@ def _find_in_folder(root: Path, background: str, labelled: bool) -> tuple[list[C
                 split, fold = parts[folder]
                 clips.append(Clip(path, normal_label(label), split, fold))
             else:
-                clips.append(Clip(path, normal_label(folder)))
-    return clips, _deeper(root, inside)
+                split = listed.get(path, "train") if listed else None
+                clips.append(Clip(path, normal_label(folder), split))
+    if listed and not any(path in listed for paths in inside.values() for path in paths):
+        raise DataError(f"{root}: none of its recordings is in its lists of validation and test")
+    return clips, _deeper(root, {root / folder for folder in parts} or {root}, inside)
 
 
 def _parts(
@@ -217,11 +217,10 @@ def _parts(
     """
     named: dict[str, tuple[str | None, str | None]] = {}
     for folder in inside:
-        fold = _FOLD.fullmatch(folder)
-        if split := SPLIT_NAMES.get(folder.lower()):
+        if split := split_named(folder):
             named[folder] = split, None
-        elif fold:
-            named[folder] = None, fold[1]
+        elif fold := fold_named(folder):
+            named[folder] = None, fold
     kinds = {split is None for split, _ in named.values()}
     if len(inside) > 1 and len(named) == len(inside) and len(kinds) == 1:
         splits = {split for split, _ in named.values()}
@@ -265,38 +264,67 @@ def _has_loose(root: Path, inside: Mapping[str, Sequence[Path]]) -> bool:
     return any("" in _sub_folders(root, paths) for paths in inside.values())
 
 
-def _deeper(root: Path, inside: Mapping[str, Sequence[Path]]) -> str:
-    """What to say where there is one folder, and the classes may be in it."""
-    if len(inside) != 1:
-        return ""
-    (folder, paths), *_ = inside.items()
-    if "" in (classes := _sub_folders(root, paths)) or len(classes) < 2:
-        return ""
-    return f"; is {root / folder} meant, which holds {len(classes)} folders?"
+def _warn_of_folders(root: Path, inside: Mapping[str, Sequence[Path]]) -> None:
+    """Where every class folder holds the same folders, those may be the classes."""
+    below = [_sub_folders(root, paths) for paths in inside.values()]
+    if (
+        len(below) > 1
+        and len(below[0]) > 1
+        and "" not in below[0]
+        and below.count(below[0]) == len(below)
+    ):
+        _warn(
+            f"{root}: its folders {_first(inside)} are taken for the classes, and all hold the "
+            f"folders {_first(below[0])}; if those are the classes, write a {MANIFEST_NAME} with "
+            "path,label,split, and if they are speakers or places, one with path,label,group"
+        )
+
+
+def _first(names: Iterable[str]) -> str:
+    ordered = sorted(names, key=natural_key)
+    return ", ".join(ordered[:3]) + (", ..." if len(ordered) > 3 else "")
+
+
+def _deeper(root: Path, starts: set[Path], inside: Mapping[str, Sequence[Path]]) -> str:
+    """What to say where there is one class, and the classes may be deeper in its folder.
+
+    `starts` are the folders that class folders lie in: the root, or each split's and fold's.
+    """
+    below = [path.parent.relative_to(root).parts for paths in inside.values() for path in paths]
+    at = len(next(iter(starts)).relative_to(root).parts)
+    while len({parts[at] for parts in below if len(parts) > at}) == 1:
+        at += 1
+        folders = {parts[at] for parts in below if len(parts) > at}
+        if any(len(parts) <= at for parts in below):
+            return ""
+        if len(folders) > 1:
+            deep = " and ".join(sorted({str(root.joinpath(*parts[:at])) for parts in below})[:2])
+            if starts == {root}:
+                return f"; is {deep} meant, which holds {len(folders)} folders?"
+            return f"; the classes may be the {len(folders)} folders in {deep}, a level too deep"
+    return ""
 
 
 def audio_files(
-    folder: Path,
-    passed_over: PassedOver | None = None,
-    *,
-    unlistable: list[Path] | None = None,
+    folder: Path, passed_over: PassedOver | None = None, *, background: bool = True
 ) -> Iterator[Path]:
     """Audio files at any depth; links to folders are followed, circles of them are not.
 
-    With `passed_over` a data set is meant, whose background is no class: it takes what is left out.
-    With `unlistable` it takes the folders that can't be listed, which are an error otherwise.
+    With `passed_over` it takes what is left out: without `background` that, too, as of a data set,
+    where it is no class.
 
     Raises:
-        DataError: a folder can't be listed.
+        DataError: a folder can't be listed, and there is no `passed_over`.
     """
     suffixes = audio_suffixes()  # which looks for an ffmpeg
 
     def enter(folder: Path) -> bool:
-        background = folder.name.lower() in _BACKGROUND_FOLDERS
-        if passed_over is not None and background:
+        is_left_out = not background and folder.name.lower() in _BACKGROUND_FOLDERS
+        if passed_over is not None and is_left_out:
             passed_over.background.append(folder)
-        return passed_over is None or not background
+        return not is_left_out
 
+    unlistable = None if passed_over is None else passed_over.unlistable
     for path in files_in(folder, enter=enter, unlistable=unlistable):
         suffix = path.suffix.lower()
         if suffix in suffixes and path.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import math
 import os
 import warnings
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from wavenet.classifier.data.clips import (
+    SPLIT_NAMES,
     Clip,
     Place,
     Prepared,
@@ -22,8 +24,9 @@ from wavenet.classifier.data.clips import (
 )
 from wavenet.errors import DataError
 
-MANIFEST_SUFFIXES = (".csv", ".tsv")
-SEPARATORS = (",", ";", "\t")
+LINES = ".jsonl"  # a JSON object a line
+MANIFEST_SUFFIXES = (".csv", ".tsv", LINES)
+SEPARATORS = (",", ";", "\t", "|")
 REQUIRED = ("path", "label")
 OPTIONAL = ("split", "fold", "group", "start", "end")
 # What `wavenet prepare` adds.
@@ -31,8 +34,12 @@ PREPARED = ("prepared_rate", "prepared_samples")
 # What the columns are called elsewhere (Hugging Face, ESC-50, UrbanSound8K, Common Voice), in the
 # order in which one is taken.
 ALIASES = {
-    "path": ("file_name", "filename", "slice_file_name", "file", "filepath", "file_path", "audio"),
+    "path": (
+        *("file_name", "filename", "slice_file_name", "file", "filepath", "file_path", "audio"),
+        "audio_filepath",
+    ),
     "label": ("category", "class", "class_name", "labels", "target"),
+    "split": ("subset", "partition"),
     "group": ("speaker", "speaker_id", "client_id"),
     "start": ("onset", "begin"),
     "end": ("offset",),
@@ -51,17 +58,18 @@ def read_manifest(
 ) -> list[Clip]:
     """Read a table of recordings; the audio is not looked at.
 
-    Separated by commas, semicolons or tabs, with a header; UTF-8 or UTF-16 (anything else is taken
-    for Windows-1252, with a warning). Its columns:
+    Separated by commas, semicolons, tabs or `|`, with a header, or a JSON object a line (.jsonl);
+    UTF-8 or UTF-16 (anything else is taken for Windows-1252, with a warning). Its columns:
 
         path, label       required; relative paths start at the manifest's folder, or at `audio`,
-                          `clips` or `wavs` in or beside it, where the first one is found
+                          `clips` or `wavs` in or beside it, or in folders of these that are
+                          called as the folds (`fold1`), where the first one is found
         split             train, validation, test (see `SPLIT_NAMES`)
         fold, group       see `Clip`
         start, end        seconds, of a part of the recording; `end` may be empty: to its end
 
-    or what `ALIASES` lists for them; others are passed over. An optional column is filled in every
-    row or empty in every row (but for `end`).
+    or what `ALIASES` lists for them (for splits only where nothing else is in it); others are
+    passed over. An optional column is filled in every row or empty in every row (but for `end`).
 
     Args:
         path: the file.
@@ -79,7 +87,7 @@ def read_manifest(
             number) lacks a field, names an unknown split or no times, or repeats an earlier row's
             path (and times).
     """
-    rows = _read_rows(path, _named(path, columns or {}))
+    rows = _read_rows(path, _named(path, columns or {}), separator)
     header = rows[0][1]
     absent = [name for name in REQUIRED if name not in header]
     if absent:
@@ -97,11 +105,13 @@ def read_manifest(
     required = [name for name in REQUIRED if name == "path" or not (separator or events)]
     partly = ("start", "end") if events else ("end",)
     filled = _filled_columns(path, header, rows[1:], required, partly)
-    root = _root(path, rows[1][1][header.index("path")].strip())
+    table = [dict(zip(header, row, strict=True)) for _, row in rows[1:]]
+    root, by_fold = _root(path, table[0])
     clips: list[Clip] = []
     line_of: dict[Place, int] = {}
-    for line, row in rows[1:]:
-        clip = _clip(path, root, line, dict(zip(header, row, strict=True)), filled, split)
+    for (line, _), row in zip(rows[1:], table, strict=True):
+        folder = root / _fold_folder(row) if by_fold else root
+        clip = _clip(path, folder, line, row, filled, split)
         if clip.place in line_of and not events:
             raise DataError(
                 f"{path}, line {line}: {clip.path.name} is already listed in line "
@@ -136,10 +146,37 @@ def _named(path: Path, columns: Mapping[str, str]) -> dict[str, tuple[str, ...]]
     return names | {name: (column.strip().lower(),) for name, column in columns.items()}
 
 
-def _read_rows(path: Path, names: Mapping[str, tuple[str, ...]]) -> list[tuple[int, list[str]]]:
+def _read_rows(
+    path: Path, names: Mapping[str, tuple[str, ...]], between: str
+) -> list[tuple[int, list[str]]]:
     """The rows that are not blank, with the line each ends on; the header, in our words, first."""
     text = _read_text(path)
+    rows = (
+        _objects(path, text, between) if path.suffix.lower() == LINES else _cut(path, text, names)
+    )
+    if not rows:
+        raise DataError(f"{path}: is empty; expected a header path,label and one row per recording")
+    header = _translated(rows[0][1], names)
+    if "split" in header:
+        at = header.index("split")
+        if any(row[at : at + 1] and not _is_split(row[at]) for _, row in rows[1:]):
+            # A "subset" may be of something else, but a "split" is to be one.
+            header = _translated(rows[0][1], {**names, "split": names["split"][:1]})
+    rows[0] = (rows[0][0], header)
+    return rows
+
+
+def _is_split(text: str) -> bool:
+    return text.strip().lower() in SPLIT_NAMES
+
+
+def _cut(
+    path: Path, text: str, names: Mapping[str, tuple[str, ...]]
+) -> list[tuple[int, list[str]]]:
+    """The rows of a table whose cells are separated."""
     lines = list(io.StringIO(text, newline=""))  # str.splitlines ends lines inside of fields, too
+    if lines and lines[0].lower().startswith("sep="):  # a line for spreadsheets alone
+        lines[0] = "\n"
     first = next((line for line in lines if line.strip()), "")
     # The one that makes a header we know, or else the likeliest.
     separator = max(
@@ -148,13 +185,38 @@ def _read_rows(path: Path, names: Mapping[str, tuple[str, ...]]) -> list[tuple[i
     )
     try:
         reader = csv.reader(lines, delimiter=separator)
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{path}: is not a CSV file ({error})") from error
-    if not rows:
-        raise DataError(f"{path}: is empty; expected a header path,label and one row per recording")
-    rows[0] = (rows[0][0], _translated(rows[0][1], names))
-    return rows
+
+
+def _objects(path: Path, text: str, between: str) -> list[tuple[int, list[str]]]:
+    """The rows of a table that is a JSON object a line; `between` goes between several labels."""
+    rows: list[tuple[int, dict[str, object]]] = []
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}, line {line}: is no JSON object; accepted is one a line")
+        rows.append((line, row))
+    header = list(dict.fromkeys(name for _, row in rows for name in row))
+
+    def cell(line: int, name: str, value: object) -> str:
+        if isinstance(value, list) and between:
+            return between.join(map(str, value))
+        if isinstance(value, (list, dict)) and name.lower() in ("label", *ALIASES["label"]):
+            raise DataError(
+                f"{path}, line {line}: the field {name!r} is {value!r}; several labels a clip are "
+                "read where data.label_separator is set"
+            )
+        return "" if value is None else str(value)
+
+    cells = [(line, [cell(line, name, row.get(name)) for name in header]) for line, row in rows]
+    return [(0, header), *cells] if cells else []
 
 
 def _cells(line: str, separator: str) -> list[str]:
@@ -167,6 +229,8 @@ def _cells(line: str, separator: str) -> list[str]:
 def _translated(header: list[str], names: Mapping[str, tuple[str, ...]]) -> list[str]:
     """The header with our names in place of others' for the same."""
     own = [cell.strip().lower() for cell in header]
+    if "slice_file_name" in own:  # UrbanSound8K's times are of what the clips were cut from
+        own = ["" if cell in ("start", "end") else cell for cell in own]
     for name, called in names.items():
         column = next((column for column in called if column in own), None)
         if column is not None and column != name:
@@ -179,9 +243,11 @@ def _read_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    wide = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else ""
+    if not wide and b"\0" in content[:2]:  # half of an ASCII character of two bytes
+        wide = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
     try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode(wide or "utf-8-sig")
     except UnicodeDecodeError as error:
         try:
             if wide:
@@ -226,13 +292,23 @@ def _filled_columns(
     return set(first_filled)
 
 
-def _root(manifest: Path, first: str) -> Path:
-    """Where relative paths start: the folder that the first recording is found in."""
-    for folder in _FOLDERS:
-        root = Path(os.path.normpath(manifest.parent / folder)) if folder else manifest.parent
-        if _is_file(root / first) or _is_file(root / first.replace("\\", "/")):
-            return root
-    return manifest.parent
+def _root(manifest: Path, row: Mapping[str, str]) -> tuple[Path, bool]:
+    """Where relative paths start: the folder that the first recording is found in.
+
+    And whether it is in a folder of this one that is called as its fold.
+    """
+    name = row["path"].strip()
+    for by_fold in (False, True) if row.get("fold", "").strip() else (False,):
+        for folder in _FOLDERS:
+            root = Path(os.path.normpath(manifest.parent / folder)) if folder else manifest.parent
+            found = root / _fold_folder(row) if by_fold else root
+            if _is_file(found / name) or _is_file(found / name.replace("\\", "/")):
+                return root, by_fold
+    return manifest.parent, False
+
+
+def _fold_folder(row: Mapping[str, str]) -> str:
+    return f"fold{row['fold'].strip()}"
 
 
 def _is_file(path: Path) -> bool:

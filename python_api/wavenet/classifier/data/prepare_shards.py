@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from wavenet.audio.opening import soundfile
 from wavenet.audio.reading import decode, require_sound
 from wavenet.classifier.data.clips import Clip
-from wavenet.classifier.data.find import MANIFEST_NAME
+from wavenet.classifier.data.layouts import MANIFEST_NAME
 from wavenet.classifier.data.shards import COLUMNS, ShardWriter, append_rows, shard_name
 from wavenet.classifier.data.splits import are_parts, grouped_by_recording
 from wavenet.errors import AudioError, DataError, require_field

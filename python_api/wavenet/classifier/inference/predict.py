@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from wavenet.audio import read_audio
 from wavenet.audio.opening import audio_suffixes
 from wavenet.audio.reading import require_sound
-from wavenet.classifier.data.find import audio_files
+from wavenet.classifier.data.find import PassedOver, audio_files
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import AudioError, DataError
 
@@ -38,7 +38,8 @@ class Prediction:
 def find_recordings(paths: Sequence[Path]) -> list[Path]:
     """Files as they are, folders replaced by the recordings anywhere inside them, in order.
 
-    A folder that can't be listed stays in the list, for `predict` to say so.
+    A folder that can't be listed stays in the list, for `predict` to say so. What is passed over,
+    links that lead nowhere and formats that need an ffmpeg, is said.
 
     Raises:
         DataError: a path that does not exist, or a folder without recordings.
@@ -58,10 +59,18 @@ def find_recordings(paths: Sequence[Path]) -> list[Path]:
     return recordings
 
 
+def reason(path: Path, error: Exception) -> str:
+    """Why one of `find_recordings` can't be heard: of folders, only those are among them."""
+    return f"{path}: the folder can't be listed" if path.is_dir() else str(error)
+
+
 def _inside(folder: Path) -> list[Path]:
     """The recordings in a folder, and the folders in there that can't be listed."""
-    unlistable: list[Path] = []
-    return [*audio_files(folder, unlistable=unlistable), *unlistable]
+    passed_over = PassedOver()
+    inside = list(audio_files(folder, passed_over))
+    inside += passed_over.unlistable
+    replace(passed_over, unlistable=[]).warn(folder)
+    return inside
 
 
 @torch.inference_mode()
@@ -82,8 +91,7 @@ def predict(
             waveform = read_audio(path, model.config.sample_rate, channel=channel)
             require_sound(path, waveform.numpy())
         except (AudioError, OSError) as error:
-            denied = path.is_dir() and f"{path}: the folder can't be listed"
-            yield Prediction(path, error=denied or str(error))
+            yield Prediction(path, error=reason(path, error))
             continue
         rule = model.config.rule
         probabilities = rule.probabilities(model(waveform.unsqueeze(0).to(device))[0])

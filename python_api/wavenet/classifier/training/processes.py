@@ -41,7 +41,7 @@ def processes(device: str) -> Iterator[Accelerator]:
     several times, with other settings.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
-    started = int(os.environ.get("WORLD_SIZE", "1"))
+    started = _started()
     # Accelerate joins processes on CPUs only where it is told that they are meant.
     no_device = not torch.accelerator.is_available()
     accelerator = Accelerator(
@@ -65,6 +65,22 @@ def processes(device: str) -> Iterator[Accelerator]:
     finally:
         accelerator.end_training()
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _started() -> int:
+    """How many processes there are, as their launcher says; one without a launcher.
+
+    Raises:
+        TrainingError: it doesn't say all that they need to find each other.
+    """
+    said = os.environ.get("WORLD_SIZE", "1")
+    absent = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if said != "1" and (not said.isdecimal() or absent):
+        raise TrainingError(
+            f"WORLD_SIZE is {said!r}, but {' and '.join(absent) or 'it'} is not set to what "
+            "torchrun or accelerate launch would; start with one of them, or unset WORLD_SIZE"
+        )
+    return int(said)
 
 
 def run_on_main(accelerator: Accelerator, action: Callable[[], None]) -> None:

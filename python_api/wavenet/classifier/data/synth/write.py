@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wavenet.audio.opening import soundfile
-from wavenet.classifier.data.find import MANIFEST_NAME
+from wavenet.classifier.data.layouts import MANIFEST_NAME
 from wavenet.classifier.data.synth.dsp import Rng
 from wavenet.classifier.data.synth.melodies import INSTRUMENTS, melody
 from wavenet.classifier.data.synth.scene import SOUNDS, require_limits, synthesise
