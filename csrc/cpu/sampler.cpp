@@ -403,6 +403,7 @@ void Sampler::load_state(const double* state, int64_t position) {
       for (int64_t i = 0; i < stage.history; ++i, state += net_.R) {
         float* to = row(stage, b, t_ - stage.history + i);
         for (int64_t c = 0; c < net_.R; ++c) to[c] = static_cast<float>(state[c]);
+        std::fill(to + net_.R, to + padded(net_.R), 0.0f);  // what isn't finite may have been there
       }
     }
   }

@@ -252,6 +252,20 @@ def test_a_loop_that_was_reset_is_a_new_one(backend, dtype):
     assert torch.equal(used.run(20, cond), new.run(20, cond))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@LOOPS
+def test_a_state_takes_the_place_of_all_that_was_there(backend, dtype):
+    """In rows that fill up a vector, too, where what wasn't finite has been."""
+    net = network(shape="odd widths")
+    cond = torch.randn(1, net.cond_channels, 20)
+    first, used = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
+    first.run(5, cond[:, :, :5])
+    with pytest.raises(FloatingPointError):
+        used.run(20, torch.full_like(cond, float("nan")))
+    used.load_state(first.state())
+    assert torch.equal(used.run(20, cond), first.run(20, cond))
+
+
 @LOOPS
 def test_what_is_refused(backend):
     loop, codes = sampler(network(), backend), sampler(network("softmax"), backend)
