@@ -210,6 +210,17 @@ def test_weights_of_bfloat16_are_rounded_and_nothing_else(draw):
     assert 1e-4 < (full - said).abs().max() < 0.2
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-9, 1e-38, 1e-300])
+@LOOPS
+def test_the_likeliest_is_drawn_where_it_is_cold(backend, temperature):
+    """Of logits of hundreds, too."""
+    net = network("softmax")
+    net = dataclasses.replace(net, output_bias=torch.linspace(300, 340, net.parameters))
+    said = torch.empty(2, net.parameters, 50)
+    codes = sampler(net, backend, batch=2).run(50, temperature=temperature, parameters=said)
+    assert torch.equal(codes, said.argmax(1))
+
+
 @EVERY
 def test_weights_of_bfloat16_have_the_bits_of_float32(shape):
     net = network(shape=shape)
