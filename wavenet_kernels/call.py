@@ -118,7 +118,7 @@ class Outputs:
     residual: Tensor | None = None  # (B, R, T)
     skip: Tensor | None = None  # (B, S, T), the sum over layers
     saved: Tensor | None = None  # (inputs, B, T, R)
-    gates: Tensor | None = None  # (L, B, T, 2D), float32, of float64 inputs float64; contiguous
+    gates: Tensor | None = None  # (L, B, T, 2D), contiguous
 
     def astuple(self) -> tuple[Tensor | None, ...]:
         """The fields in order."""

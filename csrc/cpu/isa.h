@@ -24,7 +24,7 @@ struct SampleKernels {
                   int64_t inputs, int64_t rows, const float* const* x, float* const* y);
   void (*sum)(const float* const* terms, int64_t count, int64_t begin, int64_t end, float* to);
   void (*gate)(const float* filters, const float* gates, int64_t channels, float* z);
-  void (*exp)(const float* x, int64_t count, float scale, float shift, float* to);
+  void (*exp)(const float* x, int64_t count, float largest, float scale, float* to);
   void (*compand)(const float* x, int64_t count, float mu, float* to);  // compand.h
 };
 

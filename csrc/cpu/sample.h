@@ -146,7 +146,8 @@ inline void sample_gate(const float* filters, const float* gates, int64_t channe
   for (int64_t c = 0; c < channels; c += kLanes) store(z + c, gate(load(filters + c), load(gates + c)));
 }
 
-// to = exp(scale x - shift), x at most shift / scale; below exp(-40) it stays there. Of a whole number of vectors.
-inline void sample_exp(const float* x, int64_t count, float scale, float shift, float* to) {
-  for (int64_t i = 0; i < count; i += kLanes) store(to + i, exp_of_minus(shift - load(x + i) * scale));
+// to = exp((x - largest) scale), which is 1 of the largest whatever the scale is; below exp(-40) it stays there. Of a
+// whole number of vectors.
+inline void sample_exp(const float* x, int64_t count, float largest, float scale, float* to) {
+  for (int64_t i = 0; i < count; i += kLanes) store(to + i, exp_of_minus((largest - load(x + i)) * scale));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 
 #include "cpu/philox.h"
@@ -348,8 +349,8 @@ int64_t Sampler::run(const SampleRun& run, int threads) {
 int64_t Sampler::component(const float* logits, int64_t count, float uniform, float temperature) const {
   float largest = logits[0];
   for (int64_t i = 1; i < count; ++i) largest = logits[i] > largest ? logits[i] : largest;
-  const float scale = 1.0f / temperature;
-  kernels_.exp(logits, padded(count), scale, largest * scale, sums_.data());
+  const float scale = std::min(1.0f / temperature, std::numeric_limits<float>::max());  // not infinite: 0 times it is 0
+  kernels_.exp(logits, padded(count), largest, scale, sums_.data());
   float total = 0;
   for (int64_t i = 0; i < count; ++i) sums_[i] = total += sums_[i];
   const float threshold = uniform * total;
@@ -403,6 +404,7 @@ void Sampler::load_state(const double* state, int64_t position) {
       for (int64_t i = 0; i < stage.history; ++i, state += net_.R) {
         float* to = row(stage, b, t_ - stage.history + i);
         for (int64_t c = 0; c < net_.R; ++c) to[c] = static_cast<float>(state[c]);
+        std::fill(to + net_.R, to + padded(net_.R), 0.0f);  // what isn't finite may have been there
       }
     }
   }

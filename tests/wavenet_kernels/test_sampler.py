@@ -211,6 +211,17 @@ def test_weights_of_bfloat16_are_rounded_and_nothing_else(draw):
     assert 1e-4 < (full - said).abs().max() < 0.2
 
 
+@pytest.mark.parametrize("temperature", [1e-6, 1e-9, 1e-38, 1e-300])
+@LOOPS
+def test_the_likeliest_is_drawn_where_it_is_cold(backend, temperature):
+    """Of logits of hundreds, too."""
+    net = network("softmax")
+    net = dataclasses.replace(net, output_bias=torch.linspace(300, 340, net.parameters))
+    said = torch.empty(2, net.parameters, 50)
+    codes = sampler(net, backend, batch=2).run(50, temperature=temperature, parameters=said)
+    assert torch.equal(codes, said.argmax(1))
+
+
 @EVERY
 def test_weights_of_bfloat16_have_the_bits_of_float32(shape):
     net = network(shape=shape)
@@ -251,6 +262,20 @@ def test_a_loop_that_was_reset_is_a_new_one(backend, dtype):
         used.run(20, torch.full_like(cond, float("nan")))
     used.reset()
     assert torch.equal(used.run(20, cond), new.run(20, cond))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@LOOPS
+def test_a_state_takes_the_place_of_all_that_was_there(backend, dtype):
+    """In rows that fill up a vector, too, where what wasn't finite has been."""
+    net = network(shape="odd widths")
+    cond = torch.randn(1, net.cond_channels, 20)
+    first, used = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
+    first.run(5, cond[:, :, :5])
+    with pytest.raises(FloatingPointError):
+        used.run(20, torch.full_like(cond, float("nan")))
+    used.load_state(first.state())
+    assert torch.equal(used.run(20, cond), first.run(20, cond))
 
 
 @LOOPS

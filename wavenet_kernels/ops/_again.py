@@ -81,7 +81,7 @@ def _signature(name: str, arguments: Sequence[Any], tensors: int) -> Signature |
     """All that decides how a call is computed, but for data; None: every such call is looked at."""
     if backends.watchers or in_forked_child():
         return None
-    parts: list[Any] = [name, calibration.circumstances()]
+    parts: list[Any] = [name]
     for tensor in arguments[:tensors]:
         if tensor is None:
             parts.append(None)
@@ -90,4 +90,4 @@ def _signature(name: str, arguments: Sequence[Any], tensors: int) -> Signature |
         else:
             return None
     parts += [tuple(part) if type(part) is list else part for part in arguments[tensors:]]
-    return tuple(parts)
+    return (*parts, calibration.circumstances())

@@ -36,7 +36,7 @@ def forward(call: Call, backend: str, *, saving: bool = False) -> tuple[Outputs,
         call = call.as_stack().within_time().resolved()
         with _computing(call, backend, "forward", step=step) as chosen:
             again = _passes(chosen, call).forward(call, present)
-        again = again if _is_settled(call, backend, step=step) else None
+        again = _lasting(again, call, backend, step=step)
     elif outputs.saved is not None:
         _fill_with_zeros(outputs.saved, outputs.gates)  # nothing depends on them
     return outputs, again
@@ -68,7 +68,7 @@ def backward(
             again = passes.backward(call, gradients, computed)
         else:
             _backward_by_segments(passes, call, gradients, computed)
-    return computed, again if _is_settled(call, backend, step=True) else None
+    return computed, _lasting(again, call, backend, step=True)
 
 
 def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -88,10 +88,11 @@ def stream(call: Call, backend: str) -> tuple[Tensor, Tensor, Tensor]:
         return residual, skip, going_on.state()
 
 
-def _is_settled(call: Call, backend: str, *, step: bool) -> bool:
-    """Whether more such calls are this backend's, and computed to the same bits."""
-    # Scales 0 and -0 are equal and give zeros of other signs.
-    return call.settings.residual_scale != 0 and calibration.is_settled(call, backend, step=step)
+def _lasting(again: Again | None, call: Call, backend: str, *, step: bool) -> Again | None:
+    """What was prepared, if more such calls are this backend's, and computed to the same bits."""
+    if again is None or call.settings.residual_scale == 0:
+        return None  # scales 0 and -0 are equal and give zeros of other signs
+    return again if calibration.is_settled(call, backend, step=step) else None
 
 
 def _passes(backend: Backend, call: Call) -> Passes:

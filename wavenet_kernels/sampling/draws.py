@@ -22,8 +22,10 @@ def draw_class(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Te
 
     The first class whose running sum of unnormalised probabilities exceeds u times the total.
     """
-    scaled = logits / temperature
-    sums = (scaled - scaled.amax(1, keepdim=True)).exp().cumsum(1)
+    # Differences first: quotients would overflow where it is cold. That of the largest is 0, and
+    # divided by no 0 stays so.
+    temperature = max(temperature, torch.finfo(logits.dtype).tiny)
+    sums = ((logits - logits.amax(1, keepdim=True)) / temperature).exp().cumsum(1)
     total = sums[:, -1:]
     chosen = (sums <= uniforms[:, :1] * total).sum(1)
     # Where rounding makes u the total, the last class that has any probability.
