@@ -19,6 +19,7 @@ from benchmarks.reporting.tables import (
     ceilings,
     claim,
     heading,
+    held,
     summary,
     table_of,
 )
@@ -98,8 +99,8 @@ def with_measured(text: str, records: dict[str, dict[str, Any]]) -> str:
         ValueError: it has no such comments.
     """
     plot = f"![times faster than eager PyTorch](benchmarks/results/plots/{SHOWN}-speedups.svg)"
-    claims = " ".join(claim(records[name]) for name in (SHOWN, SAID) if name in records)
     record = records[SHOWN]
+    claims = claim(record) + (f" {held(records[SAID])}" if SAID in records else "")
     shown = [claims, summary(record["rows"]), plot, heading(record)]
     return _between(text, (BEGIN, END), shown)
 

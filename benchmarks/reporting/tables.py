@@ -214,26 +214,33 @@ def summary(rows: Sequence[Row]) -> str:
 
 def claim(record: dict[str, Any]) -> str:
     """What a first page may say of a result in a sentence: from the slowest to the fastest."""
+    networks = len({where[2] for where in places(record["rows"])})
+    return (
+        f"On {record['threads']} threads of a CPU ({record['device']}), in {record['dtype']}, the "
+        f"residual stacks of {networks} networks compute {_times_as_fast(record['rows'])} as fast as "
+        "eager PyTorch."
+    )
+
+
+def held(record: dict[str, Any]) -> str:
+    """The same, of a processor that was held to fewer instructions."""
+    return f"Held to {record['instructions']}: {_times_as_fast(record['rows'])}."
+
+
+def _times_as_fast(rows: Sequence[Row]) -> str:
     named = {"forward": "forward passes", "step": "training steps"}
     ranges = []
     for what, name in named.items():
         ratios = [
             eager / mine
-            for where, by_name in places(record["rows"]).items()
+            for where, by_name in places(rows).items()
             if where[3] == what and (eager := time_of(by_name.get(EAGER)))
-            for ours in ours_of(record["rows"])
+            for ours in ours_of(rows)
             if (mine := time_of(by_name.get(ours)))
         ]
         if ratios:
             ranges.append(f"{name} {min(ratios):.2f} to {max(ratios):.2f} times")
-    networks = len({where[2] for where in places(record["rows"])})
-    instructions = record.get("instructions", "").replace("AVX512", "AVX-512")
-    return (
-        f"On {record['threads']} threads of a CPU ({record['device']}"
-        f"{f', {instructions}' * bool(instructions)}), in {record['dtype']}, the "
-        f"residual stacks of {networks} networks compute {' and '.join(ranges)} as fast as eager "
-        "PyTorch."
-    )
+    return " and ".join(ranges)
 
 
 def accuracies(records: Sequence[dict[str, Any]]) -> str:

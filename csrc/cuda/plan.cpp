@@ -136,6 +136,7 @@ std::optional<LaunchPlan> plan_group(const StackShape& shape, int first, int cou
   const bool last = first + count == shape.layers();
   const Packing packing = packing_of(shape, PackedFor::layers, shape.S);
   return choose(2 * shape.D, shape, device, [&](TileSize size) -> std::optional<LaunchPlan> {
+    if (most_left + most_right + above + below > std::max(size.M, kTall)) return {};
     // Several wide layers in narrower slabs take longer than one by one.
     if (count > 1 && size.N < std::min({2 * shape.D, shape.limits.slab, kWidestSlab})) return {};
     LaunchPlan plan = begin(shape, "layers", first, count, size);

@@ -368,8 +368,10 @@ class OtherGpu(SimulatedGpu):
     @contextmanager
     def current(self, device):
         before = self.library.wavenet_simt_exchange_device(self._index)
-        yield
-        assert self.library.wavenet_simt_exchange_device(before) == self._index
+        try:
+            yield
+        finally:
+            assert self.library.wavenet_simt_exchange_device(before) == self._index
 
 
 def _use(machine, case, dtype=torch.bfloat16):
