@@ -217,8 +217,8 @@ def claim(record: dict[str, Any]) -> str:
     networks = len({where[2] for where in places(record["rows"])})
     return (
         f"On {record['threads']} threads of a CPU ({record['device']}), in {record['dtype']}, the "
-        f"residual stacks of {networks} networks compute {_times_as_fast(record['rows'])} as fast as "
-        "eager PyTorch."
+        f"residual stacks of {networks} networks compute {_times_as_fast(record['rows'])} as fast "
+        "as eager PyTorch."
     )
 
 
