@@ -236,3 +236,14 @@ def test_operators_by_themselves(tmp_path, monkeypatch):
     assert len(single.SIZES) == len(list(map(parse, single.SIZES)))
     report.main([str(tmp_path)])
     assert "gated_activation R=D=S=16" in (tmp_path / "README.md").read_text()
+
+
+def test_nothing_but_tables_and_remarks_is_printed(tmp_path):
+    small = ["--workloads", "R=4,S=4,K=2,L=1,T=50", "--contenders", "eager", "--passes", "forward"]
+    command = [sys.executable, "-m", "benchmarks", "run", "stack", *small, "--rounds", "1"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert list(tmp_path.iterdir())
+    foreign = [line for line in done.stderr.splitlines() if not line.startswith("a busy machine")]
+    assert not foreign and "USDT" not in done.stdout
