@@ -170,11 +170,11 @@ gpu-profile:
 	for backend in reference triton cuda; do \
 	    $(GPU) benchmarks profile --backend $$backend --out benchmarks/results/profile-$$backend-cuda.json || exit 1; \
 	done
-	-$(GPU) benchmarks end-to-end fsdd --name synthesised-cuda
+	-$(GPU) benchmarks end-to-end fsdd --name synthesised-cuda --out benchmarks/results/end-to-end-synthesised-cuda.json
 
 # What "auto" decides on for the four workloads, here.
 gpu-calibrate:
-	$(GPU) benchmarks calibration --dtype bfloat16
+	$(GPU) benchmarks calibration --dtype bfloat16 --out benchmarks/results
 
 gpu-tune:
 	$(GPU) benchmarks triton-tuning --out build/triton-tuning.json

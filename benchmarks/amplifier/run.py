@@ -27,7 +27,7 @@ import torch
 from benchmarks.amplifier.network import RATE, Network, write_ours, write_theirs
 from benchmarks.compiled import c_library
 from benchmarks.compiled.c_library import FLOATS
-from benchmarks.environment import RESULTS, environment, machine, write_results
+from benchmarks.environment import BUILD, environment, machine, write_results
 from benchmarks.programs import run
 from benchmarks.reporting.rows import Row
 from benchmarks.reporting.tables import table_of
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measure(rows, plays, x, options.rounds)
 
     print(table_of("amplifier", rows))
-    out = options.out or RESULTS / f"amplifier-{machine('cpu')}.json"
+    out = options.out or BUILD / f"amplifier-{machine('cpu')}.json"
     content: dict[str, Any] = {
         "benchmark": "amplifier",
         "rounds": options.rounds,

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet import load_model
 from wavenet.classifier.cross_validation import cross_validate
 from wavenet.classifier.inference.evaluate import choose_clips
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts.add_argument("--folds", dest="by", action="store_const", const="fold")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
     parser.add_argument("--from", dest="start", metavar="MODEL", help="a trained one to start from")
+    parser.add_argument("--out", type=Path, help="file; by default in build/bench/")
     options = parser.parse_args(arguments)
 
     where = environment()  # the commit that runs, whatever is edited meanwhile
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs = Path("runs") / options.name
     measured = left_out(config, runs, options.by) if options.by else split(config, runs)
     content = {**said, **measured, **where}
-    write_results(RESULTS / f"classifier-{options.name}.json", content)
+    write_results(options.out or BUILD / f"classifier-{options.name}.json", content)
 
 
 def left_out(config: RunConfig, runs: Path, by: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 import wavenet_kernels
 from benchmarks.classifier.sections import SECTIONS, Clock, ClockedLearner, watched
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.operators.contenders import chosen
 from benchmarks.reporting.rows import Row, sentence
 from benchmarks.reporting.tables import table_of
@@ -296,4 +296,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rounds": options.steps,
         "rows": rows,
     }
-    write_results(options.out or RESULTS / f"end-to-end-{name}.json", content)
+    write_results(options.out or BUILD / f"end-to-end-{name}.json", content)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet import load_model
 from wavenet.classifier.inference.evaluate import Classify, choose_clips, classify_clips, metrics_of
 from wavenet.classifier.inference.export import export_model
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks exported", description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True, help="of the result")
+    parser.add_argument("--out", type=Path, help="file; by default in build/bench/")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)
@@ -50,4 +51,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(row)
         print(row)
     content = {"benchmark": "exported", "name": options.name, "clips": len(chosen.clips)}
-    write_results(RESULTS / f"exported-{options.name}.json", {**content, **where, "rows": rows})
+    out = options.out or BUILD / f"exported-{options.name}.json"
+    write_results(out, {**content, **where, "rows": rows})

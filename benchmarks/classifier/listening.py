@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet import StreamingClassifier, WaveNetClassifier
 from wavenet.audio import pcm_blocks
 from wavenet.classifier.run_config import load_config
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--config", type=Path, help="its model section; default: that of wavenet-small"
     )
     parser.add_argument("--minutes", type=int, default=60)
-    parser.add_argument("--out", type=Path, default=RESULTS / "listening-hour.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "listening-hour.json")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)

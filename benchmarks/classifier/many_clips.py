@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from benchmarks.classifier.listening import memory_mib
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet.classifier.data.layouts import MANIFEST_NAME
 from wavenet.classifier.data.shards import ShardWriter, append_rows
 from wavenet.classifier.run_config import load_config
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=200_000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("build/many-clips"))
-    parser.add_argument("--out", type=Path, default=RESULTS / "many-clips.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "many-clips.json")
     options = parser.parse_args(arguments)
 
     where = environment()

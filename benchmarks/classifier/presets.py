@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.timing import Run, interleave, spread
 from wavenet import WaveNetConfig, create_model
 from wavenet.networks import list_models
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks presets", description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the clip")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=RESULTS / "presets-cpu.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "presets-cpu.json")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)

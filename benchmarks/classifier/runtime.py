@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.compiled import c_library
 from benchmarks.compiled.c_library import FLOATS, Decision, Library, Listener
-from benchmarks.environment import RESULTS, environment, machine, write_results
+from benchmarks.environment import BUILD, environment, machine, write_results
 from benchmarks.programs import run
 from benchmarks.reporting.rows import Row, sentence
 from benchmarks.reporting.tables import table_of
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     print(f"{binary / 1000:.0f} kB for {options.isa}, stripped\n")
     print(table_of("runtime", rows))
-    out = options.out or RESULTS / f"runtime-{machine('cpu')}.json"
+    out = options.out or BUILD / f"runtime-{machine('cpu')}.json"
     content: dict[str, Any] = {
         "benchmark": "runtime",
         "rounds": options.rounds,

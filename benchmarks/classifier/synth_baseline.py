@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.environment import RESULTS, environment
+from benchmarks.environment import BUILD, environment
 from wavenet.audio import read_audio
 from wavenet.classifier.data import Clip, find_clips, labels_of, select
 from wavenet.classifier.data.synth import write_data_set
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks synth-baseline", description=__doc__
     )
-    parser.add_argument("--out", type=Path, default=RESULTS / "synth-linear-baseline.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "synth-linear-baseline.json")
     parser.add_argument("--clips-per-class", type=int, default=300)
     parser.add_argument("--sample-rate", type=int, default=8000, help="in Hz")
     parser.add_argument("--seconds", type=float, default=1.0, help="duration of a clip")

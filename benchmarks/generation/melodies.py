@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet import WaveNet, load_model
 from wavenet.classifier.data.parts import notes_in
 from wavenet.classifier.data.synth import write_data_set
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/melodies"))
     parser.add_argument("--clips-per-class", type=int, default=300)
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--out", type=Path, help="file; by default in build/bench/")
     options = parser.parse_args(arguments)
 
     where = environment()  # the commit that runs, whatever is edited meanwhile
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     for name in ("generated", "recordings", "chance"):
         print(f"{name}: {content[name]}")
-    write_results(RESULTS / "melodies.json", {**content, **where})
+    write_results(options.out or BUILD / "melodies.json", {**content, **where})
 
 
 def play(

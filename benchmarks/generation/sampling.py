@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import wavenet_kernels
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.generation.eager import EagerQueues
 from benchmarks.operators.ceilings import read_run
 from benchmarks.timing import Run, interleave, spread
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks generation", description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=RESULTS / "generation-cpu.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "generation-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     where = environment()

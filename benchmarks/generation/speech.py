@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from wavenet import WaveGlow, WaveNet, load_model
 from wavenet.classifier.inference.evaluate import EvaluationClips, choose_clips
 from wavenet.classifier.inference.likelihood import Likelihood, likelihood
@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sigma", type=float, help="of a WaveGlow's noise")
     parser.add_argument("--every", type=int, default=1, help="of copy synthesis: each n-th clip")
     parser.add_argument("--set", nargs="+", default=[], metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--out", type=Path, help="file; by default in build/bench/")
     options = parser.parse_args(arguments)
 
     where = environment()  # the commit that runs, whatever is edited meanwhile
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content["copy_synthesis"] = choice | copied(
             model, chosen, options.every, options.classifier, labels, sigma
         )
-    write_results(RESULTS / f"speech-{options.name}.json", {**content, **where})
+    write_results(options.out or BUILD / f"speech-{options.name}.json", {**content, **where})
 
 
 def likely(model: WaveNet | WaveGlow, chosen: EvaluationClips) -> dict[str, Any]:

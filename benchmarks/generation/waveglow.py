@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.timing import Run, interleave, spread
 from wavenet import WaveGlow, WaveGlowConfig
 from wavenet.generation.flow import WN
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of sound")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS / "waveglow-cpu.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "waveglow-cpu.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     where = environment()

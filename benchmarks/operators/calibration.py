@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.environment import RESULTS, environment, machine, write_results
+from benchmarks.environment import BUILD, environment, machine, write_results
 from benchmarks.reporting.rows import Row
 from wavenet_kernels import calibration
 from wavenet_kernels.calibration import choice, program, store
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     parser.add_argument("--batch", type=int, help="B; default: 32 on a GPU, else 1")
     parser.add_argument("--time", type=int, default=16000, help="T")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=BUILD)
     given = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     batch = given.batch or (32 if device == "cuda" else 1)

@@ -22,7 +22,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.environment import RESULTS, environment, write_results
+from benchmarks.environment import BUILD, environment, write_results
 from benchmarks.operators.contenders import stacks
 from benchmarks.operators.stack import pass_of
 from benchmarks.operators.workloads import WORKLOADS, Workload
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workloads", nargs="+", choices=names, default=default)
     parser.add_argument("--neighbours", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=RESULTS / "neighbour-cpu.json")
+    parser.add_argument("--out", type=Path, default=BUILD / "neighbour-cpu.json")
     options = parser.parse_args(arguments)
     where = environment()  # the commit that runs, whatever is edited meanwhile
     rows: list[dict[str, Any]] = []

@@ -16,7 +16,7 @@ def test_a_run_starts_from_a_trained_model(parts, tones, tmp_path, monkeypatch):
     config = tmp_path / "short.yaml"
     config.write_text("training: {epochs: 1, device: cpu}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    monkeypatch.setattr(accuracy, "BUILD", tmp_path)
     options = ["--name", "tones", "--from", str(tones.run), "--set", f"data.cache={tones.cache}"]
     accuracy.main([str(config), str(tones.manifest), *options, *parts])
     record = json.loads((tmp_path / "classifier-tones.json").read_text())

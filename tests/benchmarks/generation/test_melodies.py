@@ -46,7 +46,7 @@ def test_the_ear_tells_neighbours_and_octaves_apart_and_hears_no_pitch_in_noise(
 
 @pytest.mark.slow
 def test_a_model_is_trained_and_listened_to(tmp_path, monkeypatch):
-    monkeypatch.setattr(melodies, "RESULTS", tmp_path)
+    monkeypatch.setattr(melodies, "BUILD", tmp_path)
     sizes = ("residual_channels=6", "dilation_channels=6", "skip_channels=8", "stacks=1")
     settings = [*(f"model.{size}" for size in sizes), "training.epochs=1"]
     settings += [f"data.cache={tmp_path / 'cache'}"]

@@ -16,7 +16,7 @@ MEL = "{n_fft: 128, hop: 32, window: 128, mels: 20, low_hz: 0, high_hz: 2000}"
 
 @pytest.mark.slow
 def test_a_vocoder_is_trained_compared_and_heard(tones, tmp_path, monkeypatch):
-    monkeypatch.setattr(speech, "RESULTS", tmp_path)
+    monkeypatch.setattr(speech, "BUILD", tmp_path)
     (tmp_path / "config.yaml").write_text("model: {architecture: wavenet, distribution: logistic}")
     settings = [f"model.{size}" for size in (*SIZES, "sample_rate=4000", "layers_per_stack=4")]
     settings += [f"model.mel={MEL}", "training.epochs=1", "training.batch_size=8"]
