@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from wavenet_kernels.calibration import choice
-from wavenet_kernels.calibration.choice import choose, circumstances, freeze, is_settled, mode
+from wavenet_kernels.calibration.choice import choose, freeze, mode
 from wavenet_kernels.call import Call
 
 if TYPE_CHECKING:
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
 __all__ = [
     "calibrate",
     "choose",
-    "circumstances",
     "decisions",
     "forget",
     "freeze",
     "frozen",
     "from_entries",
-    "is_settled",
     "mode",
     "nothing_is_known",
     "settle",

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from wavenet_kernels import backends, calibration
+from wavenet_kernels import backends
 from wavenet_kernels.backends.contract import Again
+from wavenet_kernels.calibration import choice
 from wavenet_kernels.forked import in_forked_child
 
 Signature = tuple[Any, ...]
@@ -90,4 +91,4 @@ def _signature(name: str, arguments: Sequence[Any], tensors: int) -> Signature |
         else:
             return None
     parts += [tuple(part) if type(part) is list else part for part in arguments[tensors:]]
-    return (*parts, calibration.circumstances())
+    return (*parts, choice.circumstances())

@@ -14,8 +14,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from wavenet_kernels import backends, calibration
+from wavenet_kernels import backends
 from wavenet_kernels.backends.contract import Again, Backend, Passes
+from wavenet_kernels.calibration import choice
 from wavenet_kernels.call import Call, Gradients, Outputs, astuple
 from wavenet_kernels.forked import in_forked_child, single_threaded_in_child
 from wavenet_kernels.ops._heard import LayerByLayer, without_residuals
@@ -92,7 +93,7 @@ def _lasting(again: Again | None, call: Call, backend: str, *, step: bool) -> Ag
     """What was prepared, if more such calls are this backend's, and computed to the same bits."""
     if again is None or call.settings.residual_scale == 0:
         return None  # scales 0 and -0 are equal and give zeros of other signs
-    return again if calibration.is_settled(call, backend, step=step) else None
+    return again if choice.is_settled(call, backend, step=step) else None
 
 
 def _passes(backend: Backend, call: Call) -> Passes:
@@ -132,7 +133,7 @@ def _computing(
     Nobody casts: dtypes have been chosen by now, in a backward by its forward.
     """
     seen = call if call.heard is None else without_residuals(call)
-    chosen = calibration.choose(seen, backend, step=step)
+    chosen = choice.choose(seen, backend, step=step)
     device = call.tensors.x.device.type
     casts = torch.is_autocast_enabled(device)
     if not (casts or backends.watchers or in_forked_child()):
