@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from wavenet_kernels.rows import empty_rows
+from wavenet_kernels.rows import Rows, address_of, empty_rows, rows_of
 
 Padding: TypeAlias = Literal["causal", "same"]
 Keep: TypeAlias = Literal["auto", "inputs", "gates"]
@@ -54,6 +54,17 @@ class Tensors:
         conv_weight, conv_bias, out_weight, out_bias = map(of, self.weights())
         x, cond = function(self.x), of(self.cond)
         return Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
+
+    def for_kernels(self) -> dict[str, Rows | int]:
+        """As a compiled module takes them, by name: signals as rows, weights as addresses."""
+        return {
+            "x": rows_of(self.x),
+            "conv_weight": address_of(self.conv_weight),
+            "conv_bias": address_of(self.conv_bias),
+            "out_weight": address_of(self.out_weight),
+            "out_bias": address_of(self.out_bias),
+            "cond": rows_of(self.cond),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,13 +32,11 @@ cpu::Operator operator_of(const std::string& name) {
   throw std::invalid_argument("there is no operator " + name);
 }
 
-cpu::Call make_call(const cpu::Execution& execution, const std::string& name, int64_t B, int64_t T, int64_t R,
-                    int64_t C, int64_t S, int64_t K, std::vector<int64_t> dilations, bool same_padding, double residual_scale,
-                    const Rows& x, Address conv_weight, Address conv_bias, Address out_weight, Address out_bias,
-                    const Rows& cond) {
+cpu::Call make_call(const std::string& name, int64_t B, int64_t T, int64_t R, int64_t C, int64_t S, int64_t K,
+                    std::vector<int64_t> dilations, bool same_padding, double residual_scale, const Rows& x,
+                    Address conv_weight, Address conv_bias, Address out_weight, Address out_bias, const Rows& cond) {
   cpu::Call call{operator_of(name), {}};
   Layer& l = call.stack.first;
-  l.dtype = execution.dtype, l.fast = execution.fast && execution.isa.of(execution.dtype).fast;
   l.B = B, l.T = T, l.R = R, l.C = C, l.D = C / 2, l.S = S, l.K = K;
   l.residual_scale = residual_scale;
   (call.op == cpu::Operator::gate ? l.a : l.x) = x;
@@ -180,7 +178,7 @@ PYBIND11_MODULE(_cpu, m) {
            }),
            py::kw_only(), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
   py::class_<cpu::Call>(m, "Call", py::module_local())
-      .def(py::init(&make_call), py::kw_only(), py::arg("execution"), py::arg("operator"), py::arg("B"), py::arg("T"),
+      .def(py::init(&make_call), py::kw_only(), py::arg("operator"), py::arg("B"), py::arg("T"),
            py::arg("R"), py::arg("C"), py::arg("S"), py::arg("K"), py::arg("dilations"), py::arg("same_padding"),
            py::arg("residual_scale"), py::arg("x"), py::arg("conv_weight"), py::arg("conv_bias"),
            py::arg("out_weight"), py::arg("out_bias"), py::arg("cond"));
@@ -207,7 +205,8 @@ PYBIND11_MODULE(_cpu, m) {
 
   py::class_<cpu::Stream>(m, "Stream", py::module_local())
       .def(py::init([](const cpu::Execution& execution, const cpu::Call& call) {
-             return std::make_unique<cpu::Stream>(execution.isa, call.stack.first, call.stack.dilations);
+             const cpu::Stack stack = call.computed(execution);
+             return std::make_unique<cpu::Stream>(execution.isa, stack.first, stack.dilations);
            }),
            py::arg("execution"), py::arg("call"))
       .def("step", &cpu::Stream::step, release, py::kw_only(), py::arg("T"), py::arg("x"), py::arg("cond"),

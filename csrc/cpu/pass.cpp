@@ -20,9 +20,9 @@ struct Prepared {
   Stack stack;
   std::vector<Memory> held;
 
-  Prepared(const Call& call, const Inputs& inputs, const Execution& execution) : how(execution), stack(call.stack) {
+  Prepared(const Call& call, const Inputs& inputs, const Execution& execution)
+      : how(execution), stack(call.computed(execution)) {
     Layer& l = stack.first;
-    l.dtype = how.dtype, l.fast = how.fast && how.isa.of(how.dtype).fast;
     if (call.op == Operator::gate) {
       l.a = at(l.a, inputs.x);  // read as it lies
     } else {
@@ -62,6 +62,12 @@ void keep(Stack& stack, void* saved, int64_t checkpoint_every, void* gates) {
 }
 
 }  // namespace
+
+Stack Call::computed(const Execution& how) const {
+  Stack result = stack;
+  result.first.dtype = how.dtype, result.first.fast = how.fast && how.isa.of(how.dtype).fast;
+  return result;
+}
 
 void ForwardPass::run(const Inputs& inputs, const Outputs& outputs, const Execution& how) const {
   Prepared prepared(call, inputs, how);

@@ -20,6 +20,8 @@ struct Execution {
 struct Call {
   Operator op;
   Stack stack;
+
+  Stack computed(const Execution& how) const;  // the stack, with how it is
 };
 
 // Addresses of what an operator computes on; null: absent. Weights are contiguous and of the kernels' reals.

@@ -130,7 +130,7 @@ Sampler::Sampler(const Isa& isa, const SampleNetwork& network, int64_t batch, bo
   const int64_t table = net_.taps * std::max<int64_t>(net_.codes, 1) * R;
   input_weight_ = copy_of(net_.input_weight, table, table);
   input_bias_ = copy_of(net_.input_bias, R, Rp);
-  a_ = zeros(B_ * 2 * Dp), z_ = zeros(B_ * L * Dp), r_ = zeros(B_ * Rp);
+  a_ = zeros(B_ * 2 * Dp), z_ = zeros(B_ * L * Dp);
   skips_ = zeros(B_ * Sp), hiddens_ = zeros(B_ * Hp), said_ = zeros(B_ * Pp);
   sums_.resize(Pp);
   past_samples_.resize(B_ * net_.taps);

@@ -126,7 +126,7 @@ class Sampler {
   Memory weights_;  // of all matrices, those of every sample first, in the order in which it reads them
   int64_t packed_ = 0;
   Memory input_weight_, input_bias_, skip_bias_, hidden_bias_, output_bias_;
-  Memory a_, z_, r_, skips_, hiddens_, said_;  // of each signal
+  Memory a_, z_, skips_, hiddens_, said_;  // of each signal
   mutable std::vector<float> sums_;            // of probabilities
   std::vector<double> past_samples_;           // (B, taps), oldest first
   std::vector<Worker> workers_;

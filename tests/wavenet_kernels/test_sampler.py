@@ -251,15 +251,21 @@ def test_parameters_that_are_not_finite_are_named(backend):
         sampler(net, backend).run(20, cond)
 
 
+def one_new_and_one_spoilt(backend, dtype) -> tuple[Sampler, Sampler, Tensor]:
+    """Of a network whose rows fill up no vector, the second full of NaN; and conditioning."""
+    net = network(shape="odd widths")
+    cond = torch.randn(1, net.cond_channels, 20)
+    new, spoilt = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
+    with pytest.raises(FloatingPointError):
+        spoilt.run(20, torch.full_like(cond, float("nan")))
+    return new, spoilt, cond
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @LOOPS
 def test_a_loop_that_was_reset_is_a_new_one(backend, dtype):
     """Of all that was there nothing is left, neither in rows that fill up a vector."""
-    net = network(shape="odd widths")
-    cond = torch.randn(1, net.cond_channels, 20)
-    new, used = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
-    with pytest.raises(FloatingPointError):
-        used.run(20, torch.full_like(cond, float("nan")))
+    new, used, cond = one_new_and_one_spoilt(backend, dtype)
     used.reset()
     assert torch.equal(used.run(20, cond), new.run(20, cond))
 
@@ -268,12 +274,8 @@ def test_a_loop_that_was_reset_is_a_new_one(backend, dtype):
 @LOOPS
 def test_a_state_takes_the_place_of_all_that_was_there(backend, dtype):
     """In rows that fill up a vector, too, where what wasn't finite has been."""
-    net = network(shape="odd widths")
-    cond = torch.randn(1, net.cond_channels, 20)
-    first, used = (sampler(net, backend, weights_dtype=dtype) for _ in range(2))
+    first, used, cond = one_new_and_one_spoilt(backend, dtype)
     first.run(5, cond[:, :, :5])
-    with pytest.raises(FloatingPointError):
-        used.run(20, torch.full_like(cond, float("nan")))
     used.load_state(first.state())
     assert torch.equal(used.run(20, cond), first.run(20, cond))
 

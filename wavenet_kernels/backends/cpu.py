@@ -162,7 +162,6 @@ def _described(call: Call) -> Any:
     tensors, settings, sizes = call.tensors, call.settings, call.sizes
     convolution = tensors.conv_weight
     return _cpu.Call(
-        execution=_execution(tensors.x.dtype),
         operator=call.operator,
         B=sizes.B,
         T=sizes.T,
@@ -173,12 +172,7 @@ def _described(call: Call) -> Any:
         dilations=settings.dilations or (1,),
         same_padding=settings.padding == "same",
         residual_scale=settings.residual_scale,
-        x=rows_of(tensors.x),
-        conv_weight=address_of(tensors.conv_weight),
-        conv_bias=address_of(tensors.conv_bias),
-        out_weight=address_of(tensors.out_weight),
-        out_bias=address_of(tensors.out_bias),
-        cond=rows_of(tensors.cond),
+        **tensors.for_kernels(),
     )
 
 

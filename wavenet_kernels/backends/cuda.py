@@ -346,13 +346,7 @@ class _Prepared:
         held = Tensors(x, conv_weight, conv_bias, out_weight, out_bias, cond)
         self._held = held
         self.tensors: Any = _machine.module.StackTensors(
-            x=rows_of(held.x),
-            conv_weight=address_of(held.conv_weight),
-            conv_bias=address_of(held.conv_bias),
-            out_weight=address_of(held.out_weight),
-            out_bias=address_of(held.out_bias),
-            cond=rows_of(held.cond),
-            residual_scale=call.settings.residual_scale,
+            **held.for_kernels(), residual_scale=call.settings.residual_scale
         )
 
     def workspace(self, size: int) -> Tensor:
