@@ -10,7 +10,10 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:  # torch takes seconds, and is loaded where there is a tensor
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -133,6 +136,21 @@ def require_tensor(name: str, value: object, accepted: str) -> None:
 
     if not isinstance(value, torch.Tensor):
         raise DataError(f"{name} is a {type(value).__name__}; accepted is a tensor {accepted}")
+
+
+def require_floats(name: str, tensor: Tensor) -> None:
+    """Raise DataError for a tensor, named, of anything but finite floats."""
+    if not tensor.is_floating_point():
+        raise DataError(f"{name} is {tensor.dtype}; accepted are floats")
+    require_finite(name, tensor)
+
+
+def require_finite(name: str, tensor: Tensor) -> None:
+    """Raise DataError for a tensor, named, with infinities or NaN; unknown in a compiled graph."""
+    import torch
+
+    if not torch.compiler.is_compiling() and not torch.isfinite(tensor).all():
+        raise DataError(f"{name} holds values that aren't finite numbers")
 
 
 def require_field(condition: bool, config: object, name: str, accepted: str) -> None:

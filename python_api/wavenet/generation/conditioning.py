@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wavenet.errors import plain, require_tensor
+from wavenet.errors import plain, require_finite, require_floats, require_tensor
 from wavenet.generation.config import GeneratorConfig
 
 Speaker = str | int | Sequence[str] | Sequence[int] | Tensor
@@ -208,10 +208,7 @@ class Conditioning(nn.Module):
             accepted += f", or {frames + 2 * context} frames with their context"
         if mel.dim() != 3 or shape[:2] != (batch, mels) or shape[2] < 1:
             raise ValueError(f"mel has shape {shape}; accepted is {accepted}")
-        if not mel.is_floating_point():
-            raise ValueError(f"mel is {mel.dtype}; accepted are floats")
-        if not torch.compiler.is_compiling() and not torch.isfinite(mel).all():
-            raise ValueError("mel holds values that aren't finite numbers")
+        require_floats("mel", mel)
         assert self.local is not None
         mel = mel.to(self.local.weight.dtype)
         if frames is not None and shape[2] == frames + 2 * context:
@@ -245,8 +242,7 @@ class Conditioning(nn.Module):
             raise ValueError(
                 f"speaker is {came}; accepted is a tensor ({batch}, {width}) or ({width},)"
             )
-        if not torch.compiler.is_compiling() and not torch.isfinite(speaker).all():
-            raise ValueError("speaker holds values that aren't finite numbers")
+        require_finite("speaker", speaker)
         return speaker.to(device, self.vector.weight.dtype).expand(batch, width)
 
     def signals_of(self, speaker: Speaker | None) -> int | None:

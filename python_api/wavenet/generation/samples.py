@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from wavenet.audio.mulaw import mu_law_compress, mu_law_decode
-from wavenet.errors import require_tensor
+from wavenet.errors import require_finite, require_tensor
 from wavenet.generation.config import GeneratorConfig
 
 
@@ -38,8 +38,7 @@ def values_of(waveform: Tensor, config: GeneratorConfig) -> Tensor:
                     f"{(config.classes or 0) - 1}"
                 )
         return waveform.long()
-    if not torch.compiler.is_compiling() and not torch.isfinite(waveform).all():
-        raise ValueError("waveform holds values that aren't finite numbers")
+    require_finite("waveform", waveform)
     return encode(waveform, config) if softmax else compand(waveform, config)
 
 

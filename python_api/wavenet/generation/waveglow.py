@@ -9,7 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from wavenet.errors import DataError, extra, is_number, is_whole, plain, require_tensor
+from wavenet.errors import (
+    DataError,
+    extra,
+    is_number,
+    is_whole,
+    plain,
+    require_finite,
+    require_floats,
+    require_tensor,
+)
 from wavenet.generation.flow import WN, Flow, InvertibleConv1x1
 from wavenet.generation.reversible import ReversibleFlows, run
 from wavenet.generation.waveglow_config import WaveGlowConfig
@@ -324,7 +333,7 @@ class WaveGlow(
         if self.config.whiten and time % self.config.whiten:
             accepted = f"a multiple of the {self.config.whiten} that are whitened at a time"
             raise DataError(f"waveform has {time} samples; accepted is {accepted}")
-        _check_finite("waveform", waveform)
+        require_finite("waveform", waveform)
         return batch, time
 
     def _check_mel(self, mel: Tensor, batch: int | None = None) -> tuple[int, int, int]:
@@ -334,9 +343,7 @@ class WaveGlow(
         if not fits or (batch is not None and mel.shape[0] != batch):
             accepted = f"({batch or 'B'}, {mels}, F) with F from 1"
             raise DataError(f"mel has shape {tuple(mel.shape)}; accepted is {accepted}")
-        if not mel.is_floating_point():
-            raise DataError(f"mel is {mel.dtype}; accepted are floats")
-        _check_finite("mel", mel)
+        require_floats("mel", mel)
         return mel.shape[0], mels, mel.shape[2]
 
     def _check_z(self, z: Tensor, batch: int, steps: int) -> Tensor:
@@ -344,17 +351,10 @@ class WaveGlow(
         require_tensor("z", z, f"{accepted} of floats")
         if z.shape != accepted:
             raise DataError(f"z has shape {tuple(z.shape)}; accepted is {accepted}")
-        if not z.is_floating_point():
-            raise DataError(f"z is {z.dtype}; accepted are floats")
-        _check_finite("z", z)
+        require_floats("z", z)
         return z
 
     def _width(self, tensor: Tensor) -> torch.dtype:
         """Of what passes the flows, which is sound: that of the weights, float32 at least."""
         weights = self.upsample.weight.dtype
         return torch.promote_types(torch.promote_types(tensor.dtype, weights), torch.float32)
-
-
-def _check_finite(name: str, tensor: Tensor) -> None:
-    if not torch.compiler.is_compiling() and not torch.isfinite(tensor).all():
-        raise DataError(f"{name} holds values that aren't finite numbers")
