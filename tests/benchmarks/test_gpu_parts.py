@@ -44,8 +44,8 @@ def test_what_matters_most_comes_first_and_is_not_done_again(tmp_path):
     workloads = "--workloads small reference vocoder flow"
     first = next(index for index, line in enumerate(commands) if workloads in line)
     assert "compile" not in commands[first]  # which takes minutes
-    assert commands[first + 1].endswith("benchmarks predictions")
-    assert commands[first + 2].endswith("benchmarks calibration --dtype bfloat16")
+    assert "benchmarks predictions" in commands[first + 1]
+    assert "benchmarks calibration --dtype bfloat16" in commands[first + 2]
     code, parts, said = make(tmp_path)
     assert (code, parts) == (0, []) and said.count("is done already") == len(PARTS)
 
