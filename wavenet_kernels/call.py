@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
+from wavenet_kernels import kept
 from wavenet_kernels.rows import Rows, address_of, empty_rows, rows_of
 
 Padding: TypeAlias = Literal["causal", "same"]
@@ -144,6 +145,9 @@ class Outputs:
             skip = None
         gates = self.gates if self.gates is not None and len(self.gates) else None
         return Outputs(self.y, residual, skip, self.saved, gates)
+
+
+FOR_BACKWARD = (3, 4)  # `saved` and `gates`, of the fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +332,7 @@ class Call:
         return Outputs(
             residual=empty_rows(x, batch, residual if settings.last_residual else 0, time),
             skip=empty_rows(x, batch, skip, time),
-            saved=x.new_empty(self.saves, batch, time, residual) if saving else None,
+            saved=kept.empty(x, (self.saves, batch, time, residual)) if saving else None,
             gates=self._empty_gates() if saving else None,
         )
 
@@ -336,7 +340,7 @@ class Call:
         """Of no layer where they are not kept."""
         x, sizes = self.tensors.x, self.sizes
         layers = len(self.settings.dilations) if self.keeps_gates else 0
-        return x.new_empty(layers, sizes.B, sizes.T, 2 * sizes.D)
+        return kept.empty(x, (layers, sizes.B, sizes.T, 2 * sizes.D))
 
     def empty_gradients(self, wanted: Sequence[bool]) -> Gradients:
         """Room for the gradients of the fields of `Tensors`, and of step, that are wanted."""

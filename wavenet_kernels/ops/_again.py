@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from wavenet_kernels import backends
+from wavenet_kernels import backends, kept
 from wavenet_kernels.backends.contract import Again
 from wavenet_kernels.calibration import choice
 from wavenet_kernels.forked import in_forked_child
@@ -57,6 +57,7 @@ def repeat(
     given: Sequence[int | None],
     made: Sequence[Tensor | None],
     returned: Sequence[int | None],
+    for_backward: Sequence[int] = (),
 ) -> Repeat:
     """Allocates as many tensors like `made`, has them written, and returns some of them.
 
@@ -65,12 +66,18 @@ def repeat(
         given: which of the operator's arguments each of those is that it takes; None: absent.
         made: what it writes to.
         returned: which of `made` each result is; None: a tensor of no elements.
+        for_backward: which of `made` are contiguous and only kept for a backward pass.
     """
     layouts = [None if tensor is None else (tensor.shape, tensor.stride()) for tensor in made]
+    only_kept = [(index, made[index].shape) for index in for_backward]
+    for index in for_backward:
+        layouts[index] = None
 
     def compute(arguments: Sequence[Any]) -> Any:
         like = arguments[0]
         new = [None if layout is None else like.new_empty_strided(*layout) for layout in layouts]
+        for index, shape in only_kept:
+            new[index] = kept.empty(like, shape)
         again([None if index is None else arguments[index] for index in given], new)
         results = [like.new_empty(0) if index is None else new[index] for index in returned]
         return results[0] if len(results) == 1 else tuple(results)

@@ -1,0 +1,82 @@
+"""Memory for what a training step keeps for its backward pass: the next step takes it over.
+
+The C library gives large blocks back to the system, which hands every step new pages,
+filled with zeros: 41 MB of small ones take 15 ms, and large ones up to 90 where memory has to be
+moved to make them (Zen 5, a virtual machine). Meanwhile the system may take what lies in such a
+block (`madvise(2)`, MADV_FREE), so that none is missing elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import weakref
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+LEAST = 4 << 20  # bytes
+MOST_IDLE = 64  # blocks that are taken before one that none of them fits into goes
+
+_LARGE_PAGE = 2 << 20
+_PLAIN = (Tensor, torch.nn.Parameter)  # nothing that only pretends to have memory
+_SYSTEM_MAY_TAKE = getattr(mmap, "MADV_FREE", None)  # Linux and macOS
+
+
+class _Block:
+    """Memory that begins with a large page, and how many blocks were taken since it was free."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.idle = 0
+        self._memory = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
+        self._first = -ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) % _LARGE_PAGE
+
+    def bytes(self, size: int) -> ctypes.Array[ctypes.c_char]:
+        """The first ones. When nothing refers to them any more the block is free."""
+        view = (ctypes.c_char * size).from_buffer(self._memory, self._first)
+        weakref.finalize(view, self._give_back).atexit = False
+        return view
+
+    def _give_back(self) -> None:
+        assert _SYSTEM_MAY_TAKE is not None
+        self._memory.madvise(_SYSTEM_MAY_TAKE)
+        self.idle = 0
+        _free.append(self)
+
+
+_free: list[_Block] = []
+
+
+def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """An uninitialised contiguous tensor of the dtype and on the device of `like`."""
+    size = math.prod(shape) * like.element_size()
+    if size < LEAST or not like.is_cpu or type(like) not in _PLAIN or _SYSTEM_MAY_TAKE is None:
+        return like.new_empty(shape)
+    memory = (_taken(size) or _Block(size)).bytes(size)
+    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
+
+
+def _taken(size: int) -> _Block | None:
+    """The smallest free block for so many bytes, unless a quarter of it would be left over."""
+    for block in list(_free):
+        block.idle += 1
+    fitting = [block for block in list(_free) if size <= block.size <= size + size // 4]
+    for block in sorted(fitting, key=lambda block: block.size):
+        if _removed(block):
+            return block
+    for block in list(_free):
+        if block.idle > MOST_IDLE:
+            _removed(block)
+    return None
+
+
+def _removed(block: _Block) -> bool:
+    """Whether it was free; another thread may have taken it, or tensors may go at any time."""
+    try:
+        _free.remove(block)
+    except ValueError:
+        return False
+    return True
