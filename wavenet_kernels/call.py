@@ -25,10 +25,10 @@ Keep: TypeAlias = Literal["auto", "inputs", "gates"]
 def is_wide(residual: int, taps: int) -> bool:
     """Whether a CPU takes longer over a layer's convolution than over writing and reading it.
 
-    Of K R = 128 terms a sum, nothing is gained by keeping them; of 384, a fifth of a step
-    (benchmarks/NOTES.md).
+    Of K R = 64 terms a sum, nothing is gained by keeping them; of 128, a twentieth of a step, of
+    384 a fifth (benchmarks/NOTES.md).
     """
-    return residual * taps >= 256
+    return residual * taps >= 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,16 +38,20 @@ class _Block:
         """The first ones. When nothing refers to them any more the block is free."""
         view = (ctypes.c_char * size).from_buffer(self._memory, self._first)
         weakref.finalize(view, self._give_back).atexit = False
+        _in_use.add(self)
         return view
 
     def _give_back(self) -> None:
         assert _SYSTEM_MAY_TAKE is not None
         self._memory.madvise(_SYSTEM_MAY_TAKE)
         self.idle = 0
+        _in_use.discard(self)
         _free.append(self)
 
 
 _free: list[_Block] = []
+_in_use: set[_Block] = set()
+_peak = 0
 
 
 def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
@@ -56,7 +60,22 @@ def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
     if size < LEAST or not like.is_cpu or type(like) not in _PLAIN or _SYSTEM_MAY_TAKE is None:
         return like.new_empty(shape)
     memory = (_taken(size) or _Block(size)).bytes(size)
+    global _peak
+    _peak = max(_peak, _bytes_in_use())
     return torch.frombuffer(memory, dtype=like.dtype).view(shape)
+
+
+def peak(reset: bool) -> int:
+    """The most bytes in use at one time since the last reset; torch knows of none of them."""
+    global _peak
+    most = _peak
+    if reset:
+        _peak = _bytes_in_use()
+    return most
+
+
+def _bytes_in_use() -> int:
+    return sum(block.size for block in tuple(_in_use))
 
 
 def _taken(size: int) -> _Block | None:

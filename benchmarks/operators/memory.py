@@ -1,4 +1,4 @@
-"""Peak memory: what torch allocates during a run, and what our C++ kernels allocate beside it."""
+"""Peak memory: what torch allocates during a run, and what we allocate beside it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import Run
+from wavenet_kernels import kept
 
 
 def peak_mib(run: Run, device: str) -> float:
     """MiB that one call allocates at most, beyond what was allocated when it began.
 
-    On a CPU this is torch's peak plus that of the workspaces of `wavenet_kernels._cpu`, which
-    torch knows nothing of: an upper bound, for the two need not come at the same moment. Nor is
-    what the call frees of earlier tensors taken off there, as it is on a GPU.
+    On a CPU this is torch's peak plus that of the workspaces of `wavenet_kernels._cpu` and of what
+    is kept for backward (`wavenet_kernels.kept`), which torch knows nothing of: an upper bound, for
+    they need not come at the same moment. Nor is what the call frees of earlier tensors taken off
+    there, as it is on a GPU.
     """
     prepared = run.prepare()
     if device == "cuda":
@@ -29,6 +31,8 @@ def peak_mib(run: Run, device: str) -> float:
         return float(torch.cuda.max_memory_allocated() - before) / 2**20
     workspace_peak = _workspace_peak()
     workspace_peak(True)
+    kept.peak(reset=True)
+    kept_before = kept.peak(reset=False)
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         run.run(prepared)
@@ -38,7 +42,7 @@ def peak_mib(run: Run, device: str) -> float:
         if event.name() == "[memory]":
             held += event.nbytes()
             peak = max(peak, held)
-    return (peak + workspace_peak(False)) / 2**20
+    return (peak + workspace_peak(False) + kept.peak(reset=False) - kept_before) / 2**20
 
 
 def limit_memory() -> None:

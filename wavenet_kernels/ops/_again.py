@@ -69,14 +69,16 @@ def repeat(
         for_backward: which of `made` are contiguous and only kept for a backward pass.
     """
     layouts = [None if tensor is None else (tensor.shape, tensor.stride()) for tensor in made]
-    only_kept = [(index, made[index].shape) for index in for_backward]
+    kept_shapes: list[tuple[int, Sequence[int]]] = []
     for index in for_backward:
-        layouts[index] = None
+        tensor, layouts[index] = made[index], None
+        if tensor is not None:
+            kept_shapes.append((index, tensor.shape))
 
     def compute(arguments: Sequence[Any]) -> Any:
         like = arguments[0]
         new = [None if layout is None else like.new_empty_strided(*layout) for layout in layouts]
-        for index, shape in only_kept:
+        for index, shape in kept_shapes:
             new[index] = kept.empty(like, shape)
         again([None if index is None else arguments[index] for index in given], new)
         results = [like.new_empty(0) if index is None else new[index] for index in returned]

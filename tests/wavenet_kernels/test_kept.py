@@ -1,0 +1,136 @@
+"""Memory of what a training step keeps: the next takes it over, none is shared, idle one goes."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import wavenet_kernels
+from wavenet_kernels import kept
+
+LIKE = torch.empty(0)
+MANY = kept.LEAST // LIKE.element_size()
+
+pytestmark = pytest.mark.skipif(kept._SYSTEM_MAY_TAKE is None, reason="no MADV_FREE here")
+
+
+@pytest.fixture(autouse=True)
+def _no_free_blocks():
+    gc.collect()
+    kept._free.clear()
+    yield
+    kept._free.clear()
+
+
+def test_the_next_one_takes_it_over():
+    first = kept.empty(LIKE, (2, MANY))
+    address = first.data_ptr()
+    assert first.shape == (2, MANY) and first.is_contiguous() and first.dtype == torch.float32
+    assert address % (2 << 20) == 0
+    part = first[1]
+    del first
+    assert not kept._free  # a view is still there
+    del part
+    second = kept.empty(LIKE, (2 * MANY - 5,))
+    assert second.data_ptr() == address and not kept._free
+    third = kept.empty(LIKE, (2 * MANY,))
+    assert third.data_ptr() != address
+    second.fill_(2)
+    third.fill_(3)
+    assert (second == 2).all() and (third == 3).all()
+
+
+@pytest.mark.parametrize("wanted", [2 * MANY, MANY], ids=["too-small", "far-too-large"])
+def test_one_that_does_not_fit_is_left_alone(wanted):
+    block = kept.empty(LIKE, (3 * MANY // 2,))
+    address = block.data_ptr()
+    del block
+    other = kept.empty(LIKE, (wanted,))
+    assert other.data_ptr() != address and len(kept._free) == 1
+
+
+def test_the_smallest_that_fits():
+    sizes = [MANY * 5 // 4, MANY * 9 // 8, MANY * 7 // 6]
+    blocks = [kept.empty(LIKE, (size,)) for size in sizes]
+    address = blocks[1].data_ptr()
+    blocks.clear()
+    assert kept.empty(LIKE, (MANY + 1,)).data_ptr() == address
+
+
+def test_idle_ones_go():
+    block = kept.empty(LIKE, (8 * MANY,))
+    del block
+    held = []
+    for _ in range(kept.MOST_IDLE + 1):
+        assert len(kept._free) == 1
+        held.append(kept.empty(LIKE, (MANY,)))
+    assert not kept._free
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=30))
+def test_nothing_is_shared(requests):
+    """Tensors of any sizes that come and go: each holds what was written to it."""
+    held = []
+    for number, (twentieths, drop) in enumerate(requests):
+        tensor = kept.empty(LIKE, (MANY + twentieths * MANY // 20,))
+        tensor[:: MANY // 8] = number
+        held.append((number, tensor))
+        if drop:
+            del held[len(held) // 2]
+    for number, tensor in held:
+        assert (tensor[:: MANY // 8] == number).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_dtypes(dtype):
+    tensor = kept.empty(torch.empty(0, dtype=dtype), (MANY, 2))
+    assert tensor.dtype == dtype and tensor.shape == (MANY, 2)
+
+
+def test_what_is_small_or_has_no_memory_is_torchs():
+    kept.empty(LIKE, (MANY - 1,))
+    with FakeTensorMode() as mode:
+        kept.empty(mode.from_tensor(LIKE), (MANY,))
+    assert kept.empty(torch.empty(0, device="meta"), (MANY,)).device.type == "meta"
+    assert not kept._free
+
+
+def test_a_training_step_takes_the_last_ones_and_two_at_a_time_do_not_meet():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 64, 9_000, generator=generator)
+    weights = [
+        torch.randn(shape, generator=generator, requires_grad=True)
+        for shape in ((4, 128, 64, 2), (4, 128), (4, 128, 64), (4, 128))
+    ]
+
+    def forward():
+        return wavenet_kernels.residual_stack(x, *weights, dilations=(1, 2, 4, 8), keep="gates")
+
+    def gradients(outputs):
+        return torch.autograd.grad([o.sum() for o in outputs], weights)
+
+    with wavenet_kernels.use_backend("cpu"):
+        alone = [gradients(forward()) for _ in range(2)]
+        blocks = len(kept._free)
+        first, second = forward(), forward()
+        together = [gradients(first), gradients(second)]
+        del first, second
+    assert blocks == 2  # inputs of layers, and gates
+    assert len(kept._free) == 2 * blocks
+    for got in (alone[1], *together):
+        assert all(torch.equal(a, b) for a, b in zip(alone[0], got, strict=True))
+
+
+def test_the_peak_is_of_what_is_in_use():
+    kept.peak(reset=True)
+    before = kept.peak(reset=True)
+    blocks = [kept.empty(LIKE, (MANY,)) for _ in range(3)]
+    del blocks[0]
+    assert kept.peak(reset=True) - before == 3 * kept.LEAST
+    assert kept.peak(reset=False) - before == 2 * kept.LEAST
