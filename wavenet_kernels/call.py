@@ -22,13 +22,22 @@ Padding: TypeAlias = Literal["causal", "same"]
 Keep: TypeAlias = Literal["auto", "inputs", "gates"]
 
 
-def is_wide(residual: int, taps: int) -> bool:
-    """Whether a CPU takes longer over a layer's convolution than over writing and reading it.
+def keeps_gates(
+    residual: int, dilation: int, taps: int, layers: int, positions: int, bytes_of_float: int
+) -> bool:
+    """Whether a CPU keeps what goes into the gates, which its convolutions may take longer over.
 
-    Of K R = 64 terms a sum, nothing is gained by keeping them; of 128, a twentieth of a step, of
-    384 a fifth (benchmarks/NOTES.md).
+    Of K R = 64 terms a sum, nothing is gained by keeping them; of 128, a twentieth of a step, which
+    is not worth any amount of memory; of 384, a fifth (benchmarks/NOTES.md).
+
+    Args:
+        residual, dilation, taps, layers: R, D, K and L.
+        positions: B T.
+        bytes_of_float: of an activation.
     """
-    return residual * taps >= 128
+    terms = residual * taps
+    size = 2 * dilation * layers * positions * bytes_of_float
+    return terms >= 256 or (terms >= 128 and size <= 256 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,17 +269,17 @@ class Call:
     def keeps_gates(self) -> bool:
         """Whether a forward pass keeps what goes into the gates for the backward pass.
 
-        "auto" does so on CPUs for wide layers: 2D values a position and layer beside the R of the
-        input, where eager PyTorch keeps 3D (tanh, sigmoid and their product).
+        "auto" does so on CPUs for layers that are not narrow: 2D values a position and layer beside
+        the R of the input, where eager PyTorch keeps 3D (tanh, sigmoid and their product).
         """
-        settings, x = self.settings, self.tensors.x
+        settings, x, sizes = self.settings, self.tensors.x, self.sizes
         if settings.keep != "auto":
             return settings.keep == "gates"
-        return (
-            self.operator == "residual_stack"
-            and x.device.type == "cpu"
-            and settings.checkpoint_every == 1
-            and is_wide(self.sizes.R, self.sizes.K)
+        if self.operator != "residual_stack" or x.device.type != "cpu":
+            return False
+        layers, positions = len(settings.dilations), sizes.B * sizes.T
+        return settings.checkpoint_every == 1 and keeps_gates(
+            sizes.R, sizes.D, sizes.K, layers, positions, x.element_size()
         )
 
     def as_stack(self) -> Call:

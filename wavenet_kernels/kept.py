@@ -74,6 +74,11 @@ def peak(reset: bool) -> int:
     return most
 
 
+def release() -> None:
+    """Give blocks that are free back to the system."""
+    _free.clear()
+
+
 def _bytes_in_use() -> int:
     return sum(block.size for block in tuple(_in_use))
 

@@ -57,6 +57,7 @@ from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import TrainingConfig
 from wavenet.classifier.training.learner import Learner
 from wavenet.classifier.training.processes import processes
+from wavenet_kernels import kept
 
 def batch(clips, samples):
     lengths = torch.full((clips,), samples)
@@ -68,6 +69,7 @@ def status(name):
 
 def rise(compute, clips, samples):
     compute(1, 4000)
+    kept.release()
     before = status("VmRSS")
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak is what there is now

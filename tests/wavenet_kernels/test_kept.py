@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(kept._SYSTEM_MAY_TAKE is None, reason="no MADV_F
 @pytest.fixture(autouse=True)
 def _no_free_blocks():
     gc.collect()
-    kept._free.clear()
+    kept.release()
     yield
-    kept._free.clear()
+    kept.release()
 
 
 def test_the_next_one_takes_it_over():

@@ -53,8 +53,8 @@ def residual_stack(
         keep: what backward goes on from. "inputs": the layers' inputs, R values a position and
             layer, from which it computes the gates again. "gates": what goes into those too, 2D
             values more; not with checkpoint_every > 1, nor on a GPU. "auto": gates on CPUs for
-            wide layers, K R >= 128, which takes no more memory than eager PyTorch; else inputs.
-            Gradients are the same bits.
+            wide layers, K R >= 256, or 128 where that is no more than 256 MiB, which takes no more
+            memory than eager PyTorch; else inputs. Gradients are the same bits.
         step: added to what a layer convolves, not to what it passes on, and nothing outside the
             signal (DiffWave, arXiv 2009.09761, section 3.1): (B, L*R, T), or (B, L*R, 1) for all
             times alike; layer l owns channels l*R .. (l+1)*R.

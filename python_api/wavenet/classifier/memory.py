@@ -42,6 +42,7 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
         model.kernel_size,
         len(model.dilations),
         model.checkpoint_every,
+        samples / model.stem_stride,
         bytes_of_float,
     )
     floats += _of_filter_layers(model)  # gradients
@@ -80,7 +81,7 @@ def _of_filter_layers(model: Architecture) -> float:
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:
     """The most samples of which `bytes_of` is no more than so many gigabytes; at least one.
 
-    Bytes are proportional to samples.
+    Bytes of many samples are proportional to them.
     """
     return max(1, int(MANY * gigabytes * 1e9 / bytes_of(MANY)))
 

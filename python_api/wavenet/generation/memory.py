@@ -23,13 +23,13 @@ def training_bytes(
         bytes_of_float: of an activation; 2 in mixed precision.
     """
     if isinstance(config, WaveGlowConfig):
-        floats, wide = _of_flow(config, bytes_of_float), 0.0
+        floats, wide = _of_flow(config, samples, bytes_of_float), 0.0
     else:
-        floats, wide = _of_wavenet(config, bytes_of_float)
+        floats, wide = _of_wavenet(config, samples, bytes_of_float)
     return round(samples * (floats * bytes_of_float + (wide + FLOATS_OF_A_SAMPLE) * 4))
 
 
-def _of_wavenet(config: GeneratorConfig, bytes_of_float: int) -> tuple[float, float]:
+def _of_wavenet(config: GeneratorConfig, samples: int, bytes_of_float: int) -> tuple[float, float]:
     """Of a sample: floats of activations, and those that are float32 in any case."""
     layers, gates = len(config.dilations), 2 * config.dilation_channels
     floats = 3 * config.skip_channels + stack_floats(
@@ -38,6 +38,7 @@ def _of_wavenet(config: GeneratorConfig, bytes_of_float: int) -> tuple[float, fl
         config.kernel_size,
         layers,
         config.checkpoint_every,
+        samples,
         bytes_of_float,
     )
     floats += 2 * (config.head_channels or 0)
@@ -46,13 +47,19 @@ def _of_wavenet(config: GeneratorConfig, bytes_of_float: int) -> tuple[float, fl
     return floats, COPIES_OF_PARAMETERS * config.sample_distribution.channels
 
 
-def _of_flow(config: WaveGlowConfig, bytes_of_float: int) -> float:
+def _of_flow(config: WaveGlowConfig, samples: int, bytes_of_float: int) -> float:
     """Of a sample: floats of the flows, of which a step has `group` samples."""
     channels, layers = config.channels, config.layers
     gates = 2 * channels * layers
     one = float(4 * channels + 2 * gates + 4 * config.group)
     one += stack_floats(
-        channels, channels, config.kernel_size, layers, config.checkpoint_every, bytes_of_float
+        channels,
+        channels,
+        config.kernel_size,
+        layers,
+        config.checkpoint_every,
+        samples / config.group,
+        bytes_of_float,
     )
     flows = 1 if config.reversible else config.flows
     # Of whitening a block's matrix has a row for each sample; both that it lies between, too.
