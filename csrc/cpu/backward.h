@@ -32,7 +32,7 @@ inline Taps gz_taps(const Gradient& g) {
 // Pass 2 is a convolution of ga, the taps in reverse and each of them transposed.
 inline Layer look_ahead(const Gradient& g) {
   Layer ahead = g.layer;
-  ahead.R = g.layer.C, ahead.C = g.layer.R;
+  ahead.R = g.layer.C, ahead.C = g.layer.R, ahead.cond = {};
   ahead.left = (g.layer.K - 1) * g.layer.dilation - g.layer.left;
   return ahead;
 }
@@ -238,8 +238,8 @@ inline void gate_gradient_rows(const Gradient& g, int64_t b, int64_t begin, int6
     load_block(l.a, l.dtype, b, t, rows, first, there, f);
     load_block(l.a, l.dtype, b, t, rows, l.D + first, there, s);
     load_block(g.grad_z, l.dtype, b, t, rows, first, there, gz);
+    add_cond_block(l, b, t, rows, first, f, s);
     for (int64_t i = 0; i < rows; ++i) {
-      add_cond(l, b, t + i, first, f[i], s[i]);
       const GateAndSlopes all = gated_and_slopes(f[i], s[i]);
       store_row(g.grad_a, l.dtype, b, t + i, first, gz[i] * all.filter, there);
       store_row(g.grad_a, l.dtype, b, t + i, l.D + first, gz[i] * all.gate, there);

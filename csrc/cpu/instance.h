@@ -8,6 +8,10 @@
 #define WAVENET_IS_double 1
 #define WAVENET_DOUBLE WAVENET_JOIN(WAVENET_, IS, _, WAVENET_REAL)
 
+#ifndef WAVENET_FORWARD_ONLY  // leaves out what only training and tensors in any order need
+#define WAVENET_FORWARD_ONLY 0
+#endif
+
 #if defined(__clang__)
 #define WAVENET_UNROLL _Pragma("unroll")
 #else

@@ -26,23 +26,23 @@ struct Prepared {
     if (call.op == Operator::gate) {
       l.a = at(l.a, inputs.x);  // read as it lies
     } else {
-      l.x = in_rows(at(l.x, inputs.x), l.R);
+      l.x = in_rows(at(l.x, inputs.x), l.R, stack.first.T);
     }
     l.conv_weight = inputs.conv_weight, l.conv_bias = inputs.conv_bias;
     l.out_weight = inputs.out_weight, l.out_bias = inputs.out_bias;
-    l.cond = in_rows(at(l.cond, inputs.cond), layers() * l.C, l.cond.time_stride == 0);
+    l.cond = at(l.cond, inputs.cond);  // read as it lies
+    if (l.cond.time_stride == 0) l.cond = in_rows(l.cond, layers() * l.C, 1);
   }
 
   int64_t layers() const { return static_cast<int64_t>(stack.dilations.size()); }
   int64_t rows() const { return stack.first.B * stack.first.T; }
 
   // (B, T, C), or one time for all, with the channels side by side: as it is, or a copy.
-  Rows in_rows(const Rows& from, int64_t C, bool constant = false) {
+  Rows in_rows(const Rows& from, int64_t C, int64_t times) {
     if (!from.data || from.channel_stride == 1) return from;
-    const int64_t times = constant ? 1 : stack.first.T;
     Rows copy = empty_rows(C, times);
     copy_rows(how.isa, from, how.dtype, stack.first.B, times, C, copy, how.threads);
-    if (constant) copy.time_stride = 0;
+    if (from.time_stride == 0) copy.time_stride = 0;
     return copy;
   }
 
@@ -100,8 +100,8 @@ void BackwardPass::run(const Inputs& inputs, const Given& given, const Wanted& w
   all.stack = prepared.stack;
   const Layer& l = all.stack.first;
   const bool is_gate = call.op == Operator::gate;
-  all.grad_residual = prepared.in_rows(at(grad_residual, given.residual), l.R);
-  all.grad_skip = prepared.in_rows(at(grad_skip, given.skip), l.S);
+  all.grad_residual = prepared.in_rows(at(grad_residual, given.residual), l.R, l.T);
+  all.grad_skip = prepared.in_rows(at(grad_skip, given.skip), l.S, l.T);
   all.grad_x = at(grad_x, wanted.x), all.want_x = wanted.x != nullptr;
   // It holds the gradients of later layers' inputs as well.
   if (!wanted.x && prepared.layers() > 1) all.grad_x = prepared.empty_rows(l.R, l.T);
@@ -116,9 +116,9 @@ void BackwardPass::run(const Inputs& inputs, const Given& given, const Wanted& w
     Gradient& g = gradients[0];
     const Rows grad = at(grad_y, given.y);
     if (call.op == Operator::conv) {
-      g.grad_a = prepared.in_rows(grad, l.C);
+      g.grad_a = prepared.in_rows(grad, l.C, l.T);
     } else {
-      g.grad_z = is_gate ? grad : prepared.in_rows(grad, l.D);
+      g.grad_z = is_gate ? grad : prepared.in_rows(grad, l.D, l.T);
     }
     if (is_gate) g.grad_a = all.grad_x, g.grad_x = {};
   }

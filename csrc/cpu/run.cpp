@@ -81,7 +81,7 @@ std::vector<Layer> layers_of(const Isa& isa, const Stack& stack) {
     // A weight that is exactly zero is a term that is to be exactly zero, whatever its input: a masked tap, a pruned
     // network. The sums of fast.h mix taps before they multiply, and leave a rounding error in its place.
     l.fast = l.fast && l.conv_weight && !kernels.has_zero_weight(l);
-    l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * activation_bytes));
+    l.cond.data = const_cast<void*>(at(l.cond.data, n * l.C * l.cond.channel_stride * activation_bytes));
     l.accumulate_skip = n > 0;
     if (stack.gates) {
       const int64_t layer_bytes = l.B * l.T * l.C * activation_bytes;

@@ -1,6 +1,7 @@
 // One tile of rows through a layer, or through the part of it that an operator is. Included by isa.cpp.
 //
 //   x, all taps of the tile's rows           ->  inputs, a tile in L2 (fast.h)
+//   conditioning, if it lies time by time    ->  cond, a tile in L2
 //   for each panel of weights (stays in L1):  for each block of rows (registers):
 //      convolution panels   inputs           ->  a in registers  ->  gate  ->  z, a tile in L2
 //      residual panels      z                ->  s (x + V z + v) ->  residual
@@ -13,7 +14,8 @@ struct Tile {
   int64_t* times;  // of each row; -1: the row doesn't exist
   Inputs in;
   Stored* zeros;
-  Real *buffers, *panel;
+  Real *buffers, *panel, *cond;
+  int64_t* row_at;  // of each time from times[0] on, where a tile's times are close together
 
   // Memory for tiles of that many units of a convolution over `channels` channels.
   Tile(Scratch& scratch, const Layer& l, int64_t units, int64_t channels) : b(0), units(units) {
@@ -24,6 +26,67 @@ struct Tile {
     buffers = scratch.take<Real>(Source::reals(l.K, channels));
     zeros = scratch.take<Stored>(channels);
     panel = scratch.take<Real>(paired(l) ? kPanel * (l.K * channels + 1) : 0);
+    cond = scratch.take<Real>(lies_in_times(l.cond) ? rows * cond_stride(l) : 0);
+    row_at = scratch.take<int64_t>(lies_in_times(l.cond) ? times_between(l) : 0);
+  }
+
+  // Never so in a stream.
+  static bool lies_in_times(const Rows& cond) {
+    return !WAVENET_FORWARD_ONLY && cond.data && cond.channel_stride != 1;
+  }
+  static int64_t cond_stride(const Layer& l) { return 2 * round_up(l.D, kLanes); }
+
+  // From a tile's first time to its last one where units' rows are less than a vector apart.
+  int64_t times_between(const Layer& l) const { return rows + rows_per_unit(l) * smaller(l.dilation, kLanes); }
+
+  // Where the channels of conditioning aren't side by side: block by block of times that are.
+  __attribute__((noinline)) void gather_cond(const Layer& l) {
+    if (rows_per_unit(l) == 1 || l.dilation >= kLanes) {
+      for (int64_t i = 0, n; i < rows; i += n) {
+        for (n = 1; n < kLanes && i + n < rows && times[i] >= 0 && times[i + n] == times[i] + n;) ++n;
+        if (times[i] < 0) continue;
+        gather_cond(l, times[i], n, [&](int64_t m) { return i + m; });
+      }
+      return;
+    }
+    const int64_t first = times[0], room = times_between(l);
+    int64_t last = first;
+    for (int64_t i = 0; i < room; ++i) row_at[i] = -1;
+    for (int64_t i = 0; i < rows; ++i) {
+      if (times[i] >= 0) row_at[times[i] - first] = i, last = larger(last, times[i]);
+    }
+    for (int64_t t = first; t <= last; t += kLanes) {
+      gather_cond(l, t, smaller(kLanes, last + 1 - t), [&](int64_t m) { return row_at[t - first + m]; });
+    }
+  }
+
+  // Of times t, t + 1, ..., n of them at most as many as lanes: to the rows that row_of says, none where that is below 0.
+  template <class RowOf>
+  void gather_cond(const Layer& l, int64_t t, int64_t n, RowOf&& row_of) {
+    const int64_t half = cond_stride(l) / 2;
+    for (int64_t gate = 0; gate < 2; ++gate) {
+      Rows from = l.cond;
+      from.data = static_cast<char*>(from.data) + gate * l.D * from.channel_stride * storage_bytes(l.dtype);
+      for (int64_t first = 0; first < l.D; first += kLanes) {
+        Vector block[kLanes];
+        load_block(from, l.dtype, b, t, n, first, l.D - first, block);
+        for (int64_t m = 0; m < n; ++m) {
+          if (row_of(m) >= 0) store(cond + (2 * row_of(m) + gate) * half + first, block[m]);
+        }
+      }
+    }
+  }
+
+  // Adds the conditioning of a row, which is that of time t, to its filter and gate from channel `first` on.
+  void add_cond(const Layer& l, int64_t row, int64_t t, int64_t first, Vector& f, Vector& g) const {
+    if (!l.cond.data) return;
+    if (lies_in_times(l.cond)) {
+      const Real* from = cond + row * cond_stride(l) + first;
+      f += load(from), g += load(from + cond_stride(l) / 2);
+      return;
+    }
+    f += load_row(l.cond, l.dtype, b, t, first, l.D - first);
+    g += load_row(l.cond, l.dtype, b, t, l.D + first, l.D - first);
   }
 
   void place(const Layer& l, int64_t clip, int64_t begin, int64_t end, int64_t channels) {
@@ -103,23 +166,17 @@ inline Vector gated(Vector f, Vector g) { return gate(f, g); }
 inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return gate_and_slopes(f, g); }
 #endif
 
-// Adds the conditioning of a row, if there is any, to its filter and gate from channel `first` on.
-inline void add_cond(const Layer& l, int64_t b, int64_t t, int64_t first, Vector& f, Vector& g) {
-  if (!l.cond.data) return;
-  f += load_row(l.cond, l.dtype, b, t, first, l.D - first);
-  g += load_row(l.cond, l.dtype, b, t, l.D + first, l.D - first);
-}
-
 // The panels of a gated convolution: `finish(row, first column, columns there, filter, gate)`, conditioning added.
 template <class Finish>
-inline void sweep_gated(const Layer& l, const Tile& tile, const ConvWeights& weights, Finish&& finish) {
+inline void sweep_gated(const Layer& l, Tile& tile, const ConvWeights& weights, Finish&& finish) {
+  if (Tile::lies_in_times(l.cond)) tile.gather_cond(l);
   for (int64_t panel = 0; panel < weights.packed_panels.count(); ++panel) {
     const int64_t first = panel * kLanes, there = l.D - first;
     convolve<2>(tile.in, l.K, tile.units, tile.rows, weights.panel(panel, tile.in.fast),
                 [&](int64_t row, const Vector* a) {
                   Vector f = a[0], g = a[1];
                   const int64_t t = tile.times[row];
-                  if (t >= 0) add_cond(l, tile.b, t, first, f, g);
+                  if (t >= 0) tile.add_cond(l, row, t, first, f, g);
                   finish(row, first, there, f, g);
                 });
   }
@@ -144,14 +201,23 @@ __attribute__((noinline)) inline void keep_gates(const Layer& l, int64_t b, int6
   store_row(l.a, l.dtype, b, t, l.D + first, g, l.D - first);
 }
 
+inline void add_cond_block(const Layer& l, int64_t b, int64_t t, int64_t rows, int64_t first, Vector* f, Vector* g) {
+  if (!l.cond.data) return;
+  Vector more[kLanes];
+  load_block(l.cond, l.dtype, b, t, rows, first, l.D - first, more);
+  for (int64_t i = 0; i < rows; ++i) f[i] += more[i];
+  load_block(l.cond, l.dtype, b, t, rows, l.D + first, l.D - first, more);
+  for (int64_t i = 0; i < rows; ++i) g[i] += more[i];
+}
+
 inline void gate_rows(const Layer& l, int64_t b, int64_t begin, int64_t end) {
   for_blocks(begin, end, l.D, [&](int64_t t, int64_t rows, int64_t first) {
     const int64_t there = l.D - first;
     Vector f[kLanes], g[kLanes];
     load_block(l.a, l.dtype, b, t, rows, first, there, f);
     load_block(l.a, l.dtype, b, t, rows, l.D + first, there, g);
+    add_cond_block(l, b, t, rows, first, f, g);
     for (int64_t i = 0; i < rows; ++i) {
-      add_cond(l, b, t + i, first, f[i], g[i]);
       store_row(l.z, l.dtype, b, t + i, first, gated(f[i], g[i]), there);
     }
   });

@@ -56,6 +56,7 @@ struct Case {
   Operator op = Operator::block;
   bool fast = true;
   bool keeps_gates = false;
+  bool transposed_cond = false;  // in memory (B, L*2D, T)
 
   // A bare convolution may have any number of channels.
   int64_t C() const { return op == Operator::conv ? 2 * D - 1 : 2 * D; }
@@ -248,6 +249,7 @@ struct Memory {
       const bool passed = c.op == Operator::block && i == kX;
       if (c.wants_gradient(i) || passed) rows.gradient[i].assign(c.count(i), store<Stored>(nan)[0]);
     }
+    if (c.transposed_cond) rows.value[kCond] = transposed(c, rows.value[kCond], c.L * c.C());
     if (!c.transposed_x) return;
     if (c.op == Operator::gate) {
       rows.value[kA] = transposed(c, rows.value[kA], c.C());
@@ -285,6 +287,7 @@ Layer layer_of(const Case& c, DType dtype, Memory<Real, Stored>& m) {
   l.fast = c.fast;
   l.x = rows_of(m.rows.value[kX], c.T, c.R);
   l.cond = rows_of(m.rows.value[kCond], c.cond_time, c.L * c.C());
+  if (c.transposed_cond && l.cond.data) l.cond.time_stride = 1, l.cond.channel_stride = c.T;
   l.conv_weight = pointer(m.weights.value[kConvWeight]), l.conv_bias = pointer(m.weights.value[kConvBias]);
   l.out_weight = pointer(m.weights.value[kOutWeight]), l.out_bias = pointer(m.weights.value[kOutBias]);
   if (c.op == Operator::gate) l.a = rows_of(m.rows.value[kA], c.T, c.C());
@@ -374,8 +377,8 @@ Tensors<Real> kernel_results(const Case& c, DType dtype, const Tensors<Real>& in
 
 // What a stack gives when it is fed chunk by chunk.
 template <class Real>
-Tensors<Real> stream_results(const Case& c, DType dtype, const Tensors<Real>& inputs, const cpu::Isa& isa,
-                             int threads) {
+Tensors<Real> stream_results(Case c, DType dtype, const Tensors<Real>& inputs, const cpu::Isa& isa, int threads) {
+  c.transposed_cond = false;  // a stream takes it in rows
   Memory<Real, Real> m(c, inputs);
   const cpu::Stack stack = stack_of(c, dtype, m);
   Rows x = stack.first.x;
@@ -544,6 +547,7 @@ int main(int count, char** arguments) {
       c.op = op;
       if (op != Operator::block) c.L = 1;
       if (op == Operator::gate) c.K = 1;
+      c.transposed_cond = c.transposed_x && c.cond_time > 1;
       for (bool fast : {true, false}) {
         c.fast = fast;
         check<float, double>(c, DType::float32, random);

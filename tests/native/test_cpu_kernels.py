@@ -16,6 +16,7 @@ from operator_cases import outputs_and_gradients as _outputs_and_gradients
 import wavenet_kernels
 import wavenet_kernels._cpu as _cpu
 from wavenet_kernels import reference
+from wavenet_kernels.call import keeps_gates
 
 ISAS, USABLE = _cpu.build_info()["isas"], _cpu.build_info()["usable_isas"]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -241,7 +242,7 @@ def test_kept_gates_change_no_bit(isa, name, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_wide_layers_keep_gates_in_the_type_of_activations(dtype):
-    for residual, kept in ((64, 0), (128, 1)):
+    for residual, kept in ((32, 0), (64, 1), (128, 1)):
         case = Case(residual=residual, dilation_channels=16, skip=8, dilations=(1,), time=20)
         tensors, _ = call("residual_stack", case, dtype)
         with wavenet_kernels.use_backend("cpu"):
@@ -250,6 +251,46 @@ def test_wide_layers_keep_gates_in_the_type_of_activations(dtype):
             )
         assert gates.dtype == dtype
         assert gates.shape == (kept, tensors[0].shape[0], 20, 32)
+
+
+@pytest.mark.parametrize("isa", ISAS, indirect=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("operator", [name for name in DIFFERENTIABLE if name != "dilated_conv1d"])
+def test_conditioning_is_read_as_it_lies(isa, dtype, operator):
+    """In any memory order it gives the same bits, gradients too; none is copied."""
+    case = Case(
+        batch=2,
+        residual=20,
+        dilation_channels=23,
+        taps=2,
+        time=1500,
+        dilations=(1, 7),
+        cond="local",
+    )
+    tensors, settings = call(operator, case, dtype)
+    index = len(tensors) - 1
+    B, C, T = tensors[index].shape
+    results, peaks = [], []
+    for strides in ((C * T, T, 1), (C * T, 1, C), (3 * C * T, 3 * T, 3), (1, B * T, B)):
+        size = 1 + sum((n - 1) * s for n, s in zip((B, C, T), strides, strict=True))
+        cond = torch.empty(size, dtype=dtype).as_strided((B, C, T), strides).copy_(tensors[index])
+        with wavenet_kernels.use_backend("cpu"):
+            _cpu.workspace_peak(True)
+            arguments = [*tensors[:index], cond]
+            function = getattr(wavenet_kernels, operator)
+            results.append(_outputs_and_gradients(function, arguments, settings))
+            peaks.append(_cpu.workspace_peak(True))
+    for result in results[1:]:
+        assert all(map(torch.equal, results[0], result))
+    assert max(peaks) - min(peaks) < cond.nbytes / 2
+
+
+def test_layers_that_are_not_quite_wide_keep_few_gates():
+    """256 MiB of them are not worth a twentieth of a step."""
+    few = {"dilation": 64, "layers": 10, "positions": 16_000, "bytes_of_float": 4}
+    many = {**few, "positions": 60_000}
+    for residual, expected in ((63, (False, False)), (64, (True, False)), (128, (True, True))):
+        assert tuple(keeps_gates(residual, taps=2, **sizes) for sizes in (few, many)) == expected
 
 
 @pytest.mark.parametrize("keep", ["inputs", "gates"])
