@@ -109,6 +109,20 @@ inline void gather_plain(const Source& from, int64_t K, int64_t left, int64_t di
   }
 }
 
+// The same of rows one after another, a tap not too far from the next: a row is there once for all taps.
+inline void gather_once(const Source& from, int64_t K, int64_t left, int64_t dilation, int64_t begin, int64_t rows,
+                        Inputs& in) {
+  in.height = rows + (K - 1) * dilation, in.by_term = dilation * kDepth;
+  const Matrix to = in.term(0);
+  for (int64_t i = 0, t = begin - left; i < in.height; ++i, ++t) {
+    if (i + kAhead < in.height) from.prefetch(t + kAhead);
+    const Stored* x = from.row(t, 0);
+    for (int64_t c = 0; c < from.channels; c += kChannelsAtOnce) {
+      store(to.at(i, c), load_cells(x + c, from.channels - c));
+    }
+  }
+}
+
 // Returns false if something is infinite or NaN.
 template <int K>
 inline bool gather_fast(const Source& from, int64_t left, int64_t dilation, const int64_t* times, int64_t units,
@@ -178,6 +192,10 @@ inline void gather(const Layer& l, const Source& from, const int64_t* times, int
     if (gather(from, l.left, l.dilation, times, units, in)) return;
   }
   in.fast = false, in.height = rows, in.by_term = Matrix::reals(rows, in.channels);
+  // As many rows more as all taps but one would take, at most: there is room for them.
+  if (!paired(l) && (l.K - 1) * l.dilation <= rows) {
+    return gather_once(from, l.K, l.left, l.dilation, times[0], rows, in);
+  }
   gather_plain(from, l.K, l.left, l.dilation, times, rows, in);
 }
 
