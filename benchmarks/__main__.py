@@ -54,6 +54,7 @@ COMMANDS = {
     "speech": Command("generation.speech", "train and evaluate a generative model on a data set"),
     "melodies": Command("generation.melodies", "train a WaveNet to play notes, and listen"),
     "waveglow": Command("generation.waveglow", "inference and training step of WaveGlow"),
+    "vocoder-step": Command("generation.training_step", "training step of a WaveNet vocoder"),
     "listening": Command("classifier.listening", "an hour of streaming: memory and speed"),
     "many-clips": Command(
         "classifier.many_clips", "an epoch of many short clips: start-up, memory, waiting for data"
