@@ -156,9 +156,6 @@ class Outputs:
         return Outputs(self.y, residual, skip, self.saved, gates)
 
 
-FOR_BACKWARD = (3, 4)  # `saved` and `gates`, of the fields
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How an operator computes."""
@@ -362,7 +359,8 @@ class Call:
             elif name in _WEIGHTS:
                 made.append(tensor.new_empty(tensor.shape))
             else:
-                made.append(empty_rows(tensor, *tensor.shape))
+                batch, channels, time = tensor.shape
+                made.append(empty_rows(tensor, batch, channels, time, kept.empty))
         return Gradients(*made)
 
     def as_stream_from_nothing(self) -> Call:

@@ -1,9 +1,9 @@
-"""Memory for what a training step keeps for its backward pass: the next step takes it over.
+"""Memory of a training step, for activations' gradients and what its backward pass goes on from.
 
-The C library gives large blocks back to the system, which hands every step new pages,
-filled with zeros: 41 MB of small ones take 15 ms, and large ones up to 90 where memory has to be
-moved to make them (Zen 5, a virtual machine). Meanwhile the system may take what lies in such a
-block (`madvise(2)`, MADV_FREE), so that none is missing elsewhere.
+The next step takes it over. The C library gives large blocks back to the system, which hands every
+step new pages, filled with zeros: 41 MB of small ones take 15 ms, and large ones up to 90 where
+memory has to be moved to make them (Zen 5, a virtual machine). Meanwhile the system may take what
+lies in such a block (`madvise(2)`, MADV_FREE), so that none is missing elsewhere.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class _Block:
         self.size = size
         self.idle = 0
         self._memory = mmap.mmap(-1, size + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANON)
-        self._first = -ctypes.addressof(ctypes.c_char.from_buffer(self._memory)) % _LARGE_PAGE
+        begin = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        self._first = -begin % _LARGE_PAGE
+        self.address = begin + self._first
 
     def bytes(self, size: int) -> ctypes.Array[ctypes.c_char]:
         """The first ones. When nothing refers to them any more the block is free."""
@@ -54,15 +56,27 @@ _in_use: set[_Block] = set()
 _peak = 0
 
 
-def empty(like: Tensor, shape: Sequence[int]) -> Tensor:
-    """An uninitialised contiguous tensor of the dtype and on the device of `like`."""
+def empty(like: Tensor, shape: Sequence[int], strides: Sequence[int] | None = None) -> Tensor:
+    """An uninitialised tensor without gaps, of the dtype and on the device of `like`.
+
+    Args:
+        strides: None: contiguous.
+    """
     size = math.prod(shape) * like.element_size()
     if size < LEAST or not like.is_cpu or type(like) not in _PLAIN or _SYSTEM_MAY_TAKE is None:
-        return like.new_empty(shape)
+        return like.new_empty(shape) if strides is None else like.new_empty_strided(shape, strides)
     memory = (_taken(size) or _Block(size)).bytes(size)
     global _peak
     _peak = max(_peak, _bytes_in_use())
-    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
+    storage = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
+    if strides is None:
+        strides = torch.empty(shape, device="meta").stride()
+    return like.new_empty(0).set_(storage, 0, shape, strides)  # no view of another tensor
+
+
+def holds(tensor: Tensor) -> bool:
+    """Whether it is one that `empty` made in a block."""
+    return tensor.data_ptr() in {block.address for block in tuple(_in_use)}
 
 
 def peak(reset: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, overload
 
 from torch import Tensor
@@ -19,14 +20,20 @@ class Rows(NamedTuple):
 ABSENT = Rows(0, 0, 0, 1)
 
 
-def empty_rows(like: Tensor, batch: int, channels: int, time: int) -> Tensor:
-    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows.
+def empty_rows(
+    like: Tensor,
+    batch: int,
+    channels: int,
+    time: int,
+    empty: Callable[..., Tensor] = Tensor.new_empty_strided,
+) -> Tensor:
+    """An uninitialised (B, C, T) tensor in the memory order of (B, T, C) rows, made by `empty`.
 
     Its strides say so and it is no view of another: outputs may be written to in place, and
     autograd refuses that for views that an operator returns.
     """
     strides = (time * channels, 1, channels)
-    return like.new_empty_strided((batch, channels, time), strides)
+    return empty(like, (batch, channels, time), strides)
 
 
 def is_in_rows(x: Tensor) -> bool:

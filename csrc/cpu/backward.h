@@ -333,7 +333,8 @@ void backward_tile(const Gradient& g, Operator op, const void* packed, int64_t b
       if (g.grad_a.data) {
         store_row(g.grad_a, l.dtype, b, tile.times[row], first, f, there);
         store_row(g.grad_a, l.dtype, b, tile.times[row], l.D + first, s, there);
-      } else if (g.ring.data) {
+      }
+      if (g.ring.data) {
         Stored* ring = static_cast<Stored*>(g.ring.data) + all.ring_at[row];
         store_first_stored(ring + first, f, there), store_first_stored(ring + l.D + first, s, there);
       }

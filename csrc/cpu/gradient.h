@@ -28,7 +28,7 @@ struct Gradient {
   Rows grad_skip;      // (B, T, S); absent where S is 0
   Rows grad_z;         // (B, T, D), of a gated convolution or a gate
   Rows grad_a;         // (B, T, C): of a bare convolution, given; otherwise written, and absent if not wanted
-  Ring ring;           // where grad_a is absent and grad_x wanted; run_backward makes it
+  Ring ring;           // of grad_a where it is not given and grad_x wanted; run_backward makes it
   Rows grad_x;         // (B, T, R), written; may be grad_residual; absent: not wanted
 
   // Written, contiguous Reals in the layout of the weights; null: not wanted.

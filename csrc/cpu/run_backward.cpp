@@ -213,7 +213,7 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
     if (op == Operator::gate) continue;
     at_least(packed_bytes, kernels.backward_packed_reals(g, op) * real);
     if (g.wants_slices()) at_least(slice_bytes, plan.groups * plan.layout.bytes());
-    if (g.grad_x.data && !g.grad_a.data) {
+    if (g.grad_x.data && op != Operator::conv) {
       g.ring = {nullptr, ring_units(l, plan), l.C};
       at_least(ring_bytes, g.ring.units * rows_per_unit(l) * l.C * real);
     }

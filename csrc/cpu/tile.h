@@ -77,6 +77,14 @@ struct Tile {
     }
   }
 
+  // Asks for what add_cond will read: of many layers' conditioning, a row is on a page of its own.
+  __attribute__((always_inline)) void prefetch_cond(const Layer& l, int64_t row, int64_t first) const {
+    if (!l.cond.data || l.cond.time_stride == 0 || lies_in_times(l.cond) || times[row] < 0) return;
+    const int64_t size = storage_bytes(l.dtype);
+    const char* from = static_cast<const char*>(l.cond.data) + (offset(l.cond, b, times[row]) + first) * size;
+    __builtin_prefetch(from), __builtin_prefetch(from + l.D * size);
+  }
+
   // Adds the conditioning of a row, which is that of time t, to its filter and gate from channel `first` on.
   void add_cond(const Layer& l, int64_t row, int64_t t, int64_t first, Vector& f, Vector& g) const {
     if (!l.cond.data) return;
@@ -177,6 +185,7 @@ inline void sweep_gated(const Layer& l, Tile& tile, const ConvWeights& weights, 
                   Vector f = a[0], g = a[1];
                   const int64_t t = tile.times[row];
                   if (t >= 0) tile.add_cond(l, row, t, first, f, g);
+                  if (row + kBlockRows < tile.rows) tile.prefetch_cond(l, row + kBlockRows, first);
                   finish(row, first, there, f, g);
                 });
   }

@@ -57,7 +57,6 @@ def repeat(
     given: Sequence[int | None],
     made: Sequence[Tensor | None],
     returned: Sequence[int | None],
-    for_backward: Sequence[int] = (),
 ) -> Repeat:
     """Allocates as many tensors like `made`, has them written, and returns some of them.
 
@@ -66,20 +65,18 @@ def repeat(
         given: which of the operator's arguments each of those is that it takes; None: absent.
         made: what it writes to.
         returned: which of `made` each result is; None: a tensor of no elements.
-        for_backward: which of `made` are contiguous and only kept for a backward pass.
     """
-    layouts = [None if tensor is None else (tensor.shape, tensor.stride()) for tensor in made]
-    kept_shapes: list[tuple[int, Sequence[int]]] = []
-    for index in for_backward:
-        tensor, layouts[index] = made[index], None
+    layouts: list[Any] = [None] * len(made)
+    for index, tensor in enumerate(made):
         if tensor is not None:
-            kept_shapes.append((index, tensor.shape))
+            empty = kept.empty if kept.holds(tensor) else Tensor.new_empty_strided
+            layouts[index] = empty, tensor.shape, tensor.stride()
 
     def compute(arguments: Sequence[Any]) -> Any:
         like = arguments[0]
-        new = [None if layout is None else like.new_empty_strided(*layout) for layout in layouts]
-        for index, shape in kept_shapes:
-            new[index] = kept.empty(like, shape)
+        new = [
+            None if layout is None else layout[0](like, layout[1], layout[2]) for layout in layouts
+        ]
         again([None if index is None else arguments[index] for index in given], new)
         results = [like.new_empty(0) if index is None else new[index] for index in returned]
         return results[0] if len(results) == 1 else tuple(results)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from wavenet_kernels.call import (
-    FOR_BACKWARD,
     GRADIENTS,
     STACKS,
     TENSORS,
@@ -151,8 +150,7 @@ def _computing(
         if again is None:
             return results(outputs), None
         made = outputs.astuple()
-        kept = FOR_BACKWARD if saving else ()
-        return results(outputs), _again.repeat(again, operator.positions, made, returned, kept)
+        return results(outputs), _again.repeat(again, operator.positions, made, returned)
 
     def fake(*args: Any) -> Any:
         return results(operator.call(args[:-1]).empty_outputs(saving=saving))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wavenet.errors import plain, require_finite, require_floats, require_tensor
 from wavenet.generation.config import GeneratorConfig
+from wavenet_kernels import dilated_conv1d
 
 Speaker = str | int | Sequence[str] | Sequence[int] | Tensor
 
@@ -169,9 +170,8 @@ class Conditioning(nn.Module):
         if config.upsample == "repeat":
             conditioned = self.upsample(self.local(mel))
         else:  # smoothing few channels and one product is faster than smoothing those of all layers
-            # As rows: the stack takes them without a copy.
-            rows = F.linear(self.upsample(mel).transpose(1, 2), self.local.weight[:, :, 0])
-            conditioned = rows.transpose(1, 2)
+            # As rows in large pages, by kernels that are faster here than a plain product.
+            conditioned = dilated_conv1d(self.upsample(mel), self.local.weight)
         cut = context * config.hop
         out: Tensor = conditioned[:, :, cut : conditioned.shape[2] - cut]
         return out
