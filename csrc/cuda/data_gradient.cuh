@@ -2,6 +2,7 @@
 // on tiles (tile.cuh) of grad_a.
 #pragma once
 
+#include "cuda/fours.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
 #include "cuda/layout.h"
@@ -37,43 +38,13 @@ __global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
     for (int r0 = 0; r0 < tiled.R; r0 += S::N) {
       Accumulators<S, S::kGroups> sums;
       clear<S, S::kGroups>(sums);
-      const int left = tiled.R - r0 - place.first_output();
-      const auto for_each_four = [&](const Rows& rows, auto visit) {
-#pragma unroll
-        for (int f = 0; f < S::kRows; ++f) {
-#pragma unroll
-          for (int row = 0; row < 2; ++row) {
-            const int t = time_of(tiled.tiling, tile, place.row_of(f, 2 * row));
-            T* const at = row_at<T>(rows, tile.b, max(t, 0)) + r0 + place.first_output();
-#pragma unroll
-            for (int g = 0; g < S::kGroups; ++g) {
-              const int further = S::groups_to(g) * 16;
-              visit(f, row, g, at + further, t >= 0 && further < left);
-            }
-          }
-        }
-      };
       // The residual's gradient is on its way during the product, all of it asked for before. Narrow slabs' kernels
       // have no registers to hold it meanwhile, and start their sums with it.
       constexpr bool kHeld = S::N == kWidestSlab;
-      Whole<T, 4> given[S::kRows][2][S::kGroups] = {};
-      const auto add_given = [&] {
-#pragma unroll
-        for (int f = 0; f < S::kRows; ++f)
-#pragma unroll
-          for (int row = 0; row < 2; ++row)
-#pragma unroll
-            for (int g = 0; g < S::kGroups; ++g) {
-              const Floats<4> v = to_floats<T, 4>(given[f][row][g]);
-#pragma unroll
-              for (int i = 0; i < 4; ++i) Group{sums[f][g]}.at(row, i) += args.residual_scale * v.values[i];
-            }
-      };
+      Fours<S> given;
       if (args.grad_residual.data) {
-        for_each_four(args.grad_residual, [&](int f, int row, int g, const T* at, bool there) {
-          if (there) given[f][row][g] = load_whole<T, 4>(at);
-        });
-        if (!kHeld) add_given();
+        given.load(tiled.tiling, tile, place, args.grad_residual, r0, tiled.R);
+        if (!kHeld) given.add_to(sums, args.residual_scale);
       }
       for (int block = 0; block < layout.a.row; block += block_row) {
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0),
@@ -87,11 +58,8 @@ __global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
           fetch_channels(next, buffer, block / int(sizeof(T)), block_row / int(sizeof(T)));
         }
       }
-      if (kHeld && args.grad_residual.data) add_given();
-      for_each_four(args.grad_x, [&](int f, int row, int g, T* at, bool there) {
-        const Group group{sums[f][g]};
-        if (there) store<T, 4>(at, Floats<4>{{group.at(row, 0), group.at(row, 1), group.at(row, 2), group.at(row, 3)}});
-      });
+      if (kHeld && args.grad_residual.data) given.add_to(sums, args.residual_scale);
+      store_fours(tiled.tiling, tile, place, args.grad_x, r0, tiled.R, sums);
     }
   };
   for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.a_at, layout.a.bytes(), fetch, work);

@@ -8,6 +8,7 @@
 // one.
 #pragma once
 
+#include "cuda/fours.cuh"
 #include "cuda/gate.cuh"
 #include "cuda/launch_tiles.h"
 #include "cuda/layers.h"
@@ -41,14 +42,14 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
   const LayersLayout<char*> layout(shared, S::tile(), e, tiled, args.layers);
   const int x_row = layout.x.row, z_row = layout.z.row, x_pitch = layout.x.pitch, z_pitch = layout.z.pitch;
   const int x_log = log2_of(x_row), z_log = log2_of(z_row), z_bytes = layout.z.bytes();
-  char *const z_tiles = layout.z_at, *const skip = layout.skip_at;
-  const int skip_pitch = layout.skip.pitch;
+  char* const z_tiles = layout.z_at;
   const Place<S> place;
   Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
   // Seen by others after the first barrier of a tile.
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
-  float* const skip_biases = biases + args.layers * (2 * tiled.D + tiled.R);
-  load_layer_biases<S>(biases, skip_biases, args);
+  // Asked again: a tall tile's threads have no registers to keep it.
+  const auto skip_biases = [&] { return biases + args.layers * (2 * tiled.D + tiled.R); };
+  load_layer_biases<S>(biases, skip_biases(), args);
 
   bool ahead = false;  // the next tile is on its way
   const auto fetch = [&](const Tile& tile, char* buffer) {
@@ -56,18 +57,9 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
     load_rows<T, S::kThreads>(buffer + (tiled.pad_above - tiled.load_above) * x_pitch, x_pitch, tiled.tiling, tile,
                  -tiled.load_above, tiled.load_above + S::M + tiled.load_below, args.x, tiled.R);
   };
-  // What the skip sum holds already, of outputs o0 and on.
-  const auto fetch_skip = [&](const Tile& tile, int o0) {
-    if (!args.accumulate_skip || !tiled.S) return;
-    Rows from = args.skip;
-    from.data = static_cast<T*>(from.data) + o0;
-    load_rows<T, S::kThreads>(skip, skip_pitch, tiled.tiling, tile, 0, S::M, from, min(S::N, tiled.S - o0));
-  };
   const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
     ahead = false;
     char* const x = buffer + tiled.pad_above * x_pitch;
-    fetch_skip(tile, 0);
-    if (!tiled.ring) copy_async_commit();  // else it comes with the next slab
     for (int layer = 0; layer < args.layers; ++layer) {
       char* const z = z_tiles + layer * z_bytes;
       const float* const bias = biases + layer * (2 * tiled.D + tiled.R);
@@ -141,43 +133,21 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
       ahead = true;
     }
     for (int o0 = 0; o0 < tiled.S; o0 += S::N) {
-      const int width = min(S::N, tiled.S - o0);
-      if (o0 > 0) {
-        __syncthreads();  // the panel is in memory
-        fetch_skip(tile, o0);
-        if (!tiled.ring) copy_async_commit();
-      }
       Accumulators<S, S::kGroups> sums;
-      start_with_bias<S>(sums, place, o0, tiled.S, SharedBiases{skip_biases});
-      multiply<S, S::kGroups, false>(sums, place, weights, width, z_tiles + place.fragment_offset(z_pitch), z_pitch,
-                                     args.layers * z_row,
-                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
+      start_with_bias<S>(sums, place, o0, tiled.S, SharedBiases{skip_biases()});
+      // What the skip sum holds already comes during the product. Without wgmma neither tall tiles nor float32 leave
+      // registers for that.
+      constexpr bool kHeld = S::kWarpgroups || (S::M <= kTall && sizeof(T) == 2);
+      Fours<S> before;
       if (args.accumulate_skip) {
-        copy_async_wait<0>();
-        __syncthreads();
+        before.load(tiled.tiling, tile, place, args.skip, o0, tiled.S);
+        if (!kHeld) before.add_to(sums, 1);
       }
-      const int left = width - place.first_output();
-#pragma unroll
-      for (int f = 0; f < S::kRows; ++f) {
-#pragma unroll
-        for (int row = 0; row < 2; ++row) {
-          T* const at = reinterpret_cast<T*>(skip + place.row_of(f, 2 * row) * skip_pitch) + place.first_output();
-#pragma unroll
-          for (int g = 0; g < S::kGroups; ++g) {
-            const int further = S::groups_to(g) * 16;
-            if (further >= left) continue;
-            Floats<4> v{};
-            if (args.accumulate_skip) v = load<T, 4>(at + further);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) v.values[i] += Group{sums[f][g]}.at(row, i);
-            store<T, 4>(at + further, v);
-          }
-        }
-      }
-      __syncthreads();
-      Rows to = args.skip;
-      to.data = static_cast<T*>(to.data) + o0;
-      store_rows<T, S::kThreads>(skip, skip_pitch, tiled.tiling, tile, to, width);
+      multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.S - o0),
+                                     z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
+                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
+      if (kHeld && args.accumulate_skip) before.add_to(sums, 1);
+      store_fours(tiled.tiling, tile, place, args.skip, o0, tiled.S, sums);
     }
   };
   for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.x_at, layout.x.bytes(), fetch, work);

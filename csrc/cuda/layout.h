@@ -12,7 +12,6 @@
 namespace wavenet::cuda {
 
 WAVENET_BOTH inline int larger(int a, int b) { return a > b ? a : b; }
-WAVENET_BOTH inline int smaller(int a, int b) { return a < b ? a : b; }
 
 // Rows in shared memory, padded so that eight neighbours lie in different banks.
 struct Panel {
@@ -34,24 +33,22 @@ using Regions = std::vector<Region>;
 // Biases are floats. Forward has, of each layer, 2D of the convolution and R of the residual, and S of all skips.
 constexpr int kBias = sizeof(float);
 
-// Forward:  weights | x, 1 or 2 buffers | z of each layer | skip, as many channels as a slab has outputs | biases
+// Forward:  weights | x, 1 or 2 buffers | z of each layer | biases
 template <class At>
 struct LayersLayout {
-  Panel x, z, skip;
-  At x_at, z_at, skip_at, biases_at, end;
+  Panel x, z;
+  At x_at, z_at, biases_at, end;
 
   WAVENET_BOTH LayersLayout(At shared, TileSize tile, int e, const TileLaunch& tiled, int layers)
       : x(tiled.R * e, tiled.rows(tile.M)),
         z(tiled.D * e, tile.M),
-        skip(smaller(tiled.S, tile.N) * e, tile.M),
         x_at(shared + tiled.weight_room(tile.N)),
         z_at(x_at + tiled.buffers * x.bytes()),
-        skip_at(z_at + layers * z.bytes()),
-        biases_at(skip_at + (tiled.S ? skip.bytes() : 0)),
+        biases_at(z_at + layers * z.bytes()),
         end(biases_at + (layers * (2 * tiled.D + tiled.R) + tiled.S) * kBias) {}
 
   Regions regions() const {
-    return {{"weights", x_at}, {"x", z_at}, {"z", skip_at}, {"skip", biases_at}, {"biases", end}};
+    return {{"weights", x_at}, {"x", z_at}, {"z", biases_at}, {"biases", end}};
   }
 };
 

@@ -264,7 +264,7 @@ std::optional<LaunchPlan> plan_wide_weight_gradient(const StackShape& shape, int
   LaunchPlan plan = begin(shape, "weight_gradient", layer, 1, {kWideRows, kWideColumns});
   TileLaunch& tiled = plan.tiled;
   tiled.tiling = tile(shape.B, shape.T, shape.dilations[layer], kWideRows, 0, 0, left + right,
-                      kWideColumns * shape.element());
+                      kWideColumns * shape.element(), kWideMostPhases);
   const int P = tiled.tiling.P();
   tiled.pad_above = right * P, tiled.pad_below = left * P;
   tiled.tap_first[0] = left * P, tiled.tap_step[0] = -P;

@@ -12,14 +12,15 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int below, int loaded, int row_bytes) {
+Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int below, int loaded, int row_bytes,
+            int most_phases) {
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   if (T > kMost) throw std::invalid_argument("a clip of 2^31 times or more");
   dilation = std::min(dilation, std::max<int64_t>(T, 1));
   Tiling best;
   bool too_many = false;
   double best_cost = 0;
-  for (int log_phases = 0; rows % (1 << log_phases) == 0; ++log_phases) {
+  for (int log_phases = 0; rows % (1 << log_phases) == 0 && 1 << log_phases <= most_phases; ++log_phases) {
     Tiling t;
     const int P = 1 << log_phases;
     t.T = static_cast<int>(T), t.dilation = static_cast<int>(dilation), t.log_phases = log_phases;

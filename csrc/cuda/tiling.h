@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "cuda/both.h"
 
@@ -20,9 +21,10 @@ struct Tiling {
 };
 
 // Tiles of `rows` rows over B clips of T. The halo is in steps: `above` and `below` are rows of the tile that are not
-// its own, `loaded` rows read beyond it. `row_bytes` is what lies side by side in memory. `tiles` is 0 if a tile has
-// no room for its halo. Throws std::invalid_argument where times or tiles don't fit into 31 bits, in which kernels
-// count them.
-Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int below, int loaded, int row_bytes);
+// its own, `loaded` rows read beyond it. `row_bytes` is what lies side by side in memory. A tile has `most_phases` at
+// most. `tiles` is 0 if a tile has no room for its halo. Throws std::invalid_argument where times or tiles don't fit
+// into 31 bits, in which kernels count them.
+Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int below, int loaded, int row_bytes,
+            int most_phases = std::numeric_limits<int>::max());
 
 }  // namespace wavenet::cuda

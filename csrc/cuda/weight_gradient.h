@@ -55,8 +55,9 @@ struct WeightGradientArguments {
 };
 
 // Of wide layers in 16 bits, a kernel of its own (wide_weight_gradient.cuh).
-constexpr int kWideRows = 64;      // of a tile
-constexpr int kWideColumns = 128;  // channels of each factor of a product
+constexpr int kWideRows = 64;       // of a tile
+constexpr int kWideMostPhases = 8;  // that they lie on: all that a thread copies is then of one phase
+constexpr int kWideColumns = 128;   // channels of each factor of a product
 // Products of a block, which have the right factor in common: of taps, and of 128 outputs' gradients.
 constexpr int kWideTaps = 3, kWideOutputs = 2;
 

@@ -34,9 +34,10 @@ constexpr int kWideUnroll = 1;
 // Sums of a warp's 16 channels of the left factor and 128 of the right one.
 using WideSums = float[kWideColumns / 16][2][4];
 
-// sums[u] += left[u]^T right over 16 rows; what `right` begins with is row 0 of them, channel 0.
+// sums[u] += left[u]^T right over 16 rows; what `right` begins with is row 0 of them, channel 0. By wgmma this only
+// starts the products.
 template <class T, int COUNT>
-__device__ inline void multiply_rows(WideSums (&sums)[kWideTaps], const uint32_t (&left)[COUNT][4], const char* right,
+__device__ inline void start_rows(WideSums (&sums)[kWideTaps], const uint32_t (&left)[COUNT][4], const char* right,
                                      int lane) {
 #ifdef WAVENET_WARPGROUPS
   const uint64_t descriptor = rows_descriptor(shared_address(right), kWideRows * kSlabBytes);
@@ -44,7 +45,6 @@ __device__ inline void multiply_rows(WideSums (&sums)[kWideTaps], const uint32_t
 #pragma unroll
   for (int u = 0; u < COUNT; ++u) warpgroup_multiply_rows<T>(&sums[u][0][0][0], left[u], descriptor);
   warpgroup_commit();
-  warpgroup_wait();
 #else
   const int row = lane % 16;
 #pragma unroll
@@ -59,6 +59,33 @@ __device__ inline void multiply_rows(WideSums (&sums)[kWideTaps], const uint32_t
     }
   }
 #endif
+}
+
+// Where a thread's copies of rows of UNITS of 16 bytes begin: it has one unit of every kStride-th row.
+template <int UNITS>
+struct OfThread {
+  static constexpr int kStride = kThreads / UNITS;
+  int row = threadIdx.x / UNITS, unit = threadIdx.x % UNITS;
+};
+
+// Starts copying `count` rows, kWideRows and a halo, from tile row `first` on. The thread's unit begins at channel c
+// and goes to `to` in its first row; zeros if it isn't `there`.
+template <class T, int UNITS>
+__device__ inline void load_factor(char* to, int pitch, const Tiling& tiling, const Tile& tile, int first, int count,
+                                   const Rows& rows, int c, bool there) {
+  constexpr int kStride = OfThread<UNITS>::kStride;
+  static_assert(kWideRows % kStride == 0 && kStride % kWideMostPhases == 0);
+  EvenUnits<kThreads> at(tiling, tile, first, UNITS);
+  const T* from = row_at<const T>(rows, tile.b, at.first_time) + c;
+  const int64_t further = at.jump * rows.time_stride;
+  const auto copy = [&] {
+    copy_async(to, from, there && at.in_clip());
+    at.next(), from += further, to += kStride * pitch;
+  };
+#pragma unroll
+  for (int i = 0; i < kWideRows / kStride; ++i) copy();
+#pragma unroll 1
+  while (at.row < count) copy();
 }
 
 template <class T>
@@ -84,33 +111,24 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
   char* const shared = shared_memory();
   const WideWeightGradientLayout layout(tiled);
   const int a_pitch = conv ? layout.conv_pitch : layout.out_pitch;
-  // Units of 16 bytes beyond a factor's channels are zeros.
   const auto load = [&](const Tile& tile, char* stage) {
     constexpr int kUnits = kWideColumns / kUnit;
+    const OfThread<kUnits> one;
+    const OfThread<kWideOutputs * kUnits> both;
     if (conv) {
-      const T* const clip = row_at<const T>(weight.grad_a, tile.b, 0) + a0;
-      for_each_unit(tiling, tile, -tiled.pad_above, tiled.rows(kWideRows), kUnits, [&](int row, int unit, int t) {
-        const T* const source = clip + (t < 0 ? 0 : t * weight.grad_a.time_stride) + unit * kUnit;
-        const bool valid = t >= 0 && a0 + unit * kUnit < a_width;
-        copy_async(stage + (tiled.pad_above + row) * a_pitch + unit * 16, source, valid);
-      });
+      const int c = a0 + one.unit * kUnit;
+      load_factor<T, kUnits>(stage + one.row * a_pitch + one.unit * 16, a_pitch, tiling, tile, -tiled.pad_above,
+                             tiled.rows(kWideRows), weight.grad_a, c, c < a_width);
     } else {
-      for_each_unit(tiling, tile, 0, kWideRows, kWideOutputs * kUnits, [&](int row, int unit, int t) {
-        const int c = a0 + unit * kUnit;
-        const bool valid = t >= 0 && c < outputs;
-        const Rows& from = c < residual ? weight.grad_residual : weight.grad_skip;
-        const T* source = static_cast<const T*>(weight.z.data);
-        if (valid) source = row_at<const T>(from, tile.b, t) + (c < residual ? c : c - residual);
-        copy_async(stage + row * a_pitch + unit * 16, source, valid);
-      });
+      const int c = a0 + both.unit * kUnit;
+      const bool of_residual = c < residual;
+      load_factor<T, kWideOutputs * kUnits>(stage + both.row * a_pitch + both.unit * 16, a_pitch, tiling, tile, 0,
+                                            kWideRows, of_residual ? weight.grad_residual : weight.grad_skip,
+                                            of_residual ? c : c - residual, c < outputs);
     }
-    const Rows& from = conv ? weight.x : weight.z;
-    const T* const clip = row_at<const T>(from, tile.b, 0) + b0;
-    char* const right = stage + layout.left_bytes;
-    for_each_unit(tiling, tile, 0, kWideRows, kUnits, [&](int row, int unit, int t) {
-      const T* const source = clip + (t < 0 ? 0 : t * from.time_stride) + unit * kUnit;
-      copy_async(right + wide_offset(row, unit), source, t >= 0 && b0 + unit * kUnit < b_width);
-    });
+    const int c = b0 + one.unit * kUnit;
+    load_factor<T, kUnits>(stage + layout.left_bytes + wide_offset(one.row, one.unit), kSlabBytes, tiling, tile, 0,
+                           kWideRows, conv ? weight.x : weight.z, c, c < b_width);
   };
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -143,7 +161,6 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
       copy_async_wait<kStages - 2>();
       show_to_warpgroups();
       __syncthreads();  // the tile is here for everybody, and everybody is done with the one before
-      load_next(done + kStages - 1, (here == 0 ? layout.end : here) - layout.stage_bytes);
 #pragma unroll kWideUnroll
       for (int row = 0; row < kWideRows; row += kStepRows) {
         uint32_t left[COUNT][4];
@@ -152,7 +169,12 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
           load_left<T>(left[u], shared + here + left0 + u * next_left + row * a_pitch, a_pitch, lane);
           if (has_bias(u)) add_rows<T>(bias_sums[bias_of(u)], left[u]);
         }
-        multiply_rows<T, COUNT>(sums, left, shared + here + layout.left_bytes + row * kSlabBytes, lane);
+        start_rows<T, COUNT>(sums, left, shared + here + layout.left_bytes + row * kSlabBytes, lane);
+        // The next tile's copies, to where the one before was, start during the first products.
+        if (row == 0) load_next(done + kStages - 1, (here == 0 ? layout.end : here) - layout.stage_bytes);
+#ifdef WAVENET_WARPGROUPS
+        warpgroup_wait();
+#endif
       }
       here = here + layout.stage_bytes == layout.end ? 0 : here + layout.stage_bytes;
     }

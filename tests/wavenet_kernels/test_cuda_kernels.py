@@ -341,8 +341,19 @@ def test_tall_tiles(module):
     assert tiles(wide) == tall
     assert tiles(wide, rows=128) == tiles(wide._replace(T=800)) == flat
     assert {rows for _, rows, _ in tiles(wide, dtype="float32")} <= {32, 64, 128}
-    assert tiles(wide, "sm_80") & tall == {("data_gradient", 192, 384)}
+    assert tiles(wide, "sm_80") & tall == tall - {("gate_gradient", 192, 384)}
     assert tiles(CLASSIFIER_SIZES) == {("layers", 128, 256), ("fused_backward", 128, 256)}
+
+
+def test_phases_of_wide_weight_gradients(module):
+    """A tile lies on few, of which each thread copies one, even where longer runs cost no halo."""
+    outputs = {"residual": True, "skip": True, "device": module.Device.typical("sm_90")}
+    shape = _stack_shape(module, VOCODER_SIZES._replace(K=1))
+    phases = {"weight_gradient": set(), "gate_gradient": set()}
+    for launch in module.StackBackward(shape=shape, fuse=True, **outputs).launches:
+        if launch.kernel in phases:
+            phases[launch.kernel].add(int(re.search(r"P=(\d+)", str(launch))[1]))
+    assert max(phases["weight_gradient"]) == 8 < max(phases["gate_gradient"])
 
 
 def test_what_a_device_is(module, monkeypatch):
