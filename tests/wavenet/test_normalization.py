@@ -24,7 +24,12 @@ from wavenet.classifier.training import train
 from wavenet.classifier.training.learner import Learner, average_weights
 from wavenet.classifier.training.processes import processes
 from wavenet.errors import ConfigError, TrainingInterrupted
-from wavenet.networks.normalization import MOMENTUM, MaskedBatchNorm, nothing_remembered
+from wavenet.networks.normalization import (
+    MOMENTUM,
+    MaskedBatchNorm,
+    measure_together,
+    nothing_remembered,
+)
 
 FIELDS = {"filters": 7, "filter_layers": 2, "filter_norm": "batch"}
 OPTIONS = (
@@ -305,14 +310,29 @@ def test_two_processes_have_the_statistics_of_one(recordings, tmp_path, parts):
             assert torch.allclose(value, two[name], rtol=1e-3, atol=2e-5), name
 
 
+@pytest.fixture
+def group(tmp_path):
+    """This process as one that trains with others, who are not there."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", world_size=1, rank=0
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
 @pytest.mark.slow
-def test_a_compiled_model_has_the_same_gradient_and_statistics():
+@pytest.mark.parametrize("together", [False, True])
+def test_a_compiled_model_has_the_same_gradient_and_statistics(group, together):
+    """As one graph, but for what processes tell one another."""
     found = []
     for compiled in (False, True):
         model = _model(layers_per_stack=1, stacks=1)
+        if together:
+            measure_together(model)
         run = model
         if compiled:
-            run = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=True)
+            options = {"backend": "aot_eager", "fullgraph": not together, "dynamic": True}
+            run = torch.compile(model, **options)
         batch = _batch()
         run(batch.waveform, batch.lengths).square().sum().backward()
         gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}

@@ -84,8 +84,7 @@ class MaskedBatchNorm(nn.Module):
         """Over all processes."""
         if not (self.together and self.remembering):
             return values
-        total: Tensor = SumOverProcesses.apply(values)
-        return total
+        return _summed(values)
 
 
 class SumOverProcesses(torch.autograd.Function):
@@ -106,6 +105,12 @@ class SumOverProcesses(torch.autograd.Function):
         total = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(total)
         return total
+
+
+@torch.compiler.disable  # of what is compiled it is no part
+def _summed(values: Tensor) -> Tensor:
+    total: Tensor = SumOverProcesses.apply(values)
+    return total
 
 
 def measure_together(model: nn.Module) -> None:
