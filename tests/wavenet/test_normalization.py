@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import os
 import signal
 
@@ -160,6 +161,16 @@ def test_it_is_saved_and_loaded(tmp_path):
     model, batch = with_statistics(_model()).eval(), _batch()
     model.save_pretrained(tmp_path)
     assert torch.equal(load_model(tmp_path)(batch.waveform), model(batch.waveform))
+
+
+def test_a_model_saved_before_there_was_any_is_without_it(tmp_path):
+    model = _model(filter_norm="none").eval()
+    model.save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert content.pop("filter_norm") == "none"
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    waveform = _batch().waveform
+    assert torch.equal(load_model(tmp_path)(waveform), model(waveform))
 
 
 def test_half_precision_does_not_round_the_statistics():
