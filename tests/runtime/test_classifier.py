@@ -39,10 +39,11 @@ def same(ours, theirs) -> None:
         {"filters": 7, "stem_stride": 5, "stem_kernel_size": 32},
         {"filters": 10, "filter_layers": 1, "stem_stride": 10, "input": "mu-law"},
         {"filters": 13, "filter_layers": 3, "stem_stride": 40, "clip_norm": True},
+        {"filters": 13, "filter_layers": 2, "stem_stride": 20, "filter_norm": "batch"},
     ],
     ids=[
         *("attention", "one-hot", "no-head", "clip-norm", "long-stride"),
-        *("filters", "filters-layer", "filters-layers"),
+        *("filters", "filters-layer", "filters-layers", "filters-norm"),
     ],
 )
 def test_decisions_are_those_of_streaming_classifier(library, tmp_path, fields, window, hop):
@@ -111,9 +112,10 @@ def test_samples_that_are_not_finite_are_not_heard(library, tmp_path):
         {"input": "one-hot", "stem_stride": 1, "stem_kernel_size": 2, "kernel_size": 3},
         {"clip_norm": True, "head_kernel_size": 5},
         {"filters": 10, "filter_layers": 1, "stem_stride": 10},
+        {"filters": 10, "filter_layers": 2, "stem_stride": 20, "filter_norm": "batch"},
         {"head_layers": 0, "residual_channels": 33, "dilation_channels": 7, "skip_channels": 1},
     ],
-    ids=["attention", "one-hot", "clip-norm", "filters", "odd-sizes"],
+    ids=["attention", "one-hot", "clip-norm", "filters", "filters-norm", "odd-sizes"],
 )
 def test_fewer_bits_are_those_of_streaming_classifier(library, tmp_path, fields, weights):
     """In int8, where a last bit may round an activation the other way: to a part of what int8 is

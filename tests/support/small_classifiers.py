@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from norms import with_statistics
 
 import wavenet
 from wavenet.classifier.inference.runtime import runtime_file
@@ -28,7 +29,7 @@ SMALL = {
 def small(**fields: object) -> wavenet.WaveNetClassifier:
     torch.manual_seed(3)
     config = wavenet.WaveNetConfig(labels=LABELS, **{**SMALL, **fields})  # type: ignore[arg-type]
-    return wavenet.WaveNetClassifier(config).eval()
+    return with_statistics(wavenet.WaveNetClassifier(config).eval())
 
 
 def write(model: wavenet.WaveNetClassifier, folder: Path, weights: str = "float32") -> Path:

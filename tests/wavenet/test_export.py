@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from norms import with_statistics
 
 from wavenet import WaveNetClassifier, WaveNetConfig, load_model
 from wavenet.classifier.inference import export
@@ -101,6 +102,10 @@ def test_weights_are_constants_in_int8(exported):
         {"input": "one-hot", "pooling": "max"},
         {"input": "raw", "pooling": "attention", "clip_norm": True},
         {"filters": 4, "filter_layers": 2, "stem_kernel_size": 100, "stem_stride": 40},
+        {
+            **{"filters": 4, "filter_layers": 2, "filter_norm": "batch"},
+            **{"stem_kernel_size": 100, "stem_stride": 40},
+        },
     ],
 )
 def test_other_inputs_and_pooling_export(fields):
@@ -116,10 +121,13 @@ def test_other_inputs_and_pooling_export(fields):
         head_layers=0,
         **fields,
     )
-    model = WaveNetClassifier(config)
-    program = export.program_of(model)
-    classify = onnx_function(export.onnx_file(program, model))
-    assert export.largest_difference(model, classify) <= export.TOLERANCE
+    model = with_statistics(WaveNetClassifier(config))
+    made = {file.name: file for file in export.export_model(model, int8=False)}
+    assert set(made) == {"PyTorch", "model.onnx", "model.pt2", "model.wavenet"}
+    assert all(f.difference <= export.TOLERANCE for f in made.values() if f.difference is not None)
+    nodes = onnx.load_from_string(made["model.onnx"].content).graph.node
+    assert "BatchNormalization" not in {node.op_type for node in nodes}
+    assert model.config == config  # what is exported is a copy
 
 
 def test_what_is_not_the_model_is_not_written(tones, tmp_path, monkeypatch, wavenet):

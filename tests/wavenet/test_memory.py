@@ -47,6 +47,11 @@ CASES = {
     "next sample": ({**NARROW, "next_sample_weight": 1.0}, 4, 24000),
     "filters": (FILTERS, 16, 40000),
     "filter layers": ({**FILTERS, "filter_layers": 2, "stem_stride": 160}, 16, 40000),
+    "filter norm": (
+        {**FILTERS, "filter_layers": 2, "filter_norm": "batch", "stem_stride": 160},
+        16,
+        40000,
+    ),
     "one-hot": ({**NARROW, "input": "one-hot", "stem_kernel_size": 8}, 8, 24000),
 }
 # In a process of its own: how much its peak rises above what it had after a first, small step.

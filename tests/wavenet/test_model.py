@@ -36,6 +36,7 @@ def _batch():
         {"input": "one-hot"},
         {"filters": 6},
         {"filters": 7, "filter_layers": 2},
+        {"filters": 7, "filter_layers": 2, "filter_norm": "batch"},
         {"filters": 6, "input": "mu-law", "clip_norm": True},
     ],
 )
@@ -51,12 +52,22 @@ def test_logits_do_not_depend_on_padding(fields, pooling):
     torch.testing.assert_close(model(longer, lengths), logits)
 
 
-@pytest.mark.parametrize("fields", [{}, {"input": "one-hot"}, {"filters": 6}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"input": "one-hot"},
+        {"filters": 6},
+        {"filters": 6, "filter_layers": 2, "filter_norm": "batch"},
+    ],
+)
 def test_no_clips_are_a_batch_too(fields):
     model = WaveNetClassifier(WaveNetConfig(**MODEL, **fields))
     logits = model(torch.zeros(0, 500), torch.zeros(0).long())
     assert logits.shape == (0, 3)
     logits.sum().backward()
+    for name, value in WaveNetClassifier(model.config).state_dict().items():
+        assert "running" not in name or torch.equal(model.state_dict()[name], value)
 
 
 def test_normalised_clips_have_no_level_and_no_offset():
@@ -173,6 +184,9 @@ def test_lengths_shape():
         ("filters", True),
         ("filter_layers", -1),
         ("filter_layers", 1),
+        ("filter_norm", "batch"),  # of no layers
+        ("filter_norm", "layer"),
+        ("filter_norm", True),
         ("filter_dropout", 0.1),
         ("filter_dropout", 1.0),
         ("stacks", 0),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from norms import with_statistics
 from small_runs import MODEL
 
 from wavenet import StreamingClassifier, WaveNetClassifier, WaveNetConfig, load_model
@@ -25,7 +26,7 @@ CONFIG = {**MODEL, "stem_stride": 8, "stem_kernel_size": 30}
 
 def _model(**fields) -> WaveNetClassifier:
     torch.manual_seed(0)
-    return WaveNetClassifier(WaveNetConfig(**{**CONFIG, **fields})).eval()
+    return with_statistics(WaveNetClassifier(WaveNetConfig(**{**CONFIG, **fields})).eval())
 
 
 def _chunks(waveform: torch.Tensor, longest: int):
@@ -43,7 +44,14 @@ def _listen(listener: StreamingClassifier, waveform: torch.Tensor, longest: int)
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "attention"])
 @pytest.mark.parametrize(
-    "fields", [{}, {"input": "mu-law"}, {"input": "one-hot"}, {"filters": 5, "filter_layers": 1}]
+    "fields",
+    [
+        {},
+        {"input": "mu-law"},
+        {"input": "one-hot"},
+        {"filters": 5, "filter_layers": 1},
+        {"filters": 5, "filter_layers": 2, "filter_norm": "batch"},
+    ],
 )
 def test_the_last_decision_about_all_is_the_models(fields, pooling):
     model = _model(**fields, pooling=pooling)
@@ -66,6 +74,10 @@ def test_the_last_decision_about_all_is_the_models(fields, pooling):
         {"stem_stride": 1, "stem_kernel_size": 1, "kernel_size": 3},
         {"filters": 7, "stem_stride": 80, "stem_kernel_size": 200},
         {"filters": 7, "filter_layers": 3, "stem_stride": 80, "stem_kernel_size": 64},
+        {
+            **{"filters": 7, "filter_layers": 2, "filter_norm": "batch"},
+            **{"stem_stride": 80, "stem_kernel_size": 64},
+        },
     ],
 )
 @pytest.mark.parametrize("longest", [1, 900, 20000])
@@ -192,7 +204,15 @@ def test_times_are_above_zero(fields):
         StreamingClassifier(_model(), **fields)
 
 
-@pytest.mark.parametrize("fields", [{}, {"clip_norm": True}, {"filters": 5, "filter_layers": 1}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"clip_norm": True},
+        {"filters": 5, "filter_layers": 1},
+        {"filters": 5, "filter_layers": 1, "filter_norm": "batch"},
+    ],
+)
 @pytest.mark.parametrize("weights, off", [("bfloat16", 0.02), ("int8", 0.06)])
 def test_fewer_bits_are_near_and_do_not_depend_on_chunks(fields, weights, off):
     """Near: a bfloat16 has 8 bits, of int8 7 are used, in a dozen layers one after another."""

@@ -45,7 +45,8 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
         samples / model.stem_stride,
         bytes_of_float,
     )
-    floats += _of_filter_layers(model)  # gradients
+    # Gradients, and what a normalisation keeps.
+    floats += (1 if model.filter_norm == "none" else 2) * _of_filter_layers(model)
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
     return _bytes(model, floats, samples, bytes_of_float)

@@ -263,7 +263,7 @@ class WaveNetClassifier(
         """What is pooled, (B, C, F), the frames of each clip, and the skip sum."""
         stride = self.config.stem_stride
         steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-        _, skip = self.stack(self.stem(waveform))
+        _, skip = self.stack(self.stem(waveform, lengths))
         frames, frame_lengths = self.head(skip, steps)
         return frames, frame_lengths, skip
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from wavenet.audio.opening import HEADER_RATES
 
 INPUTS = ("raw", "mu-law", "one-hot")
+FILTER_NORMS = ("none", "batch")
 POOLINGS = ("mean", "max", "attention")
 
 
@@ -32,6 +33,11 @@ class Architecture:
         filter_layers: so many convolutions over 3 neighbouring bands and 3 times come between, each
             of which halves both: sounds are known at any pitch. The first has 16 channels, each
             next one twice as many. The filters are stem_stride / 2^filter_layers samples apart.
+        filter_norm: "batch": each of these convolutions is followed by a batch normalisation, which
+            learns faster and from few clips better. In training a clip is normalised with those it
+            is computed with: all clips of a step, in however many processes, or of a part where
+            `training.accumulation` or `training.memory_gb` cut it. Padding counts for nothing.
+            Afterwards it is part of the convolutions and costs nothing.
         filter_dropout: in training each clip loses two stretches of neighbouring bands, each of up
             to this share of them (SpecAugment, arXiv 1904.08779).
         residual_channels, dilation_channels, skip_channels: R, D, S of the residual layers.
@@ -54,6 +60,7 @@ class Architecture:
     stem_stride: int = 1
     filters: int = 0
     filter_layers: int = 0
+    filter_norm: str = "none"
     filter_dropout: float = 0.0
     residual_channels: int = 64
     dilation_channels: int = 64
@@ -111,6 +118,12 @@ class Architecture:
             value = getattr(self, name)
             if value and not self.filters:
                 raise ValueError(f"{name} is {value}; accepted is 0 without filters")
+        if self.filter_norm not in FILTER_NORMS:
+            raise ValueError(f"filter_norm is {self.filter_norm!r}; accepted are {FILTER_NORMS}")
+        if self.filter_norm != "none" and not self.filter_layers:
+            raise ValueError(
+                f"filter_norm is {self.filter_norm!r}; accepted is 'none' without filter_layers"
+            )
         if not 0.0 <= self.filter_dropout < 1.0:
             raise ValueError(
                 f"filter_dropout is {self.filter_dropout}; accepted is 0 <= filter_dropout < 1"

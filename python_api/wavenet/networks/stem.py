@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from wavenet.audio.mulaw import mu_law_compress, mu_law_encode
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.filterbank import BandEnergies, drop_bands
+from wavenet.networks.normalization import MaskedBatchNorm
 from wavenet_kernels.nn import CausalConv1d
 
 # Of the first layer after a filterbank.
@@ -18,7 +19,8 @@ FIRST_CHANNELS = 16
 class Stem(nn.Module):
     """A strided causal convolution over the waveform: (B, T) -> (B, R, ceil(T / stride)).
 
-    Output j is the one whose newest sample is j * stride.
+    Output j is the one whose newest sample is j * stride. The clips' lengths, (B,) in samples,
+    which every stem is told, make no difference here.
     """
 
     def __init__(self, config: Architecture) -> None:
@@ -28,7 +30,7 @@ class Stem(nn.Module):
             1, config.residual_channels, config.stem_kernel_size, stride=config.stem_stride
         )
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = mu_law_compress(waveform) if self.companded else waveform
         return self.conv(x.unsqueeze(1))
 
@@ -38,6 +40,9 @@ class FilterbankStem(nn.Module):
 
     Before anything has been heard there is silence, as long as a step sees: layers after the first
     one pad nothing in time, and a step is the same wherever a signal is cut before it.
+
+    A normalisation counts what a clip alone, of its length, would have: that silence too, and
+    nothing of what pads it. Without lengths all of a waveform is the clip.
     """
 
     def __init__(self, config: Architecture) -> None:
@@ -50,25 +55,54 @@ class FilterbankStem(nn.Module):
         self.before = config.stem_receptive_field - config.stem_kernel_size
         channels = [1] + [FIRST_CHANNELS * 2**i for i in range(config.filter_layers)]
         self.layers = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=2, padding=(1, 0))
+            # A normalisation has a bias of its own.
+            nn.Conv2d(i, o, 3, stride=2, padding=(1, 0), bias=config.filter_norm == "none")
             for i, o in zip(channels, channels[1:], strict=False)
         )
+        self.norms = nn.ModuleList()
         for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            assert isinstance(layer, nn.Conv2d)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+            else:
+                self.norms.append(MaskedBatchNorm(layer.out_channels))
         rows = channels[-1] * -(-config.filters // 2**config.filter_layers)
         self.mix = CausalConv1d(rows, config.residual_channels, 1)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         x = mu_law_compress(waveform) if self.companded else waveform
         x = self.bands(F.pad(x, (self.before, 0))).to(self.mix.weight.dtype)
         if self.training and self.dropout:
             x = drop_bands(x, self.dropout)
         x = x.unsqueeze(1)
-        for layer in self.layers:
-            x = torch.relu(layer(x))
+        if self.norms:
+            x = self._normalized(x, waveform, lengths)
+        else:
+            for layer in self.layers:
+                x = torch.relu(layer(x))
         return self.mix(x.flatten(1, 2))
+
+    def _normalized(self, x: Tensor, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        """The layers with their normalisation."""
+        if lengths is None:
+            lengths = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
+        stride = self.bands.stride
+        times = torch.div(lengths + (self.before + stride - 1), stride, rounding_mode="floor")
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            times = torch.div(times - 1, 2, rounding_mode="floor")
+            x = torch.relu(norm(layer(x), times))
+        return x
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make the normalisation part of the layers, as it is in evaluation; it is gone then."""
+        for layer, norm in zip(self.layers, self.norms, strict=False):
+            assert isinstance(layer, nn.Conv2d) and isinstance(norm, MaskedBatchNorm)
+            scale, shift = norm.affine()
+            layer.weight.mul_(scale[:, None, None, None])
+            layer.bias = nn.Parameter(shift)
+        self.norms = nn.ModuleList()
 
 
 class OneHotStem(nn.Module):
@@ -94,7 +128,7 @@ class OneHotStem(nn.Module):
         nn.init.normal_(self.weight, std=self.kernel_size**-0.5)
         nn.init.zeros_(self.bias)
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         codes = mu_law_encode(F.pad(waveform, (self.kernel_size - 1, 0)), self.CLASSES)
         taps = codes.unfold(1, self.kernel_size, self.stride)
         rows = taps + torch.arange(self.kernel_size, device=codes.device) * self.CLASSES

@@ -19,7 +19,7 @@ import torch
 
 from wavenet.classifier.inference.evaluate import Classify
 from wavenet.classifier.inference.runtime import runtime_file
-from wavenet.classifier.inference.weights import require_weights
+from wavenet.classifier.inference.weights import folded, require_weights
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.errors import DataError, ModelError, require_seconds
 from wavenet.portable import (
@@ -146,7 +146,7 @@ def program_of(model: WaveNetClassifier) -> torch.export.ExportedProgram:
 
     A shorter clip is padded to that; `lengths` says how long it is.
     """
-    model = model.cpu().eval()
+    model = folded(model.cpu().eval())
     frame = model.config.frame_samples
     example = (torch.zeros(2, 10 * frame), torch.tensor([10 * frame, 5 * frame]))
     free = torch.export.Dim.DYNAMIC

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from wavenet.audio.effects import SILENCE
 from wavenet.classifier.inference.weights import (
+    folded,
     in_bfloat16,
     in_int8,
     quantized,
@@ -35,6 +36,7 @@ def runtime_file(model: WaveNetClassifier, weights: str = "float32") -> bytes:
             have.
     """
     require_weights(weights)
+    model = folded(model)
     config = model.config
     if config.tags:
         raise DataError(

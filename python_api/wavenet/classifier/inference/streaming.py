@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from wavenet.classifier.inference.decisions import Decision
 from wavenet.classifier.inference.levels import FrameLevels
-from wavenet.classifier.inference.weights import require_weights, rounded
+from wavenet.classifier.inference.weights import folded, require_weights, rounded
 from wavenet.classifier.model import WaveNetClassifier, highest_of
 from wavenet.errors import DataError, require_seconds
 from wavenet.networks.clip_norm import normalize_frames, normalize_level
@@ -79,7 +79,7 @@ class StreamingClassifier:
         device = model.classifier.weight.device
         if int8 and device.type != "cpu":
             raise DataError(f"weights is int8 and the model on {device}; accepted is a CPU")
-        model = rounded(model, weights)
+        model = rounded(folded(model), weights)
         require_seconds(hop_seconds=hop_seconds)
         if window_seconds is not None:
             require_seconds(window_seconds=window_seconds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import torch
 from torch import Tensor
 
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError
+from wavenet.networks.stem import FilterbankStem
 from wavenet_kernels.quantization import dequantize_weights, quantize_weights
 
 WEIGHTS = ("float32", "bfloat16", "int8")
@@ -55,10 +57,24 @@ def rounded(model: WaveNetClassifier, weights: str) -> WaveNetClassifier:
     """The model with the weights that so many bits hold, again in float32: a copy, unless those."""
     if weights == "float32":
         return model
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(folded(model))
     for name, weight in model.named_parameters():
         if weights == "bfloat16" and in_bfloat16(name, weight):
             weight.copy_(weight.bfloat16())
         elif weights == "int8" and in_int8(name):
             weight.copy_(dequantize_weights(*quantized(name, weight)))
+    return model
+
+
+def folded(model: WaveNetClassifier) -> WaveNetClassifier:
+    """The model with its normalisation in the weights before it: a copy, if it has any.
+
+    It is for inference: in training it would be another network.
+    """
+    if model.config.filter_norm == "none":
+        return model
+    model = copy.deepcopy(model)
+    assert isinstance(model.stem, FilterbankStem)
+    model.stem.fold()
+    model.config = dataclasses.replace(model.config, filter_norm="none")
     return model

@@ -16,6 +16,7 @@ from wavenet.classifier.data import Batch
 from wavenet.classifier.run_config import TrainingConfig
 from wavenet.classifier.training.losses import ClassificationLoss, smoothing_of
 from wavenet.errors import ConfigError
+from wavenet.networks.normalization import measure_together, nothing_remembered
 
 # More than steps have, so that no two parts of a run draw alike.
 SEEDS_OF_A_PART = 40
@@ -54,6 +55,8 @@ class Learner:
         self.device = accelerator.device
         self.precision = choose_precision(settings.mixed_precision, self.device)
         groups = _parameter_groups(model, settings.weight_decay, settings.rates)
+        if accelerator.num_processes > 1:
+            measure_together(model)
         loss_of = self.loss()
         if settings.compile:
             loss_of.compile(dynamic=True)
@@ -101,7 +104,7 @@ class Learner:
         model, evaluated = self.model, self.evaluated
         was_training = model.training, evaluated.training
         model.train()
-        with self.autocast():
+        with self.autocast(), nothing_remembered(model):
             self.hear(model, batch)
         evaluated.eval()
         with torch.no_grad():
@@ -256,6 +259,8 @@ def _marking_the_last(parts: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
 def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     """The average of a model's weights: `update_parameters` after each step; `.module` has them.
 
+    A normalisation's running mean and variance are averaged like the weights that they belong to.
+
     The decay grows to its value as (1 + n) / (10 + n) over the updates n, so that the random
     weights of the start are forgotten early (as TensorFlow's ExponentialMovingAverage does).
     """
@@ -265,7 +270,7 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
         n = int(updates)
         torch._foreach_lerp_(list(averages), list(weights), 1 - min(decay, (1 + n) / (10 + n)))
 
-    average = AveragedModel(model, multi_avg_fn=mix)
+    average = AveragedModel(model, multi_avg_fn=mix, use_buffers=True)
     average.requires_grad_(False)
     return average
 
@@ -295,7 +300,7 @@ def _parameter_groups(
     model: nn.Module, weight_decay: float, rates: Mapping[str, float]
 ) -> list[dict[str, object]]:
     """Weights with decay, biases without, by their part's share of the rate; the frozen ones don't
-    learn. (L, C) parameters of the stack are biases too.
+    learn. (L, C) parameters of the stack are biases too, and a normalisation's scales are as these.
     """
     parts = [name for name, part in model.named_children() if any(True for _ in part.parameters())]
     for part in rates:
@@ -308,10 +313,11 @@ def _parameter_groups(
         share = rates.get(name.partition(".")[0], 1.0)
         parameter.requires_grad_(share > 0)
         if share > 0:
-            groups.setdefault((share, name.endswith("bias")), []).append(parameter)
+            plain = name.endswith("bias") or parameter.dim() == 1
+            groups.setdefault((share, plain), []).append(parameter)
     if not groups:
         raise ConfigError("training.rates is 0 for every part; accepted is one that learns")
     return [
-        {"params": members, "weight_decay": 0.0 if bias else weight_decay, "share": share}
-        for (share, bias), members in groups.items()
+        {"params": members, "weight_decay": 0.0 if plain else weight_decay, "share": share}
+        for (share, plain), members in groups.items()
     ]
