@@ -35,8 +35,8 @@ def compiled(isa: str, to: Path, *options: str) -> Path:
     """The kernels' object, as isas.cmake has it made."""
     run(
         *("g++", "-std=c++17", "-O3", "-Wno-psabi", "-ffp-contract=fast", "-fno-math-errno"),
-        *("-fno-unswitch-loops", f"-I{ROOT / 'csrc'}", f"-DWAVENET_ISA={isa}", "-DWAVENET_REAL=float", *AVX2),
-        *(*options, "-c", str(KERNELS), "-o", str(to)),
+        *("-fno-unswitch-loops", f"-I{ROOT / 'csrc'}", f"-DWAVENET_ISA={isa}"),
+        *("-DWAVENET_REAL=float", *AVX2, *options, "-c", str(KERNELS), "-o", str(to)),
     )
     return to
 
