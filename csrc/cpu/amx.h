@@ -81,10 +81,11 @@ inline const Real* cell_of(const Segment& s, int64_t cell) {
 }
 inline int64_t whole_cells(const Segment& s) { return s.cells / kSide * kSide; }
 
-// totals = init + what whole tiles make of the segments' depth.
+// totals = start + what whole tiles make of the segments' depth.
 template <int BLOCKS, int VECTORS>
-__attribute__((noinline)) void accumulate_tiles(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                                                const Real* init, int64_t init_stride, Vector* totals) {
+__attribute__((noinline)) void accumulate_tiles(int64_t rows, const Product& product, Vector* totals) {
+  Start start = product.start;
+  const Real* weights = product.weights;
   constexpr int64_t kWidth = VECTORS * kLanes;
   const auto finish_chain = [&] {
     Vector sums[BLOCKS * kSide * VECTORS];
@@ -92,14 +93,14 @@ __attribute__((noinline)) void accumulate_tiles(int64_t rows, const Segment* seg
     clear_sums<BLOCKS, VECTORS>();
     for (int64_t i = 0; i < rows; ++i) {
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        totals[i * VECTORS + j] = load(init + i * init_stride + j * kLanes) + sums[i * VECTORS + j];
+        totals[i * VECTORS + j] = load(start.data + i * start.by_row + j * kLanes) + sums[i * VECTORS + j];
       }
     }
-    init = reinterpret_cast<const Real*>(totals), init_stride = kWidth;
+    start = Start(totals, rows, VECTORS);
   };
   int64_t chained = 0;
   clear_sums<BLOCKS, VECTORS>();
-  for (const Segment *s = segments, *end = s + count; s != end; weights += s++->cells * kWidth) {
+  for (const Segment *s = product.segments, *end = s + product.count; s != end; weights += s++->cells * kWidth) {
     for (int64_t cell = 0; cell < whole_cells(*s); cell += kSide) {
       if (chained++ == kChain) finish_chain(), chained = 1;
       const Real* a = cell_of(*s, cell);
@@ -111,17 +112,17 @@ __attribute__((noinline)) void accumulate_tiles(int64_t rows, const Segment* seg
 
 // totals += the product of the cells that make no whole tile.
 template <int VECTORS>
-__attribute__((noinline)) void accumulate_rest(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                                               Vector* totals) {
+__attribute__((noinline)) void accumulate_rest(int64_t rows, const Product& product, Vector* totals) {
+  const Real* weights = product.weights;
   constexpr int64_t kWidth = VECTORS * kLanes;
-  for (const Segment *s = segments, *end = s + count; s != end; weights += s++->cells * kWidth) {
+  for (const Segment *s = product.segments, *end = s + product.count; s != end; weights += s++->cells * kWidth) {
     Segment rest = *s;
     rest.rows = cell_of(*s, whole_cells(*s)), rest.cells -= whole_cells(*s);
     for (int64_t i = 0, n; rest.cells > 0 && i < rows; i += n, rest.rows += n * kDepth) {
       n = register_rows(rows - i);
       Vector* to = totals + i * VECTORS;
-      const Real* sums = reinterpret_cast<const Real*>(to);
-      accumulate_in_registers<VECTORS>(n, &rest, 1, weights + whole_cells(*s) * kWidth, sums, kWidth, to);
+      const Product of_rest{&rest, 1, weights + whole_cells(*s) * kWidth, 0, Start(to, n, VECTORS)};
+      accumulate_in_registers<VECTORS>(n, 1, of_rest, to);
     }
   }
 }
@@ -129,19 +130,20 @@ __attribute__((noinline)) void accumulate_rest(int64_t rows, const Segment* segm
 constexpr int64_t block_size(int64_t rows_left) { return smaller(rows_left, kBlockRows); }
 
 template <int VECTORS>
-inline void accumulate_block(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                             const Real* init, int64_t init_stride, Vector* totals) {
+inline void accumulate_block(int64_t rows, int64_t, const Product& product, Vector* totals) {
   bool tiles = false, rest = false;
-  for (int64_t s = 0; s < count; ++s) tiles |= segments[s].cells >= kSide, rest |= segments[s].cells % kSide != 0;
+  for (int64_t s = 0; s < product.count; ++s) {
+    tiles |= product.segments[s].cells >= kSide, rest |= product.segments[s].cells % kSide != 0;
+  }
   if (tiles) {
     const auto accumulate = rows > kSide ? accumulate_tiles<2, VECTORS> : accumulate_tiles<1, VECTORS>;
-    accumulate(rows, segments, count, weights, init, init_stride, totals);
+    accumulate(rows, product, totals);
   } else {
     for (int64_t i = 0; i < rows * VECTORS; ++i) {
-      totals[i] = load(init + i / VECTORS * init_stride + i % VECTORS * kLanes);
+      totals[i] = load(product.start.data + i / VECTORS * product.start.by_row + i % VECTORS * kLanes);
     }
   }
-  if (rest) accumulate_rest<VECTORS>(rows, segments, count, weights, totals);
+  if (rest) accumulate_rest<VECTORS>(rows, product, totals);
 }
 
 // Whether tiles give what vectors do, bit by bit: of small integers, whose products and sums nobody has to round.
@@ -163,12 +165,13 @@ __attribute__((noinline)) bool tiles_agree() {
   Segment segment;
   segment.rows = rows, segment.panel_stride = 0, segment.cells = kDepth;
   const Real zeros[kPanel] = {};
+  const Product product{&segment, 1, weights, 0, Start(zeros, 0)};
   Vector tiled[kBlockRows * 2], plain[kBlockRows * 2];
   const Amx amx;
-  accumulate_tiles<2, 2>(kBlockRows, &segment, 1, weights, zeros, 0, tiled);
+  accumulate_tiles<2, 2>(kBlockRows, product, tiled);
   for (int64_t i = 0, n; i < kBlockRows; i += n, segment.rows += n * kDepth) {
     n = register_rows(kBlockRows - i);
-    accumulate_in_registers<2>(n, &segment, 1, weights, zeros, 0, plain + 2 * i);
+    accumulate_in_registers<2>(n, 1, product, plain + 2 * i);
   }
   return __builtin_memcmp(tiled, plain, sizeof plain) == 0;
 }

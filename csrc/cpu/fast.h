@@ -199,44 +199,55 @@ inline void gather(const Layer& l, const Source& from, const int64_t* times, int
   gather_plain(from, l.K, l.left, l.dilation, times, rows, in);
 }
 
-// All rows of a tile against one panel: `finish(row, vectors)` gets each row's columns. The panel is bias, then terms.
+// All rows of a tile against one panel: `finish(row, vectors)` gets each row's columns. A panel is bias, then terms.
+// `first`: that of the panel's group; the others' sums are made with it.
 template <int VECTORS, class Finish>
-inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, const Real* panel, Finish&& finish) {
+inline void convolve(const Inputs& in, int64_t K, int64_t units, int64_t rows, const Real* first, int64_t panel,
+                     PanelGroup& group, Finish&& finish) {
   constexpr int64_t kWidth = VECTORS * kLanes;
+  const int64_t panels = group.count, by_panel = group.by_panel;
+  const bool begins = panel == group.first;
+  const Start biases(first, by_panel);
   if (kPerCell > 1 || !in.fast) {
     for (int64_t i = 0, n; i < rows; i += n) {
       n = block_size(rows - i);
-      for (int64_t k = 0; k < K; ++k) in.segments[k] = Segment(in.term(k), i);
-      Vector y[kBlockRows * VECTORS];
-      accumulate_block<VECTORS>(n, in.segments, K, panel + kWidth, panel, 0, y);
+      Vector* y = group.y0 + group.at(i, panel, n, VECTORS);
+      if (begins) {
+        for (int64_t k = 0; k < K; ++k) in.segments[k] = Segment(in.term(k), i);
+        accumulate_block<VECTORS>(n, panels, {in.segments, K, first + kWidth, by_panel, biases}, y);
+      }
       for (int64_t m = 0; m < n; ++m) finish(i + m, y + m * VECTORS);
     }
     return;
   }
-  const Vector zeros[VECTORS] = {};
+  const Real zeros[kWidth] = {};
   for (int64_t i = 0, n; i < units; i += n) {
     n = block_size(units - i);
-    const auto product = [&](int64_t j, const void* init, int64_t stride, Vector* to) {
+    const auto product = [&](int64_t j, const Start& start, Vector* to) {
       const Segment segment(in.term(j), i);
-      const Real* weights = panel + kWidth * (1 + j * segment.cells);
-      accumulate_block<VECTORS>(n, &segment, 1, weights, static_cast<const Real*>(init), stride, to);
+      const Real* weights = first + kWidth * (1 + j * segment.cells);
+      accumulate_block<VECTORS>(n, panels, {&segment, 1, weights, by_panel, start}, to);
     };
-    Vector y0[kBlockRows * VECTORS], y1[kBlockRows * VECTORS];
-    product(1, panel, 0, y1);
-    if (K == 2) {
-      product(0, y1, kWidth, y0);
-    } else {
-      product(2, zeros, 0, y0);
-      for (int64_t m = 0; m < n * VECTORS; ++m) {
-        const Vector sum = y1[m] + y0[m];
-        y1[m] -= y0[m];
-        y0[m] = sum;
+    const int64_t at = group.at(i, panel, n, VECTORS);
+    Vector *const y0 = group.y0 + at, *const y1 = group.y1 + at;
+    const Start sums0(y0, n, VECTORS), sums1(y1, n, VECTORS);
+    if (begins) {
+      product(1, biases, y1);
+      if (K == 2) {
+        product(0, sums1, y0);
+      } else {
+        product(2, Start(zeros, 0), y0);
+        for (int64_t m = 0; m < n * panels * VECTORS; ++m) {
+          const Vector sum = y1[m] + y0[m];
+          y1[m] -= y0[m];
+          y0[m] = sum;
+        }
+        product(0, sums0, y0);
       }
-      product(0, y0, kWidth, y0);
     }
     for (int64_t m = 0; m < n; ++m) finish(i + m, y0 + m * VECTORS);
     if (rows == units) continue;
-    product(K, y1, kWidth, y1);
+    if (begins) product(K, sums1, y1);
     for (int64_t m = 0; m < n; ++m) finish(units + i + m, y1 + m * VECTORS);
   }
 }

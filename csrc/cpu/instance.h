@@ -14,6 +14,8 @@
 
 #if defined(__clang__)
 #define WAVENET_UNROLL _Pragma("unroll")
+#define WAVENET_APART __attribute__((noinline))
 #else
 #define WAVENET_UNROLL _Pragma("GCC unroll 32")
+#define WAVENET_APART __attribute__((noinline, noclone))
 #endif

@@ -7,7 +7,7 @@
 //
 // WAVENET_PAIRS: of floats, those that multiply bfloat16 as such; WAVENET_TILES: in the tiles of AMX. (Not wherever the
 // compiler may use those: it may have been told so for all kernels, but only those of AMX ask for the permission.)
-// WAVENET_FORWARD_ONLY leaves out what only training needs.
+// WAVENET_FORWARD_ONLY leaves out what only training needs, and single operators that no network is made of.
 #include "cpu/isa.h"
 
 #if defined(__AVX512F__)

@@ -90,35 +90,79 @@ struct Segment {
       : rows(m.data + row * kDepth), panel_stride(m.panel_stride()), cells(cells_of(m.channels)) {}
 };
 
-// totals = init + the product of the segments, side by side, and the packed weights: ROWS x VECTORS of it. Row i of
-// `init` is at i * init_stride. Never inlined, so that the registers of this loop are not shared with whatever is
-// done with the totals.
-template <int ROWS, int VECTORS>
-__attribute__((noinline)) void accumulate(const Segment* segments, int64_t count, const Real* weights,
-                                          const Real* init, int64_t init_stride, Vector* totals) {
-  Vector acc[ROWS][VECTORS] = {};
+// What a block of sums starts with, of some rows and of one panel of columns or several.
+struct Start {
+  const Real* data;
+  int64_t by_row, by_panel;
+
+  Start(const Real* biases, int64_t by_panel) : data(biases), by_row(0), by_panel(by_panel) {}  // every row's
+  Start(const Vector* sums, int64_t rows, int64_t vectors)  // as `totals` has them
+      : data(reinterpret_cast<const Real*>(sums)), by_row(vectors * kLanes), by_panel(rows * vectors * kLanes) {}
+};
+
+// The segments, side by side, times the packed weights of a panel, or of several which are `by_panel` apart.
+struct Product {
+  const Segment* segments;
+  int64_t count;
+  const Real* weights;
+  int64_t by_panel;
+  Start start;
+};
+
+// Of so few rows a panel's sums are too few to keep the multipliers busy, each waiting for itself: that many panels'
+// are made at once.
+constexpr int64_t panels_at_once(int64_t rows) {
+  return kBlockRows > kRows || rows >= 4 ? 1 : rows >= 2 ? 2 : 4;  // tiles keep nothing waiting
+}
+
+// Those panels, and their sums: of a block of rows or, of several panels, of all rows.
+struct PanelGroup {
+  int64_t first = 0, count = 0, by_panel = 0;
+  Vector y0[kBlockRows * 2], y1[kBlockRows * 2];  // two rows of a unit (fast.h)
+
+  // Where a panel's sums of a block of rows from i on are.
+  int64_t at(int64_t i, int64_t panel, int64_t rows, int64_t vectors) const {
+    return count == 1 ? 0 : (i * count + (panel - first) * rows) * vectors;
+  }
+};
+
+// totals = start + the product: PANELS x ROWS x VECTORS of it. Never inlined, so that the registers of this loop are not
+// shared with whatever is done with the totals.
+template <int ROWS, int VECTORS, int PANELS = 1>
+__attribute__((noinline)) void accumulate(const Product& product, Vector* totals) {
+  Start start = product.start;
+  const Real* weights = product.weights;
+  const int64_t by_panel = product.by_panel;
+  Vector acc[ROWS][PANELS][VECTORS] = {};
   const auto finish_chain = [&] {
     WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        totals[i * VECTORS + j] = load(init + i * init_stride + j * kLanes) + acc[i][j];
-        acc[i][j] = Vector{};
+      WAVENET_UNROLL for (int p = 0; p < PANELS; ++p) {
+        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+          const Vector before = load(start.data + i * start.by_row + p * start.by_panel + j * kLanes);
+          totals[(p * ROWS + i) * VECTORS + j] = before + acc[i][p][j];
+          acc[i][p][j] = Vector{};
+        }
       }
     }
-    init = reinterpret_cast<const Real*>(totals), init_stride = VECTORS * kLanes;
+    start = Start(totals, ROWS, VECTORS);
   };
   int64_t chained = 0;
-  for (int64_t s = 0; s < count; ++s) {
-    const Real* panel = segments[s].rows;
-    for (int64_t left = segments[s].cells, n; left > 0; left -= n, panel += segments[s].panel_stride) {
+  for (const Segment *s = product.segments, *last = s + product.count; s != last; ++s) {
+    const Real* panel = s->rows;
+    for (int64_t left = s->cells, n; left > 0; left -= n, panel += s->panel_stride) {
       n = smaller(left, kDepth);
       if (chained + n > kChain) finish_chain(), chained = 0;
       chained += n;
       for (const Real *x = panel, *end = panel + n; x != end; ++x, weights += VECTORS * kLanes) {
-        Vector w[VECTORS];
-        WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[j] = load(weights + j * kLanes);
+        Vector w[PANELS][VECTORS];
+        WAVENET_UNROLL for (int p = 0; p < PANELS; ++p) {
+          WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) w[p][j] = load(weights + p * by_panel + j * kLanes);
+        }
         WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
           const Vector v = broadcast_cell(x + i * kDepth);
-          WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][j] = multiply_add(acc[i][j], v, w[j]);
+          WAVENET_UNROLL for (int p = 0; p < PANELS; ++p) {
+            WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) acc[i][p][j] = multiply_add(acc[i][p][j], v, w[p][j]);
+          }
         }
       }
     }
@@ -131,18 +175,23 @@ constexpr int64_t register_rows(int64_t rows_left) {
   return rows_left >= kRows ? kRows : rows_left >= 4 ? 4 : rows_left >= 2 ? 2 : 1;
 }
 
+// Several panels are of two vectors each, and for as few rows as panels_at_once says.
 template <int VECTORS>
-inline void accumulate_in_registers(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                                    const Real* init, int64_t init_stride, Vector* totals) {
+__attribute__((noinline)) void accumulate_in_registers(int64_t rows, int64_t panels, const Product& product,
+                                                       Vector* totals) {
+  if (VECTORS == 2 && panels > 1) {
+    if (rows == 2) return accumulate<2, 2, 2>(product, totals);
+    return panels == 2 ? accumulate<1, 2, 2>(product, totals) : accumulate<1, 2, 4>(product, totals);
+  }
   switch (rows) {
     case kRows:
-      return accumulate<kRows, VECTORS>(segments, count, weights, init, init_stride, totals);
+      return accumulate<kRows, VECTORS>(product, totals);
     case 4:
-      return accumulate<4, VECTORS>(segments, count, weights, init, init_stride, totals);
+      return accumulate<4, VECTORS>(product, totals);
     case 2:
-      return accumulate<2, VECTORS>(segments, count, weights, init, init_stride, totals);
+      return accumulate<2, VECTORS>(product, totals);
     default:
-      return accumulate<1, VECTORS>(segments, count, weights, init, init_stride, totals);
+      return accumulate<1, VECTORS>(product, totals);
   }
 }
 
@@ -155,9 +204,8 @@ struct Amx {
 constexpr int64_t block_size(int64_t rows_left) { return register_rows(rows_left); }
 
 template <int VECTORS>
-inline void accumulate_block(int64_t rows, const Segment* segments, int64_t count, const Real* weights,
-                             const Real* init, int64_t init_stride, Vector* totals) {
-  accumulate_in_registers<VECTORS>(rows, segments, count, weights, init, init_stride, totals);
+inline void accumulate_block(int64_t rows, int64_t panels, const Product& product, Vector* totals) {
+  accumulate_in_registers<VECTORS>(rows, panels, product, totals);
 }
 
 inline RealMatrix with_channels_as_rows(const RealMatrix& m) { return m; }

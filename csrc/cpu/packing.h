@@ -17,7 +17,15 @@ struct Panels {
   int64_t step() const { return gated ? kLanes : kPanel; }  // columns a panel advances by
   int64_t count() const { return ceil_div(columns, step()); }
   int64_t vectors(int64_t panel) const { return gated || columns - panel * kPanel > kLanes ? 2 : 1; }
-  int64_t offset(int64_t panel) const { return panel * kPanel * (depth + 1); }
+  int64_t stride() const { return kPanel * (depth + 1); }
+  int64_t offset(int64_t panel) const { return panel * stride(); }
+  // Comes to a panel, with which others of two vectors may be multiplied at once by so many rows.
+  void come_to(int64_t panel, int64_t rows, PanelGroup& group) const {
+    if (panel < group.first + group.count) return;
+    int64_t n = panels_at_once(rows);
+    while (n > 1 && (panel + n > count() || vectors(panel + n - 1) == 1)) n /= 2;
+    group.first = panel, group.count = n, group.by_panel = stride();
+  }
   int64_t marks() const {  // where they are
     const int64_t last = count() - 1;
     return last < 0 ? 0 : offset(last) + vectors(last) * kLanes * (depth + 1);
@@ -197,11 +205,13 @@ struct ConvWeights {
     return marks == 0;
   }
 
-  const Real* panel(int64_t panel, bool fast) const {
-    const bool as_packed = packed_panels.depth == terms(taps.K, fast) * cells_of(taps.channels);
-    if (as_packed) return packed + packed_panels.offset(panel);
+  // Comes to a panel and returns the first of its group.
+  const Real* come_to(int64_t panel, const Inputs& in, PanelGroup& group) const {
+    const bool as_packed = packed_panels.depth == terms(taps.K, in.fast) * cells_of(taps.channels);
+    packed_panels.come_to(panel, as_packed ? in.height : kBlockRows, group);
+    if (as_packed) return packed + packed_panels.offset(group.first);
     const Panels plain{packed_panels.columns, taps.K * cells_of(taps.channels), packed_panels.gated};
-    pack_panel(plain, panel, taps, bias, fast, room);
+    pack_panel(plain, panel, taps, bias, in.fast, room);
     return room;
   }
 };

@@ -10,6 +10,9 @@
 
 #if defined(__AVX2__)
 #include <immintrin.h>
+#if defined(__AVX512F__)
+#define WAVENET_MASKS 1  // parts of vectors are loaded and stored by masks
+#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -28,7 +31,8 @@ namespace WAVENET_HERE {
 // clang-format on
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kRows = 8;  // 8 x 2 sums, 4 vectors of weights, 2 of inputs, of 32 registers
+// 10 x 2 sums, 4 vectors of weights, 2 of inputs, of 32 registers; and 10 ms of many a network are 10 rows or 20.
+constexpr int kRows = 10;
 #else
 constexpr int kRows = 4;
 #endif
@@ -36,23 +40,25 @@ constexpr int64_t kTileRows = 64;  // as many rows of z as stay in L1 with a pan
 constexpr float kLevels = 63;      // of a row: its largest magnitude is so many steps
 constexpr float kSmallest = 1e-30f;
 
-void quantize_row(const float* x, int64_t channels, int64_t bytes, uint8_t* to, float* scale) {
-  // Magnitudes as integers: they are in the same order, with what is not finite on top.
-  const int64_t whole = channels / kLanes * kLanes;  // channels of whole vectors
+const Vector kNothing[kRows * 2] = {};
+
+// Of a row, its bits: magnitudes as integers are in the same order, with what is not finite on top.
+inline int32_t greatest_magnitude(const float* x, int64_t channels) {
   Integers magnitudes = {};
+  const int64_t whole = channels / kLanes * kLanes;  // channels of whole vectors
   for (int64_t c = 0; c < whole; c += kLanes) {
     magnitudes = greater_of(magnitudes, (Integers)(to_bits(load(x + c)) & ~kSign));
   }
   if (whole < channels) {
     magnitudes = greater_of(magnitudes, (Integers)(to_bits(load_first(x + whole, channels - whole)) & ~kSign));
   }
-  const int32_t largest = greatest(magnitudes);
-  float most;
-  __builtin_memcpy(&most, &largest, sizeof most);
-  const float inverse = most > kSmallest ? kLevels / most : 0.0f;
-  *scale = (most > kSmallest ? most / kLevels : 0.0f) + most * 0.0f;  // NaN of what is not finite
+  return greatest(magnitudes);
+}
+
+inline void quantize_row(const float* x, int64_t channels, float inverse, int64_t bytes, uint8_t* to) {
   // Rounds, and leaves the number in the lowest byte of the mantissa.
   const Vector shift = broadcast(12582912.0f + kMostQuantized);
+  const int64_t whole = channels / kLanes * kLanes;  // channels of whole vectors
   for (int64_t c = 0; c < whole; c += kLanes) store_bytes(to + c, to_bits(load(x + c) * inverse + shift));
   for (int64_t c = whole; c < bytes; c += kLanes) {
     uint8_t last[kLanes];
@@ -61,18 +67,33 @@ void quantize_row(const float* x, int64_t channels, int64_t bytes, uint8_t* to, 
   }
 }
 
+// Some rows at a time, which share their divisions.
 void quantize(const float* x, int64_t stride, int64_t rows, int64_t channels, const QuantizedRows& to) {
-  for (int64_t t = 0; t < rows; ++t) {
-    quantize_row(x + t * stride, channels, to.bytes, to.data + t * to.bytes, to.scales + t);
+  for (int64_t t = 0, n; t < rows; t += n) {
+    n = smaller(rows - t, kLanes);
+    const float* from = x + t * stride;
+    int32_t bits[kLanes] = {};
+    for (int64_t i = 0; i < n; ++i) bits[i] = greatest_magnitude(from + i * stride, channels);
+    const Vector most = (Vector)load_integers(reinterpret_cast<const char*>(bits)), none = {};
+    float inverses[kLanes];
+    store(inverses, most > kSmallest ? kLevels / most : none);
+    // NaN of what is not finite.
+    store_first(to.scales + t, (most > kSmallest ? most / kLevels : none) + most * 0.0f, n);
+    for (int64_t i = 0; i < n; ++i) {
+      quantize_row(from + i * stride, channels, inverses[i], to.bytes, to.data + (t + i) * to.bytes);
+    }
   }
 }
 
-// ROWS x VECTORS of the product with a panel: rows from `x` on, taps `dilation` rows apart, the newest last.
+// ROWS x VECTORS of the product with a panel, biases added: rows from `x` on, taps `dilation` rows apart, the newest
+// last.
 template <int ROWS, int VECTORS>
-__attribute__((noinline)) void products(const QuantizedRows& x, int64_t taps, int64_t dilation, const char* panel,
-                                        Vector* totals) {
+WAVENET_APART void products(const QuantizedRows& x, int64_t taps, int64_t dilation, const char* panel,
+                            Vector* totals) {
   constexpr int64_t kWidth = VECTORS * kVectorBytes;
-  for (int i = 0; i < ROWS * VECTORS; ++i) totals[i] = Vector{};
+  constexpr bool kFew = ROWS * VECTORS <= 4;  // sums would wait for themselves
+  const float *scales = reinterpret_cast<const float*>(panel), *biases = scales + VECTORS * kLanes;
+  panel += 2 * kWidth;
   for (int64_t k = 0; k < taps; ++k) {
     const QuantizedRows from = rows_from(x, (k + 1 - taps) * dilation);
     Integers sums[ROWS][VECTORS];
@@ -91,25 +112,33 @@ __attribute__((noinline)) void products(const QuantizedRows& x, int64_t taps, in
       WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
         const Integers first = four_bytes(here + i * x.bytes), second = four_bytes(here + i * x.bytes + 4);
         WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-          sums[i][j] = add_products(sums[i][j], first, w[0][j], second, w[1][j]);
+          const Integers onto = kFew ? Integers{} : sums[i][j];
+          const Integers sum = add_products(onto, first, w[0][j], second, w[1][j]);
+          sums[i][j] = kFew ? sums[i][j] + sum : sum;
         }
       }
+    }
+    const Vector* before = k == 0 ? kNothing : totals;
+    const bool last = k + 1 == taps;  // is scaled by output; others by 1
+    Vector by[VECTORS], onto[VECTORS];
+    WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
+      by[j] = last ? load(scales + j * kLanes) : broadcast(1), onto[j] = last ? load(biases + j * kLanes) : Vector{};
     }
     WAVENET_UNROLL for (int i = 0; i < ROWS; ++i) {
       const Vector scale = broadcast(from.scales[i]);
       WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        totals[i * VECTORS + j] += scale * to_floats(sums[i][j]);  // always fused, where there is such
+        const int64_t at = i * VECTORS + j;
+        const Vector sum = before[at] + scale * to_floats(sums[i][j]);  // always fused, where there is such
+        totals[at] = sum * by[j] + onto[j];
       }
     }
   }
 }
 
-// All rows against one panel: `finish(row, scaled sums, biases added)` of each.
+// All rows against one panel: `finish(row, sums)` of each.
 template <int VECTORS, class Finish>
 inline void sweep_panel(const QuantizedRows& x, int64_t rows, int64_t taps, int64_t dilation, const char* panel,
-                        Finish&& finish) {
-  const float *scales = reinterpret_cast<const float*>(panel), *biases = scales + VECTORS * kLanes;
-  panel += VECTORS * kLanes * 8;
+                        Finish finish) {
   for (int64_t t = 0, n; t < rows; t += n) {
     const int64_t left = rows - t;
     Vector totals[kRows * VECTORS];
@@ -122,35 +151,29 @@ inline void sweep_panel(const QuantizedRows& x, int64_t rows, int64_t taps, int6
     } else {
       n = 1, products<1, VECTORS>(rows_from(x, t), taps, dilation, panel, totals);
     }
-    for (int64_t i = 0; i < n; ++i) {
-      Vector sums[VECTORS];
-      WAVENET_UNROLL for (int j = 0; j < VECTORS; ++j) {
-        sums[j] = totals[i * VECTORS + j] * load(scales + j * kLanes) + load(biases + j * kLanes);
-      }
-      finish(t + i, sums);
-    }
+    for (int64_t i = 0; i < n; ++i) finish(t + i, totals + i * VECTORS);
   }
 }
 
 // All panels: `finish(row, vector of outputs, sums)`.
 template <class Finish>
-inline void sweep(const QuantizedPanels& m, const QuantizedRows& x, int64_t rows, int64_t dilation, Finish&& finish) {
+inline void sweep(const QuantizedPanels& m, const QuantizedRows& x, int64_t rows, int64_t dilation, Finish finish) {
   for (int64_t v = 0; v < m.vectors; v += 2) {
     const char* panel = m.data + panel_bytes(m, v * kLanes);
     if (v + 1 < m.vectors) {
-      sweep_panel<2>(x, rows, m.taps, dilation, panel, [&](int64_t row, const Vector* sums) {
+      sweep_panel<2>(x, rows, m.taps, dilation, panel, [finish, v](int64_t row, const Vector* sums) {
         finish(row, v, sums[0]);
         finish(row, v + 1, sums[1]);
       });
     } else {
       sweep_panel<1>(x, rows, m.taps, dilation, panel,
-                     [&](int64_t row, const Vector* sums) { finish(row, v, sums[0]); });
+                     [finish, v](int64_t row, const Vector* sums) { finish(row, v, sums[0]); });
     }
   }
 }
 
 void convolve(const QuantizedPanels& m, const QuantizedRows& x, int64_t rows, int64_t outputs, float* y) {
-  sweep(m, x, rows, 1, [&](int64_t row, int64_t vector, Vector sums) {
+  sweep(m, x, rows, 1, [y, outputs](int64_t row, int64_t vector, Vector sums) {
     store_first(y + row * outputs + vector * kLanes, sums, outputs - vector * kLanes);
   });
 }
@@ -179,19 +202,22 @@ void tile(const QuantizedLayer& l, const QuantizedRows& x, int64_t count, float*
   for (int64_t v = 0; v < l.convolution.vectors; v += 2) {
     const char* panel = l.convolution.data + panel_bytes(l.convolution, v * kLanes);
     float* z = gated.z + v / 2 * kLanes;
-    sweep_panel<2>(x, count, l.convolution.taps, l.dilation, panel, [&](int64_t row, const Vector* a) {
-      store(z + row * gated.stride, short_gate(a[0], a[1]));
-    });
+    const auto finish = [z, stride = gated.stride](int64_t row, const Vector* a) {
+      store(z + row * stride, short_gate(a[0], a[1]));
+    };
+    sweep_panel<2>(x, count, l.convolution.taps, l.dilation, panel, finish);
   }
   quantize(gated.z, gated.stride, count, l.D, gated.rows);
-  sweep(l.residual, gated.rows, count, 1, [&](int64_t row, int64_t vector, Vector o) {
-    const int64_t first = vector * kLanes, there = l.R - first;
-    float* to = rows + row * l.R + first;
-    store_first(to, (load_first(to, there) + o) * l.residual_scale, there);
+  // Copies: what is stored might be what a reference is to, for all that the compiler knows.
+  const float scale = l.residual_scale;
+  sweep(l.residual, gated.rows, count, 1, [rows, R = l.R, scale](int64_t row, int64_t vector, Vector o) {
+    const int64_t first = vector * kLanes, there = R - first;
+    float* to = rows + row * R + first;
+    store_first(to, (load_first(to, there) + o) * scale, there);
   });
-  sweep(l.skip, gated.rows, count, 1, [&](int64_t row, int64_t vector, Vector o) {
-    const int64_t first = vector * kLanes, there = l.S - first;
-    float* to = skip + row * l.S + first;
+  sweep(l.skip, gated.rows, count, 1, [skip, S = l.S, add_skip](int64_t row, int64_t vector, Vector o) {
+    const int64_t first = vector * kLanes, there = S - first;
+    float* to = skip + row * S + first;
     store_first(to, add_skip ? load_first(to, there) + o : o, there);
   });
 }

@@ -11,10 +11,10 @@
 // depends neither on how many signals nor on how many samples are computed at once.
 #pragma once
 
-// Vectors of a panel, so that sums keep two multipliers of four cycles busy: those of a row, in two chains, and of two
-// rows are 8 vectors, those of four rows as many as the registers hold.
-constexpr int kPanelVectors = 4;
-constexpr int kPanelVectorsOfFour = kRows == 12 ? 4 : 2;
+// Vectors of a panel, so that sums keep two multipliers of four cycles busy: those of a row, in two chains, of two rows
+// and of four are 8 vectors, those of as many rows as the registers hold 16.
+constexpr int kPanelVectors = 4, kPanelVectorsOfMany = 2;
+constexpr int kSampleRows = kRows == 12 ? 8 : 4;
 constexpr int64_t kSampleAhead = 2048;  // bytes of weights asked for: what follows is in order, but other pages
 
 using Cell = uint32_t;
@@ -82,7 +82,7 @@ __attribute__((noinline)) void sample_block(const Weight* weights, int64_t strid
 template <int ROWS, class Weight>
 inline void sample_panel(const Weight* weights, int64_t stride, int64_t vectors, int64_t inputs, const float* const* x,
                          float* const* y, int64_t at) {
-  constexpr int kMost = ROWS == 4 ? kPanelVectorsOfFour : kPanelVectors;
+  constexpr int kMost = ROWS >= 4 ? kPanelVectorsOfMany : kPanelVectors;
   for (int64_t j = 0, left; (left = vectors - j) > 0;) {
     const Weight* from = weights + j * kLanes;
     const int64_t here = at + j * kLanes;
@@ -104,7 +104,9 @@ inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, i
     const int64_t vectors = (smaller(end, first + stride) - at) / kLanes;
     const Weight* from = weights + first * ceil_div(inputs, kInputs<Weight>) + (at - first);
     for (int64_t i = 0; i < rows;) {
-      if (rows - i >= 4) {
+      if (kSampleRows > 4 && rows - i >= kSampleRows) {
+        sample_panel<kSampleRows>(from, stride, vectors, inputs, x + i, y + i, at), i += kSampleRows;
+      } else if (rows - i >= 4) {
         sample_panel<4>(from, stride, vectors, inputs, x + i, y + i, at), i += 4;
       } else if (rows - i >= 2) {
         sample_panel<2>(from, stride, vectors, inputs, x + i, y + i, at), i += 2;
@@ -118,7 +120,7 @@ inline void sample_rows(const Weight* weights, int64_t width, int64_t outputs, i
 
 // Outputs of a panel for products of so many rows.
 inline int64_t sample_panel_outputs(int64_t rows) {
-  return (rows >= 4 ? kPanelVectorsOfFour : kPanelVectors) * kLanes;
+  return (rows >= 4 ? kPanelVectorsOfMany : kPanelVectors) * kLanes;
 }
 
 // y[i] += W x[i], its outputs from `begin` to `end`. All of them, and these, are whole numbers of vectors; `width`

@@ -143,7 +143,7 @@ void Sampler::add_workers(int count) {
   for (int i = static_cast<int>(workers_.size()); i < count; ++i) {
     Worker worker;
     worker.index = i;
-    worker.memory = allocate((2 * rows + std::max<int64_t>(net_.K, 2)) * sizeof(float*));
+    worker.memory = allocate((2 * rows + (net_.K + 1)) * sizeof(float*));
     worker.y = reinterpret_cast<float**>(worker.memory.get());
     worker.x = const_cast<const float**>(worker.y + rows);
     worker.terms = worker.x + rows;
@@ -227,19 +227,25 @@ void Sampler::layers(Worker& worker, Meeting& meeting, const SampleRun& run, int
     past_taps(worker, stage, false);
     for (int64_t b = 0; b < B_; ++b) {
       float* a = floats(a_) + b * 2 * Dp;
-      const float* bias = worker.terms[0] = floats(stage.conv_bias);
+      const float *bias = floats(stage.conv_bias), *cond = nullptr;
+      int64_t terms = 0;
+      worker.terms[terms++] = bias;
       if (run.cond.data) {
         const int64_t at = b * run.cond.batch_stride + i * run.cond.time_stride + l * 2 * D;
-        const float* cond = static_cast<const float*>(run.cond.data) + at;
+        cond = static_cast<const float*>(run.cond.data) + at;
+      }
+      if (cond && D == Dp) {
+        worker.terms[terms++] = cond;
+      } else if (cond) {
         for (const Range& range : {mine, gates}) std::copy(bias + range.begin, bias + range.end, a + range.begin);
         for (int64_t c = mine.begin; c < std::min(mine.end, D); ++c) a[c] += cond[c], a[Dp + c] += cond[D + c];
         worker.terms[0] = a;
       }
       for (int64_t k = 0; k + 1 < net_.K; ++k) {
         const int64_t slot = t_ % std::min(lag(stage, k), kSamplesAhead);
-        worker.terms[1 + k] = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
+        worker.terms[terms++] = floats(stage.ahead[k]) + (b * kSamplesAhead + slot) * 2 * Dp;
       }
-      for (const Range& range : {mine, gates}) kernels_.sum(worker.terms, net_.K, range.begin, range.end, a);
+      for (const Range& range : {mine, gates}) kernels_.sum(worker.terms, terms, range.begin, range.end, a);
       worker.x[b] = row(stage, b, t_), worker.y[b] = a;
     }
     product(worker, stage.current, B_, {mine, gates});

@@ -98,7 +98,7 @@ __attribute__((noinline)) inline void store_row_slowly(const Rows& rows, DType d
 }
 
 // Channels from `first` on of a row, `n` of them at most.
-inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, int64_t n) {
+__attribute__((always_inline)) inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, int64_t n) {
   const int64_t at = offset(rows, b, t) + first * rows.channel_stride;
   if (rows.channel_stride == 1 && dtype == kNative && n >= kLanes) {
     return load_stored(static_cast<const Stored*>(rows.data) + at);
@@ -106,7 +106,7 @@ inline Vector load_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int6
   return load_row_slowly(rows, dtype, at, n);
 }
 
-inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
+__attribute__((always_inline)) inline void store_row(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
   const int64_t at = offset(rows, b, t) + first;
   if (dtype == kNative && n >= kLanes) return store_stored(static_cast<Stored*>(rows.data) + at, v);
   store_row_slowly(rows, dtype, at, v, n);

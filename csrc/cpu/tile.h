@@ -119,16 +119,17 @@ struct Tile {
 template <class Finish>
 inline void sweep_conv(const Tile& tile, int64_t K, const ConvWeights& weights, Finish&& finish) {
   const Panels& p = weights.packed_panels;
+  PanelGroup group;
   for (int64_t panel = 0; panel < p.count(); ++panel) {
     const int64_t first = panel * kPanel, there = p.columns - first;
-    const Real* packed = weights.panel(panel, tile.in.fast);
+    const Real* packed = weights.come_to(panel, tile.in, group);
     if (p.vectors(panel) == 2) {
-      convolve<2>(tile.in, K, tile.units, tile.rows, packed, [&](int64_t row, const Vector* columns) {
+      convolve<2>(tile.in, K, tile.units, tile.rows, packed, panel, group, [&](int64_t row, const Vector* columns) {
         finish(row, first, there, columns[0]);
         finish(row, first + kLanes, there - kLanes, columns[1]);
       });
     } else {
-      convolve<1>(tile.in, K, tile.units, tile.rows, packed,
+      convolve<1>(tile.in, K, tile.units, tile.rows, packed, panel, group,
                   [&](int64_t row, const Vector* columns) { finish(row, first, there, columns[0]); });
     }
   }
@@ -136,30 +137,37 @@ inline void sweep_conv(const Tile& tile, int64_t K, const ConvWeights& weights, 
 
 // The same of rows [begin, end) of a product with matrices side by side, as the 1x1s are.
 template <int VECTORS, class Finish>
-inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t begin, int64_t end, const Real* panel,
-                        Finish&& finish) {
+inline void sweep_panel(const Matrix* matrices, int64_t count, int64_t begin, int64_t end, const Real* first,
+                        int64_t panel, PanelGroup& group, Finish&& finish) {
   Segment segments[2];
   for (int64_t i = begin, n; i < end; i += n) {
     n = block_size(end - i);
-    for (int64_t s = 0; s < count; ++s) segments[s] = Segment(matrices[s], i);
-    Vector totals[kBlockRows * VECTORS];
-    accumulate_block<VECTORS>(n, segments, count, panel + VECTORS * kLanes, panel, 0, totals);
-    for (int64_t m = 0; m < n; ++m) finish(i + m, totals + m * VECTORS);
+    Vector* y = group.y0 + group.at(i - begin, panel, n, VECTORS);
+    if (panel == group.first) {
+      for (int64_t s = 0; s < count; ++s) segments[s] = Segment(matrices[s], i);
+      const Real* weights = first + VECTORS * kLanes;
+      const Start biases(first, group.by_panel);
+      accumulate_block<VECTORS>(n, group.count, {segments, count, weights, group.by_panel, biases}, y);
+    }
+    for (int64_t m = 0; m < n; ++m) finish(i + m, y + m * VECTORS);
   }
 }
 
 template <class Finish>
 inline void sweep(const Matrix* matrices, int64_t count, int64_t begin, int64_t end, const Panels& p,
                   const Real* packed, Finish&& finish) {
+  PanelGroup group;
   for (int64_t panel = 0; panel < p.count(); ++panel) {
     const int64_t first = panel * kPanel, there = p.columns - first;
+    p.come_to(panel, end - begin, group);
+    const Real* from = packed + p.offset(group.first);
     if (p.vectors(panel) == 2) {
-      sweep_panel<2>(matrices, count, begin, end, packed + p.offset(panel), [&](int64_t row, const Vector* columns) {
+      sweep_panel<2>(matrices, count, begin, end, from, panel, group, [&](int64_t row, const Vector* columns) {
         finish(row, first, there, columns[0]);
         finish(row, first + kLanes, there - kLanes, columns[1]);
       });
     } else {
-      sweep_panel<1>(matrices, count, begin, end, packed + p.offset(panel),
+      sweep_panel<1>(matrices, count, begin, end, from, panel, group,
                      [&](int64_t row, const Vector* columns) { finish(row, first, there, columns[0]); });
     }
   }
@@ -178,9 +186,11 @@ inline GateAndSlopes gated_and_slopes(Vector f, Vector g) { return gate_and_slop
 template <class Finish>
 inline void sweep_gated(const Layer& l, Tile& tile, const ConvWeights& weights, Finish&& finish) {
   if (Tile::lies_in_times(l.cond)) tile.gather_cond(l);
+  PanelGroup group;
   for (int64_t panel = 0; panel < weights.packed_panels.count(); ++panel) {
     const int64_t first = panel * kLanes, there = l.D - first;
-    convolve<2>(tile.in, l.K, tile.units, tile.rows, weights.panel(panel, tile.in.fast),
+    const Real* packed = weights.come_to(panel, tile.in, group);
+    convolve<2>(tile.in, l.K, tile.units, tile.rows, packed, panel, group,
                 [&](int64_t row, const Vector* a) {
                   Vector f = a[0], g = a[1];
                   const int64_t t = tile.times[row];
@@ -242,7 +252,9 @@ int64_t scratch_bytes(const Layer& l, Operator op, int64_t units) {
 
 // Units [begin, end) of clip b.
 void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t begin, int64_t end, void* memory) {
+#if !WAVENET_FORWARD_ONLY
   if (op == Operator::gate) return gate_rows(l, b, begin, end);
+#endif
   const Amx amx(larger(l.R, l.D));
   Scratch scratch(memory);
   Tile tile(scratch, l, end - begin, l.R);
@@ -257,12 +269,14 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     });
     return;
   }
+#if !WAVENET_FORWARD_ONLY
   if (op == Operator::gated_conv) {
     sweep_gated(l, tile, weights, [&](int64_t row, int64_t first, int64_t there, Vector f, Vector g) {
       if (times[row] >= 0) store_row(l.z, l.dtype, b, times[row], first, gated(f, g), there);
     });
     return;
   }
+#endif
 
   const Matrix z = Matrix::take(scratch, tile.rows, l.D);
   const int64_t panels = weights.packed_panels.count();

@@ -48,6 +48,22 @@ __attribute__((always_inline)) inline __m128i lowest_bytes(Vector a) {
   return bytes;
 }
 
+// VMOVUPS: "load (store) packed single-precision floating-point elements using (zero)mask".
+template <class Vector>
+__attribute__((always_inline)) inline Vector load_masked(unsigned mask, const float* from) {
+  Vector to = {};
+  for (int i = 0; i < 16; ++i) {
+    if (mask >> i & 1) to[i] = from[i];
+  }
+  return to;
+}
+template <class Vector>
+__attribute__((always_inline)) inline void store_masked(float* to, unsigned mask, Vector v) {
+  for (int i = 0; i < 16; ++i) {
+    if (mask >> i & 1) to[i] = v[i];
+  }
+}
+
 }  // namespace emulated
 
 #if defined(EMULATE_AVXVNNI)
@@ -59,6 +75,8 @@ __attribute__((always_inline)) inline __m128i lowest_bytes(Vector a) {
 #define EMULATED_HALVES(Half, name, a, b) \
   emulated::halves<Half>(a, b, [](Half x, Half y) __attribute__((always_inline)) { return name(x, y); })
 #define _mm512_maskz_cvtepi32_epi8(mask, a) emulated::lowest_bytes(a)
+#define _mm512_maskz_loadu_ps(mask, from) emulated::load_masked<__m512>(mask, from)
+#define _mm512_mask_storeu_ps(to, mask, v) emulated::store_masked<__m512>(to, mask, v)
 #define _mm512_maskz_max_epi32(mask, a, b) EMULATED_HALVES(__m256i, _mm256_max_epi32, a, b)
 #define _mm512_maskz_max_ps(mask, a, b) EMULATED_HALVES(__m256, _mm256_max_ps, a, b)
 #define _mm512_maskz_min_ps(mask, a, b) EMULATED_HALVES(__m256, _mm256_min_ps, a, b)

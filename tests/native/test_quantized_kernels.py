@@ -35,8 +35,8 @@ def compiled(isa: str, to: Path, *options: str) -> Path:
     """The kernels' object, as isas.cmake has it made."""
     run(
         *("g++", "-std=c++17", "-O3", "-Wno-psabi", "-ffp-contract=fast", "-fno-math-errno"),
-        *(f"-I{ROOT / 'csrc'}", f"-DWAVENET_ISA={isa}", "-DWAVENET_REAL=float", *AVX2),
-        *(*options, "-c", str(KERNELS), "-o", str(to)),
+        *("-fno-unswitch-loops", f"-I{ROOT / 'csrc'}", f"-DWAVENET_ISA={isa}"),
+        *("-DWAVENET_REAL=float", *AVX2, *options, "-c", str(KERNELS), "-o", str(to)),
     )
     return to
 
@@ -68,4 +68,4 @@ def test_the_real_ones_are_made_of_the_instruction(tmp_path, isa):
         if "unrecognized command" in str(failed):
             pytest.skip(f"this g++ has no {flags[-1]}")
         raise
-    assert assembly.read_text().count(instruction) > 50
+    assert assembly.read_text().count(instruction) > 40  # some for each sum of a block

@@ -12,7 +12,7 @@ from operator_cases import Case, call
 
 import wavenet_kernels
 from wavenet_kernels import reference
-from wavenet_kernels.nn import StackStream
+from wavenet_kernels.nn import ResidualStack, StackStream
 
 BACKENDS = ("reference", "cpu")
 
@@ -42,6 +42,22 @@ def test_chunks_of_any_sizes_are_the_whole(backend, dtype, taps, cond):
             done += size
         torch.testing.assert_close(torch.cat(pieces, dim=2), torch.cat(whole, dim=1))
         stream.reset()
+
+
+@pytest.mark.parametrize("width", [20, 72, 130])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_few_rows_have_the_bits_of_many(width, size):
+    """Of few rows several panels of weights are multiplied at once; four taps are no fast ones."""
+    torch.manual_seed(width)
+    stack = ResidualStack(width, width, 2 * width + 9, dilations=(1, 3, 2), kernel_size=4)
+    x = torch.randn(2, width, 30)
+    with wavenet_kernels.use_backend("cpu"):
+        weights = stack.conv_weight, stack.conv_bias, stack.out_weight, stack.out_bias
+        streams = [StackStream(*weights, dilations=stack.dilations, batch=2) for _ in range(2)]
+    whole = [output.clone() for output in streams[0](x)]
+    parts = [[output.clone() for output in streams[1](part)] for part in x.split(size, dim=2)]
+    for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(torch.cat(found, dim=2), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
