@@ -41,7 +41,7 @@ struct Layer {
   Rows x;                             // (B, T, R)
   const void* conv_weight = nullptr;  // (C, R, K), contiguous like all weights
   const void* conv_bias = nullptr;    // (C) or absent
-  Rows cond;                          // (B, T, 2D) or absent; in any memory order
+  Rows cond;                          // (B, T, 2D) or absent; on CPUs, but for streams, in any memory order
   const void* out_weight = nullptr;   // (R+S, D)
   const void* out_bias = nullptr;     // (R+S) or absent
 

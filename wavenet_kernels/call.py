@@ -22,22 +22,28 @@ Padding: TypeAlias = Literal["causal", "same"]
 Keep: TypeAlias = Literal["auto", "inputs", "gates"]
 
 
-def keeps_gates(
+def is_wide(residual: int, taps: int) -> bool:
+    """Whether a CPU keeps what goes into the gates however much that is: K R terms a sum.
+
+    Of 64 terms, nothing is gained by keeping it over computing it again; of 128, a twentieth of a
+    step, of 384 a fifth (benchmarks/NOTES.md).
+    """
+    return residual * taps >= 256
+
+
+def gates_are_worth_keeping(
     residual: int, dilation: int, taps: int, layers: int, positions: int, bytes_of_float: int
 ) -> bool:
-    """Whether a CPU keeps what goes into the gates, which its convolutions may take longer over.
-
-    Of K R = 64 terms a sum, nothing is gained by keeping them; of 128, a twentieth of a step, which
-    is not worth any amount of memory; of 384, a fifth (benchmarks/NOTES.md).
+    """Whether a CPU keeps what goes into the gates; a twentieth of a step is worth 256 MiB at most.
 
     Args:
         residual, dilation, taps, layers: R, D, K and L.
         positions: B T.
         bytes_of_float: of an activation.
     """
-    terms = residual * taps
     size = 2 * dilation * layers * positions * bytes_of_float
-    return terms >= 256 or (terms >= 128 and size <= 256 << 20)
+    few = residual * taps >= 128 and size <= 256 << 20
+    return is_wide(residual, taps) or few
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,17 +272,18 @@ class Call:
     def keeps_gates(self) -> bool:
         """Whether a forward pass keeps what goes into the gates for the backward pass.
 
-        "auto" does so on CPUs for layers that are not narrow: 2D values a position and layer beside
-        the R of the input, where eager PyTorch keeps 3D (tanh, sigmoid and their product).
+        "auto" does so on CPUs for wide layers: 2D values a position and layer beside the R of the
+        input, where eager PyTorch keeps 3D (tanh, sigmoid and their product). Of how many positions
+        is not asked here, where it may be any number.
         """
-        settings, x, sizes = self.settings, self.tensors.x, self.sizes
+        settings, x = self.settings, self.tensors.x
         if settings.keep != "auto":
             return settings.keep == "gates"
-        if self.operator != "residual_stack" or x.device.type != "cpu":
-            return False
-        layers, positions = len(settings.dilations), sizes.B * sizes.T
-        return settings.checkpoint_every == 1 and keeps_gates(
-            sizes.R, sizes.D, sizes.K, layers, positions, x.element_size()
+        return (
+            self.operator == "residual_stack"
+            and x.device.type == "cpu"
+            and settings.checkpoint_every == 1
+            and is_wide(self.sizes.R, self.sizes.K)
         )
 
     def as_stack(self) -> Call:

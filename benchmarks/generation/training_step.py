@@ -1,11 +1,11 @@
 """A vocoder's training step, against the same network in eager PyTorch and compiled.
 
     python -m benchmarks vocoder-step
-    python -m benchmarks vocoder-step --preset wavenet-vocoder-mulaw256 --threads 2
+    python -m benchmarks vocoder-step --preset wavenet-vocoder-gaussian --threads 2
 
 Random weights, signals and mel-spectrograms. The eager network is wavenet_vocoder's formulation:
 convolutions over (B, C, T), a 1x1 of the upsampled frames in every layer. All compute the same
-loss of the same distribution; the gradients of each must first be those of the others.
+loss of the same distribution; the gradients of each must first be those of the eager network.
 """
 
 from __future__ import annotations
@@ -122,7 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where = environment()
     torch.manual_seed(0)
     model = create_model(options.preset, sample_rate=22050)
-    assert isinstance(model, WaveNet)
+    if not isinstance(model, WaveNet) or model.config.mel is None or model.config.input == "codes":
+        parser.error(f"--preset is {options.preset}; accepted is a WaveNet of scalars with mels")
+    if options.samples < 1 or options.samples % model.config.hop:
+        accepted = f"accepted is a multiple of the hop, {model.config.hop}"
+        parser.error(f"--samples is {options.samples}; {accepted}")
     rows = measure(model, options.batch, options.samples, options.rounds, options.contenders)
     print("| contender | ms a step (10-90 %) | x eager |\n|---|---:|---:|")
     for row in rows:

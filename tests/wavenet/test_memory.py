@@ -128,6 +128,15 @@ def test_the_default_batch_of_seven_seconds_would_take_thirty_gigabytes():
     assert 25e9 < training_bytes(Architecture(), 32 * 7 * 16000) < 35e9
 
 
+@pytest.mark.parametrize("gigabytes", [0.002, 0.05, 0.5, 2.0])
+def test_as_many_samples_as_there_is_room_for(gigabytes):
+    """Of a network that keeps gates as long as they are few, too."""
+    model = Architecture(residual_channels=64, dilation_channels=64, kernel_size=2, stacks=1)
+    samples = samples_within(gigabytes, lambda samples: training_bytes(model, samples))
+    needed = training_bytes(model, samples)
+    assert needed <= gigabytes * 1e9 and (needed > 0.5 * gigabytes * 1e9 or samples == 1)
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_parts_have_no_more_samples_than_there_is_room_for(processes):
     """Every clip once, in the same batches; a clip that has no room for it is alone."""

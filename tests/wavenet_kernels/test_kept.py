@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from unittest import mock
 
 import pytest
 import torch
@@ -27,6 +28,13 @@ def _no_free_blocks():
     kept.release()
 
 
+def free():
+    """The blocks that are."""
+    with kept._lock:
+        kept._settle()
+    return kept._free
+
+
 def test_the_next_one_takes_it_over():
     first = kept.empty(LIKE, (2, MANY))
     address = first.data_ptr()
@@ -34,10 +42,10 @@ def test_the_next_one_takes_it_over():
     assert address % (2 << 20) == 0
     part = first[1]
     del first
-    assert not kept._free  # a view is still there
+    assert not free()  # a view is still there
     del part
     second = kept.empty(LIKE, (2 * MANY - 5,))
-    assert second.data_ptr() == address and not kept._free
+    assert second.data_ptr() == address and not free()
     third = kept.empty(LIKE, (2 * MANY,))
     assert third.data_ptr() != address
     second.fill_(2)
@@ -51,7 +59,7 @@ def test_one_that_does_not_fit_is_left_alone(wanted):
     address = block.data_ptr()
     del block
     other = kept.empty(LIKE, (wanted,))
-    assert other.data_ptr() != address and len(kept._free) == 1
+    assert other.data_ptr() != address and len(free()) == 1
 
 
 def test_the_smallest_that_fits():
@@ -62,14 +70,56 @@ def test_the_smallest_that_fits():
     assert kept.empty(LIKE, (MANY + 1,)).data_ptr() == address
 
 
-def test_idle_ones_go():
-    block = kept.empty(LIKE, (8 * MANY,))
+@pytest.mark.parametrize("number", [kept.MOST_IDLE + 1, 10 * kept.MOST_IDLE])
+def test_idle_ones_go_while_others_are_taken_again_and_again(number):
+    block = kept.empty(LIKE, (MANY,))
     del block
-    held = []
-    for _ in range(kept.MOST_IDLE + 1):
-        assert len(kept._free) == 1
-        held.append(kept.empty(LIKE, (MANY,)))
-    assert not kept._free
+    large = kept.empty(LIKE, (8 * MANY,))
+    del large
+    for _ in range(number):
+        kept.empty(LIKE, (MANY,))
+    assert [block.size for block in free()] == [kept.LEAST]
+
+
+def test_no_more_is_free_than_was_in_use():
+    """Lengths that never come again."""
+    kept.peak(reset=True)
+    for number in range(40):
+        blocks = [kept.empty(LIKE, (MANY + number * MANY // 3,)) for _ in range(3)]
+        blocks.clear()
+        assert kept._bytes_of(free()) <= kept.peak(reset=False)
+
+
+def test_memory_that_the_system_may_not_take_is_given_back(monkeypatch):
+    """Locked memory, for instance."""
+    monkeypatch.setattr(kept, "_SYSTEM_MAY_TAKE", 10_000)
+    for _ in range(3):
+        kept.empty(LIKE, (MANY,))
+    assert not free() and not kept._in_use
+
+
+def test_where_there_is_no_memory_torch_says_so(monkeypatch):
+    idle = kept.empty(LIKE, (8 * MANY,))
+    del idle
+    monkeypatch.setattr(kept.mmap, "mmap", mock.Mock(side_effect=OSError(12, "no memory")))
+    assert kept.empty(LIKE, (MANY,)).shape == (MANY,)
+    assert not free()
+    with pytest.raises(RuntimeError, match="memory"):
+        kept.empty(LIKE, (2**55,))
+
+
+def test_collected_in_the_middle_of_a_step():
+    """The garbage collector may free blocks while they are counted."""
+    before = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        for _ in range(300):
+            cycle = [kept.empty(LIKE, (MANY,))]
+            cycle.append(cycle)
+            del cycle
+            assert not kept.holds(LIKE) and kept.peak(reset=False) >= kept.LEAST
+    finally:
+        gc.set_threshold(*before)
 
 
 @settings(max_examples=20, deadline=None)
@@ -98,7 +148,7 @@ def test_what_is_small_or_has_no_memory_is_torchs():
     with FakeTensorMode() as mode:
         kept.empty(mode.from_tensor(LIKE), (MANY,))
     assert kept.empty(torch.empty(0, device="meta"), (MANY,)).device.type == "meta"
-    assert not kept._free
+    assert not free()
 
 
 def test_a_training_step_takes_the_last_ones_and_two_at_a_time_do_not_meet():
@@ -117,12 +167,12 @@ def test_a_training_step_takes_the_last_ones_and_two_at_a_time_do_not_meet():
 
     with wavenet_kernels.use_backend("cpu"):
         alone = [gradients(forward()) for _ in range(2)]
-        blocks = len(kept._free)
+        blocks = len(free())
         first, second = forward(), forward()
         together = [gradients(first), gradients(second)]
         del first, second
     assert blocks == 2  # inputs of layers, and gates
-    assert len(kept._free) == 2 * blocks
+    assert len(free()) == 2 * blocks
     for got in (alone[1], *together):
         assert all(torch.equal(a, b) for a, b in zip(alone[0], got, strict=True))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
-from wavenet_kernels.call import Keep, Padding
+from wavenet_kernels import backends
+from wavenet_kernels.call import Keep, Padding, gates_are_worth_keeping
+from wavenet_kernels.kept import PLAIN
 from wavenet_kernels.ops._heard import draw_kept
 from wavenet_kernels.ops._invoke import integers, invoke, refuse_tensor
 from wavenet_kernels.ops._register import register
@@ -53,8 +56,9 @@ def residual_stack(
         keep: what backward goes on from. "inputs": the layers' inputs, R values a position and
             layer, from which it computes the gates again. "gates": what goes into those too, 2D
             values more; not with checkpoint_every > 1, nor on a GPU. "auto": gates on CPUs for
-            wide layers, K R >= 256, or 128 where that is no more than 256 MiB, which takes no more
-            memory than eager PyTorch; else inputs. Gradients are the same bits.
+            wide layers, K R >= 256, or 128 where that is no more than 256 MiB and nothing is being
+            compiled, which takes no more memory than eager PyTorch; else inputs. Gradients are the
+            same bits.
         step: added to what a layer convolves, not to what it passes on, and nothing outside the
             signal (DiffWave, arXiv 2009.09761, section 3.1): (B, L*R, T), or (B, L*R, 1) for all
             times alike; layer l owns channels l*R .. (l+1)*R.
@@ -78,6 +82,8 @@ def residual_stack(
     dilations = integers("residual_stack", "dilations", dilations)
     kept = draw_kept("residual_stack", x, len(dilations), dropout)
     tensors = (x, conv_weight, conv_bias, out_weight, out_bias, cond, step, kept)
+    if keep == "auto" and checkpoint_every == 1 and step is None and kept is None:
+        keep = _keep_of_few(x, conv_weight)
     residual, skip = invoke(
         "residual_stack",
         tensors,
@@ -90,6 +96,20 @@ def residual_stack(
         dropout,
     )
     return residual, skip
+
+
+def _keep_of_few(x: Tensor, conv_weight: Tensor) -> Keep:
+    """What "auto" is where few gates are worth keeping; how many there are is no compiler's."""
+    if torch.compiler.is_compiling() or backends.current_backend() not in ("auto", "cpu"):
+        return "auto"
+    if type(x) not in PLAIN or type(conv_weight) not in PLAIN or not x.is_cpu:
+        return "auto"
+    if x.dim() != 3 or conv_weight.dim() != 4:
+        return "auto"  # which is refused in words
+    layers, gates, residual, taps = conv_weight.shape
+    positions = x.shape[0] * x.shape[2]
+    worth = gates_are_worth_keeping(residual, gates // 2, taps, layers, positions, x.element_size())
+    return "gates" if worth else "auto"
 
 
 register(

@@ -82,9 +82,13 @@ def _of_filter_layers(model: Architecture) -> float:
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:
     """The most samples of which `bytes_of` is no more than so many gigabytes; at least one.
 
-    Bytes of many samples are proportional to them.
+    Bytes of many samples are proportional to them; few may take more each.
     """
-    return max(1, int(MANY * gigabytes * 1e9 / bytes_of(MANY)))
+    room = gigabytes * 1e9
+    samples = int(MANY * room / bytes_of(MANY))
+    while samples > 1 and bytes_of(samples) > room:
+        samples = min(samples - 1, int(samples * room / bytes_of(samples)))
+    return max(1, samples)
 
 
 def memory_of(device: torch.device) -> int | None:

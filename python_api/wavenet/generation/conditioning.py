@@ -170,7 +170,7 @@ class Conditioning(nn.Module):
         if config.upsample == "repeat":
             conditioned = self.upsample(self.local(mel))
         else:  # smoothing few channels and one product is faster than smoothing those of all layers
-            # As rows in large pages, by kernels that are faster here than a plain product.
+            # As rows in large pages, by kernels that on CPUs are faster here than a plain product.
             conditioned = dilated_conv1d(self.upsample(mel), self.local.weight)
         cut = context * config.hop
         out: Tensor = conditioned[:, :, cut : conditioned.shape[2] - cut]

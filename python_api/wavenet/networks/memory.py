@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wavenet_kernels.call import keeps_gates
+from wavenet_kernels.call import gates_are_worth_keeping
 
 
 def stack_floats(
@@ -27,7 +27,7 @@ def stack_floats(
         return floats + residual * (min(every, layers) - 1 + 3)
     # On a CPU what goes into the gates as well, in float32: beside them the gradients of the inputs
     # of two layers count.
-    if bytes_of_float == 4 and keeps_gates(
+    if bytes_of_float == 4 and gates_are_worth_keeping(
         residual, dilation, kernel_size, layers, round(positions), bytes_of_float
     ):
         floats += 2 * dilation * layers + 2 * residual

@@ -96,7 +96,7 @@ def test_a_step_of_eager_pytorch_is_all_there():
         *("taps", "gate", "1x1s", "residual and skip rows", "sums of gradients"),
         *("packing and copies", "launch and host"),
     }
-    assert found["taps"] == 2 * len(workload.dilations)  # forward and backward: gates are kept
+    assert found["taps"] == 3 * len(workload.dilations)  # forward, again, and backward
     assert found["1x1s"] == 3 * len(workload.dilations)
     assert sum(row["share"] for row in rows) == pytest.approx(1)
 
