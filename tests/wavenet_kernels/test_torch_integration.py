@@ -147,6 +147,8 @@ def test_compiled_code_follows_use_backend():
 
 def test_a_step_is_exported_for_any_length():
     """Neither how much is kept for backward nor how large that is bounds it."""
+    from wavenet_kernels.nn import ResidualStack
+
     stack = ResidualStack(64, 64, 8, dilations=(1, 2), kernel_size=2)
     shapes = {"x": {2: torch.export.Dim("time", max=10_000_000)}}
     program = torch.export.export(stack, (torch.randn(1, 64, 16),), dynamic_shapes=shapes)
