@@ -338,15 +338,13 @@ class Call:
         """Room for what the operator returns; `saving`: and for what its backward needs."""
         x, settings = self.tensors.x, self.settings
         batch, time, residual, gates, skip, _ = self.sizes
-        training = any(t is not None and t.requires_grad for t in astuple(self.tensors))
-        empty = kept.empty if training else Tensor.new_empty_strided
         if self.tensors.out_weight is None:
             weight = self.tensors.conv_weight
             channels = gates or (0 if weight is None else weight.shape[1])
-            return Outputs(y=empty_rows(x, batch, channels, time, empty))
+            return Outputs(y=empty_rows(x, batch, channels, time))
         return Outputs(
-            residual=empty_rows(x, batch, residual if settings.last_residual else 0, time, empty),
-            skip=empty_rows(x, batch, skip, time, empty),
+            residual=empty_rows(x, batch, residual if settings.last_residual else 0, time),
+            skip=empty_rows(x, batch, skip, time),
             saved=kept.empty(x, (self.saves, batch, time, residual)) if saving else None,
             gates=self._empty_gates() if saving else None,
         )

@@ -1,4 +1,4 @@
-"""Memory of a training step: outputs, activations' gradients, what a backward pass goes on from.
+"""Memory of a training step, for activations' gradients and what its backward pass goes on from.
 
 The next step takes it over. The C library gives large blocks back to the system, which hands every
 step new pages, filled with zeros: 41 MB of small ones take 14 ms, and large ones 92 where memory
