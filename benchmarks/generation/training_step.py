@@ -11,10 +11,10 @@ loss of the same distribution; the gradients of each must first be those of the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
@@ -55,17 +55,6 @@ def eager_network(model: WaveNet, values: Tensor, mel: Tensor | None, speaker: A
     return F.conv1d(h.relu(), output.weight.unsqueeze(2), output.bias)
 
 
-@contextmanager
-def said_by(network: Say) -> Iterator[None]:
-    """Models say what `network` does."""
-    ours = WaveNet._say
-    WaveNet._say = network  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        WaveNet._say = ours  # type: ignore[method-assign]
-
-
 def measure(
     model: WaveNet, batch: int, samples: int, rounds: int, contenders: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -83,7 +72,7 @@ def measure(
 
     def by(network: Say) -> Callable[..., Tensor]:
         def call(_: object = None) -> Tensor:
-            with said_by(network):
+            with mock.patch.object(WaveNet, "_say", network):
                 return step()
 
         return call
