@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -200,6 +201,7 @@ class Sizes(NamedTuple):
 _FIELDS = {"a": "x", "weight": "conv_weight", "bias": "conv_bias", "dilation": "dilations"}
 _WEIGHTS = ("conv_weight", "conv_bias", "out_weight", "out_bias")
 STACKS = ("residual_stack", "residual_stack_stream")  # whose arguments have a leading L
+_large_in_blocks = partial(kept.empty, least=64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +342,19 @@ class Call:
         batch, time, residual, gates, skip, _ = self.sizes
         if self.tensors.out_weight is None:
             weight = self.tensors.conv_weight
-            channels = gates or (0 if weight is None else weight.shape[1])
-            return Outputs(y=empty_rows(x, batch, channels, time))
+            return Outputs(y=self._empty_output(gates or (0 if weight is None else weight.shape[1])))
         return Outputs(
-            residual=empty_rows(x, batch, residual if settings.last_residual else 0, time),
-            skip=empty_rows(x, batch, skip, time),
+            residual=self._empty_output(residual if settings.last_residual else 0),
+            skip=self._empty_output(skip),
             saved=kept.empty(x, (self.saves, batch, time, residual)) if saving else None,
             gates=self._empty_gates() if saving else None,
         )
+
+    def _empty_output(self, channels: int) -> Tensor:
+        """A large one of training in a block: of small ones, more would be free than is gained."""
+        training = any(t is not None and t.requires_grad for t in astuple(self.tensors))
+        empty = _large_in_blocks if training else Tensor.new_empty_strided
+        return empty_rows(self.tensors.x, self.sizes.B, channels, self.sizes.T, empty)
 
     def _empty_gates(self) -> Tensor:
         """Of no layer where they are not kept."""

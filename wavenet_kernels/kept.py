@@ -1,4 +1,4 @@
-"""Memory of a training step, for activations' gradients and what its backward pass goes on from.
+"""Memory of a training step: activations' gradients, large outputs, what backward goes on from.
 
 The next step takes it over. The C library gives large blocks back to the system, which hands every
 step new pages, filled with zeros: 41 MB of small ones take 14 ms, and large ones 92 where memory
@@ -73,18 +73,25 @@ def _unlock() -> None:
 os.register_at_fork(after_in_child=_unlock)
 
 
-def empty(like: Tensor, shape: Sequence[int], strides: Sequence[int] | None = None) -> Tensor:
+def empty(
+    like: Tensor,
+    shape: Sequence[int],
+    strides: Sequence[int] | None = None,
+    *,
+    least: int = LEAST,
+) -> Tensor:
     """An uninitialised tensor without gaps, of the dtype and on the device of `like`.
 
     Its storage can't be resized where it is a block.
 
     Args:
         strides: None: contiguous.
+        least: bytes from which on it is a block.
     """
     # What only pretends to have memory may be of any size.
     if type(like) in PLAIN and like.is_cpu and _SYSTEM_MAY_TAKE is not None:
         size = math.prod(shape) * like.element_size()
-        memory = _memory(size) if size >= LEAST else None
+        memory = _memory(size) if size >= least else None
         if memory is not None:
             storage = torch.frombuffer(memory, dtype=torch.uint8).untyped_storage()
             if strides is None:
