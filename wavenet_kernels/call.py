@@ -338,23 +338,22 @@ class Call:
 
     def empty_outputs(self, *, saving: bool = False) -> Outputs:
         """Room for what the operator returns; `saving`: and for what its backward needs."""
-        x, settings = self.tensors.x, self.settings
+        x, cond, settings = self.tensors.x, self.tensors.cond, self.settings
         batch, time, residual, gates, skip, _ = self.sizes
+        # Large ones of training in blocks: of small ones, more would be free than is gained.
+        # Weights require gradients in inference, too, and their views here never do.
+        training = saving or x.requires_grad or (cond is not None and cond.requires_grad)
+        empty = _large_in_blocks if training else Tensor.new_empty_strided
         if self.tensors.out_weight is None:
             weight = self.tensors.conv_weight
-            return Outputs(y=self._empty_output(gates or (0 if weight is None else weight.shape[1])))
+            channels = gates or (0 if weight is None else weight.shape[1])
+            return Outputs(y=empty_rows(x, batch, channels, time, empty))
         return Outputs(
-            residual=self._empty_output(residual if settings.last_residual else 0),
-            skip=self._empty_output(skip),
+            residual=empty_rows(x, batch, residual if settings.last_residual else 0, time, empty),
+            skip=empty_rows(x, batch, skip, time, empty),
             saved=kept.empty(x, (self.saves, batch, time, residual)) if saving else None,
             gates=self._empty_gates() if saving else None,
         )
-
-    def _empty_output(self, channels: int) -> Tensor:
-        """A large one of training in a block: of small ones, more would be free than is gained."""
-        training = any(t is not None and t.requires_grad for t in astuple(self.tensors))
-        empty = _large_in_blocks if training else Tensor.new_empty_strided
-        return empty_rows(self.tensors.x, self.sizes.B, channels, self.sizes.T, empty)
 
     def _empty_gates(self) -> Tensor:
         """Of no layer where they are not kept."""

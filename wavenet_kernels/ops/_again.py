@@ -93,7 +93,8 @@ def _signature(name: str, arguments: Sequence[Any], tensors: int) -> Signature |
         if tensor is None:
             parts.append(None)
         elif tensor.is_cpu:  # elsewhere nothing is prepared, and a device would belong to this
-            parts += (tensor.shape, tensor.stride(), tensor.dtype)
+            # Whether a gradient is wanted says where a large output lies.
+            parts += (tensor.shape, tensor.stride(), tensor.dtype, tensor.requires_grad)
         else:
             return None
     parts += [tuple(part) if type(part) is list else part for part in arguments[tensors:]]
