@@ -112,6 +112,24 @@ __attribute__((always_inline)) inline void store_row(const Rows& rows, DType dty
   store_row_slowly(rows, dtype, at, v, n);
 }
 
+// The same of what is not read again soon, where a vector is a cache line: past the caches, into which the line would
+// first be read and where something else would make room for it. Before others read it, end_stores_for_later().
+inline void store_row_for_later(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
+#if defined(__AVX512F__) && !WAVENET_PAIRS
+  Stored* to = static_cast<Stored*>(rows.data) + offset(rows, b, t) + first;
+  if (dtype == kNative && n >= kLanes && reinterpret_cast<uintptr_t>(to) % 64 == 0) {
+    return _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)v);
+  }
+#endif
+  store_row(rows, dtype, b, t, first, v, n);
+}
+
+inline void end_stores_for_later() {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 // kLanes vectors of kLanes become those of their first, second, ... lanes: log2(kLanes) perfect shuffles of the
 // kLanes^2 values, each of which turns the binary address, vector and lane, by one bit.
 template <int... I>

@@ -216,8 +216,8 @@ __attribute__((always_inline)) inline void prefetch_share(const Rows& rows, DTyp
 // What goes into the gates, kept for backward. Apart, so that what is around it stays as small as it was.
 __attribute__((noinline)) inline void keep_gates(const Layer& l, int64_t b, int64_t t, int64_t first, Vector f,
                                                  Vector g) {
-  store_row(l.a, l.dtype, b, t, first, f, l.D - first);
-  store_row(l.a, l.dtype, b, t, l.D + first, g, l.D - first);
+  store_row_for_later(l.a, l.dtype, b, t, first, f, l.D - first);
+  store_row_for_later(l.a, l.dtype, b, t, l.D + first, g, l.D - first);
 }
 
 inline void add_cond_block(const Layer& l, int64_t b, int64_t t, int64_t rows, int64_t first, Vector* f, Vector* g) {
@@ -300,4 +300,5 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     if (l.accumulate_skip) o += load_row(l.skip, l.dtype, b, times[row], first, there);
     store_row(l.skip, l.dtype, b, times[row], first, o, there);
   });
+  if (l.a.data) end_stores_for_later();
 }
