@@ -100,13 +100,15 @@ struct Start {
       : data(reinterpret_cast<const Real*>(sums)), by_row(vectors * kLanes), by_panel(rows * vectors * kLanes) {}
 };
 
-// The segments, side by side, times the packed weights of a panel, or of several which are `by_panel` apart.
+// The segments, side by side, times the packed weights of a panel, or of several which are `by_panel` apart. (Where the
+// start is, not a copy of it: GCC 12 copies two halves that were just stored by one load, which waits for all stores
+// before it.)
 struct Product {
   const Segment* segments;
   int64_t count;
   const Real* weights;
   int64_t by_panel;
-  Start start;
+  const Start& start;
 };
 
 // Of so few rows a panel's sums are too few to keep the multipliers busy, each waiting for itself: that many panels'
