@@ -44,6 +44,7 @@ struct SliceLayout {
     reals = out_bias + (wanted.out_bias ? whole_vectors(out) : 0);
   }
   int64_t bytes() const { return reals * real; }
+  int64_t stride() const { return bytes() + static_cast<int64_t>(kApart); }  // bytes from one slice to the next
 
   Slice at(char* base) const {
     const auto part = [&](int64_t from, int64_t to) { return from < to ? base + from * real : nullptr; };
@@ -132,7 +133,7 @@ struct Work {
   void pass1(int64_t group, int64_t begin, int64_t end, char* scratch) const {
     Slice slice;
     if (g.wants_slices()) {
-      char* base = slices + group * plan.layout.bytes();
+      char* base = slices + group * plan.layout.stride();
       if (end == plan.tiling.count) std::memset(base, 0, plan.layout.bytes());
       slice = plan.layout.at(base);
     }
@@ -156,7 +157,7 @@ struct Work {
 
   void sum_slices(int64_t offset, int64_t count, char* to, int64_t to_stride) const {
     const SliceLayout& layout = plan.layout;
-    kernels.sum_slices(slices + offset * layout.real, layout.reals, plan.groups, count, to, to_stride);
+    kernels.sum_slices(slices + offset * layout.real, layout.stride() / layout.real, plan.groups, count, to, to_stride);
   }
 
   // One row of the convolution's weight, or one of the 1x1s' with its bias.
@@ -212,7 +213,7 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
     at_least(sums_bytes, plan.tiling.count * l.C * real);
     if (op == Operator::gate) continue;
     at_least(packed_bytes, kernels.backward_packed_reals(g, op) * real);
-    if (g.wants_slices()) at_least(slice_bytes, plan.groups * plan.layout.bytes());
+    if (g.wants_slices()) at_least(slice_bytes, plan.groups * plan.layout.stride());
     if (g.grad_x.data && op != Operator::conv) {
       g.ring = {nullptr, ring_units(l, plan), l.C};
       at_least(ring_bytes, g.ring.units * rows_per_unit(l) * l.C * real);

@@ -105,6 +105,7 @@ std::size_t Stream::make_scratch(int64_t T, int threads) {
     const Tiling tiling(kernels_, stage.layer, threads);
     each = std::max(each, aligned_size(kernels_.scratch_bytes(stage.layer, Operator::block, tiling.units)));
   }
+  if (threads > 1) each += kApart;
   if (each * threads > scratch_bytes_) {
     scratch_bytes_ = each * threads;
     scratch_ = allocate(scratch_bytes_);

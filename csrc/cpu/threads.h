@@ -145,7 +145,7 @@ void run_on_threads(int threads, char* scratch, [[maybe_unused]] std::size_t scr
 // The same with memory of its own. Throws std::bad_alloc before any of them starts.
 template <class Work>
 void run_on_threads(int threads, std::size_t scratch_bytes, const Work& work) {
-  scratch_bytes = aligned_size(scratch_bytes);
+  scratch_bytes = aligned_size(scratch_bytes) + (scratch_bytes && threads > 1 ? kApart : 0);
   const Memory scratch = allocate(scratch_bytes * threads);
   run_on_threads(threads, scratch.get(), scratch_bytes, work);
 }
