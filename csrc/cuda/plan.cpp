@@ -51,6 +51,7 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
   plan.kernel = kernel, plan.first = first, plan.count = count;
   TileLaunch& tiled = plan.tiled;
   tiled.dtype = shape.dtype, tiled.size = size;
+  if (const int stages = stages_of(size)) tiled.stages = stages;
   tiled.R = shape.R, tiled.D = shape.D, tiled.S = shape.S, tiled.K = shape.K;
   return plan;
 }
@@ -78,7 +79,7 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
     } else {
       tiled.buffers = 1;
     }
-    for (int stages = kDeepStages; ring && tiled.size.N == kWidestSlab && stages > kStages; --stages) {
+    for (int stages = kDeepStages; ring && !stages_of(tiled.size) && stages > kStages; --stages) {
       tiled.stages = stages;
       const auto deep = layout_of(tiled);
       if (deep.end <= device.shared_bytes && device.resident(resident, deep.end) == blocks) {
