@@ -21,13 +21,12 @@ constexpr double kGateClocks = 0.5, kFullWarps = 16;
 // The least share of the multiprocessors' places, on average over rounds, that tall tiles must fill.
 constexpr double kFilled = 0.75;
 
-// The tile sizes that may serve so many outputs, the best first. Tall ones, which fetch weights less often and
-// have more warps, are for wide slabs in 16 bits. Slabs wider than the outputs are for tiles that would otherwise be too large; half as wide ones, of
-// many outputs, before that for as many rows.
+// The tile sizes that may serve so many outputs, the best first. Tall ones, which fetch weights less often and have more
+// warps, are for wide slabs in 16 bits. Slabs wider than the outputs are for tiles that would otherwise be too large;
+// half as wide ones, of many outputs, before that for as many rows.
 std::vector<TileSize> tile_sizes(int outputs, const StackShape& shape) {
   const Limits& limits = shape.limits;
-  const bool wide = outputs >= kWidestSlab;
-  const bool tall = wide && shape.dtype != DType::float32;
+  const bool tall = outputs >= kWidestSlab && shape.dtype != DType::float32;
   std::vector<TileSize> found;
   for (const TileSize size : kTileSizes) {
     if (size.M > limits.rows || size.N > limits.slab) continue;
