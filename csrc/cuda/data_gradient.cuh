@@ -17,9 +17,10 @@ __global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
   const TileLaunch& tiled = args.tiled;
   char* const shared = shared_memory();
   const DataGradientLayout<char*> layout(shared, S::tile(), sizeof(T), tiled);
-  const int a_pitch = layout.a.pitch, block_row = min(layout.a.row, kSlabBytes), block_log = log2_of(block_row);
+  const int a_pitch = layout.a.pitch, block_row = min(layout.a.row, kSlabBytes);
   const Place<S> place;
-  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads, S::kStagesOfRing> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared,
+                                                       tiled.stages);
 
   // With one buffer and a ring the next tile comes during this one: each block of channels once it is done with.
   bool ahead = false;  // the next tile is on its way
@@ -49,10 +50,9 @@ __global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
       for (int block = 0; block < layout.a.row; block += block_row) {
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - r0),
                                        a + block + place.fragment_offset(a_pitch), a_pitch, tiled.K * block_row,
-                                       [&](int at) {
-                                         const int shift = tiled.tap_first[0] + (at >> block_log) * tiled.tap_step[0];
-                                         return shift * a_pitch + (at & (block_row - 1));
-                                       });
+                                       Contraction(block_row, a_pitch, [&](int tap) {
+                                         return tiled.tap_first[0] + tap * tiled.tap_step[0];
+                                       }));
         if (ahead && r0 + S::N >= tiled.R) {
           __syncthreads();  // nobody reads the block any more: the next tile's comes with the next slab
           fetch_channels(next, buffer, block / int(sizeof(T)), block_row / int(sizeof(T)));

@@ -142,7 +142,6 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
   const FusedBackwardLayout<char*> layout(shared, S::tile(), e, tiled, outputs);
   const int x_row = layout.x.row, a_row = layout.a.row, g_row = outputs * e;
   const int x_pitch = layout.x.pitch, a_pitch = layout.a.pitch, z_pitch = layout.z.pitch, g_pitch = layout.grad.pitch;
-  const int x_log = log2_of(x_row), a_log = log2_of(a_row);
   const int x_bytes = layout.x.bytes(), g_bytes = layout.grad.bytes();
   // Its padding is as wide as that of x, the other way round.
   char* const a_tile = layout.a_at + tiled.pad_below * a_pitch;
@@ -179,14 +178,14 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
       Accumulators<S, S::kGroups> a;
       start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
       multiply<S, S::kGroups, false>(a, place, weights, S::N, x + place.fragment_offset(x_pitch), x_pitch,
-                                     tiled.K * x_row, [&](int at) {
-                                       const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
-                                       return shift * x_pitch + (at & (x_row - 1));
-                                     });
+                                     tiled.K * x_row,
+                                     Contraction(x_row, x_pitch, [&](int tap) {
+                                       return tiled.tap_first[0] + tap * tiled.tap_step[0];
+                                     }));
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);
       multiply<S, S::kGroups / 2, true>(grad_z, place, weights, S::N / 2, grad + place.fragment_offset(g_pitch),
-                                        g_pitch, g_row, [](int at) { return at; });
+                                        g_pitch, g_row, OneRow());
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int t2[2];
@@ -219,10 +218,10 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     Accumulators<S, S::kGroups> grad_x;
     clear<S, S::kGroups>(grad_x);
     multiply<S, S::kGroups, false>(grad_x, place, weights, tiled.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
-                                   tiled.K * a_row, [&](int at) {
-                                     const int shift = tiled.tap_first[0] + (at >> a_log) * tiled.tap_step[0];
-                                     return -shift * a_pitch + (at & (a_row - 1));
-                                   });
+                                   tiled.K * a_row,
+                                   Contraction(a_row, a_pitch, [&](int tap) {
+                                     return -(tiled.tap_first[0] + tap * tiled.tap_step[0]);
+                                   }));
     if (args.grad_x.data) {
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {

@@ -27,9 +27,10 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
   char* const shared = shared_memory();
   const GateGradientLayout<char*> layout(shared, S::tile(), e, tiled, residual_channels() + skip_channels());
   const int x_row = layout.x.row, g_row = layout.grad.row, x_pitch = layout.x.pitch, g_pitch = layout.grad.pitch;
-  const int x_log = log2_of(x_row), x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
+  const int x_bytes = layout.x.bytes(), g_bytes = layout.grad_bytes;
   const Place<S> place;
-  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads, S::kStagesOfRing> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared,
+                                                       tiled.stages);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T, S::kThreads>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
@@ -64,10 +65,10 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
       Accumulators<S, S::kGroups> a;
       start_with_gate_bias<S>(a, place, c0, tiled.D, SharedBiases{biases});
       multiply<S, S::kGroups, false>(a, place, weights, min(S::N, 2 * (tiled.D - c0)),
-                                     x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
-                                       const int shift = tiled.tap_first[0] + (at >> x_log) * tiled.tap_step[0];
-                                       return shift * x_pitch + (at & (x_row - 1));
-                                     });
+                                     x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row,
+                                     Contraction(x_row, x_pitch, [&](int tap) {
+                                       return tiled.tap_first[0] + tap * tiled.tap_step[0];
+                                     }));
       const bool last = c0 + S::N / 2 >= tiled.D;
       if (comes_apart() && (c0 == 0 || last)) {
         // For all but the latest slabs, with which no gradients came. mma's fragments come after the wait for a slab.
@@ -79,7 +80,7 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
       clear<S, S::kGroups / 2>(grad_z);
       multiply<S, S::kGroups / 2, true>(grad_z, place, weights, min(S::N / 2, tiled.D - c0),
                                         grad + place.fragment_offset(g_pitch), g_pitch, g_row,
-                                        [](int at) { return at; });
+                                        OneRow());
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
         int t2[2];

@@ -41,10 +41,11 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
   char* const shared = shared_memory();
   const LayersLayout<char*> layout(shared, S::tile(), e, tiled, args.layers);
   const int x_row = layout.x.row, z_row = layout.z.row, x_pitch = layout.x.pitch, z_pitch = layout.z.pitch;
-  const int x_log = log2_of(x_row), z_log = log2_of(z_row), z_bytes = layout.z.bytes();
+  const int z_bytes = layout.z.bytes();
   char* const z_tiles = layout.z_at;
   const Place<S> place;
-  Weights<S::N, S::kThreads> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared, tiled.stages);
+  Weights<S::N, S::kThreads, S::kStagesOfRing> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared,
+                                                       tiled.stages);
   // Seen by others after the first barrier of a tile.
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   // Asked again: a tall tile's threads have no registers to keep it.
@@ -69,11 +70,10 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
         Accumulators<S, S::kGroups> sums;
         start_with_gate_bias<S>(sums, place, c0, tiled.D, SharedBiases{bias});
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, 2 * (tiled.D - c0)),
-                                       x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row, [&](int at) {
-                                         const int k = at >> x_log;
-                                         const int shift = tiled.tap_first[layer] + k * tiled.tap_step[layer];
-                                         return shift * x_pitch + (at & (x_row - 1));
-                                       });
+                                       x + place.fragment_offset(x_pitch), x_pitch, tiled.K * x_row,
+                                       Contraction(x_row, x_pitch, [&](int tap) {
+                                         return tiled.tap_first[layer] + tap * tiled.tap_step[layer];
+                                       }));
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int t2[2];
@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
         const int left = tiled.R - o0 - place.first_output();
         multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.R - o0),
                                        z + place.fragment_offset(z_pitch), z_pitch, z_row,
-                                       [](int at) { return at; });
+                                       OneRow());
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int t2[2];
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(S::kThreads, resident_layers(S::N)) layers_ker
       }
       multiply<S, S::kGroups, false>(sums, place, weights, min(S::N, tiled.S - o0),
                                      z_tiles + place.fragment_offset(z_pitch), z_pitch, args.layers * z_row,
-                                     [&](int at) { return (at >> z_log) * z_bytes + (at & (z_row - 1)); });
+                                     Contraction(z_row, z_bytes, [](int layer) { return layer; }));
       if (kHeld && args.accumulate_skip) before.add_to(sums, 1);
       store_fours(tiled.tiling, tile, place, args.skip, o0, tiled.S, sums);
     }

@@ -33,8 +33,8 @@ inline int element_bytes(DType dtype) { return dtype == DType::float32 ? 4 : 2; 
 
 constexpr int kSlabBytes = 128;  // of a slab's row
 constexpr int kStages = 3;       // of a ring of slabs: one in use, two on their way
-// Of one of wide slabs, or one less, where there is room: also while a tile is on its way.
-constexpr int kDeepStages = 5;
+// Of one of wide slabs, or one less, where there is room: also while a tile is on its way. Tall tiles have no choice.
+constexpr int kDeepStages = 5, kTallStages = 4;
 
 // Consecutive layers whose weights are one stream.
 struct PackedGroup {

@@ -15,16 +15,18 @@ namespace {
 // these reach half of a device's multiply-adds, and half as many in TF32. Weights that go round come from L2, which
 // gives that many bytes for one of memory.
 constexpr double kReached = 0.5, kReachedInTF32 = kReached / 2, kLaunchClocks = 4000, kFromL2 = 1.3;
+// A gate takes that long, with what surrounds it. All this is of a multiprocessor with so many warps to hide waits from
+// each other; with fewer it takes longer, by the root.
+constexpr double kGateClocks = 0.5, kFullWarps = 16;
 // The least share of the multiprocessors' places, on average over rounds, that tall tiles must fill.
 constexpr double kFilled = 0.75;
 
-// The tile sizes that may serve so many outputs, the best first. Tall ones, which fetch weights less often, are for wide
-// layers in 16 bits. Slabs wider than the outputs are for tiles that would otherwise be too large; half as wide ones, of
-// many outputs, before that for as many rows.
+// The tile sizes that may serve so many outputs, the best first. Tall ones, which fetch weights less often and have more
+// warps, are for wide slabs in 16 bits. Slabs wider than the outputs are for tiles that would otherwise be too large;
+// half as wide ones, of many outputs, before that for as many rows.
 std::vector<TileSize> tile_sizes(int outputs, const StackShape& shape) {
   const Limits& limits = shape.limits;
-  const bool wide = outputs >= kWidestSlab && std::max(shape.R, shape.D) >= kWideColumns;
-  const bool tall = wide && shape.dtype != DType::float32;
+  const bool tall = outputs >= kWidestSlab && shape.dtype != DType::float32;
   std::vector<TileSize> found;
   for (const TileSize size : kTileSizes) {
     if (size.M > limits.rows || size.N > limits.slab) continue;
@@ -51,6 +53,7 @@ LaunchPlan begin(const StackShape& shape, const char* kernel, int first, int cou
   plan.kernel = kernel, plan.first = first, plan.count = count;
   TileLaunch& tiled = plan.tiled;
   tiled.dtype = shape.dtype, tiled.size = size;
+  if (const int stages = stages_of(size)) tiled.stages = stages;
   tiled.R = shape.R, tiled.D = shape.D, tiled.S = shape.S, tiled.K = shape.K;
   return plan;
 }
@@ -78,7 +81,7 @@ bool fit(LaunchPlan& plan, const StackShape& shape, const Device& device, int re
     } else {
       tiled.buffers = 1;
     }
-    for (int stages = kDeepStages; ring && tiled.size.N == kWidestSlab && stages > kStages; --stages) {
+    for (int stages = kDeepStages; ring && !stages_of(tiled.size) && stages > kStages; --stages) {
       tiled.stages = stages;
       const auto deep = layout_of(tiled);
       if (deep.end <= device.shared_bytes && device.resident(resident, deep.end) == blocks) {
@@ -165,10 +168,15 @@ double cost(const StackShape& shape, const LaunchPlan& plan, bool keep, const De
   const double bytes = shape.element() * ((tiled.size.M + tiled.load_above + tiled.load_below) * double(shape.R) +
                                           own * (shape.R * (keep ? count : 1) + shape.S * (plan.first == 0 ? 1 : 2)));
   const double multiplies_a_clock = device.multiplies * (shape.dtype == DType::float32 ? kReachedInTF32 : kReached);
+  const double warps = threads_of(tiled.size) / 32 *
+                       device.resident(resident_layers(tiled.size.N), static_cast<int>(tiled.shared_bytes));
+  const double gates = double(tiled.size.M) * count * shape.D;
+  const double computing =
+      (multiplies / multiplies_a_clock + gates * kGateClocks) * std::sqrt(kFullWarps / std::min(warps, kFullWarps));
   const double waves = double((tiled.tiling.tiles + device.multiprocessors - 1) / device.multiprocessors);
   const double fetched = tiled.ring ? tiled.weight_bytes : 0;
   const double memory = std::max(bytes, (bytes + fetched) / kFromL2) / device.bytes;
-  return waves * std::max(multiplies / multiplies_a_clock, memory) + kLaunchClocks;
+  return waves * std::max(computing, memory) + kLaunchClocks;
 }
 
 }  // namespace

@@ -31,8 +31,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
   constexpr int e = sizeof(T), kUnit = 16 / e;
   char* const shared = shared_memory();
   const StreamLayout<char*> layout(shared, S::tile(), e, args.R, args.D, args.S, args.K, args.N);
-  const int x_row = layout.tap.row, z_row = layout.z.row, x_pitch = layout.tap.pitch, z_pitch = layout.z.pitch,
-            x_log = log2_of(x_row);
+  const int x_row = layout.tap.row, z_row = layout.z.row, x_pitch = layout.tap.pitch, z_pitch = layout.z.pitch;
   const int units = args.R / kUnit, tap_bytes = layout.tap.bytes();
   char *const taps = layout.taps_at, *const x = layout.x_at, *const z = layout.z_at;
   float* const skip = reinterpret_cast<float*>(layout.skip_at);
@@ -86,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
         start_with_gate_bias<S>(sums, place, c0, args.D, [&](int c) { return four_at(bias, c); });
         multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, 2 * (args.D - c0)),
                                        taps + place.fragment_offset(x_pitch), x_pitch, args.K * x_row,
-                                       [&](int at) { return (at >> x_log) * tap_bytes + (at & (x_row - 1)); });
+                                       Contraction(x_row, tap_bytes, [](int tap) { return tap; }));
 #pragma unroll
         for (int f = 0; f < S::kRows; ++f) {
           int t2[2];
@@ -115,7 +114,7 @@ __global__ void __launch_bounds__(kThreads, 1) stream_kernel(const StreamArgumen
           start_with_bias<S>(sums, place, o0, outputs, [&](int o) { return four_at(out_bias, part * args.R + o); });
           multiply<S, S::kGroups, false>(sums, place, weights, min(args.N, outputs - o0),
                                          z + place.fragment_offset(z_pitch), z_pitch, z_row,
-                                         [](int at) { return at; });
+                                         OneRow());
 #pragma unroll
           for (int g = 0; g < S::kGroups; ++g) {
             const int column = place.group(g) * 16 + place.fourth(), o = o0 + column;

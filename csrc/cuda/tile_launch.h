@@ -28,9 +28,11 @@ WAVENET_BOTH constexpr int threads_of(TileSize size) { return size.M > kTall ? 2
 WAVENET_BOTH constexpr TileSize fused_tile_size(int tiles) { return {128, tiles == 1 ? 32 : 64}; }
 constexpr TileSize kStreamTileSize{32, 128};
 
-// Whether a ring of slabs of N outputs may have kDeepStages: of narrow ones registers are short.
-template <int N>
-constexpr bool kMayBeDeep = N == kWidestSlab;
+// Slabs of the rings that kernels are compiled for; 0: kStages to kDeepStages, as many as there is room for. Of narrow
+// slabs registers are short; a tall tile's threads would wait for the answer at every slab.
+WAVENET_BOTH constexpr int stages_of(TileSize size) {
+  return size.M > kTall ? kTallStages : size.N == kWidestSlab ? 0 : kStages;
+}
 
 // Of a ring of slabs of N outputs.
 WAVENET_BOTH constexpr int ring_bytes(int N, int stages = kStages) { return stages * N * kSlabBytes; }

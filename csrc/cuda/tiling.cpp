@@ -36,7 +36,7 @@ Tiling tile(int64_t B, int64_t T, int64_t dilation, int rows, int above, int bel
     t.tiles_per_clip = static_cast<int>(in_clip), t.tiles = static_cast<int>(B * in_clip);
     // Rows computed and loaded, and short runs in memory cost more than long ones.
     const double run = static_cast<double>(std::min(P, t.phases)) * row_bytes;
-    const double cost = static_cast<double>(t.tiles_per_clip) * (rows + loaded * P) * (1 + 64 / run);
+    const double cost = static_cast<double>(t.tiles_per_clip) * (rows + loaded * P) * (1 + 32 / run);
     if (best.tiles_per_clip == 0 || cost < best_cost) best = t, best_cost = cost;
   }
   if (too_many && best.tiles_per_clip == 0) throw std::invalid_argument("clips of 2^31 tiles or more");

@@ -30,6 +30,12 @@ __device__ inline void warpgroup_arrive() { asm volatile("wgmma.fence.sync.align
 __device__ inline void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 __device__ inline void warpgroup_wait() { asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory"); }
 
+// v stays in a register: what it was made of is not asked again.
+__device__ inline int kept(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 #define WAVENET_SUMS8(d, i)                                                                                    \
   "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), \
       "+f"(d[i + 7])

@@ -30,13 +30,26 @@ class Mutations:
         sizes = launch.grid, launch.threads, launch.shared_bytes, launch.parameters
         for place, times in enumerate(executor.run(kernel, *sizes)):
             text, found = self.noticed.get((kernel.name, place), (kernel.text[place], False))
-            if not times or found or not _SYNCHRONISES.match(text):
+            if not times or found or not (match := _SYNCHRONISES.match(text)):
+                continue
+            if (guard := match[1]) and not self._holds(launch, place, guard):
                 continue
             try:
                 executor.run(kernel.with_text(place, "MOV RZ, RZ"), *sizes)
             except ExecutionError:
                 found = True
             self.noticed[kernel.name, place] = text, found
+
+    @staticmethod
+    def _holds(launch: Launch, place: int, guard: str) -> bool:
+        """Whether any thread does what stands there: an access outside of memory would be found."""
+        kernel = launch.load().with_text(place, f"{guard}LDS RZ, [RZ+0xffff00]")
+        sizes = launch.grid, launch.threads, launch.shared_bytes, launch.parameters
+        try:
+            executor.run(kernel, *sizes)
+        except ExecutionError:
+            return True
+        return False
 
     def survivors(self) -> dict[str, list[str]]:
         """By name of kernel, those that nothing noticed."""

@@ -302,8 +302,8 @@ def test_what_is_planned(module, architecture):
 
     for sizes in (SMALL_SIZES, CLASSIFIER_SIZES, VOCODER_SIZES):
         forward(sizes, True), fused(sizes)
-    assert forward(SMALL_SIZES, False) >= 3
-    assert forward(VOCODER_SIZES, False) < forward(SMALL_SIZES, False)
+    assert forward(SMALL_SIZES, False) >= 2
+    assert forward(VOCODER_SIZES, False) <= forward(SMALL_SIZES, False)
     assert fused(SMALL_SIZES) == 9 and fused(VOCODER_SIZES) == 0
     if chip.shared_bytes > 200 * 1024:
         assert fused(CLASSIFIER_SIZES) == 9
@@ -313,7 +313,7 @@ def test_what_is_planned(module, architecture):
 
 
 def test_tall_tiles(module):
-    """Of wide layers in 16 bits, where they fit and fill the device: a warp for every 16 rows."""
+    """Of slabs of 128 outputs in 16 bits, where four of them fit and tiles fill the device."""
 
     def tiles(sizes, architecture="sm_90", **how):
         outputs = {
@@ -341,8 +341,19 @@ def test_tall_tiles(module):
     assert tiles(wide) == tall
     assert tiles(wide, rows=128) == tiles(wide._replace(T=800)) == flat
     assert {rows for _, rows, _ in tiles(wide, dtype="float32")} <= {32, 64, 128}
-    assert tiles(wide, "sm_80") & tall == tall - {("gate_gradient", 192, 384)}
-    assert tiles(CLASSIFIER_SIZES) == {("layers", 128, 256), ("fused_backward", 128, 256)}
+    assert not tiles(wide, "sm_80") & tall
+    assert tiles(CLASSIFIER_SIZES) == {("layers", 192, 384), ("fused_backward", 128, 256)}
+    assert tiles(SMALL_SIZES) == {("layers", 128, 256), ("fused_backward", 128, 256)}
+
+
+def test_launches_are_as_long_as_two_blocks_allow(module):
+    """More narrow layers would leave a multiprocessor one block, whose warps are too few."""
+    chip = module.Device.typical("sm_90")
+    shape = _stack_shape(module, SMALL_SIZES)
+    how = {"residual": True, "skip": True, "keep": True, "device": chip}
+    launches = module.StackForward(shape=shape, **how).launches
+    assert max(launch.count for launch in launches) == 3
+    assert all(2 * launch.shared_bytes <= chip.shared_bytes for launch in launches)
 
 
 def test_phases_of_wide_weight_gradients(module):
@@ -461,7 +472,9 @@ def test_plans_print_what_they_launch(module):
     }
     for launch in (*forward.launches, *fused.launches, *apart.launches, stream.launch):
         assert sum(launch.regions.values()) == launch.shared_bytes <= 227 * 1024
-        assert f"{launch.blocks} blocks of 256 threads, {launch.shared_bytes} bytes" in repr(launch)
+        threads = 384 if "M=192" in repr(launch) else 256
+        start = f"{launch.blocks} blocks of {threads} threads, {launch.shared_bytes} bytes"
+        assert start in repr(launch)
         assert "bfloat16 R=64 D=64 S=128 K=2" in repr(launch)
 
 
