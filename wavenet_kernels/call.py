@@ -341,7 +341,7 @@ class Call:
         x, cond, settings = self.tensors.x, self.tensors.cond, self.settings
         batch, time, residual, gates, skip, _ = self.sizes
         # Large ones of training in blocks: of small ones, more would be free than is gained.
-        # Weights require gradients in inference, too, and their views here never do.
+        # Weights are not asked: in inference they require gradients too, their views never do.
         training = saving or x.requires_grad or (cond is not None and cond.requires_grad)
         empty = _large_in_blocks if training else Tensor.new_empty_strided
         if self.tensors.out_weight is None:

@@ -205,7 +205,7 @@ def measure(name: str, rounds: int) -> list[dict[str, Any]]:
     read: dict[str, tuple[int, Run]] = {}
     for half in (False, True):
         size = int(bytes_a_sample(network, Contender(_eager, half=half)))
-        runs[f"read {half}"] = read_run(size, "cpu").lasting(0.005)
+        runs[f"read {half}"] = read_run(size, "cpu").lasting(0.05)
         read[f"read {half}"] = size, runs[f"read {half}"]
     samples = interleave(runs, rounds=rounds)
     for row in rows:

@@ -100,9 +100,9 @@ struct Start {
       : data(reinterpret_cast<const Real*>(sums)), by_row(vectors * kLanes), by_panel(rows * vectors * kLanes) {}
 };
 
-// The segments, side by side, times the packed weights of a panel, or of several which are `by_panel` apart. (Where the
-// start is, not a copy of it: GCC 12 copies two halves that were just stored by one load, which waits for all stores
-// before it.)
+// The segments, side by side, times the packed weights of a panel, or of several which are `by_panel` apart. (A
+// reference: GCC 12 copies a Start by one wide load of two fields that were stored apart just before, and that load waits
+// until all stores are done. The Start must outlive the product.)
 struct Product {
   const Segment* segments;
   int64_t count;

@@ -44,7 +44,8 @@ struct SliceLayout {
     reals = out_bias + (wanted.out_bias ? whole_vectors(out) : 0);
   }
   int64_t bytes() const { return reals * real; }
-  int64_t stride() const { return bytes() + static_cast<int64_t>(kApart); }  // bytes from one slice to the next
+  int64_t apart = 0;  // bytes between slices
+  int64_t stride() const { return bytes() + apart; }
 
   Slice at(char* base) const {
     const auto part = [&](int64_t from, int64_t to) { return from < to ? base + from * real : nullptr; };
@@ -207,7 +208,8 @@ void run_backward(const Isa& isa, Operator op, std::vector<Gradient> gradients, 
   for (Gradient& g : gradients) {
     const Layer& l = g.layer;
     const int64_t real = real_bytes(l.dtype);
-    const Plan& plan = plans.emplace_back(kernels, g, op);
+    Plan& plan = plans.emplace_back(kernels, g, op);
+    if (threads > 1) plan.layout.apart = kApart;
     const int64_t tile_bytes = kernels.backward_scratch_bytes(g, op, plan.tiling.units, plan.x_tiling.units);
     at_least(scratch_bytes, std::max(tile_bytes, l.C * real));
     at_least(sums_bytes, plan.tiling.count * l.C * real);

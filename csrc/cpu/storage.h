@@ -113,9 +113,10 @@ __attribute__((always_inline)) inline void store_row(const Rows& rows, DType dty
 }
 
 // The same of what is not read again soon, where a vector is a cache line: past the caches, into which the line would
-// first be read and where something else would make room for it. Before others read it, end_stores_for_later().
+// first be read and where something else would make room for it. The thread that stored calls end_stores_for_later()
+// before another reads it. (Sanitizers don't see such stores.)
 inline void store_row_for_later(const Rows& rows, DType dtype, int64_t b, int64_t t, int64_t first, Vector v, int64_t n) {
-#if defined(__AVX512F__) && !WAVENET_PAIRS
+#if defined(__AVX512F__) && !WAVENET_PAIRS && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   Stored* to = static_cast<Stored*>(rows.data) + offset(rows, b, t) + first;
   if (dtype == kNative && n >= kLanes && reinterpret_cast<uintptr_t>(to) % 64 == 0) {
     return _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)v);

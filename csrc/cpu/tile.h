@@ -300,5 +300,5 @@ void tile(const Layer& l, Operator op, const void* packed, int64_t b, int64_t be
     if (l.accumulate_skip) o += load_row(l.skip, l.dtype, b, times[row], first, there);
     store_row(l.skip, l.dtype, b, times[row], first, o, there);
   });
-  if (l.a.data) end_stores_for_later();
+  if (l.a.data) end_stores_for_later();  // of keep_gates, which nothing above it has
 }

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import wavenet_kernels
-from wavenet_kernels import kept
+from wavenet_kernels import call, kept
 
 LIKE = torch.empty(0)
 MANY = kept.LEAST // LIKE.element_size()
@@ -196,3 +196,31 @@ def test_very_large_outputs_of_training_are_such_tensors(time):
             heard = wavenet_kernels.dilated_conv1d(x.detach(), weight)
     assert kept.holds(y) == (time == 2**18) and not kept.holds(heard)
     assert torch.equal(y, heard)
+
+
+@pytest.mark.parametrize("asked", ["stack", "conditioning"])
+def test_the_next_step_takes_over_such_outputs(asked, monkeypatch):
+    """Of a stack whenever it keeps something for backward, else of inputs with gradients."""
+    monkeypatch.setattr(call, "_large_in_blocks", kept.empty)
+    if asked == "stack":
+        x = torch.randn(1, 64, 32_000)
+        weights = [torch.randn(s, requires_grad=True) for s in ((2, 128, 64, 2), (2, 128, 64))]
+
+        def outputs():
+            conv, out = weights
+            return wavenet_kernels.residual_stack(x, conv, None, out, None, dilations=(1, 2))
+    else:
+        a = torch.randn(1, 128, 32_000)
+        cond = torch.randn(1, 128, 1, requires_grad=True)
+
+        def outputs():
+            return (wavenet_kernels.gated_activation(a, cond),)
+
+    with wavenet_kernels.use_backend("cpu"):
+        blocks = []
+        for _ in range(3):
+            made = outputs()
+            assert all(kept.holds(output) for output in made)
+            del made
+            blocks.append({block.address for block in free()})
+    assert blocks[0] == blocks[1] == blocks[2]
