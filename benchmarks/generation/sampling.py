@@ -5,9 +5,10 @@
 
 Networks have random weights and local conditioning at the sample rate, made beforehand; each way to
 run the loop must first say what the float64 reference says of the same samples, and is then timed
-in the same rounds. Beside the times stands a bound: reading the weights once for each sample, but
-those of past taps once in eight, at the rate at which one thread reads an array of that size here.
-All run on one thread, where nothing else is said.
+in the same rounds, by calls so long that reading the weights from memory, where the contender
+before has pushed them out of the caches, is next to nothing. Beside the times stands a bound:
+reading the weights once for each sample, but those of past taps once in eight, at the rate at which
+one thread reads an array of that size here. All run on one thread, where nothing else is said.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Contender(NamedTuple):
 
     make: Callable[[SampleNetwork, int], Callable[..., Tensor]]
     batch: int = 1
-    samples: int = 64
+    samples: int = 512
     half: bool = False
     threads: int = 1
 
@@ -106,17 +107,17 @@ def _eager(network: SampleNetwork, batch: int) -> Callable[..., Tensor]:
 
 
 CONTENDERS = {
-    "eager PyTorch, queues": Contender(_eager, samples=8),
-    "PyTorch around StackStream": Contender(_around_stream, samples=8),
+    "eager PyTorch, queues": Contender(_eager, samples=64),
+    "PyTorch around StackStream": Contender(_around_stream, samples=64),
     "ours": Contender(_sampler(torch.float32)),
     "ours, bfloat16 weights": Contender(_sampler(torch.bfloat16), half=True),
     "ours, two threads": Contender(_sampler(torch.float32), threads=2),
     "ours, bfloat16 weights, two threads": Contender(
         _sampler(torch.bfloat16), half=True, threads=2
     ),
-    "ours, 8 signals": Contender(_sampler(torch.float32), batch=8, samples=16),
+    "ours, 8 signals": Contender(_sampler(torch.float32), batch=8, samples=128),
     "ours, 8 signals, bfloat16 weights": Contender(
-        _sampler(torch.bfloat16), batch=8, samples=16, half=True
+        _sampler(torch.bfloat16), batch=8, samples=128, half=True
     ),
 }
 

@@ -11,8 +11,8 @@ constexpr std::size_t kAlignment = 64;
 
 inline std::size_t aligned_size(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// How far apart memory lies that two threads write to again and again: a processor reads ahead of a thread that goes in strides, by tens of
-// kilobytes, and takes lines away from the core that is about to write to them.
+// How far apart memory lies that two threads write to again and again: a processor reads ahead of a thread that goes in
+// strides, by tens of kilobytes, and takes lines away from the core that is about to write to them.
 constexpr std::size_t kApart = std::size_t{64} << 10;
 
 struct Free {
