@@ -7,10 +7,12 @@
 The run folder is runs/NAME unless --run names one; an interrupted run goes on. Of the test part,
 which training never heard: bits a sample, of all clips and by speaker. Of a model that is
 conditioned on mel-spectrograms also copy synthesis: distances between each test clip and what is
-made of its mel-spectrogram, beside those of Griffin-Lim (60 iterations) from the same frames,
-PESQ and STOI where their packages are installed; and with --classifier how much of its accuracy on
-the real clips is left on those that were made. A WaveGlow's sigma is chosen first, on the clips
-that its epochs were chosen on, unless --sigma gives it.
+made of its mel-spectrogram, beside those of Griffin-Lim (60 iterations) from the same frames; where
+frames are centred also of both what the model made and noise, refined towards the frames (as often;
+samples_per_second is of that alone); PESQ and STOI where their packages are installed; and with
+--classifier how much of its accuracy on the real clips is left on those that were made. A
+WaveGlow's sigma is chosen first, on the clips that its epochs were chosen on, unless --sigma gives
+it.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from wavenet.classifier.inference.evaluate import EvaluationClips, choose_clips
 from wavenet.classifier.inference.likelihood import Likelihood, likelihood
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training import train
-from wavenet.data.griffin_lim import griffin_lim
+from wavenet.data.griffin_lim import griffin_lim, refine
 from wavenet.generation.comparing import compare, log_spectral_distance
-from wavenet.generation.recordings import context_of, hear
+from wavenet.generation.recordings import frames_of, hear
 
 ITERATIONS = 60
 SIGMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -113,17 +115,20 @@ def copied(
     """Copy synthesis of the test clips by the model and by Griffin-Lim from the same frames."""
     clips = chosen.clips[::every]
     recordings = [torch.from_numpy(chosen.cache.open_clip(clip).copy()) for clip in clips]
-    makers: dict[str, Callable[[Tensor], Tensor]] = {
-        "model": lambda wave: vocoded(model, wave, sigma),
-        "griffin_lim": lambda wave: without_network(model, wave),
+    made: dict[str, list[Tensor]] = {}
+    makers: dict[str, Callable[[int, Tensor], Tensor]] = {
+        "model": lambda _, wave: vocoded(model, wave, sigma),
+        "griffin_lim": lambda _, wave: without_network(model, wave),
     }
-    said: dict[str, Any] = {"clips": len(clips), "griffin_lim_iterations": ITERATIONS}
+    if model.config.mel is not None and model.config.mel.padding == "reflect":
+        makers["refined"] = lambda number, wave: refined(model, made["model"][number], wave)
+        makers["refined_noise"] = lambda number, wave: refined(model, noise(wave, number), wave)
+    said: dict[str, Any] = {"clips": len(clips), "iterations": ITERATIONS}
     if isinstance(model, WaveGlow):
         said["sigma"] = sigma
-    made = {}
     for name, make in makers.items():
         started = time.perf_counter()
-        made[name] = [make(wave) for wave in recordings]
+        made[name] = [make(number, wave) for number, wave in enumerate(recordings)]
         seconds = time.perf_counter() - started
         pairs = zip(made[name], recordings, strict=True)
         figures = [compare(one, wave, model.config.sample_rate) for one, wave in pairs]
@@ -172,11 +177,21 @@ def vocoded(model: WaveNet | WaveGlow, recording: Tensor, sigma: float | None) -
 
 def without_network(model: WaveNet | WaveGlow, recording: Tensor) -> Tensor:
     """What Griffin-Lim makes of the same frames."""
-    config = model.config
-    heard, context = hear(recording, config).mel, context_of(config)
-    assert heard is not None and config.mel is not None
-    frames = heard[None, :, context : heard.shape[1] - context]
-    return griffin_lim(frames, config.mel, ITERATIONS)[0]
+    assert model.config.mel is not None
+    return griffin_lim(frames_of(recording, model.config)[None], model.config.mel, ITERATIONS)[0]
+
+
+def refined(model: WaveNet | WaveGlow, sound: Tensor, recording: Tensor) -> Tensor:
+    """Sound brought nearer to a recording's frames."""
+    assert model.config.mel is not None
+    mel = frames_of(recording, model.config)[None]
+    return refine(sound[None], mel, model.config.mel, ITERATIONS)[0]
+
+
+def noise(recording: Tensor, seed: int) -> Tensor:
+    """What refining makes of it no network had a part in."""
+    generator = torch.Generator().manual_seed(seed)
+    return 0.01 * torch.randn(len(recording), generator=generator)
 
 
 def summary(figures: Sequence[dict[str, float]]) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def vocode(
         float | None,
         typer.Option(help="Of a WaveGlow: so much of its constant sound is taken away, say 0.1."),
     ] = None,
+    refine: Annotated[
+        int,
+        typer.Option(
+            help="Iterations that bring the finished sound nearer to its frames, say 60; for "
+            "networks that were trained little.",
+            min=0,
+        ),
+    ] = 0,
     compare: Annotated[
         bool,
         typer.Option(
@@ -94,9 +102,10 @@ def vocode(
     """
     import torch
 
+    from wavenet.data.griffin_lim import refine as refined
     from wavenet.errors import DataError
     from wavenet.generation.comparing import compare as compare_sounds
-    from wavenet.generation.denoise import constant_sound
+    from wavenet.generation.denoise import N_FFT, constant_sound
     from wavenet.generation.denoise import denoise as without
     from wavenet.generation.distributions import check_temperature
     from wavenet.generation.waveglow import WaveGlow
@@ -124,8 +133,10 @@ def vocode(
         except ValueError as error:
             raise DataError(f"--temperature: {error}") from None
     who = speaker_of(model, speaker)
-    if raw and (out is not None or compare or denoise):
-        raise DataError("--raw is given; accepted with it is no --out, --compare or --denoise")
+    if raw and (out is not None or compare or denoise or refine):
+        raise DataError(
+            "--raw is given; accepted with it is no --out, --compare, --denoise or --refine"
+        )
     if not raw and out is None and not compare:
         raise DataError("--out is missing; accepted are a folder, --compare and --raw")
     if out is not None:
@@ -136,7 +147,14 @@ def vocode(
     if raw and len(asked) != 1:
         raise DataError(f"--raw is given with {len(asked)} files; accepted is one")
     if denoise:
-        _require_long(model, asked)
+        _require_long(model, asked, "--denoise", N_FFT // 2)
+    if refine:
+        if model.config.mel.padding != "reflect":
+            raise DataError(
+                f"--refine is given; accepted is a model whose mel's frames are centred, padding "
+                f"'reflect', and {run} has {model.config.mel.padding!r}"
+            )
+        _require_long(model, asked, "--refine", model.config.mel.n_fft // 2)
     if compare and any(one.recording is None for one in asked):
         raise DataError("--compare is given with mel-spectrograms; accepted are recordings")
 
@@ -157,6 +175,8 @@ def vocode(
         sound = torch.cat(made, dim=1)
         if constant is not None and denoise is not None:
             sound = without(sound, constant, denoise)
+        if refine:
+            sound = refined(sound, one.mel[None], model.config.mel, refine)
         if out is not None:
             write_wav(out / f"{one.name}.wav", sound[0], rate)
             if one.recording is not None:
@@ -175,7 +195,7 @@ def vocode(
     if raw or (out is not None and compare):
         return
     command = ["vocode", run, *inputs, *given(speaker=speaker, seed=seed, temperature=temperature)]
-    command += given(sigma=sigma, denoise=denoise)
+    command += given(sigma=sigma, denoise=denoise, refine=refine or None)
     if out is None:
         suggest(([*command, "--out", "sounds"], "the sounds, to be heard"))
     elif all(one.recording is not None for one in asked):
@@ -205,17 +225,15 @@ def _read(model: WaveNet | WaveGlow, inputs: list[Path]) -> list[Asked]:
     return asked
 
 
-def _require_long(model: WaveNet | WaveGlow, asked: list[Asked]) -> None:
-    """Raise DataError where a sound is too short for the denoiser."""
+def _require_long(model: WaveNet | WaveGlow, asked: list[Asked], option: str, samples: int) -> None:
+    """Raise DataError where a sound has no more than these samples, too few for an option."""
     from wavenet.errors import DataError
-    from wavenet.generation.denoise import N_FFT
 
     for one in asked:
-        samples = one.mel.shape[1] * model.config.hop
-        if samples <= N_FFT // 2:
+        made = one.mel.shape[1] * model.config.hop
+        if made <= samples:
             raise DataError(
-                f"{one.path}: makes {samples} samples; accepted with --denoise are more than "
-                f"{N_FFT // 2}"
+                f"{one.path}: makes {made} samples; accepted with {option} are more than {samples}"
             )
 
 

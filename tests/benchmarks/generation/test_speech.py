@@ -29,9 +29,12 @@ def test_a_vocoder_is_trained_compared_and_heard(tones, tmp_path, monkeypatch):
     assert 0 < said["test_bits_per_sample"] < 20 and said["commit"] and said["steps"] > 0
     copied = said["copy_synthesis"]
     assert copied["clips"] == 3 and copied["classifier"]["real"] == 1.0
-    for name in ("model", "griffin_lim"):
-        assert copied[name]["log_spectral_distance_db"] > 0
-    assert copied["griffin_lim"]["log_spectral_distance_db"] < 15
+    distances = {
+        name: copied[name]["log_spectral_distance_db"]
+        for name in ("model", "griffin_lim", "refined", "refined_noise")
+    }
+    assert 0 < distances["refined"] < distances["model"]
+    assert 0 < distances["griffin_lim"] < 15 and 0 < distances["refined_noise"] < 15
 
 
 def test_sigma_is_the_one_whose_copies_are_nearest(monkeypatch):

@@ -16,8 +16,9 @@ from small_generators import MEL, small_generator, waveform_of
 
 from wavenet import WaveGlow, WaveGlowConfig, load_model
 from wavenet.convert import load_checkpoint, to_vocoder
+from wavenet.data.griffin_lim import refine
 from wavenet.data.mel import mel_spectrogram
-from wavenet.generation.recordings import hear
+from wavenet.generation.recordings import frames_of, hear
 
 RATE = 8000
 
@@ -94,6 +95,21 @@ def test_recordings_are_made_anew_and_compared(models, sounds, tmp_path, wavenet
     made, _ = soundfile.read(out / "one.wav")
     assert len(made) == 1008 and np.abs(made - expected.numpy()).max() < 1e-4
     assert len(soundfile.read(out / "one_ref.wav")[0]) == 1000
+
+
+def test_what_a_network_made_is_refined(models, sounds, tmp_path, wavenet):
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    for folder, options in ((out, ("--refine", "7")), (plain, ())):
+        done = wavenet("vocode", models / "vocoder", sounds / "one.wav", "--out", folder, *options)
+        assert done.code == 0, done.err
+    model = load_model(models / "vocoder")
+    recording = torch.from_numpy(soundfile.read(sounds / "one.wav", dtype="float32")[0])
+    mel = frames_of(recording, model.config)[None]
+    sound = model.generate(hear(recording, model.config).mel[None], samples=1008, seed=0)
+    expected = refine(sound, mel, model.config.mel, 7)[0].clamp(-1, 1)
+    made, _ = soundfile.read(out / "one.wav")
+    assert np.abs(made - expected.numpy()).max() < 1e-4
+    assert np.abs(made - soundfile.read(plain / "one.wav")[0]).max() > 1e-2
 
 
 def test_no_recording_is_written_over(models, sounds, tmp_path, wavenet):
@@ -215,6 +231,9 @@ def test_info_says_what_it_is(models, tmp_path, wavenet):
         ("vocode {glow} {bad}/strange.npy --out o", "it has 'hops'; accepted are sample_rate"),
         ("vocode {glow} {bad}/deep.npy --out o", "has shape (1, 4, 5); accepted is (F, 5)"),
         ("vocode {glow} {bad}/good.npy --denoise 0.1 --out o", "good.npy: makes 64 samples;"),
+        ("vocode {vocoder} {sounds} --refine -1 --out o", "--refine"),
+        ("vocode {vocoder} {sounds}/one.wav --refine 5 --raw", "--denoise or --refine"),
+        ("vocode {glow} {bad}/short.npy --refine 5 --out o", "makes 16 samples; accepted with"),
         ("vocode {voices} {sounds} --out o", "wavenet generate takes this one"),
         ("vocode {glow} {bad}/other.npy --out o", "hop 256 instead of 16"),
         ("vocode {glow} {bad}/other.npy --compare", "hop 256 instead of 16"),
@@ -246,12 +265,14 @@ def test_what_is_wrong_is_said(models, sounds, tmp_path, wavenet, monkeypatch, c
     torch.save(np.zeros((5, 4), np.float32), bad / "array.pt")
     torch.save(Hostile(), bad / "hostile.pt")
     for name, description in (
+        ("short", MEL.as_dict()),
         ("good", MEL.as_dict()),
         ("other", {**MEL.as_dict(), "hop": 256}),
         ("list", [16]),
         ("strange", {"hops": 16}),
     ):
-        np.save(bad / f"{name}.npy", np.zeros((4, 5), np.float32))
+        frames = 1 if name == "short" else 4
+        np.save(bad / f"{name}.npy", np.zeros((frames, 5), np.float32))
         (bad / f"{name}.json").write_text(json.dumps(description))
     places = {name: models / name for name in ("voices", "vocoder", "glow")}
     places |= {"sounds": sounds, "bad": bad, "empty": empty}
