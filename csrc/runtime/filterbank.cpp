@@ -12,39 +12,47 @@ constexpr int64_t kTimes = 3, kNeighbours = 3;
 
 }  // namespace
 
-Filterbank::Layer::Layer(const cpu::Isa& isa, const Weights& weights, int64_t bands)
-    : convolution(isa, weights, halved(bands)),
+Filterbank::Layer::Layer(const cpu::Isa& isa, const Weights& weights, int64_t bands, int64_t step)
+    : convolution(isa, weights, (bands - 1) / step + 1),
       bands(bands),
       channels(weights.channels / (kTimes * kNeighbours)),
+      step(step),
       inputs((bands + 2) * kTimes * channels),
-      outputs(halved(bands) * weights.outputs) {}
+      outputs(((bands - 1) / step + 1) * weights.outputs) {}
 
-// Of every two bands and times one is computed.
-const float* Filterbank::Layer::hear(const float* values) {
-  const int64_t band = kTimes * channels, size = channels * sizeof(float);
+const float* Filterbank::Layer::hear(const float* values, const Layer* first) {
+  const int64_t band = kTimes * channels, size = channels * sizeof(float), rows = (bands - 1) / step + 1;
   const bool full = filled == kTimes;
-  if (full) filled = 1;
+  if (full) filled = kTimes - step;
   for (int64_t b = 0; b < bands; ++b) {
     float* to = inputs.data() + (b + 1) * band;
-    if (full) std::memcpy(to, to + 2 * channels, size);
+    if (full) std::memmove(to, to + step * channels, filled * size);
     std::memcpy(to + filled * channels, values + b * channels, size);
   }
   if (++filled < kTimes) return nullptr;
-  convolution.run(inputs.data(), 2 * band, halved(bands), outputs.data());
+  convolution.run(inputs.data(), step * band, rows, outputs.data());
+  if (first) {
+    for (int64_t b = 0; b < bands; ++b) {
+      const float* heard = first->inputs.data() + (b + 1) * band;
+      for (int64_t c = 0; c < channels; ++c) outputs[b * channels + c] += heard[c];
+    }
+  }
   for (float& value : outputs) value = std::max(value, 0.0f);
   return outputs.data();
 }
 
 Filterbank::Filterbank(const cpu::Isa& isa, const Network& net)
     : bands_(net.bands),
-      times_per_step_(int64_t{1} << net.bands.layers.size()),
+      times_per_step_(net.windows_per_step()),
       mix_(isa, net.bands.mix, 1),
       energies_(net.bands.count),
       silence_(2 * net.bands.count) {
   int64_t bands = bands_.count;
+  layers_.reserve(bands_.layers.size());
   for (const Weights& weights : bands_.layers) {
-    layers_.emplace_back(isa, weights, bands);
-    bands = halved(bands);
+    const bool halving = layers_.size() % bands_.of_group() == 0;
+    layers_.emplace_back(isa, weights, bands, halving ? 2 : 1);
+    if (halving) bands = halved(bands);
   }
   reset();
 }
@@ -52,7 +60,8 @@ Filterbank::Filterbank(const cpu::Isa& isa, const Network& net)
 // Silence, as long as a step sees.
 void Filterbank::reset() {
   for (Layer& layer : layers_) layer.filled = 0;
-  for (int64_t i = 0; i < 2 * (times_per_step_ - 1); ++i) hear(silence_.data(), nullptr);
+  const int64_t before = (2 + 8 * bands_.blocks) * (times_per_step_ - 1);
+  for (int64_t i = 0; i < before; ++i) hear(silence_.data(), nullptr);
   until_ = 1;
 }
 
@@ -63,9 +72,9 @@ bool Filterbank::hear(const float* filtered, float* row) {
     energies_[b] = std::log(cosine * cosine + sine * sine + bands_.floor) * bands_.gain[b] + bands_.offset[b];
   }
   const float* values = energies_.data();
-  for (Layer& layer : layers_) {
-    values = layer.hear(values);
-    if (!values) break;
+  for (size_t i = 0; values && i < layers_.size(); ++i) {
+    const size_t place = i % bands_.of_group();
+    values = layers_[i].hear(values, place && place % 2 == 0 ? &layers_[i - 1] : nullptr);
   }
   --until_;
   if (!values) return false;

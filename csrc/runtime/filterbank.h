@@ -25,12 +25,14 @@ class Filterbank {
   // output is one product with what lies from a band on.
   struct Layer {
     Convolution convolution;
-    int64_t bands, channels;
+    int64_t bands, channels, step;  // step: bands from one output to the next, and times
     std::vector<float> inputs, outputs;  // outputs: (bands, channels)
     int64_t filled = 0;                  // times
 
-    Layer(const cpu::Isa& isa, const Weights& weights, int64_t bands);
-    const float* hear(const float* values);  // (bands, channels); what they complete, or none
+    Layer(const cpu::Isa& isa, const Weights& weights, int64_t bands, int64_t step);
+    // (bands, channels); what they complete, or none. Of a block's second layer its first one is told, to whose outputs
+    // are added what that heard two times ago.
+    const float* hear(const float* values, const Layer* first = nullptr);
   };
 
   const Bands& bands_;

@@ -4,7 +4,7 @@ namespace wavenet::runtime {
 
 namespace {
 
-constexpr int64_t kMostFilterLayers = 8;
+constexpr int64_t kMostFilterLayers = 8, kMostFilterBlocks = 64;
 
 }  // namespace
 
@@ -73,15 +73,19 @@ void Network::read_bands(const File& file) {
   bands.gain = file.floats("stem.gain", static_cast<uint64_t>(count));
   bands.offset = file.floats("stem.offset", static_cast<uint64_t>(count));
   bands.floor = static_cast<float>(positive(file, "stem.floor", 1e9));
+  if (file.has("filter_blocks")) bands.blocks = file.integer("filter_blocks", 0, kMostFilterBlocks);
+  const int64_t of_group = static_cast<int64_t>(bands.of_group());
   int64_t channels = 1, here = count;
-  for (int64_t i = 0; i < layers; ++i, here = halved(here)) {
+  for (int64_t i = 0; i < layers * of_group; ++i) {
     const std::string name = "stem.layers." + std::to_string(i);
     const Array<int64_t> outputs = file.integers((name + ".channels").c_str());
     if (outputs.count != 1 || outputs.data[0] < 1 || outputs.data[0] > kMostChannels) {
       throw BadFile("has an impossible " + name);
     }
+    if (i % of_group && outputs.data[0] != channels) throw BadFile("has an impossible " + name);
     bands.layers.push_back(convolution(file, name, outputs.data[0], 9 * channels, 1));
     channels = outputs.data[0];
+    if (i % of_group == 0) here = halved(here);
     if (product({here + 2, channels}) > kMostNumbers) throw BadFile("has impossible sizes");
   }
   bands.mix = convolution(file, "stem.mix", R, here * channels, 1);

@@ -21,8 +21,11 @@ struct Bands {
   Weights filters;                // (2 count, taps): cosines, then sines
   const float *gain = nullptr, *offset = nullptr;
   float floor = 0;  // energy that is silence
-  std::vector<Weights> layers;  // channels: of 3 bands, each of 3 times, side by side
+  int64_t blocks = 0;           // residual ones after each layer that halves
+  std::vector<Weights> layers;  // a block's two among them; channels: of 3 bands, each of 3 times, side by side
   Weights mix;                  // channels: of every band
+
+  size_t of_group() const { return 1 + 2 * static_cast<size_t>(blocks); }
 };
 
 inline int64_t halved(int64_t bands) { return (bands + 1) / 2; }

@@ -20,6 +20,8 @@ from wavenet.packed import numbers
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
+NORM = {"filter_norm": "batch", "stack_norm": "batch", "filter_channels": 5}
+
 
 def same(ours, theirs) -> None:
     assert [d[:2] for d in ours] == [(d.start, d.end) for d in theirs]
@@ -40,10 +42,11 @@ def same(ours, theirs) -> None:
         {"filters": 10, "filter_layers": 1, "stem_stride": 10, "input": "mu-law"},
         {"filters": 13, "filter_layers": 3, "stem_stride": 40, "clip_norm": True},
         {"filters": 13, "filter_layers": 2, "stem_stride": 20, "filter_norm": "batch"},
+        {"filters": 9, "filter_layers": 2, "stem_stride": 8, "filter_blocks": 2, **NORM},
     ],
     ids=[
         *("attention", "one-hot", "no-head", "clip-norm", "long-stride"),
-        *("filters", "filters-layer", "filters-layers", "filters-norm"),
+        *("filters", "filters-layer", "filters-layers", "filters-norm", "filters-blocks"),
     ],
 )
 def test_decisions_are_those_of_streaming_classifier(library, tmp_path, fields, window, hop):

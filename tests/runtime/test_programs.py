@@ -50,7 +50,7 @@ def test_nothing_is_allocated_while_it_listens(static_library, tmp_path):
         ({"clip_norm": True}, "int8"),
         ({"input": "one-hot", "stem_stride": 1}, "bfloat16"),
         ({"frame_ms": 400.0, "stem_stride": 2, "kernel_size": 3}, "int8"),  # of 200 steps
-        ({"filters": 7, "filter_layers": 2, "stem_stride": 20}, "float32"),
+        ({"filters": 7, "filter_layers": 2, "stem_stride": 20, "filter_blocks": 1}, "float32"),
     ):
         said = run(str(program), str(write(small(**fields), tmp_path, weights)))
         assert " 0 allocations" in said, said

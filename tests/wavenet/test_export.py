@@ -103,8 +103,8 @@ def test_weights_are_constants_in_int8(exported):
         {"input": "raw", "pooling": "attention", "clip_norm": True},
         {"filters": 4, "filter_layers": 2, "stem_kernel_size": 100, "stem_stride": 40},
         {
-            **{"filters": 4, "filter_layers": 2, "filter_norm": "batch"},
-            **{"stem_kernel_size": 100, "stem_stride": 40},
+            **{"filters": 4, "filter_layers": 2, "filter_norm": "batch", "filter_blocks": 1},
+            **{"stack_norm": "batch", "stem_kernel_size": 100, "stem_stride": 40},
         },
     ],
 )

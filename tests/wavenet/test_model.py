@@ -37,6 +37,8 @@ def _batch():
         {"filters": 6},
         {"filters": 7, "filter_layers": 2},
         {"filters": 7, "filter_layers": 2, "filter_norm": "batch"},
+        {"filters": 7, "filter_layers": 2, "filter_blocks": 1, "filter_channels": 5},
+        {"filters": 7, "stack_norm": "batch"},
         {"filters": 6, "input": "mu-law", "clip_norm": True},
     ],
 )
@@ -184,8 +186,13 @@ def test_lengths_shape():
         ("filters", True),
         ("filter_layers", -1),
         ("filter_layers", 1),
+        ("filter_channels", 0),
+        ("filter_blocks", -1),
+        ("filter_blocks", 1),  # of no layers
         ("filter_norm", "batch"),  # of no layers
         ("filter_norm", "layer"),
+        ("stack_norm", "batch"),  # of no filters
+        ("stack_norm", "layer"),
         ("filter_norm", True),
         ("filter_dropout", 0.1),
         ("filter_dropout", 1.0),

@@ -145,11 +145,20 @@ def test_what_is_evaluated_depends_on_no_other_clip():
     assert not _moved(before, model)
 
 
-def test_folded_it_is_the_same_network_without_it(tmp_path):
-    model, batch = with_statistics(_model()).eval(), _batch()
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"filter_blocks": 2},
+        {"stack_norm": "batch", "next_sample_weight": 0.5},
+        {"stack_norm": "batch", "filter_norm": "none", "filter_layers": 0},
+    ],
+)
+def test_folded_it_is_the_same_network_without_it(tmp_path, fields):
+    model, batch = with_statistics(_model(**fields)).eval(), _batch()
     plain = folded(model)
     assert plain.config.filter_norm == "none" and not _statistics(plain) and _statistics(model)
-    assert plain.stem.layers[0].bias is not None and folded(plain) is plain
+    assert all(layer.bias is not None for layer in plain.stem.layers) and folded(plain) is plain
     expected = model(batch.waveform, batch.lengths)
     torch.testing.assert_close(plain(batch.waveform, batch.lengths), expected)
     plain.save_pretrained(tmp_path, config=plain.config)

@@ -51,6 +51,8 @@ def _listen(listener: StreamingClassifier, waveform: torch.Tensor, longest: int)
         {"input": "one-hot"},
         {"filters": 5, "filter_layers": 1},
         {"filters": 5, "filter_layers": 2, "filter_norm": "batch"},
+        {"filters": 5, "filter_layers": 2, "filter_norm": "batch", "filter_blocks": 2},
+        {"filters": 5, "stack_norm": "batch"},
     ],
 )
 def test_the_last_decision_about_all_is_the_models(fields, pooling):

@@ -13,7 +13,6 @@ import torch
 
 from wavenet.networks.architecture import Architecture
 from wavenet.networks.memory import stack_floats
-from wavenet.networks.stem import FIRST_CHANNELS
 
 # Of a sample: the waveform as it came, changed, companded and padded, with what that takes.
 FLOATS_OF_A_SAMPLE = 6
@@ -27,13 +26,17 @@ NEXT_SAMPLE_CLASSES = 256
 MANY = 1_000_000
 
 
-def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -> int:
+def training_bytes(
+    model: Architecture, samples: int, bytes_of_float: int = 4, clip_samples: float | None = None
+) -> int:
     """What forward and backward take of a padded batch of so many samples in all.
 
     Args:
         model: the network.
         samples: clips times the samples of the longest one.
         bytes_of_float: of an activation; 2 in mixed precision.
+        clip_samples: of each clip, before which filters hear silence; None: so many that it counts
+            for nothing.
     """
     skip = model.skip_channels
     floats = 2 * skip + stack_floats(  # the skip sum with its gradient
@@ -46,37 +49,54 @@ def training_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -
         bytes_of_float,
     )
     # Gradients, and what a normalisation keeps.
-    floats += (1 if model.filter_norm == "none" else 2) * _of_filter_layers(model)
+    copies = 1 if model.filter_norm == "none" else 2
+    floats += copies * _of_filter_layers(model, clip_samples)
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
-    return _bytes(model, floats, samples, bytes_of_float)
+    return _bytes(model, floats, samples, bytes_of_float, clip_samples)
 
 
-def inference_bytes(model: Architecture, samples: int, bytes_of_float: int = 4) -> int:
+def inference_bytes(
+    model: Architecture, samples: int, bytes_of_float: int = 4, clip_samples: float | None = None
+) -> int:
     """What a forward pass alone takes: inputs of layers in turn, the skip sum, and it above 0."""
     floats = 3 * model.residual_channels + 2 * model.skip_channels
-    return _bytes(model, floats, samples, bytes_of_float)
+    return _bytes(model, floats, samples, bytes_of_float, clip_samples)
 
 
-def _bytes(model: Architecture, floats: float, samples: int, bytes_of_float: int) -> int:
+def _bytes(
+    model: Architecture,
+    floats: float,
+    samples: int,
+    bytes_of_float: int,
+    clip_samples: float | None,
+) -> int:
     """Of `floats` a step, and what every pass has."""
     floats += COPIES_IN_HEAD * model.head_layers * model.head_channels / model.steps_per_frame
     if model.input == "one-hot":  # codes and rows of the weight are int64
         floats += 8 / bytes_of_float * (model.stem_kernel_size + 4 * model.stem_stride)
     if model.filters:  # and the windows that the filters are multiplied with
         times = 2**model.filter_layers
-        floats += times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
-        floats += _of_filter_layers(model)
+        of_bands = times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
+        floats += _with_silence(model, clip_samples) * of_bands
+        floats += _of_filter_layers(model, clip_samples)
     steps = samples / model.stem_stride
     return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
 
 
-def _of_filter_layers(model: Architecture) -> float:
+def _of_filter_layers(model: Architecture, clip_samples: float | None) -> float:
     """Outputs of a step: bands and times halve where channels double, so that layers' do."""
     if not model.filter_layers:
         return 0
-    first = FIRST_CHANNELS * model.filters / 2 * 2**model.filter_layers / 2
-    return 2 * first
+    first = model.filter_channels * model.filters / 2 * 2**model.filter_layers / 2
+    return 2 * first * (1 + 2 * model.filter_blocks) * _with_silence(model, clip_samples)
+
+
+def _with_silence(model: Architecture, clip_samples: float | None) -> float:
+    """So many times a clip's own samples are what its filters hear."""
+    if clip_samples is None:
+        return 1.0
+    return 1.0 + (model.stem_receptive_field - model.stem_kernel_size) / clip_samples
 
 
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:

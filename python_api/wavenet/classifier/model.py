@@ -1,7 +1,7 @@
 """The WaveNet audio classifier: raw waveform in, one logit a class out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -14,8 +14,9 @@ from wavenet.networks.architecture import Architecture
 from wavenet.networks.clip_norm import normalize_level
 from wavenet.networks.head import FrameHead, Pooling
 from wavenet.networks.lengths import mask
+from wavenet.networks.normalization import MaskedBatchNorm
 from wavenet.networks.presets import preset
-from wavenet.networks.stem import make_stem
+from wavenet.networks.stem import FilterbankStem, make_stem
 from wavenet_kernels.nn import ResidualStack
 
 with extra("classifier"):
@@ -148,6 +149,9 @@ class WaveNetClassifier(
             last_residual=False,
             checkpoint_every=config.checkpoint_every,
         )
+        normalised = config.stack_norm != "none"
+        self.norm_before = MaskedBatchNorm(config.residual_channels) if normalised else None
+        self.norm_after = MaskedBatchNorm(config.skip_channels) if normalised else None
         self.head = FrameHead(config)
         self.pooling = Pooling(config.pooling, self.head.out_channels)
         self.dropout = nn.Dropout(config.dropout)
@@ -263,9 +267,34 @@ class WaveNetClassifier(
         """What is pooled, (B, C, F), the frames of each clip, and the skip sum."""
         stride = self.config.stem_stride
         steps = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
-        _, skip = self.stack(self.stem(waveform, lengths))
+        x = self.stem(waveform, lengths)
+        if self.norm_before is not None:
+            x = self.norm_before(x.unsqueeze(2), steps).squeeze(2)
+        _, skip = self.stack(x)
+        if self.norm_after is not None:
+            skip = self.norm_after(skip.unsqueeze(2), steps).squeeze(2)
         frames, frame_lengths = self.head(skip, steps)
         return frames, frame_lengths, skip
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make all normalisation part of the weights, as it is in evaluation; it is gone then."""
+        if isinstance(self.stem, FilterbankStem):
+            self.stem.fold()
+            if self.norm_before is not None:
+                scale, shift = self.norm_before.affine()
+                self.stem.mix.weight.mul_(scale[:, None, None])
+                assert self.stem.mix.bias is not None
+                self.stem.mix.bias.mul_(scale).add_(shift)
+        if self.norm_after is not None:
+            scale, shift = self.norm_after.affine()
+            skips = slice(self.config.residual_channels, None)
+            self.stack.out_weight[:, skips].mul_(scale[:, None])
+            assert self.stack.out_bias is not None
+            self.stack.out_bias[:, skips].mul_(scale)
+            self.stack.out_bias[-1, skips].add_(shift)
+        self.norm_before = self.norm_after = None
+        self.config = replace(self.config, filter_norm="none", stack_norm="none")
 
 
 def highest_of(logits: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -12,9 +12,6 @@ from wavenet.networks.filterbank import BandEnergies, drop_bands
 from wavenet.networks.normalization import MaskedBatchNorm
 from wavenet_kernels.nn import CausalConv1d
 
-# Of the first layer after a filterbank.
-FIRST_CHANNELS = 16
-
 
 class Stem(nn.Module):
     """A strided causal convolution over the waveform: (B, T) -> (B, R, ceil(T / stride)).
@@ -53,21 +50,27 @@ class FilterbankStem(nn.Module):
         )
         self.dropout = config.filter_dropout
         self.before = config.stem_receptive_field - config.stem_kernel_size
-        channels = [1] + [FIRST_CHANNELS * 2**i for i in range(config.filter_layers)]
-        self.layers = nn.ModuleList(
+        self.layers, self.norms = nn.ModuleList(), nn.ModuleList()
+        # One after the other: each layer that halves, then the pairs that its blocks are.
+        self.of_group = 1 + 2 * config.filter_blocks
+        inputs = 1
+        for number in range(config.filter_layers * self.of_group):
+            group, place = divmod(number, self.of_group)
+            outputs = config.filter_channels * 2**group
+            stride = 1 if place else 2
             # A normalisation has a bias of its own.
-            nn.Conv2d(i, o, 3, stride=2, padding=(1, 0), bias=config.filter_norm == "none")
-            for i, o in zip(channels, channels[1:], strict=False)
-        )
-        self.norms = nn.ModuleList()
-        for layer in self.layers:
-            assert isinstance(layer, nn.Conv2d)
+            bias = config.filter_norm == "none"
+            layer = nn.Conv2d(inputs, outputs, 3, stride, padding=(1, 0), bias=bias)
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            if layer.bias is None:
+                self.norms.append(MaskedBatchNorm(outputs))
             else:
-                self.norms.append(MaskedBatchNorm(layer.out_channels))
-        rows = channels[-1] * -(-config.filters // 2**config.filter_layers)
+                nn.init.zeros_(layer.bias)
+                if place and place % 2 == 0:  # a block is nothing at first, or sums would grow
+                    nn.init.zeros_(layer.weight)
+            self.layers.append(layer)
+            inputs = outputs
+        rows = inputs * -(-config.filters // 2**config.filter_layers)
         self.mix = CausalConv1d(rows, config.residual_channels, 1)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -75,23 +78,29 @@ class FilterbankStem(nn.Module):
         x = self.bands(F.pad(x, (self.before, 0))).to(self.mix.weight.dtype)
         if self.training and self.dropout:
             x = drop_bands(x, self.dropout)
-        x = x.unsqueeze(1)
-        if self.norms:
-            x = self._normalized(x, waveform, lengths)
-        else:
-            for layer in self.layers:
-                x = torch.relu(layer(x))
+        x = self._layered(x.unsqueeze(1), waveform, lengths)
         return self.mix(x.flatten(1, 2))
 
-    def _normalized(self, x: Tensor, waveform: Tensor, lengths: Tensor | None) -> Tensor:
-        """The layers with their normalisation."""
-        if lengths is None:
-            lengths = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
-        stride = self.bands.stride
-        times = torch.div(lengths + (self.before + stride - 1), stride, rounding_mode="floor")
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            times = torch.div(times - 1, 2, rounding_mode="floor")
-            x = torch.relu(norm(layer(x), times))
+    def _layered(self, x: Tensor, waveform: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, 1, bands, times) -> (B, channels, bands, steps), each layer normalised if all are."""
+        times = None
+        if self.norms:
+            if lengths is None:
+                lengths = torch.full((len(waveform),), waveform.shape[1], device=waveform.device)
+            stride = self.bands.stride
+            times = torch.div(lengths + (self.before + stride - 1), stride, rounding_mode="floor")
+        before = x
+        for number, layer in enumerate(self.layers):
+            place = number % self.of_group
+            if place % 2:  # the first of a block
+                before = x
+            x = layer(x)
+            if times is not None:
+                times = times - 2 if place else torch.div(times - 1, 2, rounding_mode="floor")
+                x = self.norms[number](x, times)
+            if place and place % 2 == 0:
+                x = x + before[..., 2:-2]  # each time that it is in the middle of
+            x = torch.relu(x)
         return x
 
     @torch.no_grad()

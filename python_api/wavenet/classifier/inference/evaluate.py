@@ -258,8 +258,10 @@ def classify_clips(
         1 where it has a class and 0 elsewhere, (clips, classes); on the CPU, in the clips' order.
     """
     dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
-    room = samples_within(MEMORY_GB, functools.partial(inference_bytes, config))
-    batches = batches_of(dataset.lengths(), batch_size, room)
+    lengths = dataset.lengths()
+    usual = max(1.0, sum(lengths) / max(1, len(lengths)))
+    bytes_of = functools.partial(inference_bytes, config, clip_samples=usual)
+    batches = batches_of(lengths, batch_size, samples_within(MEMORY_GB, bytes_of))
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
     logits: Tensor | None = None
     done = 0

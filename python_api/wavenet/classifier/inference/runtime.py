@@ -85,7 +85,8 @@ def _filterbank(stem: FilterbankStem, tensors: dict[str, Tensor]) -> dict[str, A
     bands, layers = stem.bands, len(stem.layers)
     arrays = {
         "filters": numbers(np.int64, len(bands.gain)),
-        "filter_layers": numbers(np.int64, layers),
+        "filter_layers": numbers(np.int64, layers // stem.of_group),
+        "filter_blocks": numbers(np.int64, stem.of_group // 2),
         "stem.floor": numbers(np.float64, FLOOR),
     }
     for name in [name for name in tensors if name.startswith("stem.bands.")]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import torch
 from torch import Tensor
 
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError
-from wavenet.networks.stem import FilterbankStem
 from wavenet_kernels.quantization import dequantize_weights, quantize_weights
 
 WEIGHTS = ("float32", "bfloat16", "int8")
@@ -71,10 +69,8 @@ def folded(model: WaveNetClassifier) -> WaveNetClassifier:
 
     It is for inference: in training it would be another network.
     """
-    if model.config.filter_norm == "none":
+    if model.config.filter_norm == model.config.stack_norm == "none":
         return model
     model = copy.deepcopy(model)
-    assert isinstance(model.stem, FilterbankStem)
-    model.stem.fold()
-    model.config = dataclasses.replace(model.config, filter_norm="none")
+    model.fold()
     return model

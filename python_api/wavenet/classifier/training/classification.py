@@ -94,14 +94,16 @@ class Classification(Task):
             names = rarest_labels(clips.clips)
             index_of = {name: index for index, name in enumerate(sorted(set(names)))}
             targets = [index_of[name] for name in names]
+        changed = config.augmentation.lengths(lengths)
+        usual = max(1.0, sum(changed) / max(1, len(changed)))
         return Source(
             clips=TrainingClips(clips, config.augmentation, frame_samples),
             targets=targets,
             lengths=lengths,
-            changed=config.augmentation.lengths(lengths),
+            changed=changed,
             collate=collate_draws,
             finish=Augmenting(augmenter, len(data.labels), device, clips.tags),
-            bytes_of=functools.partial(training_bytes, config.architecture),
+            bytes_of=functools.partial(training_bytes, config.architecture, clip_samples=usual),
         )
 
     def learned(self, state: RunState, model: nn.Module) -> Row:
