@@ -50,7 +50,8 @@ def training_bytes(
     )
     # Gradients, and what a normalisation keeps.
     copies = 1 if model.filter_norm == "none" else 2
-    floats += copies * _of_filter_layers(model, clip_samples)
+    outputs, _ = _of_filter_layers(model)
+    floats += copies * _with_silence(model, clip_samples) * outputs
     if model.next_sample_weight > 0:
         floats += skip + COPIES_OF_LOGITS * NEXT_SAMPLE_CLASSES
     return _bytes(model, floats, samples, bytes_of_float, clip_samples)
@@ -76,20 +77,25 @@ def _bytes(
     if model.input == "one-hot":  # codes and rows of the weight are int64
         floats += 8 / bytes_of_float * (model.stem_kernel_size + 4 * model.stem_stride)
     if model.filters:  # and the windows that the filters are multiplied with
+        silence = _with_silence(model, clip_samples)
         times = 2**model.filter_layers
         of_bands = times * (FLOATS_OF_A_BAND * model.filters + model.stem_kernel_size)
-        floats += _with_silence(model, clip_samples) * of_bands
-        floats += _of_filter_layers(model, clip_samples)
+        # What is on its way: of a block its input, what is added to it, and gradients of both.
+        outputs, first = _of_filter_layers(model)
+        floats += silence * (of_bands + min(outputs, 4 * first))
     steps = samples / model.stem_stride
     return round(steps * floats * bytes_of_float + samples * FLOATS_OF_A_SAMPLE * 4)
 
 
-def _of_filter_layers(model: Architecture, clip_samples: float | None) -> float:
-    """Outputs of a step: bands and times halve where channels double, so that layers' do."""
+def _of_filter_layers(model: Architecture) -> tuple[float, float]:
+    """Outputs of a step, of all layers and of the first one.
+
+    Bands and times halve where channels double, so that layers' outputs do.
+    """
     if not model.filter_layers:
-        return 0
+        return 0, 0
     first = model.filter_channels * model.filters / 2 * 2**model.filter_layers / 2
-    return 2 * first * (1 + 2 * model.filter_blocks) * _with_silence(model, clip_samples)
+    return 2 * first * (1 + 2 * model.filter_blocks), first
 
 
 def _with_silence(model: Architecture, clip_samples: float | None) -> float:
