@@ -33,7 +33,7 @@ const float* Filterbank::Layer::hear(const float* values, const Layer* first) {
   convolution.run(inputs.data(), step * band, rows, outputs.data());
   if (first) {
     for (int64_t b = 0; b < bands; ++b) {
-      const float* heard = first->inputs.data() + (b + 1) * band;
+      const float* heard = first->inputs.data() + (b + 1) * band + (kTimes - 1) * channels;
       for (int64_t c = 0; c < channels; ++c) outputs[b * channels + c] += heard[c];
     }
   }

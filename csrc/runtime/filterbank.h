@@ -30,8 +30,8 @@ class Filterbank {
     int64_t filled = 0;                  // times
 
     Layer(const cpu::Isa& isa, const Weights& weights, int64_t bands, int64_t step);
-    // (bands, channels); what they complete, or none. Of a block's second layer its first one is told, to whose outputs
-    // are added what that heard two times ago.
+    // (bands, channels); what they complete, or none. A block's second layer is told of its first one, and adds what that
+    // has just heard.
     const float* hear(const float* values, const Layer* first = nullptr);
   };
 

@@ -36,7 +36,7 @@ class Architecture:
         filter_channels: of the first of these convolutions; each next one has twice as many.
         filter_blocks: so many residual blocks (arXiv 1512.03385), each of two such convolutions
             that halve nothing, follow each of them: what tells words apart whoever says them. A
-            step sees 8 (stem_stride - filter stride) samples more for each, the middle best.
+            step sees 8 (stem_stride - filter stride) samples more for each.
         filter_norm: "batch": each of these convolutions is followed by a batch normalisation, which
             learns faster and from few clips better. In training a clip is normalised with those it
             is computed with: all clips of a step, in however many processes, or of a part where
