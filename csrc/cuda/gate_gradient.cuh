@@ -34,9 +34,10 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T, S::kThreads>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients with the first
-  // convolution's first slab, x after the last convolution of the tile before. The gradients must be there for the product
-  // that follows: with its first slab, or one sooner by wgmma, whose fragments are loaded before a slab's barrier.
+  // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients with the
+  // first convolution's first slab, x after the last convolution of the tile before. The gradients must be there for
+  // the product that follows: with its first slab, or one sooner by wgmma, whose fragments are loaded before its
+  // barrier.
   const auto comes_apart = [&] {
     return tiled.ring && tiled.buffers == 1 && layout.grad_bytes > 0 &&
            tiled.K * layout.x.row > (tiled.stages - (S::kWarpgroups ? 1 : 2)) * kSlabBytes;

@@ -43,7 +43,7 @@ __device__ inline void start_rows(WideSums (&sums)[kWideTaps], const uint32_t (&
   const uint64_t descriptor = rows_descriptor(shared_address(right), kWideRows * kSlabBytes);
   warpgroup_arrive();
 #pragma unroll
-  for (int u = 0; u < COUNT; ++u) warpgroup_multiply_rows<T>(&sums[u][0][0][0], left[u], descriptor);
+  for (int u = 0; u < COUNT; ++u) warpgroup_multiply_rows<T, kWideColumns>(&sums[u][0][0][0], left[u], descriptor);
   warpgroup_commit();
 #else
   const int row = lane % 16;
