@@ -211,11 +211,13 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
             for (int i = 0; i < 4; ++i)
               slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), Group{grad_z[f][p]}.at(row, i));
             const bool there = t2[row] >= 0;
-            const int in_a = kSwizzled ? swizzled(r, c) : r * a_pitch + c * e;
-            const int in_z = kSwizzled ? swizzled(r, c) : r * z_pitch + c * e;
-            store_if<T, 4>(there, reinterpret_cast<T*>(a_tile + in_a), slopes.filter);
-            store_if<T, 4>(there, reinterpret_cast<T*>(a_tile + in_a + (kSwizzled ? next : tiled.D * e)), slopes.gate);
-            store_if<T, 4>(there && is_own(tiled.tiling, r), reinterpret_cast<T*>(z_tile + in_z), slopes.z);
+            T* const grad_a = kSwizzled ? reinterpret_cast<T*>(a_tile + swizzled(r, c))
+                                        : reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
+            T* const z = kSwizzled ? reinterpret_cast<T*>(z_tile + swizzled(r, c))
+                                   : reinterpret_cast<T*>(z_tile + r * z_pitch) + c;
+            store_if<T, 4>(there, grad_a, slopes.filter);
+            store_if<T, 4>(there, grad_a + (kSwizzled ? next / e : tiled.D), slopes.gate);
+            store_if<T, 4>(there && is_own(tiled.tiling, r), z, slopes.z);
           }
         }
       }
