@@ -54,7 +54,9 @@ __global__ void __launch_bounds__(S::kThreads, resident_data_gradient(S::N))
                                          return tiled.tap_first[0] + tap * tiled.tap_step[0];
                                        }));
         if (ahead && r0 + S::N >= tiled.R) {
-          __syncthreads();  // nobody reads the block any more: the next tile's comes with the next slab
+          // Nobody reads the block any more, and the next tile's comes with the next slab. wgmma's fragments of it were
+          // there before the last slab's barrier.
+          if constexpr (!S::kWarpgroups) __syncthreads();
           fetch_channels(next, buffer, block / int(sizeof(T)), block_row / int(sizeof(T)));
         }
       }

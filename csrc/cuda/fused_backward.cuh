@@ -18,6 +18,7 @@
 #include "cuda/layers.h"
 #include "cuda/layout.h"
 #include "cuda/outer.cuh"
+#include "cuda/square_sums.cuh"
 #include "cuda/tile.cuh"
 #include "cuda/weight_gradient.h"
 
@@ -93,8 +94,9 @@ class TileSums {
   float sums_[TILES][2][2][2][4] = {};
 };
 
-// Sums of 32 channels over own rows, for biases: the product with a matrix whose first column is 1 where a row is own.
-template <class T>
+// Sums of 16 channels of each fragment over own rows, for biases: the product with a matrix whose first column is 1
+// where a row is own.
+template <class T, int FRAGMENTS>
 class ColumnSums {
  public:
   // Of this thread's elements of all such matrices of 16 rows, the first 2 of 32 bits each: which are 1.
@@ -107,29 +109,30 @@ class ColumnSums {
   }
 
   // Of 16 rows from `row` of the tile on, by mma's left fragments.
-  __device__ void add(const uint32_t (&left)[2][4], int row, uint32_t own_rows) {
+  __device__ void add(const uint32_t (&left)[FRAGMENTS][4], int row, uint32_t own_rows) {
     constexpr uint32_t kOne = std::is_same_v<T, __half> ? 0x3c00u : 0x3f80u;
     const uint32_t own = own_rows >> row / 4;
     const auto ones = [](uint32_t two) { return ((two & 1) | (two & 2) << 15) * kOne; };
 #pragma unroll
-    for (int f = 0; f < 2; ++f) mma<T>(sums_[f], left[f], ones(own), ones(own >> 2));
+    for (int f = 0; f < FRAGMENTS; ++f) mma<T>(sums_[f], left[f], ones(own), ones(own >> 2));
   }
 
-  // Adds them to 32 sums.
+  // Adds them to those sums.
   __device__ void add_to(float* sums) const {
     const int lane = threadIdx.x % 32;
     if (lane % 4 != 0) return;
 #pragma unroll
-    for (int f = 0; f < 2; ++f)
+    for (int f = 0; f < FRAGMENTS; ++f)
 #pragma unroll
       for (int row = 0; row < 2; ++row) sums[f * 16 + row * 8 + lane / 4] += sums_[f][2 * row];
   }
 
  private:
-  float sums_[2][4] = {};
+  float sums_[FRAGMENTS][4] = {};
 };
 
-template <class T, int TILES>
+// SQUARE: has_square_sums(), which are taken where there is wgmma.
+template <class T, int TILES, bool SQUARE = false>
 __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     fused_backward_kernel(const FusedBackwardArguments args) {
   using S = Shape<T, fused_tile_size(TILES).M, fused_tile_size(TILES).N>;
@@ -143,19 +146,24 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
   const int x_row = layout.x.row, a_row = layout.a.row, g_row = outputs * e;
   const int x_pitch = layout.x.pitch, a_pitch = layout.a.pitch, z_pitch = layout.z.pitch, g_pitch = layout.grad.pitch;
   const int x_bytes = layout.x.bytes(), g_bytes = layout.grad.bytes();
-  // Its padding is as wide as that of x, the other way round.
-  char* const a_tile = layout.a_at + tiled.pad_below * a_pitch;
-  char* const z_tile = layout.z_at;
+  constexpr bool kSwizzled = SQUARE && S::kWarpgroups;
+  // The padding of grad_a is as wide as that of x, the other way round. Swizzled, its second 64 channels are `next`
+  // bytes further on, and rows that need no padding leave room to begin where wgmma wants it.
+  const auto aligned = [&](char* at) { return shared + ((at - shared + 1023) & ~1023); };
+  char* const a_tile = kSwizzled ? aligned(layout.a_at + tiled.pad_below * kSlabBytes)
+                                 : layout.a_at + tiled.pad_below * a_pitch;
+  char* const z_tile = kSwizzled ? aligned(layout.z_at) : layout.z_at;
+  const int next = (tiled.rows(S::M) * kSlabBytes + 1023) & ~1023;
   const Place<S> place;
   Weights<S::N> weights(tiled.weights, tiled.weight_bytes, tiled.ring, shared);
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  TileSums<T, TILES> sums;  // gradients of the weights
+  std::conditional_t<kSwizzled, SquareSums<T>, TileSums<T, TILES>> sums;  // gradients of the weights
   // And of biases, grad_a's, then the outputs' channels: a warp adds up those of its blocks of the first columns.
   float* const bias_sums = biases + 2 * tiled.D;
   for (int i = threadIdx.x; i < 2 * tiled.D + outputs; i += kThreads) bias_sums[i] = 0;
-  const uint32_t own_rows = ColumnSums<T>::own_rows(tiled.tiling, S::M);
+  const uint32_t own_rows = ColumnSums<T, 2>::own_rows(tiled.tiling, S::M);
 
   const auto fetch_gradients = [&](const Tile& tile, char* buffer) {
     char* const grad = buffer + x_bytes;
@@ -170,7 +178,7 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     ahead = false;
   };
   const int bytes = x_bytes + g_bytes;
-  const auto work = [&](const Tile& tile, char* buffer, const Tile& next, bool follows) {
+  const auto work = [&](const Tile& tile, char* buffer, const Tile& next_tile, bool follows) {
     const char* const x = buffer + tiled.pad_above * x_pitch;
     char* const grad = buffer + x_bytes;
 
@@ -203,25 +211,45 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
             for (int i = 0; i < 4; ++i)
               slopes.set<T>(i, pair.at(0, row, i), pair.at(1, row, i), Group{grad_z[f][p]}.at(row, i));
             const bool there = t2[row] >= 0;
-            T* const grad_a = reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
+            T* const grad_a = kSwizzled ? reinterpret_cast<T*>(a_tile + swizzled(r, c))
+                                        : reinterpret_cast<T*>(a_tile + r * a_pitch) + c;
+            T* const z = kSwizzled ? reinterpret_cast<T*>(z_tile + swizzled(r, c))
+                                   : reinterpret_cast<T*>(z_tile + r * z_pitch) + c;
             store_if<T, 4>(there, grad_a, slopes.filter);
-            store_if<T, 4>(there, grad_a + tiled.D, slopes.gate);
-            store_if<T, 4>(there && is_own(tiled.tiling, r), reinterpret_cast<T*>(z_tile + r * z_pitch) + c, slopes.z);
+            store_if<T, 4>(there, grad_a + (kSwizzled ? next / e : tiled.D), slopes.gate);
+            store_if<T, 4>(there && is_own(tiled.tiling, r), z, slopes.z);
           }
         }
       }
     }
     __syncthreads();  // grad_a and z are whole
 
-    if (args.grad_cond.data) store_rows<T>(a_tile, a_pitch, tiled.tiling, tile, args.grad_cond, 2 * tiled.D);
+    if (args.grad_cond.data) {
+      if constexpr (kSwizzled) {
+        T* const to = row_at<T>(args.grad_cond, tile.b, 0);
+        for_each_unit<kThreads>(tiled.tiling, tile, tiled.tiling.own_first, tiled.tiling.own_rows, a_row / 16,
+                                [&](int row, int unit, int t) {
+                                  const char* const from = a_tile + unit / 8 * next + swizzled(row, unit % 8 * 8);
+                                  if (t >= 0)
+                                    *reinterpret_cast<uint4*>(to + t * args.grad_cond.time_stride + unit * 8) =
+                                        *reinterpret_cast<const uint4*>(from);
+                                });
+      } else {
+        store_rows<T>(a_tile, a_pitch, tiled.tiling, tile, args.grad_cond, 2 * tiled.D);
+      }
+    }
 
     Accumulators<S, S::kGroups> grad_x;
     clear<S, S::kGroups>(grad_x);
-    multiply<S, S::kGroups, false>(grad_x, place, weights, tiled.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
-                                   tiled.K * a_row,
-                                   Contraction(a_row, a_pitch, [&](int tap) {
-                                     return -(tiled.tap_first[0] + tap * tiled.tap_step[0]);
-                                   }));
+    const auto rows_to = [&](int tap) { return -(tiled.tap_first[0] + tap * tiled.tap_step[0]); };
+    if constexpr (kSwizzled) {
+      multiply<S, S::kGroups, false>(
+          grad_x, place, weights, tiled.R, a_tile, a_pitch, tiled.K * a_row,
+          SwizzledContraction(place.row + place.lane % 16, place.lane / 16, next, rows_to));
+    } else {
+      multiply<S, S::kGroups, false>(grad_x, place, weights, tiled.R, a_tile + place.fragment_offset(a_pitch), a_pitch,
+                                     tiled.K * a_row, Contraction(a_row, a_pitch, rows_to));
+    }
     if (args.grad_x.data) {
 #pragma unroll
       for (int f = 0; f < S::kRows; ++f) {
@@ -248,46 +276,71 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
     const int units = a_row / 16;
     for (int i = threadIdx.x; i < (S::M - tiled.tiling.own_rows) * units; i += kThreads) {
       const int halo = i / units, row = halo < tiled.tiling.own_first ? halo : halo + tiled.tiling.own_rows;
-      *reinterpret_cast<uint4*>(a_tile + row * a_pitch + i % units * 16) = uint4{};
+      const int unit = i % units, in_a = kSwizzled ? unit / 8 * next + row * kSlabBytes + unit % 8 * 16
+                                                   : row * a_pitch + unit * 16;
+      *reinterpret_cast<uint4*>(a_tile + in_a) = uint4{};
     }
+    if (kSwizzled) show_to_warpgroups();
     __syncthreads();
 
+    const auto fetch_ahead = [&] {
+      __syncthreads();  // the 1x1s' sums, which come first here, are done with the gradients
+      fetch_gradients(next_tile, buffer);
+      copy_async_commit();
+      ahead = true;
+    };
+    if constexpr (kSwizzled) {
+      const int warpgroup = threadIdx.x / 128, channels = threadIdx.x / 32 % 4 * 16;  // of it, this warp's first
 #pragma unroll
-    for (int i = TILES - 1; i >= 0; --i) {
-      if (follows && !ahead && TileSums<T, TILES>::all_of_conv(i, weight)) {
-        __syncthreads();  // the 1x1s' sums, which come first here, are done with the gradients
-        fetch_gradients(next, buffer);
-        copy_async_commit();
-        ahead = true;
+      for (int half = 0; half < 2; ++half) {
+        const int o = (warpgroup * 2 + half) * kSquare + channels;
+        if (o >= outputs) continue;
+        ColumnSums<T, 1> of_bias;
+        sums.add_out(half, grad + o * e, g_pitch, z_tile, S::M,
+                     [&](auto& fragment, int at) { of_bias.add(fragment, at, own_rows); });
+        of_bias.add_to(bias_sums + 2 * tiled.D + o);
       }
-      const auto block = TileSums<T, TILES>::block(i, weight);
-      if (!block.there) continue;
-      const int tap = block.conv ? block.row / (2 * tiled.D) : 0, row = block.row - tap * 2 * tiled.D;
-      const int shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
-      const char* const left = block.conv ? a_tile : grad;
-      const char* const right = block.conv ? x + shift * x_pitch : z_tile;
-      const auto add = [&](auto each_row) {
-        sums.add(i, left + row * e, block.conv ? a_pitch : g_pitch, right + block.column * e,
-                 block.conv ? x_pitch : z_pitch, S::M, each_row);
-      };
-      if (tap == 0 && block.column == 0) {
-        ColumnSums<T> of_bias;
-        add([&](auto& fragments, int at) { of_bias.add(fragments, at, own_rows); });
-        of_bias.add_to(bias_sums + (block.conv ? 0 : 2 * tiled.D) + row);
-      } else {
-        add([](auto&, int) {});
+      if (follows) fetch_ahead();
+      const int shift = tiled.tap_first[0] + warpgroup * tiled.tap_step[0];
+      if (warpgroup < tiled.K) sums.add_conv(x + shift * x_pitch + channels * e, x_pitch, a_tile, next, S::M);
+      SquareSums<T>::add_bias(bias_sums, a_tile, next, S::M);
+    } else {
+#pragma unroll
+      for (int i = TILES - 1; i >= 0; --i) {
+        if (follows && !ahead && TileSums<T, TILES>::all_of_conv(i, weight)) fetch_ahead();
+        const auto block = TileSums<T, TILES>::block(i, weight);
+        if (!block.there) continue;
+        const int tap = block.conv ? block.row / (2 * tiled.D) : 0, row = block.row - tap * 2 * tiled.D;
+        const int shift = tiled.tap_first[0] + tap * tiled.tap_step[0];
+        const char* const left = block.conv ? a_tile : grad;
+        const char* const right = block.conv ? x + shift * x_pitch : z_tile;
+        const auto add = [&](auto each_row) {
+          sums.add(i, left + row * e, block.conv ? a_pitch : g_pitch, right + block.column * e,
+                   block.conv ? x_pitch : z_pitch, S::M, each_row);
+        };
+        if (tap == 0 && block.column == 0) {
+          ColumnSums<T, 2> of_bias;
+          add([&](auto& fragments, int at) { of_bias.add(fragments, at, own_rows); });
+          of_bias.add_to(bias_sums + (block.conv ? 0 : 2 * tiled.D) + row);
+        } else {
+          add([](auto&, int) {});
+        }
       }
     }
   };
   for_each_tile(tiled.tiling, tiled.buffers, tiled.ring, layout.tiles_at, bytes, fetch, work);
 
   float* const partial = weight.partial + blockIdx.x * weight.partial_size();
+  if constexpr (kSwizzled) {
+    sums.write(partial, partial + weight.conv_size(), weight);
+  } else {
 #pragma unroll
-  for (int i = 0; i < TILES; ++i) {
-    const auto block = TileSums<T, TILES>::block(i, weight);
-    if (!block.there) continue;
-    float* const to = partial + (block.conv ? 0 : weight.conv_size());
-    sums.write(i, to + block.row * block.columns + block.column, block.columns);
+    for (int i = 0; i < TILES; ++i) {
+      const auto block = TileSums<T, TILES>::block(i, weight);
+      if (!block.there) continue;
+      float* const to = partial + (block.conv ? 0 : weight.conv_size());
+      sums.write(i, to + block.row * block.columns + block.column, block.columns);
+    }
   }
   __syncthreads();
   float* const bias = partial + weight.conv_size() + weight.out_size();
@@ -299,12 +352,14 @@ void load_fused_backward() {
   load_kernel("fused_backward", fused_backward_kernel<T, 1>);
   load_kernel("fused_backward", fused_backward_kernel<T, 2>);
   load_kernel("fused_backward", fused_backward_kernel<T, 4>);
+  load_kernel("fused_backward", fused_backward_kernel<T, 4, true>);
 }
 
 template <class T>
 void run_fused_backward(const FusedBackwardArguments& args, const char* name, cudaStream_t stream) {
   if (args.tiles == 1) return launch_tiles(fused_backward_kernel<T, 1>, args, name, stream);
   if (args.tiles == 2) return launch_tiles(fused_backward_kernel<T, 2>, args, name, stream);
+  if (has_square_sums(args.weight)) return launch_tiles(fused_backward_kernel<T, 4, true>, args, name, stream);
   launch_tiles(fused_backward_kernel<T, 4>, args, name, stream);
 }
 

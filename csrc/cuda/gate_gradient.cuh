@@ -34,11 +34,13 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
   float* const biases = reinterpret_cast<float*>(layout.biases_at);
   load_biases<T, S::kThreads>(biases, args.conv_bias, 2 * tiled.D);  // seen by others after the first barrier of a tile
 
-  // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients during the
-  // first convolution, x after the last one of the tile before.
+  // With one buffer and a ring, both parts of a tile come during products that need neither: the gradients with the
+  // first convolution's first slab, x after the last convolution of the tile before. The gradients must be there for
+  // the product that follows: with its first slab, or one sooner by wgmma, whose fragments are loaded before its
+  // barrier.
   const auto comes_apart = [&] {
     return tiled.ring && tiled.buffers == 1 && layout.grad_bytes > 0 &&
-           tiled.K * layout.x.row > (tiled.stages - 2) * kSlabBytes;
+           tiled.K * layout.x.row > (tiled.stages - (S::kWarpgroups ? 1 : 2)) * kSlabBytes;
   };
   bool ahead = false;  // x of the next tile is on its way
   const auto fetch_x = [&](const Tile& tile, char* buffer) {
@@ -69,12 +71,9 @@ __global__ void __launch_bounds__(S::kThreads, resident_gate_gradient(S::N))
                                      Contraction(x_row, x_pitch, [&](int tap) {
                                        return tiled.tap_first[0] + tap * tiled.tap_step[0];
                                      }));
-      const bool last = c0 + S::N / 2 >= tiled.D;
-      if (comes_apart() && (c0 == 0 || last)) {
-        // For all but the latest slabs, with which no gradients came. mma's fragments come after the wait for a slab.
-        if constexpr (S::kWarpgroups) weights.wait();
-        __syncthreads();
-        if (ahead && last) fetch_x(next, buffer);
+      if (ahead && c0 + S::N / 2 >= tiled.D) {
+        if constexpr (!S::kWarpgroups) __syncthreads();  // nobody reads x any more: wgmma's fragments are loaded before
+        fetch_x(next, buffer);
       }
       Accumulators<S, S::kGroups / 2> grad_z;
       clear<S, S::kGroups / 2>(grad_z);

@@ -83,13 +83,13 @@ __device__ inline void warpgroup_multiply(float* d, const uint32_t (&a)[4], uint
   }
 }
 
-// The same of 128 columns of 16 rows of the contraction, in 16 bits.
-template <class T>
+// The same of 64 or 128 columns of 16 rows of the contraction, in 16 bits.
+template <class T, int COLUMNS>
 __device__ inline void warpgroup_multiply_rows(float* d, const uint32_t (&a)[4], uint64_t descriptor) {
   if constexpr (__is_same(T, __half)) {
-    WAVENET_PRODUCT(64, "m64n128k16.f32.f16.f16", "%64, %65, %66, %67", "%68", ", 1");
+    WAVENET_PRODUCTS("k16", ".f32.f16.f16", ", 1")
   } else {
-    WAVENET_PRODUCT(64, "m64n128k16.f32.bf16.bf16", "%64, %65, %66, %67", "%68", ", 1");
+    WAVENET_PRODUCTS("k16", ".f32.bf16.bf16", ", 1")
   }
 }
 

@@ -43,7 +43,7 @@ __device__ inline void start_rows(WideSums (&sums)[kWideTaps], const uint32_t (&
   const uint64_t descriptor = rows_descriptor(shared_address(right), kWideRows * kSlabBytes);
   warpgroup_arrive();
 #pragma unroll
-  for (int u = 0; u < COUNT; ++u) warpgroup_multiply_rows<T>(&sums[u][0][0][0], left[u], descriptor);
+  for (int u = 0; u < COUNT; ++u) warpgroup_multiply_rows<T, kWideColumns>(&sums[u][0][0][0], left[u], descriptor);
   warpgroup_commit();
 #else
   const int row = lane % 16;
@@ -177,8 +177,7 @@ __global__ void __launch_bounds__(kThreads, 1) wide_weight_gradient_kernel(const
 #endif
       }
       here = here + layout.stage_bytes == layout.end ? 0 : here + layout.stage_bytes;
-    }
-    copy_async_wait<0>();
+    }  // no copy is on its way: the last groups are empty
     float* const partial = weight.partial + blockIdx.y * weight.partial_size();
     float* const bias = partial + weight.conv_size() + weight.out_size() + (conv ? 0 : 2 * weight.D);
 #pragma unroll

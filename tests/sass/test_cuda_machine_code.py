@@ -16,8 +16,10 @@ BF16, FP16, FP32 = torch.bfloat16, torch.float16, torch.float32
 NARROW = Case(residual=32, dilation_channels=32, skip=64, time=97, dilations=(1, 4))
 LOCAL = Case(batch=1, taps=3, padding="same", cond="local", time=41, dilations=(1, 4))
 WIDE = Case(batch=1, residual=128, dilation_channels=16, skip=16, time=40, dilations=(4,))
+SQUARE = Case(residual=64, dilation_channels=64, skip=128, time=150, dilations=(1, 8), cond="local")
 FEW = [
     Run("residual_stack", NARROW, BF16),  # whose backward is one kernel
+    Run("residual_stack", SQUARE, BF16),  # whose backward sums weights by wgmma, where there is any
     Run("residual_stack", LOCAL, FP16),
     Run("residual_stack", Case(time=40, dilations=(8, 1), cond="global", scale=0.7), FP32),
     Run("residual_stack", WIDE, BF16),  # whose weights' gradients have a kernel of their own
@@ -33,6 +35,7 @@ CASES = [
     Case(residual=32, dilation_channels=16, skip=0, taps=4, time=70, dilations=(3, 64)),
     Case(batch=3, time=129, dilations=(1, 1024), out_bias=False, cond="global", scale=0.5**0.5),
     Case(residual=64, dilation_channels=64, skip=128, time=260, dilations=(1, 2, 16)),
+    Case(residual=64, dilation_channels=64, skip=192, taps=1, time=300, dilations=(2, 5)),
     Case(residual=64, dilation_channels=32, skip=16, taps=4, conv_bias=False, out_bias=False),
     Case(batch=1, residual=128, dilation_channels=128, skip=128, taps=3, time=150, cond="local"),
     Case(batch=1, residual=256, dilation_channels=256, skip=256, taps=3, time=100, dilations=(4,)),

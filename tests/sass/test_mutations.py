@@ -82,7 +82,16 @@ def _let_pass(kernel: str) -> int:
 
     for_each_tile (csrc/cuda/tile.cuh) is for weights that stay as for those in a ring. The former
     need its wait and barrier before a tile, which a ring's slabs have of their own; the latter need
-    its wait at the end. An instance has one kind of weights here.
+    its wait at the end. An instance has one kind of weights here. Of gradients in tall tiles the
+    next tile comes during this one, so that the barrier before it is loaded isn't needed either.
+
+    The wide weights' gradient waits for the products of a step before the next one's fragments are
+    loaded, as these may take the registers of those. In one of four steps, of two taps and of
+    three, the compiler has others for them.
     """
+    if "wide_weight_gradient" in kernel:
+        return 2
+    if "Li192E" in kernel and ("gate_gradient" in kernel or "data_gradient" in kernel):
+        return 2
     on_tiles = ("layers_kernel", "gate_gradient", "data_gradient", "fused_backward")
     return int(any(name in kernel for name in on_tiles))
