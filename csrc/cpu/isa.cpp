@@ -50,6 +50,13 @@ constexpr const SampleKernels* kSample = &kSampleKernels;
 #else
 constexpr const SampleKernels* kSample = nullptr;
 #endif
+#if WAVENET_FORWARD_ONLY && !WAVENET_PAIRS
+#include "cpu/in_time.h"
+constexpr TimeKernels kTimeKernels = {2 * kLanes, time_product, time_activate};
+constexpr const TimeKernels* kInTime = &kTimeKernels;
+#else
+constexpr const TimeKernels* kInTime = nullptr;
+#endif
 // clang-format on
 
 }  // namespace WAVENET_HERE
@@ -81,6 +88,6 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kBlo
                                                                       here::copy_rows,
                                                                       here::store_reals,
 #endif
-                                                                      here::kSample};
+                                                                      here::kSample, here::kInTime};
 
 }  // namespace wavenet::cpu
