@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
 from benchmarks.amplifier import run
-from benchmarks.amplifier.network import Network, write_ours, write_theirs
+from benchmarks.amplifier.network import Network, write_ours, write_stacks, write_theirs
 
 
 @pytest.mark.slow  # the library is compiled first
-@pytest.mark.parametrize("gated", [False, True])
-def test_stacks_play_the_network(library_folder, tmp_path, gated):
-    network, x = Network.drawn(gated), run.noise()
-    write_ours(network, tmp_path / "ours")
-    played = run.player(tmp_path, library_folder).playing(tmp_path / "ours", 64)(x)
+@pytest.mark.parametrize("gated, source", [(False, "ours.c"), (True, "ours.c"), (True, "stacks.c")])
+def test_the_library_plays_the_network(library_folder, tmp_path, gated, source):
+    network, x, path = Network.drawn(gated), run.noise(), tmp_path / "ours"
+    if source == "stacks.c":
+        write_stacks(network, path)
+    else:
+        write_theirs(network, tmp_path / "model.nam")
+        write_ours(tmp_path / "model.nam", path)
+    played = run.player(tmp_path, library_folder, source).playing(path, 64)(x)
     exact = network.exact(x)
     assert exact.std() > 0.005
-    np.testing.assert_allclose(played, exact, atol=2e-6 * np.abs(exact).max())
+    assert run.apart(played, exact) < 2e-6
 
 
 def test_the_engine_gets_every_weight(tmp_path):
