@@ -47,14 +47,11 @@ namespace WAVENET_HERE {
 constexpr SampleKernels kSampleKernels = {kLanes,      sample_panel_outputs, sample_product, sample_sum,
                                           sample_gate, sample_exp,           compand};
 constexpr const SampleKernels* kSample = &kSampleKernels;
-#else
-constexpr const SampleKernels* kSample = nullptr;
-#endif
-#if WAVENET_FORWARD_ONLY && !WAVENET_PAIRS
 #include "cpu/in_time.h"
 constexpr TimeKernels kTimeKernels = {2 * kLanes, time_product, time_activate};
 constexpr const TimeKernels* kInTime = &kTimeKernels;
 #else
+constexpr const SampleKernels* kSample = nullptr;
 constexpr const TimeKernels* kInTime = nullptr;
 #endif
 // clang-format on
