@@ -1,4 +1,4 @@
-"""The other engine's usual network ("standard"), with weights drawn at random, for both contenders.
+"""The other engine's usual network ("standard"), with weights drawn at random, for all contenders.
 
 Two chains of layers hear each sample x three times: as the first chain's input, in every layer's
 convolution, and, by way of the first chain, as the second's input (float32; C channels):
@@ -9,10 +9,10 @@ convolution, and, by way of the first chain, as the second's input (float32; C c
 
 The gated form has z = tanh(a_f) * sigmoid(a_g).
 
-The C library runs it as two stacks. x goes along as one more residual channel, which no layer
-changes, so that m is a weight of the last tap; where there is no gate, that of the stacks is open:
-weights 0, a bias of 30, whose sigmoid is 1 in float32. Products of what is linear are made
-beforehand: the first stack's skip sum is scale * G H z and Q V z, the second one's scale * G z.
+The C library has such networks as a kind of file, converted from the engine's. The gated form it
+also runs as two plain stacks. x goes along as one more residual channel, which no layer changes, so
+that m is a weight of the last tap. Products of what is linear are made beforehand: the first
+stack's skip sum is scale * G H z and Q V z, the second one's scale * G z.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wavenet.networks.runtime import stack_file
+from wavenet.convert import load_checkpoint
+from wavenet.networks.amplifier import Amplifier
+from wavenet.networks.runtime import amplifier_file, stack_file
 from wavenet_kernels.nn import ResidualStack
 
 RATE = 48000
 TAPS, DILATIONS = 3, tuple(2**i for i in range(10))
 CHANNELS = (16, 8)
-OPEN = 30.0
 
 
 @dataclass
@@ -141,31 +142,36 @@ def write_theirs(network: Network, path: Path) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def write_ours(network: Network, folder: Path) -> None:
-    """As two files of stacks and one of what a sample adds to their inputs (ours.c)."""
+def write_ours(theirs: Path, path: Path) -> None:
+    """The engine's file as the C library's."""
+    model = load_checkpoint(theirs)
+    assert isinstance(model, Amplifier)
+    path.write_bytes(amplifier_file(model))
+
+
+def write_stacks(network: Network, folder: Path) -> None:
+    """A gated one as two files of stacks, and one of what a sample adds to their inputs."""
+    assert network.gated
     folder.mkdir()
     first, second = network.chains
     last = np.float32(network.scale) * second.head  # (1, C) of the second chain
     skips = (np.concatenate([last @ first.head, second.rechannel]), last)
     for number, (chain, skip) in enumerate(zip(network.chains, skips, strict=True)):
-        (folder / f"{number}.wavenet").write_bytes(stack_file(_stack(chain, skip, network.gated)))
+        (folder / f"{number}.wavenet").write_bytes(stack_file(_stack(chain, skip)))
     heard = [first.rechannel[:, 0], [1], second.rechannel @ first.rechannel[:, 0], [1]]
     glue = np.concatenate([*heard, [network.scale * network.head_bias]])
     (folder / "glue").write_bytes(np.float32(glue).tobytes())
 
 
-def _stack(chain: Chain, skip: np.ndarray, gated: bool) -> ResidualStack:
+def _stack(chain: Chain, skip: np.ndarray) -> ResidualStack:
     """The chain's layers, each with the skip of its z; z's own bias is not in the head's sum."""
     layers, channels = chain.out_bias.shape
     stack = ResidualStack(
         channels + 1, channels, len(skip), dilations=DILATIONS, kernel_size=TAPS
     ).requires_grad_(False)
-    columns = chain.conv_bias.shape[1]
     conv_weight = np.zeros((layers, 2 * channels, channels + 1, TAPS), np.float32)
-    conv_weight[:, :columns, :channels] = chain.conv_weight
-    conv_weight[:, :columns, channels, -1] = chain.mixin
-    conv_bias = np.full((layers, 2 * channels), OPEN, np.float32)
-    conv_bias[:, :columns] = chain.conv_bias
+    conv_weight[:, :, :channels] = chain.conv_weight
+    conv_weight[:, :, channels, -1] = chain.mixin
     out_weight = np.zeros((layers, channels + 1 + len(skip), channels), np.float32)
     out_bias = np.zeros(out_weight.shape[:2], np.float32)
     out_weight[:, :channels], out_bias[:, :channels] = chain.out_weight, chain.out_bias
@@ -176,7 +182,7 @@ def _stack(chain: Chain, skip: np.ndarray, gated: bool) -> ResidualStack:
         out_bias[:, channels + 2 :] = chain.out_bias @ heard.T
     for name, values in (
         ("conv_weight", conv_weight),
-        ("conv_bias", conv_bias),
+        ("conv_bias", chain.conv_bias),
         ("out_weight", out_weight),
         ("out_bias", out_bias),
     ):

@@ -6,9 +6,10 @@
 One thread, 48 kHz, in buffers as an audio callback gets them. The engine is compiled as by its own
 CMake (-Ofast; here with -march=native, in float) and run twice: with std::tanh, and with the
 approximation that its plugin uses. Its header-only libraries are the checkout's or Debian's
-(libeigen3-dev, nlohmann-json3-dev). The C library is compiled as ever. Its stacks have gates, and
-hear nothing beside the first layer's input, so that it computes more than the engine where there
-are no gates (network.py). Operations are counted as the engine's plain sums have them.
+(libeigen3-dev, nlohmann-json3-dev). --without keeps instructions from its compiler: held to AVX2,
+-mno-avx512f, where the library is (--isa avx2). The C library is compiled as ever; the gated
+network it also runs as plain stacks (network.py). Operations are counted as the engine's plain sums
+have them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.amplifier.network import RATE, Network, write_ours, write_theirs
+from benchmarks.amplifier.network import RATE, Network, write_ours, write_stacks, write_theirs
 from benchmarks.compiled import c_library
 from benchmarks.compiled.c_library import FLOATS
 from benchmarks.environment import BUILD, environment, machine, write_results
@@ -34,7 +35,8 @@ from benchmarks.reporting.tables import table_of
 from benchmarks.timing import Run, circumstances, interleave, spread
 
 HERE = Path(__file__).parent
-OURS, THEIRS, FAST = "C library", "engine", "engine, its fast tanh"
+OURS, STACKS = "C library", "C library, as stacks"
+THEIRS, FAST = "engine", "engine, its fast tanh"
 BUFFERS = (16, 64, 256)
 SAMPLES = 1 << 14
 MOST_APART = 2e-5  # of float32 sums from those in float64, over the largest value
@@ -65,25 +67,25 @@ class Driver:
         return play
 
 
-def player(folder: Path, library: Path) -> Driver:
-    """ours.c, built into a folder, with the C library that was built in another."""
-    made = folder / "ours.so"
+def player(folder: Path, library: Path, source: str = "ours.c") -> Driver:
+    """A source, built into a folder, with the C library that was built in another."""
+    made = (folder / source).with_suffix(".so")
     run(
         *("cc", "-O3", "-march=native", "-shared", "-fPIC", f"-I{c_library.RUNTIME}"),
-        *(str(HERE / "ours.c"), f"-L{library}", "-lwavenet", f"-Wl,-rpath,{library}"),
+        *(str(HERE / source), f"-L{library}", "-lwavenet", f"-Wl,-rpath,{library}"),
         *("-o", str(made)),
     )
     return Driver(made)
 
 
-def engine(folder: Path, checkout: Path) -> Driver:
-    """The engine and engine.cpp."""
+def engine(folder: Path, checkout: Path, without: Sequence[str] = ()) -> Driver:
+    """The engine and engine.cpp, without some of the processor's instructions."""
     sources = sorted(map(str, (checkout / "NAM").rglob("*.cpp")))
     made = folder / "engine.so"
     libraries = checkout / "Dependencies"
     # Later versions know when a network isn't one that they have special kernels for.
     run(
-        *("c++", "-std=c++20", "-Ofast", "-march=native", "-flto", "-shared", "-fPIC"),
+        *("c++", "-std=c++20", "-Ofast", "-march=native", *without, "-flto", "-shared", "-fPIC"),
         *("-DNAM_SAMPLE_FLOAT", "-DNAM_ENABLE_A2_FAST", f"-I{checkout}", f"-I{checkout / 'NAM'}"),
         *(f"-I{libraries / 'eigen'}", f"-I{libraries / 'nlohmann'}"),
         *("-I/usr/include/eigen3", "-I/usr/include/nlohmann"),
@@ -100,7 +102,7 @@ def noise() -> np.ndarray:
 def apart(made: np.ndarray, exact: np.ndarray) -> float:
     """How far samples are from those in float64, over the largest.
 
-    Of the second half: the engine has heard silence before the first sample, the C library nothing.
+    Of the second half: before the first sample stacks have heard nothing, the others silence.
     """
     half = len(made) // 2
     return float(np.abs(made - exact)[half:].max() / np.abs(exact).max())
@@ -116,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--engine", type=Path, help="a checkout of NeuralAmpModelerCore")
     parser.add_argument("--engine-version", default="", help="of the checkout, for the record")
     parser.add_argument("--isa", help="that the library is built for; all by default")
+    parser.add_argument("--without", action="append", help="a compiler's flag for the engine")
     parser.add_argument("--build", type=Path, help="a folder of an earlier build, or for one")
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--out", type=Path)
@@ -134,16 +137,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(made)
         chosen = {"WAVENET_RUNTIME_ISAS": options.isa} if options.isa else {}
         library = c_library.build(options.build or folder / "library", **chosen)
-        mine, theirs = player(folder, library.resolve()), engine(folder, options.engine)
+        theirs = engine(folder, options.engine, options.without or ())
+        mine = {OURS: player(folder, library.resolve())}
+        mine[STACKS] = player(folder, library.resolve(), "stacks.c")
         for workload, gated in (("standard", False), ("standard, gated", True)):
             network = Network.drawn(gated)
-            write_ours(network, folder / workload)
             write_theirs(network, folder / f"{workload}.nam")
+            files = {OURS: folder / f"{workload}.wavenet"}
+            write_ours(folder / f"{workload}.nam", files[OURS])
+            if gated:
+                files[STACKS] = folder / "stacks"
+                write_stacks(network, files[STACKS])
             exact = network.exact(x)
             for buffer in BUFFERS:
-                for contender in (OURS, THEIRS, FAST):
-                    if contender == OURS:
-                        play = mine.playing(folder / workload, buffer)
+                for contender in (*files, THEIRS, FAST):
+                    if contender in files:
+                        play = mine[contender].playing(files[contender], buffer)
                     else:
                         theirs.functions.use_fast_tanh(int(contender == FAST))
                         play = theirs.playing(folder / f"{workload}.nam", buffer)
@@ -168,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "benchmark": "amplifier",
         "rounds": options.rounds,
         "engine_version": options.engine_version,
+        "engine_without": options.without or [],
         "load": os.getloadavg(),
     }
     write_results(out, {**content, **where, "rows": rows})

@@ -30,7 +30,8 @@ from wavenet import GeneratorConfig, WaveNet, WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.inference.runtime import runtime_file
 from wavenet.data.mel import MelConfig
 from wavenet.generation.runtime import generator_file
-from wavenet.networks.runtime import stack_file
+from wavenet.networks.amplifier import Amplifier, AmplifierConfig, LayersConfig
+from wavenet.networks.runtime import amplifier_file, stack_file
 from wavenet_kernels.nn import ResidualStack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,7 @@ def seeds() -> list[bytes]:
         {"distribution": "logistic", "mel": mel, "upsample": "deconvolution"},
         {"classes": 16, "mel": mel, "upsample": "repeat", "context_frames": 2},
     ]
+    arrays = LayersConfig(3, dilations=(1, 4)), LayersConfig(2, dilations=(2,), gated=True)
     return [
         *(
             runtime_file(WaveNetClassifier(WaveNetConfig(**{**_CLASSIFIER, **fields})), weights)
@@ -88,6 +90,7 @@ def seeds() -> list[bytes]:
             stack_file(ResidualStack(3, 4, 5, dilations=(1, 2)), weights)
             for weights in ("float32", "int8")
         ),
+        amplifier_file(Amplifier(AmplifierConfig(arrays=arrays))),
     ]
 
 

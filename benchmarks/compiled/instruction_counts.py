@@ -52,6 +52,7 @@ CASES = (
     _case("reference", "backward", 192, 1, 32),
     Case("reference stream, one sample", "stream", _STREAMS["reference-1"]),
     Case("amplifier stream, a chunk", "stream", _STREAMS["amplifier"]),
+    Case("amplifier without gates, a chunk", "in-time", _STREAMS["amplifier"]),
     _case("small", "forward", 384, 1, 32),
     _case("small", "backward", 384, 1, 32),
     _case("vocoder", "forward", 96, 4),

@@ -77,14 +77,18 @@ inline Vector exp_of_minus(Vector g) {
   return (p + 1.0f) * 2.0f * exp2_of(n, -1u);
 }
 
+inline Vector tanh_of(Vector f) {
+  const Vector h = half_expm1(f);
+  return with_sign(h / (h + 1.0f), f);
+}
+
 inline Vector gate(Vector f, Vector g) {
   const Vector h = half_expm1(f), e = exp_of_minus(g);
   return with_sign(h / ((h + 1.0f) * (e + 1.0f)), f);
 }
 
 inline GateAndSlopes gate_and_slopes(Vector f, Vector g) {
-  const Vector h = half_expm1(f);
-  const Vector tanh = with_sign(h / (h + 1.0f), f);
+  const Vector tanh = tanh_of(f);
   const Vector sigmoid = 1.0f / (exp_of_minus(g) + 1.0f);
   const Vector z = tanh * sigmoid;
   return {z, sigmoid * (1.0f - tanh * tanh), z * (1.0f - sigmoid)};

@@ -12,6 +12,12 @@
 #define WAVENET_FORWARD_ONLY 0
 #endif
 
+#if WAVENET_FORWARD_ONLY  // what happens once, when a model is made, may be slow and is to be small
+#define WAVENET_ONCE __attribute__((cold))
+#else
+#define WAVENET_ONCE inline
+#endif
+
 #if defined(__clang__)
 #define WAVENET_UNROLL _Pragma("unroll")
 #define WAVENET_APART __attribute__((noinline))

@@ -47,8 +47,12 @@ namespace WAVENET_HERE {
 constexpr SampleKernels kSampleKernels = {kLanes,      sample_panel_outputs, sample_product, sample_sum,
                                           sample_gate, sample_exp,           compand};
 constexpr const SampleKernels* kSample = &kSampleKernels;
+#include "cpu/in_time.h"
+constexpr TimeKernels kTimeKernels = {2 * kLanes, time_product, time_activate};
+constexpr const TimeKernels* kInTime = &kTimeKernels;
 #else
 constexpr const SampleKernels* kSample = nullptr;
+constexpr const TimeKernels* kInTime = nullptr;
 #endif
 // clang-format on
 
@@ -81,6 +85,6 @@ const Kernels WAVENET_JOIN(kernels_, WAVENET_ISA, _, WAVENET_REAL) = {here::kBlo
                                                                       here::copy_rows,
                                                                       here::store_reals,
 #endif
-                                                                      here::kSample};
+                                                                      here::kSample, here::kInTime};
 
 }  // namespace wavenet::cpu

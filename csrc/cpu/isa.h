@@ -28,6 +28,27 @@ struct SampleKernels {
   void (*compand)(const float* x, int64_t count, float mu, float* to);  // compand.h
 };
 
+// Signals in rows, one for each channel, `stride` floats from one to the next.
+struct Signals {
+  float* data = nullptr;
+  int64_t stride = 0, count = 0;
+};
+
+// The products with time along the vectors (in_time.h), of floats.
+struct TimeKernels {
+  // What of a row is written, and read of others, behind its last step.
+  int64_t overrun;
+
+  // to = biases + weights * inputs (+ added), in panels of kTimePanel outputs: so many more rows may be written.
+  void (*product)(const float* panels, int64_t panel_floats, const Signals* inputs, int64_t count,
+                  const Signals& added, const Signals& to, int64_t steps);
+
+  // signals = tanh of them, times sigmoid(gates) if there are any; sums += that. All have one stride.
+  void (*activate)(const Signals& signals, const float* gates, float* sums, int64_t steps);
+};
+
+constexpr int64_t kTimePanel = 4;
+
 // For activations of the types that are computed on in one type, the Real. Weights, packed or not, and their
 // gradients are Reals. `scratch` is 64-byte aligned and holds scratch_bytes for a tile of so many units (units.h).
 struct Kernels {
@@ -57,6 +78,7 @@ struct Kernels {
                     const Rows& to);
   void (*store_reals)(const void* from, int64_t count, DType dtype, void* to);
   const SampleKernels* sample;  // of floats; else none
+  const TimeKernels* in_time;
 };
 
 struct Isa {

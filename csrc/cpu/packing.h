@@ -95,7 +95,7 @@ inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
 
 // `count` elements of all terms, along a column or along a channel: `in_step` apart in the weights, `out_step` in `to`,
 // where terms are `by_term` apart.
-inline void pack_run(const Taps& w, const Real* from, int64_t in_step, int64_t count, bool fast, int64_t out_step,
+WAVENET_ONCE void pack_run(const Taps& w, const Real* from, int64_t in_step, int64_t count, bool fast, int64_t out_step,
                      int64_t by_term, Real* to) {
   const int64_t tap = w.by_tap;
   for (int64_t i = 0; i < count; ++i, from += in_step, to += out_step) {
@@ -112,7 +112,8 @@ inline void pack_run(const Taps& w, const Real* from, int64_t in_step, int64_t c
 
 // A vector of columns from `first` on, `n` of which exist, at `to` with rows `width` apart. It is read along what lies
 // closer together; columns in blocks of channels, so that what is written stays in L1 until it is full.
-inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width, Real* to) {
+WAVENET_ONCE void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t n, bool fast, int64_t width,
+                              Real* to) {
   constexpr int64_t kBlock = 32;
   const int64_t by_term = w.channels * width, depth = terms(w.K, fast) * w.channels;
   const Real* from = w.data + first * w.by_column;
@@ -137,7 +138,7 @@ inline void pack_vector(const Taps& w, const Real* bias, int64_t first, int64_t 
 #endif
 
 // Returns whether everything is finite.
-inline bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
+WAVENET_ONCE bool pack_panel(const Panels& p, int64_t panel, const Taps& w, const Real* bias, bool fast, Real* to) {
   const int64_t column = panel * p.step(), width = p.vectors(panel) * kLanes;
   pack_vector(w, bias, column, p.columns - column, fast, width, to);
   if (p.gated) {

@@ -13,7 +13,7 @@ Layers::Layers(const File& file) {
   D = file.integer("dilation_channels", 1, kMostChannels);
   S = file.integer("skip_channels", 1, kMostChannels);
   K = file.integer("kernel_size", 1, kMostTaps);
-  dilations = dilations_of(file, R, K);
+  dilations = dilations_of(file, "dilations", R, K);
   const int64_t layers = static_cast<int64_t>(dilations.size());
   residual_scale = positive(file, "residual_scale", 1e9);
   conv = weights_of(file, "stack.conv_weight", layers, 2 * D, R, K);

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "cpu/dispatch.h"
+#include "runtime/amplifier.h"
 #include "runtime/classifier.h"
 #include "runtime/generator.h"
 #include "runtime/mapping.h"
@@ -23,15 +24,19 @@ struct wavenet_model {
   std::unique_ptr<runtime::Network> network;            // of a classifier
   std::unique_ptr<runtime::GeneratorNetwork> generator;  // or of what generates
   std::unique_ptr<runtime::Layers> stack;                // or a stack alone
+  std::unique_ptr<runtime::AmplifierNetwork> amplifier;  // or a device that a signal is played through
 
   void read(const runtime::File& file) {
-    const std::vector<std::string> kind = file.texts("kind");
-    if (kind == std::vector<std::string>{"classifier"}) {
+    const std::vector<std::string> kinds = file.texts("kind");
+    const std::string& kind = kinds.front();
+    if (kinds.size() == 1 && kind == "classifier") {
       network = std::make_unique<runtime::Network>(file);
-    } else if (kind == std::vector<std::string>{"generator"}) {
+    } else if (kinds.size() == 1 && kind == "generator") {
       generator = std::make_unique<runtime::GeneratorNetwork>(file);
-    } else if (kind == std::vector<std::string>{"stack"}) {
+    } else if (kinds.size() == 1 && kind == "stack") {
       stack = std::make_unique<runtime::Layers>(file);
+    } else if (kinds.size() == 1 && kind == "amplifier") {
+      amplifier = std::make_unique<runtime::AmplifierNetwork>(file);
     } else {
       throw runtime::BadFile("is of no kind that is known");
     }
@@ -48,8 +53,9 @@ struct wavenet_generator {
 };
 
 struct wavenet_stack {
-  const runtime::Layers& layers;
-  runtime::PlainStack stack;
+  size_t inputs, outputs;
+  std::unique_ptr<runtime::PlainStack> stack;
+  std::unique_ptr<runtime::Amplifier> amplifier;  // or this one
 };
 
 namespace {
@@ -137,7 +143,9 @@ wavenet_model* wavenet_model_from_memory(const void* bytes, size_t size, wavenet
 void wavenet_model_free(wavenet_model* model) { delete model; }
 
 double wavenet_model_sample_rate(const wavenet_model* model) {
-  return model->network ? model->network->sample_rate : model->generator ? model->generator->sample_rate : 0;
+  if (model->network) return model->network->sample_rate;
+  if (model->generator) return model->generator->sample_rate;
+  return model->amplifier ? model->amplifier->sample_rate : 0;
 }
 
 size_t wavenet_model_classes(const wavenet_model* model) { return model->network ? model->network->labels.size() : 0; }
@@ -238,21 +246,29 @@ void wavenet_generator_reset(wavenet_generator* generator) { generator->generato
 
 wavenet_stack* wavenet_stack_create(const wavenet_model* model, wavenet_error* error) {
   return guarded("", error, [&]() -> wavenet_stack* {
+    if (model && model->amplifier) {
+      return new wavenet_stack{1, 1, nullptr, std::make_unique<runtime::Amplifier>(isa(), *model->amplifier)};
+    }
     if (!model || !model->stack) return refuse(error, "model", model ? "is no stack" : "is NULL");
-    return new wavenet_stack{*model->stack, runtime::PlainStack(isa(), *model->stack)};
+    const runtime::Layers& layers = *model->stack;
+    return new wavenet_stack{static_cast<size_t>(layers.R), static_cast<size_t>(layers.S),
+                             std::make_unique<runtime::PlainStack>(isa(), layers), nullptr};
   });
 }
 
 void wavenet_stack_free(wavenet_stack* stack) { delete stack; }
 
-size_t wavenet_stack_inputs(const wavenet_stack* stack) { return static_cast<size_t>(stack->layers.R); }
+size_t wavenet_stack_inputs(const wavenet_stack* stack) { return stack->inputs; }
 
-size_t wavenet_stack_outputs(const wavenet_stack* stack) { return static_cast<size_t>(stack->layers.S); }
+size_t wavenet_stack_outputs(const wavenet_stack* stack) { return stack->outputs; }
 
 void wavenet_stack_push(wavenet_stack* stack, const float* rows, size_t count, float* skip) {
-  stack->stack.push(rows, static_cast<int64_t>(count), skip);
+  const int64_t steps = static_cast<int64_t>(count);
+  stack->stack ? stack->stack->push(rows, steps, skip) : stack->amplifier->push(rows, steps, skip);
 }
 
-void wavenet_stack_reset(wavenet_stack* stack) { stack->stack.reset(); }
+void wavenet_stack_reset(wavenet_stack* stack) {
+  stack->stack ? stack->stack->reset() : stack->amplifier->reset();
+}
 
 }  // extern "C"

@@ -5,7 +5,8 @@
  *   wavenet_classifier  listens to one signal, on one thread at a time. After it was created nothing is allocated and
  *                       nothing is locked, so an audio callback may call it.
  *   wavenet_generator   makes one signal, of a generative model, by the same rules; told frames, if the model is.
- *   wavenet_stack       residual layers alone, of a model whose input and head are the caller's.
+ *   wavenet_stack       residual layers alone, of a model whose input and head are the caller's; or a model that a signal
+ *                       is played through, of an amplifier, say: samples in, samples out.
  *
  *     wavenet_error error;
  *     wavenet_model *model = wavenet_model_open("model.wavenet", &error);
@@ -78,7 +79,7 @@ WAVENET_API wavenet_model *wavenet_model_from_memory(const void *bytes, size_t s
 
 WAVENET_API void wavenet_model_free(wavenet_model *model); /* NULL is accepted */
 
-WAVENET_API double wavenet_model_sample_rate(const wavenet_model *model); /* Hz; 0 of a stack */
+WAVENET_API double wavenet_model_sample_rate(const wavenet_model *model); /* Hz; 0 of a plain stack */
 WAVENET_API size_t wavenet_model_classes(const wavenet_model *model);      /* 0: it is no classifier */
 
 /* UTF-8; NULL for a class that doesn't exist. */
@@ -138,7 +139,8 @@ WAVENET_API ptrdiff_t wavenet_generator_run(wavenet_generator *generator, float 
 /* Starts the signal anew. */
 WAVENET_API void wavenet_generator_reset(wavenet_generator *generator);
 
-/* A stack of residual layers from zeros on: rows of floats in, a row for each step, rows of its skip sum out. */
+/* A stack of residual layers from zeros on: rows of floats in, a row for each step, rows of its skip sum out. Or an
+ * amplifier that has heard nothing but silence so far: its rows are samples at the model's rate. */
 WAVENET_API wavenet_stack *wavenet_stack_create(const wavenet_model *model, wavenet_error *error);
 
 WAVENET_API void wavenet_stack_free(wavenet_stack *stack); /* NULL is accepted */
@@ -146,10 +148,10 @@ WAVENET_API void wavenet_stack_free(wavenet_stack *stack); /* NULL is accepted *
 WAVENET_API size_t wavenet_stack_inputs(const wavenet_stack *stack);  /* floats of a row in */
 WAVENET_API size_t wavenet_stack_outputs(const wavenet_stack *stack); /* and of a row out */
 
-/* The next `count` rows, which are finite, and what becomes of them. */
+/* The next `count` rows, which are finite, and what becomes of them, in the same place if the rows are as long. */
 WAVENET_API void wavenet_stack_push(wavenet_stack *stack, const float *rows, size_t count, float *skip);
 
-/* Zeros before the next row: a new signal starts. */
+/* A new signal starts. */
 WAVENET_API void wavenet_stack_reset(wavenet_stack *stack);
 
 #ifdef __cplusplus

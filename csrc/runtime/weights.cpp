@@ -61,8 +61,8 @@ double positive(const File& file, const char* name, double most) {
   return value;
 }
 
-std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K) {
-  const Array<int64_t> given = file.integers("dilations");
+std::vector<int64_t> dilations_of(const File& file, const char* name, int64_t R, int64_t K) {
+  const Array<int64_t> given = file.integers(name);
   if (given.count < 1 || given.count > static_cast<uint64_t>(kMostLayers)) throw BadFile("has impossible dilations");
   std::vector<int64_t> dilations;
   int64_t history = 0;

@@ -41,6 +41,6 @@ Weights weights_of(const File& file, const std::string& name, int64_t layers, in
 Weights convolution(const File& file, const std::string& name, int64_t outputs, int64_t channels, int64_t taps);
 
 // Of layers of K taps and R channels, whose past fits into memory.
-std::vector<int64_t> dilations_of(const File& file, int64_t R, int64_t K);
+std::vector<int64_t> dilations_of(const File& file, const char* name, int64_t R, int64_t K);
 
 }  // namespace wavenet::runtime

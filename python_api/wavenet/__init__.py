@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from wavenet.generation.waveglow import WaveGlow
     from wavenet.generation.waveglow_config import WaveGlowConfig
     from wavenet.loading import load_model
+    from wavenet.networks.amplifier import Amplifier, AmplifierConfig
     from wavenet_kernels import __version__
 
 __all__ = [
+    "Amplifier",
+    "AmplifierConfig",
     "GeneratorConfig",
     "StreamingClassifier",
     "WaveGlow",
@@ -39,6 +42,8 @@ __all__ = [
 
 _ROOMS = ("convert", "data", "nn")
 _MODULE_OF = {
+    "Amplifier": "wavenet.networks.amplifier",
+    "AmplifierConfig": "wavenet.networks.amplifier",
     "GeneratorConfig": "wavenet.generation.config",
     "WaveGlow": "wavenet.generation.waveglow",
     "WaveGlowConfig": "wavenet.generation.waveglow_config",

@@ -97,7 +97,8 @@ def _class_of(source: object, config: Path, kinds: Mapping[str, Kind]) -> Any:
         raise ModelError(f"{config}: holds a {type(content).__name__}; accepted are fields")
     architecture = content.get("architecture", CLASSIFIER)
     if architecture not in kinds:
-        raise ModelError(f"{source}: is a {architecture}; accepted here: {', '.join(kinds)}")
+        a = "an" if str(architecture)[:1] in tuple("aeiou") else "a"
+        raise ModelError(f"{source}: is {a} {architecture}; accepted here: {', '.join(kinds)}")
     model_class, config_class = kinds[architecture]()
     unknown = sorted(set(content) - {field.name for field in dataclasses.fields(config_class)})
     if unknown:

@@ -4,7 +4,9 @@
 //   cpu_kernels_count TIMES CASE...      CASE = pass:dtype:fast or plain:padding:R:D:S:K:T:dilation,dilation,...
 //
 // pack: the weights of a stream; forward: nothing saved; backward: of a forward pass before it, which for
-// backward-of-gates kept what goes into the gates; backward-of-x: no weight's gradient; step: both; stream: T rows more. Built of one instruction set, WAVENET_ISA.
+// backward-of-gates kept what goes into the gates; backward-of-x: no weight's gradient; step: both; stream: T rows more;
+// in-time: T steps more of layers without gates, R and S channels, as an amplifier's (csrc/runtime/amplifier.h). Built of
+// one instruction set, WAVENET_ISA.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -74,7 +76,33 @@ class Tensor {
   std::vector<char> bytes_;
 };
 
+void run_in_time(const Case& c, int times) {
+  const cpu::TimeKernels& kernels = *kIsa.of_float->in_time;
+  const int64_t history = (c.K - 1) * c.dilations.back(), stride = history + c.T + kernels.overrun;
+  const auto panels = [](int64_t rows) { return (rows + cpu::kTimePanel - 1) / cpu::kTimePanel * cpu::kTimePanel; };
+  const auto signals = [&](Tensor& of, int64_t rows) {
+    return cpu::Signals{static_cast<float*>(of.data()) + history, stride, rows};
+  };
+  Tensor x(panels(c.R) * stride, 1.0f), made(panels(c.R) * stride, 1.0f), z(panels(c.S) * stride, 1.0f);
+  Tensor sums(panels(c.S) * stride, 1.0f);
+  Tensor conv(panels(c.S) * (1 + c.K * c.R), 0.1f), out(panels(c.R) * (1 + c.S), 0.1f);
+  const cpu::Signals to = signals(z, c.S), sum = signals(sums, c.S);
+  std::vector<cpu::Signals> taps(c.K, signals(x, c.R));
+  const auto layers = [&] {
+    for (const int64_t dilation : c.dilations) {
+      for (int64_t k = 0; k < c.K; ++k) taps[k].data = taps.back().data - (c.K - 1 - k) * dilation;
+      const int64_t floats = (1 + c.K * c.R) * cpu::kTimePanel;
+      kernels.product(static_cast<const float*>(conv.data()), floats, taps.data(), c.K, {}, to, c.T);
+      kernels.activate(to, nullptr, sum.data, c.T);
+      kernels.product(static_cast<const float*>(out.data()), (1 + c.S) * cpu::kTimePanel, &to, 1, taps.back(),
+                      signals(made, c.R), c.T);
+    }
+  };
+  for (int i = 0; i < times; ++i) counted(layers);
+}
+
 void run(const Case& c, int times) {
+  if (c.pass == "in-time") return run_in_time(c, times);
   const int64_t L = static_cast<int64_t>(c.dilations.size()), C = 2 * c.D, out = c.R + c.S, rows = c.T;
   const bool halves = c.dtype == "bfloat16";
   const auto weights = [](int64_t count, float scale) { return Tensor(count, scale); };

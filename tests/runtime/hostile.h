@@ -123,8 +123,9 @@ inline wavenet_status use(const Bytes& bytes) {
     wavenet_generator_reset(generator);
     wavenet_generator_free(generator);
   } else if (wavenet_stack* stack = model ? wavenet_stack_create(model, &error) : nullptr) {
-    std::vector<float> rows(3 * wavenet_stack_inputs(stack), 0.5f), skip(3 * wavenet_stack_outputs(stack));
-    wavenet_stack_push(stack, rows.data(), 3, skip.data());
+    const size_t count = wavenet_stack_inputs(stack) == 1 ? 300 : 3;  // samples go beyond an amplifier's room
+    std::vector<float> rows(count * wavenet_stack_inputs(stack), 0.5f), skip(count * wavenet_stack_outputs(stack));
+    wavenet_stack_push(stack, rows.data(), count, skip.data());
     wavenet_stack_reset(stack);
     wavenet_stack_free(stack);
   } else if (error.status == WAVENET_OK || error.message[0] == '\0') {

@@ -1,5 +1,5 @@
-// Listens to noise with everything that can happen to a classifier, or makes sound with everything that can happen to a
-// generator, and counts what is allocated meanwhile: nothing.
+// Listens to noise with everything that can happen to a classifier, makes sound with everything that can happen to a
+// generator, or plays noise through an amplifier, and counts what is allocated meanwhile: nothing.
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -58,6 +58,21 @@ int make(const wavenet_model* model) {
   return 0;
 }
 
+int play(wavenet_stack* stack) {
+  std::vector<float> samples(3000, 0.25f);
+  const long before = allocations;
+  for (const size_t chunk : {1, 7, 64, 1000, 3000}) {
+    for (size_t at = 0; at < samples.size(); at += chunk) {
+      const size_t count = samples.size() - at < chunk ? samples.size() - at : chunk;
+      wavenet_stack_push(stack, samples.data() + at, count, samples.data() + at);
+    }
+    wavenet_stack_reset(stack);
+  }
+  std::printf("%zu samples, %ld allocations, of %ld for model and stack\n", samples.size(), allocations - before, before);
+  wavenet_stack_free(stack);
+  return 0;
+}
+
 int listen(const wavenet_model* model) {
   wavenet_error error;
   wavenet_classifier* classifier = wavenet_classifier_create(model, 0.3, 0.05, &error);
@@ -90,7 +105,8 @@ int main(int, char** arguments) {
   wavenet_error error;
   wavenet_model* model = wavenet_model_open(arguments[1], &error);
   if (!model) return fail(error);
-  const int failed = wavenet_model_classes(model) ? listen(model) : make(model);
+  wavenet_stack* stack = wavenet_stack_create(model, nullptr);
+  const int failed = stack ? play(stack) : wavenet_model_classes(model) ? listen(model) : make(model);
   wavenet_model_free(model);
   return failed;
 }

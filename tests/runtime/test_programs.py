@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_amplifiers import played, small_amplifier
 from small_classifiers import signal, small, write
 from small_generators import inputs_of, small_generator
 
@@ -20,6 +21,7 @@ from benchmarks.programs import cmake as find_cmake
 from benchmarks.programs import run
 from wavenet.classifier.inference.streaming import StreamingClassifier
 from wavenet.generation.runtime import generator_file
+from wavenet.networks.runtime import amplifier_file
 
 pytestmark = pytest.mark.slow  # the library is compiled first
 
@@ -66,6 +68,13 @@ def test_nothing_is_allocated_while_it_makes_sound(static_library, tmp_path):
         assert not said.startswith("0 samples"), said
 
 
+def test_nothing_is_allocated_while_it_plays(static_library, tmp_path):
+    program = compiled(HERE / "quiet.cpp", static_library, "-std=c++17")
+    (tmp_path / "model.wavenet").write_bytes(amplifier_file(small_amplifier()))
+    said = run(str(program), str(tmp_path / "model.wavenet"))
+    assert said.startswith("3000 samples, 0 allocations"), said
+
+
 def test_hostile_files_under_sanitizers(tmp_path):
     library = c_library.build(
         tmp_path / "sanitized",
@@ -104,10 +113,10 @@ def test_variants_that_an_older_compiler_does_not_know_are_left_out(tmp_path):
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="about instructions of x86")
 @pytest.mark.parametrize("isa", ["avx2", "avx512"])
-def test_a_library_for_one_instruction_set_is_small(tmp_path, isa):
-    library = c_library.build(tmp_path, WAVENET_RUNTIME_ISAS=isa) / "libwavenet.so"
-    run("strip", "--strip-unneeded", str(library))
-    assert library.stat().st_size < 300_000
+def test_a_library_for_one_instruction_set_is_small(built, tmp_path, isa):
+    stripped = tmp_path / "libwavenet.so"
+    run("strip", "--strip-unneeded", str(built(isa) / "libwavenet.so"), "-o", str(stripped))
+    assert stripped.stat().st_size < 300_000
 
 
 def test_fuzzed_for_a_moment(tmp_path):
@@ -157,6 +166,7 @@ def test_installed_library_is_found_by_cmake_and_pkg_config(tmp_path, library_fo
     agree(listened(command, heard), expected(model, heard))
     for case in ("codes", "mel smoothed over channels"):
         spoken([str(build / "speak")], case, tmp_path)
+    plays([str(build / "play")], tmp_path)
     refused = subprocess.run([command[0], str(EXAMPLES / "listen.c")], capture_output=True)
     assert refused.returncode == 1 and b"is no model file" in refused.stderr
 
@@ -188,6 +198,18 @@ def spoken(program: list[str], case: str, folder: Path) -> None:
     if frames:
         refused = subprocess.run(command[:-1], capture_output=True)
         assert refused.returncode == 1 and b"wants frames of 5 numbers" in refused.stderr
+
+
+def plays(program: list[str], folder: Path) -> None:
+    """The example plays what the model makes of the signal, to rounding."""
+    model = small_amplifier()
+    (folder / "playing.wavenet").write_bytes(amplifier_file(model))
+    pcm = np.int16(16000 * np.sin(np.arange(700) ** 1.5 / 50)).astype("<i2")
+    command = [*program, str(folder / "playing.wavenet")]
+    done = subprocess.run(command, input=pcm.tobytes(), capture_output=True, check=True)
+    expected = played(model, pcm / np.float32(32768))
+    assert 0.01 < expected.std() and np.abs(expected).max() < 1
+    np.testing.assert_allclose(np.frombuffer(done.stdout, "<i2") / 32767, expected, atol=2e-5)
 
 
 def probabilities(lines: list[list[str]]) -> np.ndarray:
@@ -223,6 +245,8 @@ def test_on_other_processors(tmp_path, processor, prefix, isa, chips):
     speak = compiled(EXAMPLES / "speak.c", library, "-static", compiler=f"{prefix}-gcc")
     for case in ("codes", "logistic", "mel smoothed over channels"):
         spoken([emulator, str(speak)], case, tmp_path)
+    play = compiled(EXAMPLES / "play.c", library, "-static", compiler=f"{prefix}-gcc")
+    plays([emulator, str(play)], tmp_path)
     # In int8 a last bit may round an activation the other way: to a part of what int8 is off by.
     model = small(pooling="attention", residual_channels=24, dilation_channels=24)
     path = write(model, tmp_path, "int8")

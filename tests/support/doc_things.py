@@ -20,6 +20,7 @@ from doc_blocks import ROOT
 from small_generators import MEL, small_generator
 from small_runs import OVERRIDES, quiet
 
+from benchmarks.amplifier.network import Network, write_theirs
 from wavenet import WaveGlow, WaveGlowConfig
 from wavenet.classifier.run_config import load_config
 from wavenet.classifier.training import train
@@ -145,6 +146,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "runs/vocoder": generator("mel repeated"),
     "runs/glow": lambda path: glow(MEL).save_pretrained(path),
     "waveglow_256channels.pt": lambda path: to_waveglow(glow(MelConfig.tacotron2()), path),
+    "clean.nam": lambda path: write_theirs(Network.drawn(gated=False), path),
     **dict.fromkeys(("csrc", "examples"), linked),
     "benchmarks": results,
 }

@@ -162,7 +162,7 @@ def test_models_of_every_architecture_are_loaded(tmp_path):
 
 def test_results_about_a_model_of_the_hub_need_a_folder(saved, monkeypatch, wavenet):
     model = load_model(saved / "model")
-    monkeypatch.setattr("wavenet.loading.load_model", lambda source, device: model)
+    monkeypatch.setattr("wavenet.loading.load_trained", lambda source, device: model)
     done = wavenet("evaluate", "hf://owner/name", "--data", saved)
     assert done.code == 2 and "owner/name is not a folder to write results into; give" in done.err
 

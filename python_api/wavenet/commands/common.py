@@ -144,14 +144,14 @@ def run_config(
     from wavenet.classifier.model import WaveNetClassifier
     from wavenet.classifier.run_config import load_config
     from wavenet.generation.section import GenerativeModel
-    from wavenet.loading import load_model
+    from wavenet.loading import load_trained
 
     overrides = overrides_of(override, data)
     model: Architecture | GenerativeModel | None = None
     if start is not None:
         source = str(Path(start).resolve()) if Path(start).is_dir() else start
         overrides.append(f"training.init_from={json.dumps(source)}")
-        trained = load_model(source)
+        trained = load_trained(source)
         if isinstance(trained, WaveNetClassifier):
             model = trained.config.architecture
         else:

@@ -16,7 +16,7 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A checkpoint of wavenet_vocoder, WaveGlow or nv-wavenet, or a saved model."
+            help="A checkpoint of wavenet_vocoder, WaveGlow, nv-wavenet or NAM, or a saved model."
         ),
     ],
     out: Annotated[
@@ -40,6 +40,8 @@ def convert(
     Example: wavenet convert waveglow_256channels.pt --out runs/glow
 
     Or: wavenet convert checkpoint_step001000000_ema.pth --hparams mol.json --out runs/mol
+
+    Or: wavenet convert clean.nam --out runs/clean
 
     And back: wavenet convert runs/glow --out waveglow.pt
     """

@@ -42,7 +42,7 @@ def demo_app(
 
     from wavenet.classifier.app import build, launch
     from wavenet.errors import DataError
-    from wavenet.loading import load_model
+    from wavenet.loading import load_trained
 
     try:
         socket.getaddrinfo(host, port)
@@ -55,7 +55,7 @@ def demo_app(
         name = run.resolve().name
         if name in models:
             raise DataError(f"two of the runs are called {name}; accepted are different names")
-        models[name] = load_model(run, device)
+        models[name] = load_trained(run, device)
     page = build(models, window, hop)
     address = launch(page, host=host, port=port, block=False)
     say(f"open {address} in a browser; Ctrl-C ends it")

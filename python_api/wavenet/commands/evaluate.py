@@ -78,10 +78,10 @@ def evaluate(
     )
     from wavenet.errors import ConfigError
     from wavenet.files import replace_file
-    from wavenet.loading import load_model
+    from wavenet.loading import load_trained
 
     snrs = parse_snrs(snr) if snr is not None else []
-    model = load_model(run, device)
+    model = load_trained(run, device)
     if out is None and not run.is_dir():
         raise ConfigError(f"{run} is not a folder to write results into; give --out")
     # The run's own figures are about its own clips.

@@ -12,6 +12,7 @@ from wavenet.commands.common import Data, Run, Split, console, require_folder, s
 if TYPE_CHECKING:
     from wavenet.classifier.inference.evaluate import Classify
     from wavenet.generation.model import WaveNet
+    from wavenet.networks.amplifier import Amplifier
 
 
 # Other programs take the files.
@@ -48,7 +49,7 @@ def export(
     accuracy stands beside the others'. Sizes and times (one clip, medians) are printed. Accuracy is
     measured on the run's own test clips where they are there, or on --data. The C library's file,
     model.wavenet (csrc/runtime in the sources, docs/deployment.md), is written and not run here.
-    Of a generative WaveNet it is the only one.
+    Of a generative WaveNet and of an amplifier it is the only one.
 
     Example: wavenet export runs/mine --out exported/ --format onnx --threads 1
     """
@@ -63,17 +64,20 @@ def export(
     from wavenet.files import replace_file
     from wavenet.generation.model import WaveNet
     from wavenet.loading import load_model
+    from wavenet.networks.amplifier import Amplifier
 
     require_folder(out)
     if threads is not None:
         torch.set_num_threads(threads)
     model = load_model(run)
-    if isinstance(model, WaveNet):
-        return _export_generator(model, out, formats, weights, speaker)
+    if isinstance(model, WaveNet | Amplifier):
+        return _export_runtime(model, out, formats, weights, speaker)
     if speaker is not None:
         raise DataError("speaker is given; accepted is one of a generative model")
     if not isinstance(model, WaveNetClassifier):
-        raise DataError(f"{run} is a {type(model).__name__}; accepted are classifiers and WaveNets")
+        raise DataError(
+            f"{run} is a {type(model).__name__}; accepted are classifiers, WaveNets and amplifiers"
+        )
     chosen = None
     if data is not None or split is not None:
         chosen = choose_clips(run, model.config, data, split)
@@ -120,19 +124,31 @@ def export(
     say(NEXT)
 
 
-def _export_generator(
-    model: WaveNet, out: Path, formats: list[str] | None, weights: str, speaker: str | None
+def _export_runtime(
+    model: WaveNet | Amplifier,
+    out: Path,
+    formats: list[str] | None,
+    weights: str,
+    speaker: str | None,
 ) -> None:
     from wavenet.errors import DataError
     from wavenet.files import replace_file
     from wavenet.generation.runtime import generator_file
+    from wavenet.networks.amplifier import Amplifier
+    from wavenet.networks.runtime import amplifier_file
 
+    what = "an amplifier" if isinstance(model, Amplifier) else "a generative model"
     if strange := sorted(set(formats or ()) - {"runtime"}):
-        raise DataError(f"format is {strange[0]!r}; accepted of a generative model is runtime")
+        raise DataError(f"format is {strange[0]!r}; accepted of {what} is runtime")
     if weights != "float32":
-        raise DataError(f"weights is {weights!r}; accepted of a generative model is float32")
+        raise DataError(f"weights is {weights!r}; accepted of {what} is float32")
+    if isinstance(model, Amplifier) and speaker is not None:
+        raise DataError("speaker is given; accepted is one of a generative model")
     try:
-        content = generator_file(model, speaker)
+        if isinstance(model, Amplifier):
+            content = amplifier_file(model)
+        else:
+            content = generator_file(model, speaker)
     except ValueError as error:
         raise DataError(str(error)) from None
     out.mkdir(parents=True, exist_ok=True)

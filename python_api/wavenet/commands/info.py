@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wavenet.commands.common import Run, console, suggest
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from wavenet.generation.model import WaveNet
     from wavenet.generation.waveglow import WaveGlow
+    from wavenet.networks.amplifier import Amplifier
 
 # Of a generative model's speed.
 SAMPLES_TIMED = 1024
@@ -30,8 +32,11 @@ def info(run: Run) -> None:
     from wavenet.classifier.run_folder import best_epoch, headline, read_history
     from wavenet.commands.sounds import suggest_sound
     from wavenet.loading import load_model
+    from wavenet.networks.amplifier import Amplifier
 
     model = load_model(run)
+    if isinstance(model, Amplifier):
+        return _about_amplifier(run, model)
     if not isinstance(model, WaveNetClassifier):
         table = Table(show_header=False)
         _describe(model, table)
@@ -83,6 +88,27 @@ def info(run: Run) -> None:
         (["predict", run, "FILE_OR_FOLDER"], "what recordings are"),
         (["export", run, "--out", "exported"], "files that run without this package"),
     )
+
+
+def _about_amplifier(run: Path, model: Amplifier) -> None:
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    table.add_row("architecture", model.config.architecture)
+    table.add_row("sample rate", f"{model.config.sample_rate:g} Hz")
+    for number, array in enumerate(model.config.arrays, 1):
+        gates = "gated" if array.gated else "no gates"
+        table.add_row(
+            f"array {number}",
+            f"{len(array.dilations)} layers of {array.channels} channels, {array.kernel_size} "
+            f"taps, {gates}, dilations {', '.join(map(str, array.dilations))}",
+        )
+    table.add_row(
+        "receptive field", f"{model.receptive_field} samples, {model.receptive_field_ms:.0f} ms"
+    )
+    table.add_row("parameters", f"{sum(p.numel() for p in model.parameters()):,}")
+    console.print(table)
+    suggest((["export", run, "--out", "exported"], "a file that the C library plays"))
 
 
 def _describe(model: WaveNet | WaveGlow, table: Table) -> None:

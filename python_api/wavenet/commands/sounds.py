@@ -43,9 +43,9 @@ def load_generator(run: Path, device: str) -> WaveNet | WaveGlow:
     """
     from wavenet.classifier.model import WaveNetClassifier
     from wavenet.errors import ModelError
-    from wavenet.loading import load_model
+    from wavenet.loading import load_trained
 
-    model = load_model(run, device)
+    model = load_trained(run, device)
     if isinstance(model, WaveNetClassifier):
         raise ModelError(f"{run}: is a classifier; accepted is a model that makes sound")
     return model

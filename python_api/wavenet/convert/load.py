@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from wavenet.convert.hparams import HParams, Reading, read_hparams
+from wavenet.convert.nam import from_nam, is_nam
 from wavenet.convert.nv_wavenet import from_nv_wavenet, is_nv_wavenet
 from wavenet.convert.state_dicts import fold_weight_norm, state_dict_of, width_of
 from wavenet.convert.torch_files import read_torch_file
@@ -18,6 +19,7 @@ from wavenet.convert.waveglow import from_waveglow, is_waveglow
 from wavenet.errors import ModelError
 from wavenet.generation.model import WaveNet
 from wavenet.generation.waveglow import WaveGlow
+from wavenet.networks.amplifier import Amplifier
 
 log = logging.getLogger("wavenet.convert")
 
@@ -25,7 +27,7 @@ log = logging.getLogger("wavenet.convert")
 class Imported(NamedTuple):
     """A model, what its file is, and what was assumed because no file says it."""
 
-    model: WaveNet | WaveGlow
+    model: WaveNet | WaveGlow | Amplifier
     found: str
     assumed: tuple[str, ...]
 
@@ -36,16 +38,16 @@ def load_checkpoint(
     *,
     dtype: torch.dtype | None = None,
     **options: Any,
-) -> WaveNet | WaveGlow:
-    """Our model with a checkpoint of wavenet_vocoder, WaveGlow or nv-wavenet, in eval mode.
+) -> WaveNet | WaveGlow | Amplifier:
+    """Our model with a file of wavenet_vocoder, WaveGlow, nv-wavenet or NAM, in eval mode.
 
     wavenet_vocoder's newest layout and that of v0.1.1, EMA files; WaveGlow's three layouts, state
     dictionaries or pickled modules; weights normalised in torch's old or new way or folded, both
-    formats of torch.save. No pickle is run. What the file is and what was assumed is logged as
-    "wavenet.convert"; `import_checkpoint` returns it.
+    formats of torch.save; Neural Amp Modeler's .nam with a WaveNet in it. No pickle is run. What
+    the file is and what was assumed is logged as "wavenet.convert"; `import_checkpoint` returns it.
 
     Args:
-        path: a .pth; nothing but tensors and numbers of it is read.
+        path: a .pth or .nam; nothing but tensors and numbers of it is read.
         hparams: a JSON file or a dictionary; None: hparams.json beside the checkpoint.
         dtype: of the model; None: float64 where the file is in it, else float32.
         options: hparams that are to be others, such as stacks=4; `legacy=False` for a v0.1.1 file
@@ -81,6 +83,8 @@ def import_checkpoint(
     if not (dtype is None or (isinstance(dtype, torch.dtype) and dtype.is_floating_point)):
         raise ModelError(f"dtype is {dtype!r}; accepted is None or one of torch's floats")
     file = Path(path)
+    if is_nam(file):
+        return _nam(file, dtype or torch.float32, hparams, options)
     saved = read_torch_file(file)
     try:
         weights = state_dict_of(saved)
@@ -117,6 +121,23 @@ def import_checkpoint(
     return _imported(model, width, found, reading)
 
 
+def _nam(
+    file: Path, width: torch.dtype, hparams: HParams | None, options: dict[str, Any]
+) -> Imported:
+    if hparams is not None or options:
+        raise ModelError(f"{file}: hparams or options are given; a .nam says all by itself")
+    try:
+        model, reading = from_nam(file)
+    except ValueError as error:
+        raise ModelError(f"{file}: {error}") from None
+    layers = ", ".join(
+        f"{len(array.dilations)} layers of {array.channels} channels{', gated' * array.gated}"
+        for array in model.config.arrays
+    )
+    found = f"Neural Amp Modeler, WaveNet: {layers}, {model.config.sample_rate:g} Hz"
+    return _imported(model, width, found, reading)
+
+
 def _waveglow(
     weights: dict[str, torch.Tensor], norm: str, width: torch.dtype, options: dict[str, Any]
 ) -> Imported:
@@ -142,6 +163,6 @@ def _nv_wavenet(
 
 
 def _imported(
-    model: WaveNet | WaveGlow, width: torch.dtype, found: str, reading: Reading
+    model: WaveNet | WaveGlow | Amplifier, width: torch.dtype, found: str, reading: Reading
 ) -> Imported:
     return Imported(model.to(width).eval(), found, tuple(reading.assumed))

@@ -1,4 +1,4 @@
-"""Residual layers alone as a file for the C library of csrc/runtime."""
+"""Residual layers alone, and amplifiers, as files for the C library of csrc/runtime."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from wavenet.errors import DataError
+from wavenet.networks.amplifier import Amplifier
 from wavenet.packed import Array, numbers, packed, text
 from wavenet_kernels.nn import ResidualStack
 from wavenet_kernels.quantization import quantize_weights
@@ -53,4 +54,30 @@ def stack_file(stack: ResidualStack, weights: str = "float32") -> bytes:
             }
         else:
             arrays[f"stack.{name}"] = tensor.detach().float().cpu().contiguous().numpy()
+    return packed(arrays)
+
+
+@torch.no_grad()
+def amplifier_file(model: Amplifier) -> bytes:
+    """The content of a model.wavenet for wavenet_stack_create: rows of one sample, in and out.
+
+    What it plays is what the model makes of a signal, in float32.
+    """
+    config = model.config
+    arrays: dict[str, Array] = {
+        "kind": text("amplifier"),
+        "sample_rate": numbers(np.float64, config.sample_rate),
+        "scale": numbers(np.float64, config.scale),
+        "arrays": numbers(np.int64, len(config.arrays)),
+    }
+    for number, (sizes, layers) in enumerate(zip(config.arrays, model.arrays, strict=True)):
+        of_layers: dict[str, Array] = {
+            "channels": numbers(np.int64, sizes.channels),
+            "kernel_size": numbers(np.int64, sizes.kernel_size),
+            "gated": numbers(np.int64, sizes.gated),
+            "dilations": numbers(np.int64, *sizes.dilations),
+        }
+        for name, tensor in layers.named_parameters():
+            of_layers[name] = tensor.detach().float().cpu().contiguous().numpy()
+        arrays |= {f"arrays.{number}.{name}": array for name, array in of_layers.items()}
     return packed(arrays)
