@@ -148,7 +148,8 @@ __global__ void __launch_bounds__(kThreads, resident_fused_backward(TILES))
   const int x_bytes = layout.x.bytes(), g_bytes = layout.grad.bytes();
   constexpr bool kSwizzled = SQUARE && S::kWarpgroups;
   // The padding of grad_a is as wide as that of x, the other way round. Swizzled, its second 64 channels are `next`
-  // bytes further on, and rows that need no padding leave room to begin where wgmma wants it.
+  // bytes further on, and the padding of rows that need none leaves room to begin where wgmma wants it.
+  static_assert(!kSwizzled || S::M * Panel::kPad >= 2 * 1023);
   const auto aligned = [&](char* at) { return shared + ((at - shared + 1023) & ~1023); };
   char* const a_tile = kSwizzled ? aligned(layout.a_at + tiled.pad_below * kSlabBytes)
                                  : layout.a_at + tiled.pad_below * a_pitch;

@@ -1,7 +1,9 @@
 #include "runtime/amplifier.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace wavenet::runtime {
 
@@ -44,7 +46,9 @@ cpu::Memory in_order(const float* weight, const float* more, const float* bias, 
 
 AmplifierNetwork::AmplifierNetwork(const File& file) {
   sample_rate = positive(file, "sample_rate", 1e9);
-  scale = static_cast<float>(file.number("scale"));
+  const double factor = file.number("scale");
+  if (!(std::abs(factor) <= std::numeric_limits<float>::max())) throw BadFile("has an impossible scale");
+  scale = static_cast<float>(factor);
   arrays = std::vector<Layers>(static_cast<size_t>(file.integer("arrays", 1, kMostArrays)));
   std::string name;
   const auto named = [&](const Layers& array, const char* what) {

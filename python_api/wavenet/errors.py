@@ -113,7 +113,10 @@ def is_number(value: Any) -> bool:
     value = plain(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    return math.isfinite(value)
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def of_fields(kind: Callable[..., T], values: T | Mapping[str, Any], name: str) -> T:

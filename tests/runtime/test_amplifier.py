@@ -106,6 +106,8 @@ def test_what_it_says_of_itself(library, tmp_path):
         ("arrays", numbers(np.int64, 17), "has no arrays from 1 to 16"),
         ("arrays", numbers(np.int64, 3), r"lacks arrays\.2\.channels"),
         ("sample_rate", numbers(np.float64, 0), "has an impossible sample_rate"),
+        ("scale", numbers(np.float64, float("nan")), "has an impossible scale"),
+        ("scale", numbers(np.float64, 1e300), "has an impossible scale"),
         ("arrays.0.channels", numbers(np.int64, 6), r"numbers of arrays\.0\.input_weight"),
         ("arrays.1.gated", numbers(np.int64, 2), r"has no arrays\.1\.gated from 0 to 1"),
         ("arrays.0.dilations", numbers(np.int64, 1, 0, 3), "has impossible dilations"),

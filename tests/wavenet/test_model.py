@@ -189,6 +189,7 @@ def test_lengths_shape():
         ("filter_channels", 0),
         ("filter_blocks", -1),
         ("filter_blocks", 1),  # of no layers
+        ("filter_blocks", 65),
         ("filter_norm", "batch"),  # of no layers
         ("filter_norm", "layer"),
         ("stack_norm", "batch"),  # of no filters

@@ -6,7 +6,7 @@ Counted are the tensors that are there at the peak. `tests/wavenet/test_memory.p
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -36,7 +36,7 @@ def training_bytes(
         samples: clips times the samples of the longest one.
         bytes_of_float: of an activation; 2 in mixed precision.
         clip_samples: of each clip, before which filters hear silence; None: so many that it counts
-            for nothing.
+            for nothing. See `usual`.
     """
     skip = model.skip_channels
     floats = 2 * skip + stack_floats(  # the skip sum with its gradient
@@ -103,6 +103,11 @@ def _with_silence(model: Architecture, clip_samples: float | None) -> float:
     if clip_samples is None:
         return 1.0
     return 1.0 + (model.stem_receptive_field - model.stem_kernel_size) / clip_samples
+
+
+def usual(lengths: Sequence[int]) -> float:
+    """Of clips' samples their mean: the shortest alone would say that a batch is full of it."""
+    return max(1.0, sum(lengths) / max(1, len(lengths)))
 
 
 def samples_within(gigabytes: float, bytes_of: Callable[[int], int]) -> int:

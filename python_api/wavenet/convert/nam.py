@@ -14,11 +14,11 @@ from torch import Tensor
 from wavenet.convert.hparams import Reading
 from wavenet.convert.weights import take_weights
 from wavenet.errors import ModelError, is_number, is_whole
-from wavenet.networks.amplifier import Amplifier, AmplifierConfig, LayersConfig
+from wavenet.networks.amplifier import LARGEST, Amplifier, AmplifierConfig, LayersConfig
 
-# Of an array of layers; a file with others is of a network that is another.
+# Of the configuration and of an array of layers; a file with others is of another network.
+OF_ALL = ("layers", "head", "head_scale", "in_channels", "condition_dsp")
 SIZES = ("input_size", "condition_size", "head_size", "channels", "kernel_size")
-MOST = 1 << 16
 FIELDS = (*SIZES, "dilations", "activation", "gated", "head_bias")
 
 
@@ -43,12 +43,17 @@ def from_nam(path: Path) -> tuple[Amplifier, Reading]:
     if (architecture := content.get("architecture")) != "WaveNet":
         raise ModelError(f"its architecture is {architecture!r}; accepted is 'WaveNet'")
     config = _mapping(content.get("config"), "its config")
-    if config.get("head") is not None:
-        raise ModelError("its config has a head; accepted is none")
+    if unknown := sorted(set(config) - set(OF_ALL)):
+        raise ModelError(f"its config has {unknown[0]!r}; accepted are {', '.join(OF_ALL)}")
+    for name in ("head", "condition_dsp"):
+        if config.get(name) is not None:
+            raise ModelError(f"its config has a {name}; accepted is none")
+    if config.get("in_channels", 1) != 1:
+        raise ModelError(f"its config has in_channels {config['in_channels']!r}; accepted is 1")
     arrays = _arrays(config.get("layers"))
     weights = content.get("weights")
-    if not isinstance(weights, list) or not all(map(is_number, weights)) or not weights:
-        raise ModelError("has no weights; accepted is a list of finite numbers")
+    if not isinstance(weights, list) or not all(map(_is_weight, weights)) or not weights:
+        raise ModelError("has no weights; accepted is a list of finite numbers of float32's range")
     reading = Reading(dict(content))
     rate = reading.get("sample_rate", 48000.0)
     sizes = tuple(
@@ -57,7 +62,7 @@ def from_nam(path: Path) -> tuple[Amplifier, Reading]:
     )
     # The scale is the last weight; that of the configuration is how training began.
     described = AmplifierConfig(rate, sizes, scale=float(weights[-1]))
-    wanted = 1 + _count(described, arrays)
+    wanted = 1 + sum(map(_count, arrays))
     if len(weights) != wanted:
         raise ModelError(f"has {len(weights)} weights; accepted are {wanted}, as its layers want")
     model = Amplifier(described).double()
@@ -85,9 +90,8 @@ def _arrays(layers: Any) -> list[dict[str, Any]]:
         if missing := [field for field in FIELDS if field not in array]:
             raise ModelError(f"{name} have no {missing[0]}")
         for field in SIZES:
-            if not is_whole(array[field], 1) or array[field] > MOST:
-                came = f"{field} {array[field]!r}"
-                raise ModelError(f"{name} have {came}; accepted is an int from 1 to {MOST}")
+            if not is_whole(array[field], 1):
+                raise ModelError(f"{name} have {field} {array[field]!r}; accepted is an int from 1")
         if not isinstance(array["dilations"], list):
             raise ModelError(f"{name} have dilations {array['dilations']!r}; accepted is a list")
         arrays.append(array)
@@ -108,12 +112,16 @@ def _arrays(layers: Any) -> list[dict[str, Any]]:
     return arrays
 
 
-def _count(config: AmplifierConfig, arrays: list[dict[str, Any]]) -> int:
-    """Of weights but the scale, without memory for them."""
-    with torch.device("meta"):
-        model = Amplifier(config)
-    missing = sum(array["head_size"] for array in arrays if not array["head_bias"])
-    return sum(parameter.numel() for parameter in model.parameters()) - missing
+def _is_weight(value: Any) -> bool:
+    return is_number(value) and abs(value) <= LARGEST
+
+
+def _count(array: dict[str, Any]) -> int:
+    """Of an array's weights: none are made before the file is known to hold them."""
+    channels, columns = array["channels"], array["channels"] * (1 + array["gated"])
+    layer = columns * (channels * array["kernel_size"] + 2) + channels * (channels + 1)
+    head = array["head_size"] * (channels + array["head_bias"])
+    return int(channels * array["input_size"] + len(array["dilations"]) * layer + head)
 
 
 def _our_weights(

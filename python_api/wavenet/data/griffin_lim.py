@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wavenet.data.mel import MelConfig, mel_filterbank, mel_magnitudes
-from wavenet.errors import DataError, require_tensor
+from wavenet.errors import DataError, is_whole, require_floats, require_tensor
 
 # How much a bin's level is the sound's own, in `refine`: bands of several bins don't tell where
 # between them a harmonic is, and the sound does; but what it has there by chance should not stay.
@@ -86,7 +86,7 @@ def refine(sound: Tensor, mel: Tensor, config: MelConfig, iterations: int = 60) 
     one another; levels become the mel's. In each iteration a bin's magnitude is scaled by what is
     missing in its bands, as in factorisations of non-negative matrices (D. Lee and S. Seung, 2001),
     drawn a little towards those of least squares, and sound is made of both. Needs all of the
-    sound at once; frequencies beyond the bands fade.
+    sound at once; frequencies beyond the bands vanish.
 
     Args:
         sound: (B, T) at config.sample_rate; frame f of mel is centred on its sample f hop.
@@ -98,8 +98,9 @@ def refine(sound: Tensor, mel: Tensor, config: MelConfig, iterations: int = 60) 
         (B, T), float32, on the CPU.
 
     Raises:
-        DataError: a description whose frames are not centred; sound of another shape, or no longer
-            than half a frame's transform.
+        DataError: a description whose frames are not centred; sound or mel of another shape or with
+            values that aren't finite, sound no longer than half a frame's transform, or iterations
+            that are no such number.
     """
     spectra = _Spectra(config)
     require_tensor("sound", sound, "(B, T)")
@@ -108,6 +109,14 @@ def refine(sound: Tensor, mel: Tensor, config: MelConfig, iterations: int = 60) 
             f"sound has shape {tuple(sound.shape)}; accepted is (B, T) with T from "
             f"{config.n_fft // 2 + 1}"
         )
+    require_tensor("mel", mel, "(B, M, F)")
+    if mel.dim() != 3 or mel.shape[:2] != (len(sound), config.mels) or mel.shape[2] == 0:
+        accepted = f"({len(sound)}, {config.mels}, F) with F from 1"
+        raise DataError(f"mel has shape {tuple(mel.shape)}; accepted is {accepted}")
+    require_floats("sound", sound)
+    require_floats("mel", mel)
+    if not is_whole(iterations, 0):
+        raise DataError(f"iterations is {iterations!r}; accepted is an int from 0")
     made, time = sound.double().cpu(), sound.shape[1]
     frames = min(mel.shape[2], 1 + time // config.hop)
     bands = mel_magnitudes(mel[:, :, :frames].double().cpu(), config)

@@ -24,7 +24,12 @@ from wavenet.errors import (
 with extra("classifier"):
     from huggingface_hub import PyTorchModelHubMixin
 
-MOST_ARRAYS = 16
+# What files of the C library may say (csrc/runtime/weights.h), too.
+MOST_ARRAYS, MOST_LAYERS = 16, 1 << 12
+MOST_CHANNELS, MOST_TAPS = 1 << 16, 1 << 16
+MOST_DILATION, MOST_HISTORY, LEAST_ROW = 1 << 20, 1 << 24, 32
+MOST_HZ = 1e9
+LARGEST = float(torch.finfo(torch.float32).max)
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,17 @@ class LayersConfig:
         dilations: Any = self.dilations
         if isinstance(dilations, list):  # of JSON
             object.__setattr__(self, "dilations", tuple(dilations))
-        for name in ("channels", "kernel_size"):
-            require_field(is_whole(getattr(self, name), 1), self, name, "an int from 1")
-        given = isinstance(self.dilations, tuple) and len(self.dilations) > 0
-        fits = given and all(is_whole(dilation, 1) for dilation in self.dilations)
-        require_field(fits, self, "dilations", "ints from 1, at least one")
+        for name, most in (("channels", MOST_CHANNELS), ("kernel_size", MOST_TAPS)):
+            value = getattr(self, name)
+            fits = is_whole(value, 1) and value <= most
+            require_field(fits, self, name, f"an int from 1 to {most}")
+        given = isinstance(self.dilations, tuple) and 1 <= len(self.dilations) <= MOST_LAYERS
+        fits = given and all(is_whole(each, 1) and each <= MOST_DILATION for each in self.dilations)
+        accepted = f"1 to {MOST_LAYERS} ints from 1 to {MOST_DILATION}"
+        require_field(fits, self, "dilations", accepted)
+        heard = max(self.channels, LEAST_ROW) * self.history
+        accepted = f"those of which {MOST_HISTORY} numbers are kept at most, not {heard}"
+        require_field(heard <= MOST_HISTORY, self, "dilations", accepted)
         require_field(isinstance(self.gated, bool), self, "gated", "true or false")
 
     @property
@@ -86,9 +97,10 @@ class AmplifierConfig:
         require_field(fits, self, "arrays", f"1 to {MOST_ARRAYS} of LayersConfig")
         for name in ("sample_rate", "scale"):
             object.__setattr__(self, name, plain(getattr(self, name)))
-        rate = is_number(self.sample_rate) and self.sample_rate > 0
-        require_field(rate, self, "sample_rate", "more than 0")
-        require_field(is_number(self.scale), self, "scale", "a number")
+        rate = is_number(self.sample_rate) and 0 < self.sample_rate <= MOST_HZ
+        require_field(rate, self, "sample_rate", f"more than 0, at most {MOST_HZ:g}")
+        scale = is_number(self.scale) and abs(self.scale) <= LARGEST
+        require_field(scale, self, "scale", "a number of float32's range")
         require_field(self.architecture == "amplifier", self, "architecture", "amplifier")
 
     @property

@@ -8,6 +8,7 @@ from wavenet.audio.opening import HEADER_RATES
 
 INPUTS = ("raw", "mu-law", "one-hot")
 NORMS = ("none", "batch")
+MOST_BLOCKS = 64  # of files of the C library, too
 POOLINGS = ("mean", "max", "attention")
 
 
@@ -128,9 +129,11 @@ class Architecture:
             value = getattr(self, name)
             if value and not self.filters:
                 raise ValueError(f"{name} is {value}; accepted is 0 without filters")
-        if self.filter_blocks and not self.filter_layers:
+        most = MOST_BLOCKS if self.filter_layers else 0
+        if self.filter_blocks > most:
             raise ValueError(
-                f"filter_blocks is {self.filter_blocks}; accepted is 0 without filter_layers"
+                f"filter_blocks is {self.filter_blocks}; accepted is at most {most} with "
+                f"{self.filter_layers} filter_layers"
             )
         for name in ("filter_norm", "stack_norm"):
             if getattr(self, name) not in NORMS:

@@ -66,7 +66,7 @@ class FilterbankStem(nn.Module):
                 self.norms.append(MaskedBatchNorm(outputs))
             else:
                 nn.init.zeros_(layer.bias)
-                if place and place % 2 == 0:  # a block is nothing at first, or sums would grow
+                if place and place % 2 == 0:  # unnormalised, a block is nothing at first: sums grow
                     nn.init.zeros_(layer.weight)
             self.layers.append(layer)
             inputs = outputs

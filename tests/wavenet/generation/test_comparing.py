@@ -82,8 +82,29 @@ def test_refined_are_sounds_of_any_length_and_of_fewer_frames(samples):
     assert made.shape == (2, samples) and made.isfinite().all()
 
 
-def test_refining_refuses_short_sounds_and_frames_that_are_not_centred():
+@pytest.mark.parametrize(
+    "sound, mel, iterations, says",
+    [
+        (torch.zeros(1, 128), torch.zeros(1, 40, 3), 1, r"sound has shape \(1, 128\).*from 129"),
+        (
+            torch.zeros(1, 900),
+            torch.zeros(40, 3),
+            1,
+            r"shape \(40, 3\); accepted is \(1, 40",
+        ),
+        (torch.zeros(1, 900), torch.zeros(3, 40, 3), 1, r"shape \(3, 40, 3\); accepted is \(1, 40"),
+        (torch.zeros(1, 900), torch.zeros(1, 40, 0), 1, "F from 1"),
+        (torch.zeros(1, 900), None, 1, "mel is a NoneType; accepted is a tensor"),
+        (torch.zeros(1, 900, dtype=torch.int64), torch.zeros(1, 40, 3), 1, "sound is torch.int64"),
+        (torch.zeros(1, 900), torch.full((1, 40, 3), math.nan), 1, "mel holds values that aren't"),
+        (torch.zeros(1, 900), torch.zeros(1, 40, 3), -1, "iterations is -1; accepted is an int"),
+    ],
+)
+def test_refining_says_what_is_wrong(sound, mel, iterations, says):
+    with pytest.raises(DataError, match=says):
+        refine(sound, mel, CENTRED, iterations)
+
+
+def test_refining_refuses_frames_that_are_not_centred():
     with pytest.raises(DataError, match="accepted is 'reflect'"):
         refine(torch.zeros(1, 900), torch.zeros(1, 60, 3), MelConfig(mels=60, padding="lws"))
-    with pytest.raises(DataError, match=r"sound has shape \(1, 128\).*from 129"):
-        refine(torch.zeros(1, 128), torch.zeros(1, 40, 3), CENTRED)

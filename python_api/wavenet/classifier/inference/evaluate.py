@@ -31,7 +31,7 @@ from wavenet.classifier.data.seeding import generator
 from wavenet.classifier.inference.known_clips import known_splits, root_of
 from wavenet.classifier.inference.metrics import Metrics, confusion_matrix
 from wavenet.classifier.inference.tag_metrics import TagMetrics
-from wavenet.classifier.memory import inference_bytes, samples_within
+from wavenet.classifier.memory import inference_bytes, samples_within, usual
 from wavenet.classifier.model import WaveNetClassifier, WaveNetConfig
 from wavenet.classifier.run_config import LAST, RunConfig
 from wavenet.classifier.run_folder import read_clips, read_config
@@ -259,8 +259,7 @@ def classify_clips(
     """
     dataset = ClipDataset(clips, config.labels, cache, max_samples=max_samples)
     lengths = dataset.lengths()
-    usual = max(1.0, sum(lengths) / max(1, len(lengths)))
-    bytes_of = functools.partial(inference_bytes, config, clip_samples=usual)
+    bytes_of = functools.partial(inference_bytes, config, clip_samples=usual(lengths))
     batches = batches_of(lengths, batch_size, samples_within(MEMORY_GB, bytes_of))
     loader = DataLoader(dataset, batch_sampler=batches, collate_fn=collate)
     logits: Tensor | None = None

@@ -29,7 +29,7 @@ from wavenet.classifier.inference.evaluate import classify, measure, truth_of
 from wavenet.classifier.inference.events import frame_thresholds, hear, measure_events
 from wavenet.classifier.inference.loading import start_from
 from wavenet.classifier.inference.thresholds import chosen_thresholds
-from wavenet.classifier.memory import training_bytes
+from wavenet.classifier.memory import training_bytes, usual
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.classifier.run_config import RunConfig
 from wavenet.classifier.run_folder import MADE_NAME, Row
@@ -95,7 +95,6 @@ class Classification(Task):
             index_of = {name: index for index, name in enumerate(sorted(set(names)))}
             targets = [index_of[name] for name in names]
         changed = config.augmentation.lengths(lengths)
-        usual = max(1.0, sum(changed) / max(1, len(changed)))
         return Source(
             clips=TrainingClips(clips, config.augmentation, frame_samples),
             targets=targets,
@@ -103,7 +102,9 @@ class Classification(Task):
             changed=changed,
             collate=collate_draws,
             finish=Augmenting(augmenter, len(data.labels), device, clips.tags),
-            bytes_of=functools.partial(training_bytes, config.architecture, clip_samples=usual),
+            bytes_of=functools.partial(
+                training_bytes, config.architecture, clip_samples=usual(changed)
+            ),
         )
 
     def learned(self, state: RunState, model: nn.Module) -> Row:
