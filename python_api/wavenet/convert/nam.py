@@ -62,7 +62,7 @@ def from_nam(path: Path) -> tuple[Amplifier, Reading]:
     )
     # The scale is the last weight; that of the configuration is how training began.
     described = AmplifierConfig(rate, sizes, scale=float(weights[-1]))
-    wanted = 1 + sum(map(_count, arrays))
+    wanted = 1 + _count(described, arrays)
     if len(weights) != wanted:
         raise ModelError(f"has {len(weights)} weights; accepted are {wanted}, as its layers want")
     model = Amplifier(described).double()
@@ -116,12 +116,12 @@ def _is_weight(value: Any) -> bool:
     return is_number(value) and abs(value) <= LARGEST
 
 
-def _count(array: dict[str, Any]) -> int:
-    """Of an array's weights: none are made before the file is known to hold them."""
-    channels, columns = array["channels"], array["channels"] * (1 + array["gated"])
-    layer = columns * (channels * array["kernel_size"] + 2) + channels * (channels + 1)
-    head = array["head_size"] * (channels + array["head_bias"])
-    return int(channels * array["input_size"] + len(array["dilations"]) * layer + head)
+def _count(config: AmplifierConfig, arrays: list[dict[str, Any]]) -> int:
+    """Of weights but the scale, without memory for them."""
+    with torch.device("meta"):
+        model = Amplifier(config)
+    missing = sum(array["head_size"] for array in arrays if not array["head_bias"])
+    return sum(parameter.numel() for parameter in model.parameters()) - missing
 
 
 def _our_weights(

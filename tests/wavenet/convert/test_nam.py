@@ -138,6 +138,18 @@ def test_other_files_are_refused(tmp_path, where, value, says):
     assert str(refused.value).startswith(str(path)) and "\n" not in str(refused.value)
 
 
+def test_the_largest_sizes_are_counted_without_memory(tmp_path):
+    path = tmp_path / "model.nam"
+    write_theirs(Network.drawn(False), path)
+    content: Any = json.loads(path.read_text())
+    array = content["config"]["layers"][1]
+    array.update(channels=1 << 16, kernel_size=1, gated=True, dilations=[1] * (1 << 12))
+    content["config"]["layers"] = [{**array, "input_size": 1, "head_size": 1}]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"weights; accepted are \d{14},"):
+        load_checkpoint(path)
+
+
 def test_files_that_are_none(tmp_path):
     path = tmp_path / "model.nam"
     with pytest.raises(ModelError, match="can't be read: No such file"):
