@@ -115,14 +115,14 @@ def _summed(values: Tensor) -> Tensor:
 
 def measure_together(model: nn.Module) -> None:
     """The processes that train this model normalise by all their clips, as one process would."""
-    for norm in _norms(model):
+    for norm in norms_of(model):
         norm.together = True
 
 
 @contextlib.contextmanager
 def nothing_remembered(model: nn.Module) -> Iterator[None]:
     """What the model hears in here moves no statistics, and no process waits for others."""
-    norms = [norm for norm in _norms(model) if norm.remembering]
+    norms = [norm for norm in norms_of(model) if norm.remembering]
     for norm in norms:
         norm.remembering = False
     try:
@@ -132,7 +132,8 @@ def nothing_remembered(model: nn.Module) -> Iterator[None]:
             norm.remembering = True
 
 
-def _norms(model: nn.Module) -> list[MaskedBatchNorm]:
+def norms_of(model: nn.Module) -> list[MaskedBatchNorm]:
+    """Each that a model has."""
     return [module for module in model.modules() if isinstance(module, MaskedBatchNorm)]
 
 

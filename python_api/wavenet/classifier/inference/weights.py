@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wavenet.classifier.model import WaveNetClassifier
 from wavenet.errors import DataError
+from wavenet.networks.normalization import norms_of
 from wavenet_kernels.quantization import dequantize_weights, quantize_weights
 
 WEIGHTS = ("float32", "bfloat16", "int8")
@@ -69,7 +70,7 @@ def folded(model: WaveNetClassifier) -> WaveNetClassifier:
 
     It is for inference: in training it would be another network.
     """
-    if model.config.filter_norm == model.config.stack_norm == "none":
+    if not norms_of(model):
         return model
     model = copy.deepcopy(model)
     model.fold()
